@@ -1,0 +1,1 @@
+//! Containers and images: the operations behind every front end.

@@ -1,0 +1,1 @@
+//! The OCI runtime: creates, starts, enters and deletes containers.

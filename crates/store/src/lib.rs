@@ -1,0 +1,1 @@
+//! Layers, images, references and writable layers on disk.

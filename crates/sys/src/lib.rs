@@ -1,0 +1,1 @@
+//! Every unsafe line and raw system call of loment, typed and documented.
