@@ -1,1 +1,288 @@
-//! Control groups: v1, v2 and hybrid behind one type.
+//! Control groups: v1, v2 and hybrid hosts behind one type.
+//!
+//! [`Host::detect`] finds what is mounted; [`Host::cgroup`] names one group on every hierarchy; [`Cgroup`] makes it,
+//! limits it, lets a child join it, kills what is in it and removes it. What is not here: systemd's scopes,
+//! statistics, and any choice of names or defaults.
+//!
+//! ```no_run
+//! use loment_cgroup::{CgroupPath, Host};
+//! let host = Host::detect()?;
+//! let group = host.cgroup(CgroupPath::new("loment-1f2e")?);
+//! group.create()?;
+//! group.apply(&oci_spec::runtime::LinuxResources::default())?;
+//! let entry = group.entry()?; // opened before the clone; the child calls entry.join()
+//! group.kill()?;
+//! group.remove()?;
+//! # Ok::<(), loment_cgroup::Error>(())
+//! ```
+
+mod convert;
+mod devices;
+mod dir;
+mod error;
+mod path;
+mod v1;
+mod v2;
+
+pub use error::Error;
+pub use path::CgroupPath;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use dir::Dir;
+use oci_spec::runtime::LinuxResources;
+use rustix::fs::{Mode, OFlags};
+
+/// Where the control groups are mounted.
+const MOUNT_POINT: &str = "/sys/fs/cgroup";
+
+/// What the kernel's two generations of hierarchy have in common.
+trait Hierarchy: std::fmt::Debug {
+    /// Makes the group; one that is there already is an error.
+    fn create(&self, path: &CgroupPath) -> Result<(), Error>;
+    /// Writes the limits this hierarchy is responsible for.
+    fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error>;
+    /// Opens what a child needs to become a member.
+    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error>;
+    /// The group's directory.
+    fn group(&self, path: &CgroupPath) -> Result<Dir, Error>;
+    /// Stops (or lets go on) every member; `Ok(false)` where this hierarchy cannot.
+    fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
+    /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
+    fn kill(&self, path: &CgroupPath) -> Result<bool, Error>;
+    /// Removes the group and its descendants; one that is gone already is no error.
+    fn remove(&self, path: &CgroupPath) -> Result<(), Error>;
+}
+
+/// The generation(s) of control groups that a host uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// One v2 hierarchy.
+    V2,
+    /// v1 hierarchies only.
+    V1,
+    /// v1 hierarchies with controllers beside a v2 one.
+    Hybrid,
+}
+
+/// The hierarchies of this host.
+#[derive(Debug)]
+pub struct Host {
+    hierarchies: Vec<Box<dyn Hierarchy>>,
+    version: Version,
+}
+
+impl Host {
+    /// Finds the hierarchies mounted under /sys/fs/cgroup.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`] where there are none.
+    pub fn detect() -> Result<Self, Error> {
+        Self::detect_at(Path::new(MOUNT_POINT))
+    }
+
+    /// As [`Host::detect`], under another directory.
+    ///
+    /// # Errors
+    /// As [`Host::detect`].
+    pub fn detect_at(mount_point: &Path) -> Result<Self, Error> {
+        let root = Dir::open(mount_point)?;
+        if root.is_v2() {
+            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root))], version: Version::V2 });
+        }
+        let (mut unified, mut v1) = (None, Vec::new());
+        for name in root.subdirectories()? {
+            let dir = root.open_dir(&name)?;
+            if dir.is_v2() {
+                unified = Some(v2::V2::new(dir));
+            } else if dir.is_v1() {
+                v1.push(v1::V1::new(&name, dir));
+            }
+        }
+        let version = match (&unified, v1.is_empty()) {
+            (None, true) => return Err(Error::NotMounted { path: mount_point.into() }),
+            (None, false) => Version::V1,
+            (Some(_), false) => Version::Hybrid,
+            (Some(_), true) => Version::V2,
+        };
+        let mut hierarchies: Vec<Box<dyn Hierarchy>> = Vec::new();
+        hierarchies.extend(unified.map(|u| Box::new(u) as Box<dyn Hierarchy>));
+        hierarchies.extend(v1.into_iter().map(|h| Box::new(h) as Box<dyn Hierarchy>));
+        Ok(Self { hierarchies, version })
+    }
+
+    /// The generation(s) in use.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The group of that name on every hierarchy. Nothing is made yet.
+    pub fn cgroup(&self, path: CgroupPath) -> Cgroup<'_> {
+        Cgroup { host: self, path }
+    }
+}
+
+/// One group: the same name on every hierarchy.
+#[derive(Debug)]
+pub struct Cgroup<'h> {
+    host: &'h Host,
+    path: CgroupPath,
+}
+
+/// What a child needs to become a member: opened by its creator, used by itself.
+///
+/// A parent that moves a child waits ~8 ms for a grace period of the kernel; a thread that moves itself through the
+/// `tasks` file does not (`cgroup_procs_write_start`, Linux 5.13).
+#[derive(Debug, Default)]
+pub struct Entry {
+    v2: Option<OwnedFd>,
+    v1: Vec<OwnedFd>,
+}
+
+impl Entry {
+    /// The v2 directory, for `CLONE_INTO_CGROUP`.
+    pub fn v2(&self) -> Option<BorrowedFd<'_>> {
+        self.v2.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether [`Entry::join`] has anything to do. If so, a cgroup namespace must be made after it, because the root of
+    /// the namespace is what its creator is a member of.
+    pub fn has_v1(&self) -> bool {
+        !self.v1.is_empty()
+    }
+
+    /// Makes the calling, single-threaded process a member of the v1 groups.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn join(&self) -> std::io::Result<()> {
+        for tasks in &self.v1 {
+            rustix::io::write(tasks, b"0")?;
+        }
+        Ok(())
+    }
+}
+
+impl Cgroup<'_> {
+    /// Its name.
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// Makes the group everywhere, or nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when it is there already, [`Error::Io`] otherwise.
+    pub fn create(&self) -> Result<(), Error> {
+        for (done, h) in self.host.hierarchies.iter().enumerate() {
+            if let Err(e) = h.create(&self.path) {
+                for made in &self.host.hierarchies[..done] {
+                    // The first error is what the caller needs to know.
+                    let _ = made.remove(&self.path);
+                }
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes limits.
+    ///
+    /// # Errors
+    /// [`Error::NoController`] when a limit needs a controller the host does not have, [`Error::Write`] when the kernel
+    /// refuses a value.
+    pub fn apply(&self, resources: &LinuxResources) -> Result<(), Error> {
+        self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))
+    }
+
+    /// Opens what a child needs to become a member.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn entry(&self) -> Result<Entry, Error> {
+        let mut entry = Entry::default();
+        self.host.hierarchies.iter().try_for_each(|h| h.enter(&self.path, &mut entry))?;
+        Ok(entry)
+    }
+
+    /// The members' pids, as this process's pid namespace shows them.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        let Some(h) = self.host.hierarchies.first() else { return Ok(Vec::new()) };
+        let text = h.group(&self.path)?.read("cgroup.procs")?;
+        Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|&p| p > 0).collect())
+    }
+
+    /// Stops every member, or lets it go on.
+    ///
+    /// # Errors
+    /// [`Error::NoController`] where no hierarchy can.
+    pub fn freeze(&self, frozen: bool) -> Result<(), Error> {
+        for h in &self.host.hierarchies {
+            if h.freeze(&self.path, frozen)? {
+                return Ok(());
+            }
+        }
+        Err(Error::NoController { controller: "freezer", wanted: "pause".into() })
+    }
+
+    /// Kills every member. Processes that fork while this goes on do not escape it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn kill(&self) -> Result<(), Error> {
+        for h in &self.host.hierarchies {
+            if h.kill(&self.path)? {
+                return Ok(());
+            }
+        }
+        // No cgroup.kill (before Linux 5.14): until a look finds nobody, at most as often as a pid can be reused.
+        for _ in 0..1000 {
+            let pids = self.pids()?;
+            if pids.is_empty() {
+                break;
+            }
+            for pid in pids {
+                // One that has ended in the meantime is what was wanted.
+                let _ = loment_sys::process::kill(pid, 9);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Removes the group from every hierarchy and goes on past failures. A group that is gone is no error.
+    ///
+    /// # Errors
+    /// The first failure: [`Error::Io`] with `EBUSY` while members are left.
+    pub fn remove(&self) -> Result<(), Error> {
+        let mut first = Ok(());
+        for h in &self.host.hierarchies {
+            let r = h.remove(&self.path);
+            first = first.and(r);
+        }
+        first
+    }
+
+    /// Whether the group is there.
+    pub fn exists(&self) -> bool {
+        self.host.hierarchies.first().is_some_and(|h| h.group(&self.path).is_ok())
+    }
+
+    /// The text of one of the group's files, from whichever hierarchy has it.
+    pub fn read(&self, file: &str) -> Option<String> {
+        self.host.hierarchies.iter().find_map(|h| h.group(&self.path).ok()?.read(file).ok())
+    }
+}
+
+/// How directories of a hierarchy are opened.
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
+/// The mode of new groups.
+const GROUP_MODE: Mode = Mode::from_raw_mode(0o755);
+
+#[cfg(test)]
+mod tests;

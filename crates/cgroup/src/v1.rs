@@ -1,0 +1,153 @@
+//! One v1 hierarchy.
+
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+use rustix::fs::OFlags;
+
+use crate::dir::Dir;
+use crate::{CgroupPath, Entry, Error, Hierarchy, devices};
+
+#[derive(Debug)]
+pub(crate) struct V1 {
+    root: Dir,
+    controllers: Vec<String>,
+}
+
+impl V1 {
+    /// `name` is the mount point's: by convention the controllers, separated by commas.
+    pub(crate) fn new(name: &str, root: Dir) -> Self {
+        Self { root, controllers: name.split(',').map(str::to_owned).collect() }
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+
+    /// A new cpuset group has no CPUs and cannot be joined: it starts with its parent's.
+    fn inherit_cpuset(parent: &Dir, group: &Dir) -> Result<(), Error> {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            group.write(file, parent.read(file)?.trim())?;
+        }
+        Ok(())
+    }
+}
+
+impl Hierarchy for V1 {
+    fn create(&self, path: &CgroupPath) -> Result<(), Error> {
+        let mut new = false;
+        let mut parent = None;
+        for name in path.ancestors() {
+            new = self.root.make_dir(name)?;
+            if self.has("cpuset") {
+                let group = self.root.open_dir(name)?;
+                if new {
+                    Self::inherit_cpuset(parent.as_ref().unwrap_or(&self.root), &group)?;
+                }
+                parent = Some(group);
+            }
+        }
+        if new { Ok(()) } else { Err(Error::Exists { path: path.to_string() }) }
+    }
+
+    fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error> {
+        let group = || self.group(path);
+        if let Some(memory) = resources.memory().as_ref().filter(|_| self.has("memory")) {
+            apply_memory(&group()?, memory)?;
+        }
+        if let Some(cpu) = resources.cpu() {
+            if self.has("cpu") {
+                apply_cpu(&group()?, cpu)?;
+            }
+            if self.has("cpuset") {
+                for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+                    if let Some(v) = value.as_deref().filter(|v| !v.is_empty()) {
+                        group()?.write(file, v)?;
+                    }
+                }
+            }
+        }
+        if let Some(pids) = resources.pids().as_ref().filter(|_| self.has("pids")) {
+            group()?.write("pids.max", &crate::convert::max_or(pids.limit()))?;
+        }
+        if let Some(rules) = resources.devices().as_ref().filter(|r| self.has("devices") && !r.is_empty()) {
+            devices::apply_v1(&group()?, rules)?;
+        }
+        Ok(())
+    }
+
+    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error> {
+        entry.v1.push(self.group(path)?.open_file("tasks", OFlags::WRONLY)?);
+        Ok(())
+    }
+
+    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
+        self.root.open_dir(path.as_str())
+    }
+
+    fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
+        if !self.has("freezer") {
+            return Ok(false);
+        }
+        self.group(path)?.write("freezer.state", if frozen { "FROZEN" } else { "THAWED" })?;
+        Ok(true)
+    }
+
+    fn kill(&self, _path: &CgroupPath) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
+        self.root.remove_tree(path.as_str())
+    }
+}
+
+fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
+    const LIMIT: &str = "memory.limit_in_bytes";
+    const SWAP: &str = "memory.memsw.limit_in_bytes";
+    let swap = memory.swap().filter(|&s| s != 0);
+    if swap.is_some() && !group.has(SWAP) {
+        return Err(Error::NoController {
+            controller: "memory (swap accounting)",
+            wanted: "a swap limit".into(),
+        });
+    }
+    match (memory.limit(), swap) {
+        (Some(limit), Some(swap)) => {
+            // The kernel keeps limit <= limit with swap at every step: raise the outer one first, lower it last.
+            let current: i64 = group.read(SWAP)?.trim().parse().unwrap_or(i64::MAX);
+            if swap == -1 || swap > current {
+                group.write(SWAP, &swap.to_string())?;
+                group.write(LIMIT, &limit.to_string())?;
+            } else {
+                group.write(LIMIT, &limit.to_string())?;
+                group.write(SWAP, &swap.to_string())?;
+            }
+        }
+        (Some(limit), None) => group.write(LIMIT, &limit.to_string())?,
+        (None, Some(swap)) => group.write(SWAP, &swap.to_string())?,
+        (None, None) => {}
+    }
+    if let Some(reservation) = memory.reservation() {
+        group.write("memory.soft_limit_in_bytes", &reservation.to_string())?;
+    }
+    if let Some(swappiness) = memory.swappiness() {
+        if swappiness > 100 {
+            return Err(Error::Value { name: "memory swappiness (0 to 100)", value: swappiness.to_string() });
+        }
+        group.write("memory.swappiness", &swappiness.to_string())?;
+    }
+    if memory.disable_oom_killer() == Some(true) {
+        group.write("memory.oom_control", "1")?;
+    }
+    Ok(())
+}
+
+fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
+    let set = |file: &str, value: Option<String>| value.map_or(Ok(()), |v| group.write(file, &v));
+    set("cpu.shares", cpu.shares().filter(|&s| s != 0).map(|s| s.to_string()))?;
+    set("cpu.cfs_period_us", cpu.period().filter(|&p| p != 0).map(|p| p.to_string()))?;
+    set("cpu.cfs_quota_us", cpu.quota().filter(|&q| q != 0).map(|q| q.to_string()))?;
+    set("cpu.cfs_burst_us", cpu.burst().map(|b| b.to_string()))?;
+    set("cpu.rt_period_us", cpu.realtime_period().filter(|&p| p != 0).map(|p| p.to_string()))?;
+    set("cpu.rt_runtime_us", cpu.realtime_runtime().filter(|&r| r != 0).map(|r| r.to_string()))?;
+    set("cpu.idle", cpu.idle().map(|i| i.to_string()))
+}

@@ -1,0 +1,191 @@
+//! The v2 hierarchy: the whole of a modern host, or the small unified part of a hybrid one.
+
+use std::collections::HashMap;
+
+use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
+
+use crate::dir::Dir;
+use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices};
+
+#[derive(Debug)]
+pub(crate) struct V2 {
+    root: Dir,
+    controllers: String,
+}
+
+impl V2 {
+    pub(crate) fn new(root: Dir) -> Self {
+        let controllers = root.read("cgroup.controllers").unwrap_or_default();
+        Self { root, controllers }
+    }
+
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.split_whitespace().any(|c| c == controller)
+    }
+
+    /// On a hybrid host the limits are v1's business; on a pure one a missing controller is an error.
+    fn owns(&self, controller: &'static str, wanted: &str) -> Result<bool, Error> {
+        if self.has(controller) {
+            return Ok(true);
+        }
+        let pure = self.has("memory") || self.has("cpu") || self.has("pids");
+        if pure { Err(Error::NoController { controller, wanted: wanted.to_owned() }) } else { Ok(false) }
+    }
+
+    /// Children get a controller only when every group above them passes it on.
+    fn pass_controllers_on(&self, dir: &Dir) {
+        for controller in self.controllers.split_whitespace() {
+            // One that cannot be passed on (threaded or busy groups) is reported when a limit needs it.
+            let _ = dir.write("cgroup.subtree_control", &format!("+{controller}"));
+        }
+    }
+}
+
+impl Hierarchy for V2 {
+    fn create(&self, path: &CgroupPath) -> Result<(), Error> {
+        let mut new = false;
+        let mut parent: Option<Dir> = None;
+        for name in path.ancestors() {
+            if !self.controllers.trim().is_empty() {
+                self.pass_controllers_on(parent.as_ref().unwrap_or(&self.root));
+            }
+            new = self.root.make_dir(name)?;
+            parent = Some(self.root.open_dir(name)?);
+        }
+        if new { Ok(()) } else { Err(Error::Exists { path: path.to_string() }) }
+    }
+
+    fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error> {
+        refuse_unsupported(resources)?;
+        if let Some(memory) = resources.memory()
+            && self.owns("memory", "a memory limit")?
+        {
+            apply_memory(&self.group(path)?, memory)?;
+        }
+        if let Some(cpu) = resources.cpu() {
+            let wants_time = cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some();
+            if wants_time && self.owns("cpu", "a CPU limit")? {
+                apply_cpu(&self.group(path)?, cpu)?;
+            }
+            for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+                if let Some(v) = value.as_deref().filter(|v| !v.is_empty())
+                    && self.owns("cpuset", "a CPU set")?
+                {
+                    self.group(path)?.write(file, v)?;
+                }
+            }
+        }
+        if let Some(pids) = resources.pids()
+            && self.owns("pids", "a process limit")?
+        {
+            self.group(path)?.write("pids.max", &convert::max_or(pids.limit()))?;
+        }
+        if let Some(rules) = resources.devices().as_ref().filter(|r| !r.is_empty())
+            && self.has("memory")
+        {
+            // The devices controller of v2 is a program and exists on every v2 host; on a hybrid one v1 does it.
+            let program = devices::program(rules)?;
+            loment_sys::bpf::attach_device_program(rustix::fd::AsFd::as_fd(self.group(path)?.fd()), &program)
+                .map_err(|source| Error::Io {
+                    operation: "attach the device program to",
+                    path: path.to_string(),
+                    source,
+                })?;
+        }
+        resources.unified().as_ref().map_or(Ok(()), |u| self.apply_unified(path, u))
+    }
+
+    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error> {
+        let dir = self.group(path)?;
+        entry.v2 = Some(dir.fd().try_clone().map_err(|source| Error::Io {
+            operation: "open",
+            path: path.to_string(),
+            source,
+        })?);
+        Ok(())
+    }
+
+    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
+        self.root.open_dir(path.as_str())
+    }
+
+    fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
+        self.group(path)?.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        Ok(true)
+    }
+
+    fn kill(&self, path: &CgroupPath) -> Result<bool, Error> {
+        let group = self.group(path)?;
+        if !group.has("cgroup.kill") {
+            return Ok(false);
+        }
+        group.write("cgroup.kill", "1")?;
+        Ok(true)
+    }
+
+    fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
+        self.root.remove_tree(path.as_str())
+    }
+}
+
+impl V2 {
+    fn apply_unified(&self, path: &CgroupPath, unified: &HashMap<String, String>) -> Result<(), Error> {
+        let group = self.group(path)?;
+        for (file, value) in unified {
+            if file.contains('/') || file.starts_with('.') {
+                return Err(Error::Value { name: "unified (a file name of the group)", value: file.clone() });
+            }
+            group.write(file, value)?;
+        }
+        Ok(())
+    }
+}
+
+fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
+    // -1 without a value for swap lifts both, as v1 would have to.
+    if let Some(swap) = memory.swap() {
+        let limit = memory.limit().filter(|&l| l > 0);
+        group.write("memory.swap.max", &convert::swap_only(swap, limit)?)?;
+    }
+    if let Some(limit) = memory.limit().filter(|&l| l != 0) {
+        group.write("memory.max", &convert::max_or(limit))?;
+    }
+    if let Some(reservation) = memory.reservation().filter(|&r| r != 0) {
+        group.write("memory.low", &convert::max_or(reservation))?;
+    }
+    Ok(())
+}
+
+fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
+    if let Some(idle) = cpu.idle() {
+        group.write("cpu.idle", &idle.to_string())?;
+    }
+    if let Some(shares) = cpu.shares().filter(|&s| s != 0) {
+        group.write("cpu.weight", &convert::weight_from_shares(shares).to_string())?;
+    }
+    let (quota, period) = (cpu.quota().filter(|&q| q != 0), cpu.period().filter(|&p| p != 0));
+    if quota.is_some() || period.is_some() {
+        let quota = quota.filter(|&q| q > 0).map_or_else(|| "max".to_owned(), |q| q.to_string());
+        group.write("cpu.max", &format!("{quota} {}", period.unwrap_or(100_000)))?;
+    }
+    if let Some(burst) = cpu.burst() {
+        group.write("cpu.max.burst", &burst.to_string())?;
+    }
+    Ok(())
+}
+
+/// A limit that nobody writes would be a limit the user believes in.
+fn refuse_unsupported(resources: &LinuxResources) -> Result<(), Error> {
+    let what = if resources.block_io().is_some() {
+        "block I/O"
+    } else if resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()) {
+        "huge page"
+    } else if resources.network().is_some() {
+        "network class"
+    } else if resources.rdma().as_ref().is_some_and(|r| !r.is_empty()) {
+        "RDMA"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsupported { what })
+}

@@ -1,0 +1,74 @@
+//! Descriptor ranges and inherited descriptors.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Marks every descriptor from `first` upwards close-on-exec (close_range(2), Linux 5.11).
+///
+/// The container's program must not inherit a descriptor of ours (CVE-2024-21626).
+///
+/// # Errors
+/// The kernel's errno. On kernels without `CLOSE_RANGE_CLOEXEC` the flags are set one by one up to the
+/// descriptor limit, so `ENOSYS` and `EINVAL` are not returned.
+pub fn cloexec_from(first: u32) -> io::Result<()> {
+    // SAFETY: the call changes descriptor flags only; no memory is passed.
+    let r = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    match super::check(r) {
+        Ok(_) => Ok(()),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => cloexec_one_by_one(first),
+        Err(e) => Err(e),
+    }
+}
+
+/// The fallback of [`cloexec_from`] for kernels before 5.11.
+#[doc(hidden)]
+pub fn cloexec_one_by_one(first: u32) -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    for fd in first..limit.min(1 << 20) as u32 {
+        // SAFETY: F_SETFD on a number that may not be open returns EBADF and touches no memory.
+        unsafe { libc::fcntl(fd as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// Closes every descriptor from `first` upwards.
+///
+/// # Errors
+/// The kernel's errno (close_range(2), Linux 5.9).
+pub fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: used by a process that is about to run another program or has just been made by `clone3`
+    // and keeps no owned descriptor at or above `first`; no memory is passed.
+    super::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
+}
+
+/// Takes ownership of a descriptor this program was started with.
+///
+/// # Errors
+/// `EBADF` when nothing is open under that number.
+pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD touches no memory.
+    super::check(libc::c_long::from(unsafe { libc::fcntl(fd, libc::F_GETFD) }))?;
+    // SAFETY: the descriptor is open (checked above); by the contract of the internal command line it was
+    // passed for this program alone and is taken once.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
+/// Puts `fd` at the number `target` (which it may already have), inheritable by the next program.
+///
+/// # Errors
+/// The kernel's errno (dup2(2)).
+pub fn install_at(fd: &OwnedFd, target: RawFd) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: `fd` is open. The call closes whatever `target` was, which callers own: it is used in a
+    // process made for running another program, for numbers set aside for it.
+    let r = unsafe {
+        if fd.as_raw_fd() == target {
+            libc::fcntl(target, libc::F_SETFD, 0)
+        } else {
+            libc::dup2(fd.as_raw_fd(), target)
+        }
+    };
+    super::check(libc::c_long::from(r)).map(drop)
+}

@@ -1,0 +1,66 @@
+//! Messages with descriptors over unix sockets.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
+
+/// The most descriptors one message carries.
+pub const MAX_FDS: usize = 8;
+
+/// Sends one message, with descriptors, on a SEQPACKET or stream socket.
+///
+/// # Errors
+/// The kernel's errno; `EPIPE` when the other side is gone (no signal is raised).
+pub fn send(socket: impl AsFd, data: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    loop {
+        match rustix::net::sendmsg(&socket, &[IoSlice::new(data)], &mut control, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// A received message: its length in the buffer, its descriptors, and whether it was cut.
+#[derive(Debug)]
+pub struct Received {
+    /// Bytes stored in the buffer; 0 is the end of the stream.
+    pub len: usize,
+    /// Descriptors that came along, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+    /// The message was longer than the buffer.
+    pub truncated: bool,
+}
+
+/// Receives one message.
+///
+/// # Errors
+/// The kernel's errno; `EAGAIN` on a non-blocking socket without a message.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        let iov = &mut [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, iov, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    let mut fds = Vec::new();
+    for m in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = m {
+            fds.extend(rights);
+        }
+    }
+    let truncated = message.flags.contains(rustix::net::ReturnFlags::TRUNC);
+    Ok(Received { len: message.bytes, fds, truncated })
+}

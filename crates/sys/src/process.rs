@@ -1,0 +1,45 @@
+//! Attributes of the calling process.
+
+use std::io;
+
+/// Sets the execution domain (personality(2)).
+///
+/// # Errors
+/// The kernel's errno.
+pub fn set_personality(persona: u64) -> io::Result<()> {
+    // SAFETY: the call takes a number only.
+    super::check(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
+}
+
+/// Sends `signal` (which may be a real-time one) to the process that `pidfd` names.
+///
+/// # Errors
+/// `ESRCH` when it has ended, otherwise the kernel's errno (pidfd_send_signal(2), Linux 5.1).
+pub fn pidfd_signal(pidfd: std::os::fd::BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: a null siginfo is allowed and the other arguments are numbers.
+    super::check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// Sends `signal` to a pid (or, negative, to a process group).
+///
+/// # Errors
+/// The kernel's errno (kill(2)).
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    super::check(libc::c_long::from(unsafe { libc::kill(pid, signal) })).map(drop)
+}
+
+/// The effective user id, without a C library's caches.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
