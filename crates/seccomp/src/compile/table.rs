@@ -42,7 +42,7 @@ pub(crate) struct Table {
 struct Arm {
     arch: Arch,
     /// The largest number that a rule names, skipped rules included; private Arm calls do not count.
-    newest: u32,
+    newest: Option<u32>,
     slots: [u16; SLOTS],
 }
 
@@ -64,7 +64,7 @@ impl Table {
     /// An empty table for the host's own architecture and those it runs that are listed.
     pub(crate) fn new(default: Action, host: Arch, listed: impl Fn(Arch) -> bool) -> Table {
         let arms = host.runnable().iter().filter(|arch| **arch == host || listed(**arch));
-        let arms = arms.map(|arch| Arm { arch: *arch, newest: 0, slots: [NOTHING; SLOTS] }).collect();
+        let arms = arms.map(|arch| Arm { arch: *arch, newest: None, slots: [NOTHING; SLOTS] }).collect();
         let (actions, conds, tests) = (Vec::with_capacity(8), Vec::with_capacity(32), Vec::with_capacity(32));
         Table { default, notifies: false, notifies_on_write: false, arms, actions, conds, tests }
     }
@@ -98,7 +98,7 @@ impl Table {
         let Some(number) = call.number(arm.arch) else { return };
         let number = number & !arm.arch.number_bit();
         if number < ARM_PRIVATE {
-            arm.newest = arm.newest.max(number);
+            arm.newest = arm.newest.max(Some(number));
         }
         let slot = slot(number);
         if action == self.default || !matches!(arm.slots[slot], NOTHING | TESTED) {
@@ -177,12 +177,15 @@ impl Table {
             runs.push(bit, Verdict::Return(Action::KILL_THREAD));
             return;
         };
-        for number in 0..=arm.newest {
+        let unknown = match arm.newest {
+            Some(_) if !self.default.suits_unknown_calls() => Action::errno(ENOSYS),
+            _ => self.default,
+        };
+        let named = arm.newest.map_or(0, |newest| newest + 1);
+        for number in 0..named {
             runs.push(number | bit, self.verdict(arm.slots[slot(number)], self.default));
         }
-        let stub = arm.newest > 0 && !self.default.suits_unknown_calls();
-        let unknown = if stub { Action::errno(ENOSYS) } else { self.default };
-        runs.push((arm.newest + 1) | bit, Verdict::Return(unknown));
+        runs.push(named | bit, Verdict::Return(unknown));
         if arch == Arch::Arm {
             for number in ARM_PRIVATE..ARM_PRIVATE + ARM_PRIVATE_SLOTS as u32 {
                 runs.push(number, self.verdict(arm.slots[slot(number)], unknown));
