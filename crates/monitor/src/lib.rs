@@ -1,1 +1,38 @@
-//! The supervisor of one container: stdio, log, attach, exec, exit.
+//! The supervisor of one container: standard streams, log, attach, exec, exit record, clean-up.
+//!
+//! [`serve`] is a process of its own, with one thread and one `epoll`: it starts the container in a forked worker, then
+//! only moves bytes until the container ends. Front ends come and go; they speak [`protocol`] over a SEQPACKET socket in
+//! the container's run directory. What is not here: images, names, flags; what to start is a [`Launch`] document.
+//!
+//! ```no_run
+//! use loment_monitor::protocol::{Answer, Connection, Request};
+//! let connection = Connection::open("/run/loment/containers/1f2e".as_ref())?;
+//! connection.send(&Request::Wait)?;
+//! while let Some(answer) = connection.receive()? {
+//!     if let Answer::Exited { status } = answer {
+//!         return Ok(std::process::ExitCode::from(status as u8));
+//!     }
+//! }
+//! # Ok::<_, std::io::Error>(std::process::ExitCode::FAILURE)
+//! ```
+
+mod client;
+mod clock;
+mod epoll;
+mod error;
+pub mod launch;
+pub mod log;
+mod overlay;
+pub mod protocol;
+mod serve;
+mod session;
+mod sink;
+mod source;
+pub mod state;
+pub mod user;
+mod worker;
+
+pub use clock::now_rfc3339;
+pub use error::Error;
+pub use launch::Launch;
+pub use serve::serve;

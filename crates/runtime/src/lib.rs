@@ -1,1 +1,50 @@
-//! The OCI runtime: creates, starts, enters and deletes containers.
+//! The OCI runtime: makes a container from a specification, starts it, enters it.
+//!
+//! The way of the data is parse → [`Plan`] (everything checked that can be) → [`create`] (one `clone3`) → the child in
+//! [`child`](self), which sets itself up and becomes the program. [`enter`] runs a further program in a container.
+//! What is not here: images, logs, supervision, defaults. The caller must have one thread.
+//!
+//! ```no_run
+//! use loment_runtime::{Bundle, Container, Plan, Rootfs, Start, Stdio, create};
+//! let bundle = Bundle::load("/tmp/bundle".as_ref())?;
+//! let host = loment_cgroup::Host::detect()?;
+//! let group = host.cgroup(loment_cgroup::CgroupPath::new("demo")?);
+//! let plan = Plan::new(&bundle.spec, &bundle.path)?;
+//! let container = Container { plan: &plan, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit, start: Start::Now,
+//!     cgroup: Some(&group), keep_fds: 0, keyring: Some("demo"), init: false, sibling: false };
+//! let created = create(&container)?;
+//! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod bundle;
+mod capabilities;
+mod child;
+mod copy_up;
+mod create;
+mod devices;
+mod enter;
+mod error;
+mod executable;
+mod identity;
+mod in_root;
+mod masks;
+mod mounts;
+mod options;
+mod plan;
+mod proc_handle;
+mod report;
+mod rootfs;
+mod signals;
+pub mod state;
+mod stdio;
+
+pub use bundle::Bundle;
+pub use capabilities::CapabilitySet;
+pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};
+pub use enter::{Enter, enter};
+pub use error::{Cause, Error, Failure};
+pub use in_root::InRoot;
+pub use plan::{Plan, ProcessPlan};
+pub use signals::{parse_signal, signal_name};
+pub use stdio::Stdio;

@@ -158,3 +158,13 @@ pub fn single_threaded() -> bool {
     // which is this one if the byte is still set.
     unsafe { (&raw const __libc_single_threaded).read_volatile() != 0 }
 }
+
+/// Gives the calling process namespaces of its own (unshare(2)). A pid or time namespace is for its children.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn unshare(flags: CloneFlags) -> io::Result<()> {
+    // SAFETY: CloneFlags holds namespace flags only; CLONE_FILES, which would end the sharing of descriptors that other
+    // threads rely on, cannot be expressed.
+    super::check(unsafe { libc::syscall(libc::SYS_unshare, flags.0) }).map(drop)
+}

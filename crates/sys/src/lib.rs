@@ -17,6 +17,7 @@ pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod init;
 pub mod keyring;
 pub mod memory;
 pub mod mount;

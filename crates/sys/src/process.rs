@@ -43,3 +43,9 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+/// Ends this process at once: no handler runs, nothing is flushed. For children that share their creator's memory image.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit has no precondition and does not return.
+    unsafe { libc::_exit(status) }
+}

@@ -1,0 +1,65 @@
+//! Reading arguments by hand.
+
+use std::ffi::OsString;
+
+/// What is left of the command line.
+#[derive(Debug)]
+pub(crate) struct Arguments<'a> {
+    rest: std::slice::Iter<'a, OsString>,
+    /// The value of a `--flag=value` that was just read.
+    value: Option<&'a str>,
+}
+
+/// The next thing on the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Argument<'a> {
+    /// `--name` or `-n`.
+    Flag(&'a str),
+    /// Anything else.
+    Word(&'a str),
+}
+
+impl<'a> Arguments<'a> {
+    pub(crate) fn new(arguments: &'a [OsString]) -> Self {
+        Self { rest: arguments.iter(), value: None }
+    }
+
+    /// The next argument.
+    pub(crate) fn next(&mut self) -> anyhow::Result<Option<Argument<'a>>> {
+        if let Some(unused) = self.value.take() {
+            anyhow::bail!("unexpected value {unused:?} for a flag that takes none");
+        }
+        let Some(text) = self.word()? else { return Ok(None) };
+        if !text.starts_with('-') || text == "-" {
+            return Ok(Some(Argument::Word(text)));
+        }
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        self.value = value;
+        Ok(Some(Argument::Flag(name)))
+    }
+
+    /// The value of the flag `name`, which was just read.
+    pub(crate) fn value(&mut self, name: &str) -> anyhow::Result<&'a str> {
+        match self.value.take() {
+            Some(v) => Ok(v),
+            None => self.word()?.ok_or_else(|| anyhow::anyhow!("flag {name} needs a value")),
+        }
+    }
+
+    fn word(&mut self) -> anyhow::Result<Option<&'a str>> {
+        let Some(word) = self.rest.next() else { return Ok(None) };
+        word.to_str().map(Some).ok_or_else(|| anyhow::anyhow!("argument {word:?} is not valid UTF-8"))
+    }
+
+    /// Everything that is left, uninterpreted.
+    pub(crate) fn remaining(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut out = Vec::new();
+        while let Some(word) = self.word()? {
+            out.push(word.to_owned());
+        }
+        Ok(out)
+    }
+}

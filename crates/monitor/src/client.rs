@@ -1,0 +1,50 @@
+//! A front end, as its monitor sees it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_sys::pipe;
+
+use crate::protocol::{Answer, Streams};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) socket: OwnedFd,
+    /// Which program it is about; none until its request has come.
+    pub(crate) session: Option<u32>,
+    pub(crate) streams: Streams,
+    /// What it has not taken yet.
+    queue: VecDeque<Vec<u8>>,
+}
+
+impl Client {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket, session: None, streams: Streams::default(), queue: VecDeque::new() })
+    }
+
+    /// Sends an answer, or keeps it until the client reads. An error means that it is gone.
+    pub(crate) fn send(&mut self, answer: &Answer) -> io::Result<()> {
+        self.queue.push_back(answer.encode());
+        self.flush()
+    }
+
+    /// Sends what was kept.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        while let Some(message) = self.queue.front() {
+            match pipe::send(self.socket.as_fd(), message, &[]) {
+                Ok(_) => drop(self.queue.pop_front()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it must read before more is sent.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.queue.is_empty()
+    }
+}

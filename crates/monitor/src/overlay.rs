@@ -1,0 +1,222 @@
+//! Root file systems. Every mount is made detached, or in a mount namespace of the worker's own: nothing shows in the
+//! host's mount table, and nothing is left behind however the worker ends.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loment_runtime::InRoot;
+use loment_sys::clone::{CloneFlags, unshare};
+use loment_sys::mount::{MountAttr, set_attributes};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::Error;
+use crate::error::Context;
+use crate::launch::Rootfs;
+
+const MS_PRIVATE: u64 = 1 << 18;
+/// Not files of the host's own: the container gets its own of these, or none.
+const LEFT_OUT: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+
+/// A root file system, detached, and what could not be done as asked.
+pub(crate) struct Built {
+    pub(crate) tree: OwnedFd,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Makes a root file system. `scratch` is an existing directory of the container's own.
+pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
+    match rootfs {
+        Rootfs::Overlay { lower, upper, work, volatile } => {
+            let tree =
+                overlay(lower, upper, work, *volatile).context("mount the overlay of", upper.display())?;
+            Ok(Built { tree, warnings: Vec::new() })
+        }
+        Rootfs::Directory { path } => {
+            let tree = clone_tree(path).context("open root file system", path.display())?;
+            Ok(Built { tree, warnings: Vec::new() })
+        }
+        Rootfs::Throwaway { path, size } => throwaway(path, *size, scratch),
+    }
+}
+
+fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    Ok(open_tree(CWD, path, flags)?)
+}
+
+fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> io::Result<OwnedFd> {
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, "source", "overlay")?;
+    add_lower(&fs, lower)?;
+    fsconfig_set_string(&fs, "upperdir", upper)?;
+    fsconfig_set_string(&fs, "workdir", work)?;
+    if volatile {
+        // Linux 5.10. Without it the container is only slower.
+        let _ = fsconfig_set_flag(&fs, "volatile");
+    }
+    fsconfig_create(&fs)?;
+    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+}
+
+/// One layer a call where the kernel can (6.8), so that neither their number nor their names are limited by the 256 bytes
+/// of one value; all in one value before.
+fn add_lower(fs: &OwnedFd, lower: &[PathBuf]) -> io::Result<()> {
+    for (i, dir) in lower.iter().enumerate() {
+        match fsconfig_set_string(fs, "lowerdir+", dir) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::INVAL) if i == 0 => {
+                let all: Vec<String> = lower.iter().map(|l| escape(l)).collect();
+                return Ok(fsconfig_set_string(fs, "lowerdir", all.join(":"))?);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn escape(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+/// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
+/// the kernel (`ovl_check_layer`), and below `/` everything else is.
+fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
+    unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
+    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    set_attributes(CWD, c"/", true, &private).context("change the propagation of", "/")?;
+    let below = mounts_below(path).context("read", "/proc/self/mountinfo")?;
+    let changes = private_tmpfs(size, scratch).context("mount a tmpfs on", scratch.display())?;
+    let root = changes.join("root");
+    let mut warnings = Vec::new();
+    let tree = throwaway_layer(path, &changes, 0).context("overlay", path.display())?;
+    std::fs::create_dir(&root).context("create", root.display())?;
+    place(&tree, CWD, &root).context("mount", root.display())?;
+    let in_root = InRoot::new(open_path(&root).context("open", root.display())?);
+    for (n, mount_point) in below.iter().enumerate() {
+        let inside = mount_point.strip_prefix(path).unwrap_or(mount_point);
+        let layered = throwaway_layer(mount_point, &changes, n + 1).and_then(|tree| {
+            let target = in_root.resolve(inside)?;
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            Ok(move_mount(&tree, "", &target, "", flags)?)
+        });
+        if layered.is_err() {
+            warnings.push(mount_point.display().to_string());
+        }
+    }
+    let warnings = match warnings.as_slice() {
+        [] => Vec::new(),
+        names => {
+            vec![format!("separate file systems that are not visible in the container: {}", names.join(", "))]
+        }
+    };
+    Ok(Built { tree: clone_tree(&root).context("open", root.display())?, warnings })
+}
+
+fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+}
+
+fn place(tree: &OwnedFd, dir: impl AsFd, path: &Path) -> io::Result<()> {
+    Ok(move_mount(tree, "", dir, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+fn private_tmpfs(size: u64, scratch: &Path) -> io::Result<PathBuf> {
+    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, "mode", "0700")?;
+    fsconfig_set_string(&fs, "size", size.to_string())?;
+    fsconfig_create(&fs)?;
+    let tmpfs = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    place(&tmpfs, CWD, scratch)?;
+    Ok(scratch.to_owned())
+}
+
+fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd> {
+    let (upper, work) = (changes.join(format!("u{n}")), changes.join(format!("w{n}")));
+    std::fs::create_dir(&upper)?;
+    std::fs::create_dir(&work)?;
+    // The merged root shows the upper directory's mode and owner.
+    let (from, to) = (open_path(lower)?, std::fs::File::open(&upper)?);
+    let stat = rustix::fs::fstat(&from)?;
+    rustix::fs::fchown(
+        &to,
+        Some(rustix::fs::Uid::from_raw(stat.st_uid)),
+        Some(rustix::fs::Gid::from_raw(stat.st_gid)),
+    )?;
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    overlay(&[lower.to_owned()], &upper, &work, true)
+}
+
+/// Mount points below `path` that hold files, outermost first.
+fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mut points: Vec<PathBuf> = text.lines().filter_map(mount_point).collect();
+    points.retain(|p| {
+        p != path && p.starts_with(path) && p.is_dir() && !LEFT_OUT.iter().any(|l| p.starts_with(l))
+    });
+    points.sort();
+    points.dedup();
+    Ok(points)
+}
+
+/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)), unless its file system is the kernel's own.
+fn mount_point(line: &str) -> Option<PathBuf> {
+    const KERNEL: [&str; 14] = [
+        "proc",
+        "sysfs",
+        "devtmpfs",
+        "devpts",
+        "mqueue",
+        "cgroup",
+        "cgroup2",
+        "bpf",
+        "tracefs",
+        "debugfs",
+        "securityfs",
+        "nsfs",
+        "autofs",
+        "binfmt_misc",
+    ];
+    let (before, after) = line.split_once(" - ")?;
+    let kind = after.split(' ').next()?;
+    (!KERNEL.contains(&kind)).then(|| PathBuf::from(unescape(before.split(' ').nth(4).unwrap_or_default())))
+}
+
+/// Blanks and backslashes are octal escapes there.
+fn unescape(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((plain, escaped)) = rest.split_once('\\') {
+        out.push_str(plain);
+        match escaped.get(..3).and_then(|d| u8::from_str_radix(d, 8).ok()) {
+            Some(byte) => {
+                out.push(byte.into());
+                rest = &escaped[3..];
+            }
+            None => {
+                out.push('\\');
+                rest = escaped;
+            }
+        }
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_read() {
+        let line = r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        assert_eq!(mount_point(line), Some("/mnt 2".into()));
+        assert_eq!(mount_point("67 66 0:41 / /proc rw - proc proc rw"), None);
+        assert_eq!(mount_point("garbage"), None);
+    }
+}

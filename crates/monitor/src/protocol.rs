@@ -1,0 +1,286 @@
+//! What a front end and a monitor say to each other: one message per SEQPACKET packet, a letter and its payload.
+//!
+//! A connection carries one request. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
+//! front ends can ask older monitors.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use loment_runtime::Cause;
+use loment_sys::pipe;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use serde::{Deserialize, Serialize};
+
+/// The name of the socket in a container's run directory.
+pub const SOCKET: &str = "monitor.sock";
+/// The most payload of one message, in bytes.
+pub const MAX_DATA: usize = 32 * 1024;
+/// The most an [`Request::Exec`] may take: below the default socket buffer.
+const MAX_PACKET: usize = 160 * 1024;
+
+/// Which streams a client wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streams {
+    /// It will send standard input.
+    pub stdin: bool,
+    /// Standard output (and error, with a terminal).
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
+/// A program to run in the container.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Exec {
+    /// As in a specification, complete but for the user.
+    pub process: oci_spec::runtime::Process,
+    /// `user[:group]`, looked up in the container's own files.
+    pub user: String,
+    /// The filter it gets.
+    pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// The client's part in it.
+    pub streams: Streams,
+}
+
+/// What a client says.
+#[derive(Debug)]
+pub enum Request {
+    /// Take part in the container's standard streams.
+    Attach(Streams),
+    /// Run a program.
+    Exec(Box<Exec>),
+    /// Tell when the container has ended.
+    Wait,
+    /// Standard input.
+    Input(Vec<u8>),
+    /// The end of standard input.
+    InputEnd,
+    /// The terminal's new size.
+    Resize {
+        /// Lines.
+        rows: u16,
+        /// Columns.
+        columns: u16,
+    },
+}
+
+/// What a monitor says.
+#[derive(Debug)]
+pub enum Answer {
+    /// The container, or the program, runs. Its number is the host's.
+    Started {
+        /// The process.
+        pid: i32,
+    },
+    /// It could not be started, or the request not be done.
+    Failed {
+        /// What kind of failure.
+        cause: Cause,
+        /// One line.
+        message: String,
+    },
+    /// Something the user should know.
+    Warning {
+        /// One line.
+        message: String,
+    },
+    /// Standard output.
+    Output(Vec<u8>),
+    /// Standard error.
+    ErrorOutput(Vec<u8>),
+    /// It has ended and everything is recorded.
+    Exited {
+        /// As a shell reports it.
+        status: i32,
+    },
+}
+
+impl Request {
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        Ok(match self {
+            Self::Attach(streams) => packet(b'A', &serde_json::to_vec(streams)?),
+            Self::Exec(exec) => packet(b'X', &serde_json::to_vec(exec)?),
+            Self::Wait => vec![b'Q'],
+            Self::Input(data) => packet(b'I', data),
+            Self::InputEnd => vec![b'D'],
+            Self::Resize { rows, columns } => {
+                packet(b'W', &[rows.to_le_bytes(), columns.to_le_bytes()].concat())
+            }
+        })
+    }
+
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// `InvalidData` for a letter or payload this version does not know.
+    pub fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "a request this monitor does not know");
+        let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
+        Ok(match letter {
+            b'A' => Self::Attach(serde_json::from_slice(payload)?),
+            b'X' => Self::Exec(serde_json::from_slice(payload)?),
+            b'Q' => Self::Wait,
+            b'I' => Self::Input(payload.to_vec()),
+            b'D' => Self::InputEnd,
+            b'W' => match *payload {
+                [a, b, c, d] => {
+                    Self::Resize { rows: u16::from_le_bytes([a, b]), columns: u16::from_le_bytes([c, d]) }
+                }
+                _ => return Err(invalid()),
+            },
+            _ => return Err(invalid()),
+        })
+    }
+}
+
+fn packet(letter: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 1);
+    out.push(letter);
+    out.extend(payload);
+    out
+}
+
+impl Answer {
+    /// The bytes of the message.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Started { pid } => packet(b'P', &pid.to_le_bytes()),
+            Self::Failed { cause, message } => {
+                let cause = match cause {
+                    Cause::Setup => 0,
+                    Cause::NotFound => 1,
+                    Cause::NotExecutable => 2,
+                };
+                let text = &message.as_bytes()[..message.len().min(MAX_DATA)];
+                packet(b'E', &[&[cause], text].concat())
+            }
+            Self::Warning { message } => packet(b'n', message.as_bytes()),
+            Self::Output(data) => packet(b'o', data),
+            Self::ErrorOutput(data) => packet(b'e', data),
+            Self::Exited { status } => packet(b'x', &status.to_le_bytes()),
+        }
+    }
+
+    /// Reads an answer.
+    ///
+    /// # Errors
+    /// `InvalidData` for what this version does not know.
+    pub fn decode(bytes: &[u8]) -> io::Result<Self> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "an answer this program does not know");
+        let number = |p: &[u8]| p.try_into().map(i32::from_le_bytes).map_err(|_| invalid());
+        let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
+        Ok(match letter {
+            b'P' => Self::Started { pid: number(payload)? },
+            b'E' => {
+                let (cause, text) = payload.split_first().ok_or_else(invalid)?;
+                let cause = match cause {
+                    1 => Cause::NotFound,
+                    2 => Cause::NotExecutable,
+                    _ => Cause::Setup,
+                };
+                Self::Failed { cause, message: String::from_utf8_lossy(text).into_owned() }
+            }
+            b'n' => Self::Warning { message: String::from_utf8_lossy(payload).into_owned() },
+            b'o' => Self::Output(payload.to_vec()),
+            b'e' => Self::ErrorOutput(payload.to_vec()),
+            b'x' => Self::Exited { status: number(payload)? },
+            _ => return Err(invalid()),
+        })
+    }
+}
+
+/// A front end's end.
+#[derive(Debug)]
+pub struct Connection {
+    socket: OwnedFd,
+}
+
+impl Connection {
+    /// Connects to the monitor whose run directory is `run_dir`.
+    ///
+    /// # Errors
+    /// `NotFound` or `ConnectionRefused` when there is no monitor.
+    pub fn open(run_dir: &Path) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (address, _dir) = address_in(run_dir)?;
+        connect(&socket, &address)?;
+        Ok(Self { socket })
+    }
+
+    /// Uses one end of a socket pair whose other end was given to a new monitor.
+    pub fn from_fd(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the monitor is gone, `InvalidInput` when it is too long.
+    pub fn send(&self, request: &Request) -> io::Result<()> {
+        let bytes = request.encode()?;
+        if bytes.len() > MAX_PACKET {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "arguments and environment are too long",
+            ));
+        }
+        pipe::send(&self.socket, &bytes, &[]).map(drop)
+    }
+
+    /// Waits for the next answer; `None` when the monitor is gone.
+    ///
+    /// # Errors
+    /// The kernel's errno, or `InvalidData`.
+    pub fn receive(&self) -> io::Result<Option<Answer>> {
+        let mut buffer = vec![0; MAX_DATA + 16];
+        let received = match pipe::receive(&self.socket, &mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            other => other?,
+        };
+        if received.len == 0 { Ok(None) } else { Answer::decode(&buffer[..received.len]).map(Some) }
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The address of the socket in `dir`, whatever the length of its path (an address holds 108 bytes): through a descriptor
+/// that must live until the address has been used.
+pub(crate) fn address_in(dir: &Path) -> io::Result<(SocketAddrUnix, Option<OwnedFd>)> {
+    let path = dir.join(SOCKET);
+    if let Ok(address) = SocketAddrUnix::new(&path) {
+        return Ok((address, None));
+    }
+    use std::os::fd::AsRawFd;
+    let fd = rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", fd.as_raw_fd()))?;
+    Ok((address, Some(fd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_and_garbage_is_refused() {
+        let request = Request::Resize { rows: 24, columns: 300 };
+        let Request::Resize { rows, columns } = Request::decode(&request.encode().unwrap()).unwrap() else {
+            panic!("another request")
+        };
+        assert_eq!((rows, columns), (24, 300));
+        let answer = Answer::Failed { cause: Cause::NotFound, message: "no such file".into() };
+        assert!(matches!(
+            Answer::decode(&answer.encode()).unwrap(),
+            Answer::Failed { cause: Cause::NotFound, message } if message == "no such file"
+        ));
+        for bad in [&b""[..], b"?", b"W12", b"A{", b"P"] {
+            assert!(Request::decode(bad).is_err() || bad == b"P", "{bad:?}");
+            assert!(Answer::decode(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! The monitor's loop.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_runtime::Cause;
+use loment_sys::clone::{CloneFlags, Fork, clone3};
+use loment_sys::signal::{self, SignalSet};
+use loment_sys::wait::{Exit, reap_any};
+use loment_sys::{fd, pipe};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::client::Client;
+use crate::epoll::{Epoll, Token};
+use crate::error::Context;
+use crate::launch::{CLIENT_FD, LAUNCH_FD, Launch, VERSION};
+use crate::log::Log;
+use crate::protocol::{Answer, Exec, MAX_DATA, Request, Streams, address_in};
+use crate::session::Session;
+use crate::sink::Progress;
+use crate::source::Chunk;
+use crate::{Error, worker};
+
+/// The container's own program.
+const MAIN: u32 = 0;
+/// Ends of children nobody asked about yet are kept, up to this many.
+const UNCLAIMED: usize = 64;
+/// How long clients have to take their last messages, in milliseconds.
+const PARTING: i32 = 5000;
+
+/// Supervises the container that the inherited launch document describes, until it has ended and is cleaned up.
+///
+/// # Errors
+/// [`Error`] when supervision could not begin; what happens later is told to clients and recorded.
+pub fn serve() -> Result<(), Error> {
+    let mut document = Vec::new();
+    let file = fd::take_inherited(LAUNCH_FD).context("open", "the launch document")?;
+    std::fs::File::from(file).read_to_end(&mut document).context("read", "the launch document")?;
+    let launch: Launch = serde_json::from_slice(&document).map_err(Error::Launch)?;
+    drop(document);
+    if launch.version != VERSION {
+        return Err(Error::Version { found: launch.version, known: VERSION });
+    }
+    let mut monitor = Monitor::new(launch)?;
+    // What the first client asked was sent before this program was started: its output is not missed.
+    let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
+    monitor.add_client(first);
+    monitor.read_client(0);
+    monitor.start();
+    monitor.run()
+}
+
+#[derive(Debug)]
+struct Monitor {
+    launch: Launch,
+    epoll: Epoll,
+    listener: OwnedFd,
+    signals: OwnedFd,
+    log: Log,
+    sessions: Vec<Option<Session>>,
+    clients: Vec<Option<Client>>,
+    unclaimed: Vec<(i32, Exit)>,
+    /// The worker that cleans up, and what clients are told when it has.
+    cleaner: Option<(i32, Answer)>,
+}
+
+impl Monitor {
+    fn new(launch: Launch) -> Result<Self, Error> {
+        // A session of its own: the terminal of whoever started it is not its business.
+        let _ = rustix::process::setsid();
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .context("become", "a subreaper")?;
+        signal::ignore_sigpipe();
+        let set = SignalSet::of(&[1, 2, 3, 15, 17]);
+        signal::set_mask(&set).context("block", "signals")?;
+        let signals = signal::signal_fd(&set).context("open", "a signal descriptor")?;
+        let listener = listen(&launch).context("listen in", launch.run_dir.display())?;
+        let epoll = Epoll::new().context("make", "an epoll")?;
+        epoll.add(&listener, Token::Listener).context("watch", "the listener")?;
+        epoll.add(&signals, Token::Signal).context("watch", "signals")?;
+        let log = Log::open(launch.log.clone()).context("open the log of", &launch.id)?;
+        let (sessions, clients) = (vec![None], Vec::new());
+        Ok(Self {
+            launch,
+            epoll,
+            listener,
+            signals,
+            log,
+            sessions,
+            clients,
+            unclaimed: Vec::new(),
+            cleaner: None,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        loop {
+            for token in self.epoll.wait(None).context("wait for", "events")? {
+                match token {
+                    Token::Listener => self.accept(),
+                    Token::Signal => self.take_signals(),
+                    Token::Client(n) => self.serve_client(n),
+                    Token::Worker(n) => self.hear_worker(n),
+                    Token::Source(n, error) => self.pump(n, usize::from(error)),
+                    Token::Sink(n) => self.feed(n),
+                }
+            }
+            if self.cleaner.is_none() && self.session(MAIN).is_some_and(|s| s.is_over()) {
+                let exit = self.session(MAIN).and_then(|s| s.exit);
+                let status = exit.map_or(0, Exit::status);
+                self.clean_up(exit, "", Answer::Exited { status });
+            }
+            if matches!(&self.cleaner, Some((0, _))) {
+                self.part();
+                return Ok(());
+            }
+        }
+    }
+
+    fn session(&mut self, n: u32) -> Option<&mut Session> {
+        self.sessions.get_mut(n as usize)?.as_mut()
+    }
+
+    // --- starting -----------------------------------------------------------------------------------------------
+
+    fn start(&mut self) {
+        let terminal = self.launch.spec.as_ref().is_some_and(worker::wants_terminal);
+        let started = self.spawn(MAIN, terminal, self.launch.stdin, worker::start);
+        // Only workers need it: the monitor lives as long as the container.
+        self.launch.spec = None;
+        if let Err(e) = started {
+            self.fail_start(&Answer::Failed { cause: Cause::Setup, message: format!("start a worker: {e}") });
+        }
+    }
+
+    fn exec(&mut self, client: u32, mut request: Exec) {
+        let n = self.free_session();
+        if let Some(c) = self.clients[client as usize].as_mut() {
+            (c.session, c.streams) = (Some(n), request.streams);
+        }
+        let pid = self.session(MAIN).filter(|s| s.exit.is_none()).and_then(|s| s.pid);
+        let (terminal, stdin) = (request.process.terminal() == Some(true), request.streams.stdin);
+        let started = match pid {
+            None => Err(io::Error::other("the container is not running")),
+            Some(pid) => self.spawn(n, terminal, stdin, move |launch, ends, _| {
+                worker::exec(launch, pid, &mut request, ends)
+            }),
+        };
+        if let Err(e) = started {
+            self.tell(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() });
+        }
+    }
+
+    fn free_session(&mut self) -> u32 {
+        let free = self.sessions.iter().skip(1).position(Option::is_none).map(|i| i + 1);
+        free.unwrap_or_else(|| {
+            self.sessions.push(None);
+            self.sessions.len() - 1
+        }) as u32
+    }
+
+    /// Forks a worker for session `n`.
+    fn spawn(
+        &mut self,
+        n: u32,
+        terminal: bool,
+        stdin: bool,
+        work: impl FnOnce(&mut Launch, Option<&worker::Ends>, &OwnedFd) -> Result<loment_runtime::Created, Error>,
+    ) -> io::Result<()> {
+        let setup = Session::prepare(terminal, stdin)?;
+        if let Fork::Child = clone3(CloneFlags::empty(), None)? {
+            let result = work(&mut self.launch, setup.ends.as_ref(), &setup.report);
+            worker::report(&setup.report, result);
+            loment_sys::process::exit_now(0)
+        }
+        let session = setup.session;
+        if let Some(socket) = &session.worker {
+            self.epoll.add(socket, Token::Worker(n))?;
+        }
+        for (i, source) in session.sources.iter().enumerate() {
+            if let Some(s) = source {
+                self.epoll.add(&s.fd, Token::Source(n, i == 1))?;
+            }
+        }
+        self.sessions[n as usize] = Some(session);
+        Ok(())
+    }
+
+    /// A worker's word: a warning, success, or failure; its silent end is a failure.
+    fn hear_worker(&mut self, n: u32) {
+        let mut buffer = vec![0; MAX_DATA];
+        let Some(socket) = self.session(n).and_then(|s| s.worker.as_ref()) else { return };
+        let (answer, mut fds) = match pipe::receive(socket, &mut buffer) {
+            Ok(r) if r.len > 0 => {
+                (Answer::decode(&buffer[..r.len]).unwrap_or_else(|_| worker::silent_failure()), r.fds)
+            }
+            _ => (worker::silent_failure(), Vec::new()),
+        };
+        if let Answer::Warning { .. } = answer {
+            return self.tell(n, &answer);
+        }
+        if let Some(socket) = self.session(n).and_then(|s| s.worker.take()) {
+            self.epoll.remove(&socket);
+        }
+        if let Answer::Started { pid } = answer {
+            self.started(n, pid, fds.pop());
+        } else if n == MAIN {
+            return self.fail_start(&answer);
+        }
+        self.tell(n, &answer);
+        if !matches!(answer, Answer::Started { .. }) {
+            self.sessions[n as usize] = None;
+        }
+        self.finish_exec(n);
+        loment_sys::memory::trim_heap();
+    }
+
+    fn started(&mut self, n: u32, pid: i32, terminal: Option<OwnedFd>) {
+        let ended =
+            self.unclaimed.iter().position(|(p, _)| *p == pid).map(|i| self.unclaimed.swap_remove(i).1);
+        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
+        (session.pid, session.exit) = (Some(pid), ended);
+        if let Some(terminal) = terminal
+            && session.take_terminal(terminal).is_ok()
+            && let Some(source) = &session.sources[0]
+        {
+            let _ = self.epoll.add(&source.fd, Token::Source(n, false));
+        }
+        if ended.is_some() {
+            self.drain(n);
+        }
+    }
+
+    fn fail_start(&mut self, answer: &Answer) {
+        let Answer::Failed { cause, message } = answer else { return };
+        let answer = Answer::Failed { cause: *cause, message: message.clone() };
+        self.clean_up(None, message, answer);
+    }
+
+    // --- ending -------------------------------------------------------------------------------------------------
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(number)) = signal::take_signal(self.signals.as_fd()) {
+            match number {
+                17 => self.reap(),
+                // Whoever asks the monitor to stop means the container.
+                other => {
+                    if let Some(pid) = self.session(MAIN).and_then(|s| s.pid) {
+                        let _ = loment_sys::process::kill(pid, other);
+                    }
+                }
+            }
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Ok(Some((pid, exit))) = reap_any() {
+            if let Some((cleaner, _)) = &mut self.cleaner
+                && *cleaner == pid
+            {
+                *cleaner = 0;
+                continue;
+            }
+            let found = self.sessions.iter_mut().position(|s| s.as_ref().is_some_and(|s| s.pid == Some(pid)));
+            match found {
+                Some(n) => {
+                    if let Some(s) = &mut self.sessions[n] {
+                        s.exit = Some(exit);
+                    }
+                    self.drain(n as u32);
+                }
+                // Workers; programs whose worker has not reported yet; orphans of the container.
+                None if self.unclaimed.len() < UNCLAIMED => self.unclaimed.push((pid, exit)),
+                None => {
+                    self.unclaimed.remove(0);
+                    self.unclaimed.push((pid, exit));
+                }
+            }
+        }
+    }
+
+    /// After the end: what the program wrote is in its pipes already. What others may still write there is not waited for.
+    fn drain(&mut self, n: u32) {
+        for i in 0..2 {
+            // A pipe holds 64 KiB by default, at most /proc/sys/fs/pipe-max-size: bounded reads.
+            for _ in 0..4096 {
+                let Some(source) = self.session(n).and_then(|s| s.sources[i].as_ref()) else { break };
+                if source.paused {
+                    break;
+                }
+                if !self.read_source(n, i) {
+                    self.close_source(n, i);
+                    break;
+                }
+            }
+        }
+        self.finish_exec(n);
+    }
+
+    /// Tells the clients of a program run in the container that it has ended.
+    fn finish_exec(&mut self, n: u32) {
+        if n == MAIN || !self.session(n).is_some_and(|s| s.is_over()) {
+            return;
+        }
+        let status = self.session(n).and_then(|s| s.exit).map_or(0, Exit::status);
+        self.tell(n, &Answer::Exited { status });
+        self.sessions[n as usize] = None;
+        loment_sys::memory::trim_heap();
+    }
+
+    fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
+        match clone3(CloneFlags::empty(), None) {
+            Ok(Fork::Child) => {
+                worker::clean_up(&self.launch, exit, error);
+                loment_sys::process::exit_now(0)
+            }
+            Ok(Fork::Parent { pid, .. }) => self.cleaner = Some((pid.as_raw_nonzero().get(), parting)),
+            Err(_) => {
+                // No process to be had: do it here.
+                worker::clean_up(&self.launch, exit, error);
+                self.cleaner = Some((0, parting));
+            }
+        }
+    }
+
+    /// Everything is done and recorded: the last words, within limits.
+    fn part(&mut self) {
+        let Some((_, answer)) = self.cleaner.take() else { return };
+        for n in 0..self.clients.len() {
+            let wants = self.clients[n].as_ref().is_some_and(|c| c.session == Some(MAIN));
+            if wants {
+                self.send(n as u32, &answer);
+            }
+        }
+        let started = std::time::Instant::now();
+        while self.clients.iter().flatten().any(Client::is_behind) {
+            let left = PARTING - i32::try_from(started.elapsed().as_millis()).unwrap_or(PARTING);
+            if left <= 0 {
+                return;
+            }
+            let Ok(tokens) = self.epoll.wait(Some(left)) else { return };
+            for token in tokens {
+                match token {
+                    Token::Client(n) => self.flush_client(n),
+                    Token::Listener => self.epoll.remove(&self.listener),
+                    Token::Signal => while let Ok(Some(_)) = signal::take_signal(self.signals.as_fd()) {},
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    // --- streams ------------------------------------------------------------------------------------------------
+
+    fn pump(&mut self, n: u32, i: usize) {
+        if !self.read_source(n, i) && self.session(n).is_some_and(|s| s.exit.is_some()) {
+            self.drain(n);
+        }
+    }
+
+    /// Reads one chunk and hands it on. `false` when there was none.
+    fn read_source(&mut self, n: u32, i: usize) -> bool {
+        let mut buffer = [0u8; 16 * 1024];
+        let Some(source) = self.sessions.get(n as usize).and_then(|s| s.as_ref()?.sources[i].as_ref()) else {
+            return false;
+        };
+        let stream = source.stream;
+        let data = match source.read(&mut buffer) {
+            Chunk::Data(data) => data,
+            Chunk::Nothing => return false,
+            Chunk::End => {
+                self.close_source(n, i);
+                return false;
+            }
+        };
+        if n == MAIN {
+            // A full disk must not stop the container; the lines are lost, its clients still get them.
+            let _ = self.log.write(stream, data);
+        }
+        let answer = match i {
+            0 => Answer::Output(data.to_vec()),
+            _ => Answer::ErrorOutput(data.to_vec()),
+        };
+        let wants = |s: &Streams| if i == 0 { s.stdout } else { s.stderr };
+        let mut behind = false;
+        for c in 0..self.clients.len() {
+            if self.clients[c].as_ref().is_some_and(|c| c.session == Some(n) && wants(&c.streams)) {
+                self.send(c as u32, &answer);
+                behind |= self.clients[c].as_ref().is_some_and(Client::is_behind);
+            }
+        }
+        if behind && let Some(source) = self.sessions[n as usize].as_mut().and_then(|s| s.sources[i].as_mut())
+        {
+            source.paused = true;
+            self.epoll.remove(&source.fd);
+        }
+        true
+    }
+
+    fn close_source(&mut self, n: u32, i: usize) {
+        if let Some(source) = self.session(n).and_then(|s| s.sources[i].take()) {
+            self.epoll.remove(&source.fd);
+        }
+        self.finish_exec(n);
+    }
+
+    /// Reads on from sources that waited for a client.
+    fn resume(&mut self, n: u32) {
+        if self.clients.iter().flatten().any(|c| c.session == Some(n) && c.is_behind()) {
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
+        for (i, source) in session.sources.iter_mut().enumerate() {
+            if let Some(s) = source.as_mut().filter(|s| s.paused) {
+                s.paused = false;
+                let _ = self.epoll.set(&s.fd, Token::Source(n, i == 1), true, false);
+            }
+        }
+        if session.exit.is_some() {
+            self.drain(n);
+        }
+    }
+
+    /// The program reads again.
+    fn feed(&mut self, n: u32) {
+        let progress = self.session(n).and_then(|s| s.sink.as_mut()).map(|s| s.flush());
+        self.after_input(n, progress);
+    }
+
+    fn input(&mut self, n: u32, data: Option<&[u8]>) {
+        let progress = self.session(n).and_then(|s| s.sink.as_mut()).map(|s| match data {
+            Some(data) => s.push(data),
+            None => s.end(),
+        });
+        self.after_input(n, progress);
+    }
+
+    /// While the program does not read, its clients are not read from either.
+    fn after_input(&mut self, n: u32, progress: Option<Progress>) {
+        let Some(progress) = progress else { return };
+        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
+        match (progress, &session.sink) {
+            (Progress::Blocked, Some(sink)) => drop(self.epoll.set(&sink.fd, Token::Sink(n), false, true)),
+            (Progress::Idle, Some(sink)) => self.epoll.remove(&sink.fd),
+            // The end of a terminal's input is a character that its user types, not a closed descriptor.
+            (Progress::Done, Some(sink)) if session.terminal.is_none() => {
+                self.epoll.remove(&sink.fd);
+                session.sink = None;
+            }
+            _ => {}
+        }
+        let readable = progress != Progress::Blocked;
+        for (c, client) in self.clients.iter().enumerate() {
+            if let Some(client) = client.as_ref().filter(|c| c.session == Some(n) && c.streams.stdin) {
+                let _ = self.epoll.set(&client.socket, Token::Client(c as u32), readable, client.is_behind());
+            }
+        }
+    }
+
+    // --- clients ------------------------------------------------------------------------------------------------
+
+    fn accept(&mut self) {
+        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            self.add_client(socket);
+        }
+    }
+
+    fn add_client(&mut self, socket: OwnedFd) {
+        let Ok(client) = Client::new(socket) else { return };
+        let free = self.clients.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.clients.push(None);
+            self.clients.len() - 1
+        });
+        if self.epoll.add(&client.socket, Token::Client(free as u32)).is_ok() {
+            self.clients[free] = Some(client);
+        }
+    }
+
+    fn drop_client(&mut self, n: u32) {
+        let Some(client) = self.clients[n as usize].take() else { return };
+        self.epoll.remove(&client.socket);
+        if let Some(session) = client.session {
+            self.resume(session);
+        }
+    }
+
+    fn serve_client(&mut self, n: u32) {
+        if self.clients.get(n as usize).is_some_and(|c| c.as_ref().is_some_and(Client::is_behind)) {
+            self.flush_client(n);
+        }
+        self.read_client(n);
+    }
+
+    fn flush_client(&mut self, n: u32) {
+        let Some(client) = self.clients[n as usize].as_mut() else { return };
+        let session = client.session;
+        if client.flush().is_err() {
+            return self.drop_client(n);
+        }
+        if !client.is_behind() {
+            let _ = self.epoll.set(&client.socket, Token::Client(n), true, false);
+            if let Some(session) = session {
+                self.resume(session);
+            }
+        }
+    }
+
+    /// Reads one request.
+    fn read_client(&mut self, n: u32) {
+        let Some(client) = self.clients.get(n as usize).and_then(Option::as_ref) else { return };
+        let mut buffer = vec![0; 192 * 1024];
+        let received = match pipe::receive(&client.socket, &mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(r) if r.len > 0 => r,
+            _ => return self.drop_client(n),
+        };
+        match Request::decode(&buffer[..received.len]) {
+            Ok(request) => self.serve_request(n, request),
+            Err(e) => self.send(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() }),
+        }
+    }
+
+    fn serve_request(&mut self, n: u32, request: Request) {
+        let session = self.clients[n as usize].as_ref().and_then(|c| c.session);
+        match (request, session) {
+            (Request::Attach(streams), None) => self.join_main(n, streams),
+            (Request::Wait, None) => self.join_main(n, Streams::default()),
+            (Request::Exec(exec), None) => self.exec(n, *exec),
+            (Request::Input(data), Some(s)) => self.input(s, Some(&data)),
+            (Request::InputEnd, Some(s)) => self.input(s, None),
+            (Request::Resize { rows, columns }, Some(s)) => {
+                if let Some(session) = self.session(s) {
+                    let _ = session.resize(rows, columns);
+                }
+            }
+            _ => {
+                let message = "the request does not fit what this connection is used for".to_owned();
+                self.send(n, &Answer::Failed { cause: Cause::Setup, message });
+            }
+        }
+    }
+
+    fn join_main(&mut self, n: u32, streams: Streams) {
+        let pid = self.session(MAIN).and_then(|s| s.pid);
+        if let Some(client) = self.clients[n as usize].as_mut() {
+            (client.session, client.streams) = (Some(MAIN), streams);
+        }
+        if let Some(pid) = pid {
+            self.send(n, &Answer::Started { pid });
+        }
+    }
+
+    /// Sends to every client of a session.
+    fn tell(&mut self, session: u32, answer: &Answer) {
+        for n in 0..self.clients.len() {
+            if self.clients[n].as_ref().is_some_and(|c| c.session == Some(session)) {
+                self.send(n as u32, answer);
+            }
+        }
+    }
+
+    fn send(&mut self, n: u32, answer: &Answer) {
+        let Some(client) = self.clients[n as usize].as_mut() else { return };
+        if client.send(answer).is_err() {
+            return self.drop_client(n);
+        }
+        if client.is_behind() {
+            let _ = self.epoll.set(&client.socket, Token::Client(n), true, true);
+        }
+    }
+}
+
+fn listen(launch: &Launch) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    let (address, _dir) = address_in(&launch.run_dir)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}

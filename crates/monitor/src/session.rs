@@ -1,0 +1,81 @@
+//! One program: the container's own, or one that was run in it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use loment_sys::wait::Exit;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::log::Stream;
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::worker::Ends;
+
+/// A program and its streams.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Where its worker reports, until it has.
+    pub(crate) worker: Option<OwnedFd>,
+    pub(crate) pid: Option<i32>,
+    pub(crate) exit: Option<Exit>,
+    /// Output and error output.
+    pub(crate) sources: [Option<Source>; 2],
+    pub(crate) sink: Option<Sink>,
+    pub(crate) terminal: Option<OwnedFd>,
+    /// Asked for before there was a terminal.
+    pub(crate) size: Option<(u16, u16)>,
+}
+
+/// How a session's streams are set up.
+pub(crate) struct Setup {
+    pub(crate) session: Session,
+    /// The program's ends; none with a terminal.
+    pub(crate) ends: Option<Ends>,
+    pub(crate) report: OwnedFd,
+}
+
+impl Session {
+    /// A session about to be started, with pipes unless it has a terminal.
+    pub(crate) fn prepare(terminal: bool, stdin: bool) -> io::Result<Setup> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+        let (worker, report) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let mut session = Self { worker: Some(worker), ..Self::default() };
+        if terminal {
+            return Ok(Setup { session, ends: None, report });
+        }
+        let (out, out_end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (err, err_end) = pipe_with(PipeFlags::CLOEXEC)?;
+        let in_end = if stdin {
+            let (in_end, input) = pipe_with(PipeFlags::CLOEXEC)?;
+            session.sink = Some(Sink::new(input)?);
+            in_end
+        } else {
+            std::fs::File::open("/dev/null")?.into()
+        };
+        session.sources = [Some(Source::new(out, Stream::Stdout)?), Some(Source::new(err, Stream::Stderr)?)];
+        Ok(Setup { session, ends: Some([in_end, out_end, err_end]), report })
+    }
+
+    /// Takes over the terminal that the program got.
+    pub(crate) fn take_terminal(&mut self, terminal: OwnedFd) -> io::Result<()> {
+        self.sources[0] = Some(Source::new(terminal.try_clone()?, Stream::Stdout)?);
+        self.sink = Some(Sink::new(terminal.try_clone()?)?);
+        self.terminal = Some(terminal);
+        self.size.map_or(Ok(()), |(rows, columns)| self.resize(rows, columns))
+    }
+
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) -> io::Result<()> {
+        let Some(terminal) = &self.terminal else {
+            self.size = Some((rows, columns));
+            return Ok(());
+        };
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        Ok(rustix::termios::tcsetwinsize(terminal, size)?)
+    }
+
+    /// Whether it has ended and everything it wrote was read.
+    pub(crate) fn is_over(&self) -> bool {
+        self.exit.is_some() && self.sources.iter().all(Option::is_none)
+    }
+}

@@ -1,0 +1,93 @@
+//! What is known of a container beyond its configuration: written by whoever changes it, whole or not at all.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of the document in the container's directory.
+pub const FILE: &str = "state.json";
+
+/// The version of the document.
+const VERSION: u32 = 1;
+
+/// A container's last known state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Version of this document.
+    pub version: u32,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The boot during which it was started.
+    pub boot_id: String,
+    /// Its first process.
+    pub pid: i32,
+    /// When that process was started, in clock ticks since boot.
+    pub start_time: u64,
+    /// Its monitor.
+    pub monitor_pid: i32,
+    /// RFC 3339; empty if it never was.
+    pub started_at: String,
+    /// RFC 3339; empty if it never was.
+    pub finished_at: String,
+    /// The last exit status.
+    pub exit_code: i32,
+    /// Its last process was killed for lack of memory.
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub error: String,
+}
+
+/// Where a container is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Never started.
+    #[default]
+    Created,
+    /// Started, and its end not recorded.
+    Running,
+    /// Ended.
+    Exited,
+}
+
+/// The kernel's name for this boot.
+pub fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|s| s.trim().to_owned())
+        .unwrap_or_default()
+}
+
+impl State {
+    /// Reads the state in the container directory `dir`.
+    ///
+    /// # Errors
+    /// The kernel's errno, or `InvalidData` for a document that is none.
+    pub fn load(dir: &Path) -> io::Result<Self> {
+        Self::parse(&std::fs::read(dir.join(FILE))?)
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let state: Self = serde_json::from_slice(bytes)?;
+        if state.version > VERSION {
+            return Err(io::Error::other(format!(
+                "{FILE} is version {}, newer than this program",
+                state.version
+            )));
+        }
+        Ok(state)
+    }
+
+    /// Replaces the state in the container directory `dir`.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn save(&self, dir: &Path) -> io::Result<()> {
+        let document = Self { version: VERSION, ..self.clone() };
+        let new = dir.join(format!(".{FILE}.{}", std::process::id()));
+        std::fs::write(&new, serde_json::to_vec(&document)?)?;
+        std::fs::rename(&new, dir.join(FILE)).inspect_err(|_| {
+            let _ = std::fs::remove_file(&new);
+        })
+    }
+}

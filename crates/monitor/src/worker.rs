@@ -1,0 +1,239 @@
+//! What forked workers do: make the container, run a further program in it, clean up after it. A worker may take its time
+//! and may hang; the monitor goes on moving bytes.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use loment_cgroup::{Cgroup, CgroupPath, Host};
+use loment_runtime::state::process_start_time;
+use loment_runtime::{
+    Cause, Container, Created, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
+};
+use loment_sys::pipe;
+use loment_sys::wait::Exit;
+use oci_spec::runtime::{Process, Spec};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use crate::error::Context;
+use crate::launch::{Launch, Rootfs};
+use crate::protocol::{Answer, Exec};
+use crate::state::{Phase, State, boot_id};
+use crate::{Error, now_rfc3339, overlay, user};
+
+/// Standard streams for a new program: the container's ends.
+pub(crate) type Ends = [OwnedFd; 3];
+
+/// Tells the monitor how it went. A warning or failure is text, a success carries the terminal.
+pub(crate) fn report(socket: &OwnedFd, result: Result<Created, Error>) {
+    let (answer, terminal) = match result {
+        Ok(created) => (Answer::Started { pid: created.pid.as_raw_nonzero().get() }, created.terminal),
+        Err(error) => (failed(&error), None),
+    };
+    let fds: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();
+    // Without a monitor nobody wants to know.
+    let _ = pipe::send(socket, &answer.encode(), &fds);
+}
+
+fn failed(error: &Error) -> Answer {
+    let cause = match error {
+        Error::Runtime(loment_runtime::Error::Failed(f)) => f.cause,
+        _ => Cause::Setup,
+    };
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(e) = source {
+        let text = e.to_string();
+        if !message.ends_with(&text) {
+            message = format!("{message}: {text}");
+        }
+        source = e.source();
+    }
+    Answer::Failed { cause, message }
+}
+
+fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
+    ends.map_or(Stdio::Inherit, |e| Stdio::Files([e[0].as_fd(), e[1].as_fd(), e[2].as_fd()]))
+}
+
+/// Makes the container and starts its program, as a child of the monitor.
+pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) -> Result<Created, Error> {
+    // Before the worker may enter a mount namespace of its own.
+    let host = Host::detect()?;
+    let group = host.cgroup(CgroupPath::new(&launch.cgroup)?);
+    let built = overlay::build(&launch.rootfs, &launch.run_dir.join("scratch"))?;
+    for warning in built.warnings {
+        let _ = pipe::send(socket, &Answer::Warning { message: warning }.encode(), &[]);
+    }
+    let root = rustix::fs::openat(
+        &built.tree,
+        ".",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let root = InRoot::new(root.context("open", "root file system")?);
+    complete(launch, &root)?;
+    drop(root);
+    let plan = Plan::new(launch.spec.as_ref().unwrap_or(&Spec::default()), Path::new("/"))?;
+    group.create()?;
+    let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
+        Ok(create(&Container {
+            plan: &plan,
+            rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
+            stdio: stdio(ends),
+            start: Start::Now,
+            cgroup: Some(&group),
+            keep_fds: 0,
+            keyring: Some(&launch.id),
+            init: launch.init,
+            sibling: true,
+        })?)
+    });
+    match created {
+        Ok(created) => {
+            save_running(launch, created.pid.as_raw_nonzero().get())?;
+            Ok(created)
+        }
+        Err(e) => {
+            let _ = group.kill();
+            let _ = group.remove();
+            Err(e)
+        }
+    }
+}
+
+/// Fills in what depends on the container's files: the user, the home directory, the working directory.
+fn complete(launch: &mut Launch, root: &InRoot) -> Result<(), Error> {
+    let found = user::find_in(root, &launch.user, &launch.groups)?;
+    let writable = !matches!(launch.rootfs, Rootfs::Directory { .. });
+    let Some(process) = launch.spec.as_mut().and_then(|s| s.process_mut().as_mut()) else { return Ok(()) };
+    if writable {
+        let cwd = process.cwd().clone();
+        root.make_dir_all(&cwd).context("create working directory", cwd.display())?;
+    }
+    become_user(process, &found);
+    Ok(())
+}
+
+fn become_user(process: &mut Process, found: &user::User) {
+    let u = process.user_mut();
+    u.set_uid(found.uid).set_gid(found.gid).set_additional_gids(Some(found.groups.clone()));
+    let env = process.env_mut().get_or_insert_with(Vec::new);
+    if !env.iter().any(|e| e.starts_with("HOME=")) {
+        env.push(format!("HOME={}", found.home));
+    }
+    // A user other than root has only what it can hold: capabilities outlive the change through the ambient set alone.
+    if found.uid != 0
+        && let Some(mut caps) = process.capabilities().clone()
+    {
+        let ambient = caps.ambient().clone();
+        caps.set_effective(ambient.clone()).set_permitted(ambient);
+        process.set_capabilities(Some(caps));
+    }
+}
+
+fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
+    let previous = State::load(&launch.dir).unwrap_or_default();
+    let state = State {
+        phase: Phase::Running,
+        boot_id: boot_id(),
+        pid,
+        start_time: process_start_time(pid).unwrap_or(0),
+        monitor_pid: rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get()),
+        started_at: now_rfc3339(),
+        error: String::new(),
+        oom_killed: false,
+        ..previous
+    };
+    state.save(&launch.dir).context("write the state in", launch.dir.display())
+}
+
+/// Runs a program in the container, as a child of the monitor.
+pub(crate) fn exec(
+    launch: &Launch,
+    pid: i32,
+    request: &mut Exec,
+    ends: Option<&Ends>,
+) -> Result<Created, Error> {
+    let host = Host::detect()?;
+    let group = host.cgroup(CgroupPath::new(&launch.cgroup)?);
+    let number = rustix::process::Pid::from_raw(pid);
+    let container = number
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|p| rustix::process::pidfd_open(p, rustix::process::PidfdFlags::empty()))
+        .context("find", "the container's process")?;
+    let path = format!("/proc/{pid}/root");
+    let root =
+        rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let found = user::find_in(&InRoot::new(root.context("open", path)?), &request.user, &launch.groups)?;
+    become_user(&mut request.process, &found);
+    let plan = ProcessPlan::new(&request.process, request.seccomp.as_ref())?;
+    Ok(enter(&Enter {
+        container: container.as_fd(),
+        process: &plan,
+        stdio: stdio(ends),
+        cgroup: Some(&group),
+        keep_fds: 0,
+        keyring: Some(&launch.id),
+        sibling: true,
+    })?)
+}
+
+/// Removes what the container leaves and records its end. Goes on past failures; the record comes last, so that who sees
+/// it sees everything done.
+pub(crate) fn clean_up(launch: &Launch, exit: Option<Exit>, error: &str) {
+    let oom_killed = remove_cgroup(&launch.cgroup);
+    let removed = launch.removal.as_ref().map(|removal| {
+        let tomb = removal.tombs.join(&launch.id);
+        let _ = std::fs::remove_file(&removal.name);
+        std::fs::rename(&launch.dir, &tomb).map(|()| tomb)
+    });
+    if !matches!(removed, Some(Ok(_))) {
+        let previous = State::load(&launch.dir).unwrap_or_default();
+        let state = State {
+            phase: if exit.is_some() { Phase::Exited } else { previous.phase },
+            pid: 0,
+            start_time: 0,
+            monitor_pid: 0,
+            finished_at: if exit.is_some() { now_rfc3339() } else { previous.finished_at.clone() },
+            exit_code: exit.map_or(previous.exit_code, Exit::status),
+            oom_killed,
+            error: error.to_owned(),
+            ..previous
+        };
+        let _ = state.save(&launch.dir);
+    }
+    let _ = std::fs::remove_dir_all(&launch.run_dir);
+    if let Some(Ok(tomb)) = removed {
+        let _ = std::fs::remove_dir_all(tomb);
+    }
+}
+
+/// Kills what is left in the group and removes it; whether something in it was killed for lack of memory.
+fn remove_cgroup(path: &str) -> bool {
+    let Ok(host) = Host::detect() else { return false };
+    let Ok(path) = CgroupPath::new(path) else { return false };
+    let group = host.cgroup(path);
+    let oom = oom_kills(&group) > 0;
+    if group.exists() {
+        let _ = group.kill();
+    }
+    let _ = group.remove();
+    oom
+}
+
+fn oom_kills(group: &Cgroup<'_>) -> u64 {
+    let text = group.read("memory.events").or_else(|| group.read("memory.oom_control")).unwrap_or_default();
+    text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The failure of a worker that ended without a word.
+pub(crate) fn silent_failure() -> Answer {
+    let source = io::Error::other("its worker was killed, perhaps for lack of memory");
+    failed(&Error::Io { operation: "start", object: "the program".into(), source })
+}
+
+/// Whether the specification asks for a terminal.
+pub(crate) fn wants_terminal(spec: &Spec) -> bool {
+    spec.process().as_ref().is_some_and(|p| p.terminal() == Some(true))
+}

@@ -1,0 +1,32 @@
+//! Reading a bundle: a directory with a config.json.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use crate::Error;
+use crate::error::Context;
+
+/// A bundle as it was when it was read: later edits of its files have no effect (runtime-spec, runtime.md, create).
+#[derive(Debug)]
+pub struct Bundle {
+    /// Absolute.
+    pub path: PathBuf,
+    /// config.json.
+    pub spec: Spec,
+}
+
+impl Bundle {
+    /// Reads `path`/config.json.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it cannot be read, [`Error::Parse`] when it is not a specification.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let path = path.canonicalize().context("open bundle", path.display())?;
+        let config = path.join("config.json");
+        let bytes = std::fs::read(&config).context("open", config.display())?;
+        let spec = serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Parse { path: config.display().to_string(), source })?;
+        Ok(Self { path, spec })
+    }
+}

@@ -1,0 +1,254 @@
+//! What the child does between `clone3` and `execve`, in order.
+//!
+//! It was cloned from a process with one thread, so it may allocate. It never logs, and every error and panic goes to its
+//! creator as one message (see `report`).
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_cgroup::Entry;
+use loment_sys::clone::{CloneFlags, unshare};
+use loment_sys::signal;
+use oci_spec::runtime::LinuxNamespaceType;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::create::{Container, Rootfs, Start};
+use crate::error::Context;
+use crate::masks::{self, HostNull};
+use crate::plan::ProcessPlan;
+use crate::proc_handle::ProcHandle;
+use crate::rootfs::{self, attach_root, pivot};
+use crate::stdio::Terminal;
+use crate::{Cause, Failure, Plan, devices, executable, identity, mounts, report};
+
+/// Sends a panic to the creator before the process is aborted.
+pub(crate) fn report_panics(socket: &OwnedFd) {
+    let Ok(socket) = socket.try_clone() else { return };
+    std::panic::set_hook(Box::new(move |info| {
+        let failure = Failure {
+            cause: Cause::Setup,
+            operation: "internal error:".into(),
+            object: info.to_string(),
+            source: io::Error::other("this is a bug in loment"),
+        };
+        report::send_failure(&socket, &failure);
+    }));
+}
+
+/// Sets the container up and becomes its program. Returns only what failed.
+pub(crate) fn become_container(
+    c: &Container<'_>,
+    entry: &Entry,
+    socket: &OwnedFd,
+) -> Result<Infallible, Failure> {
+    isolate(c, entry)?;
+    let null = HostNull::take().context("open the host's", "/dev/null")?;
+    let root = build_root(c)?;
+    let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(&root, size));
+    let terminal = terminal.transpose().context("open", "a terminal")?;
+    if let Some(t) = &terminal {
+        t.mount_console(&root).context("mount", "/dev/console")?;
+        report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
+    }
+    masks::make_read_only(&root, &c.plan.read_only_paths)?;
+    masks::mask(&root, &c.plan.masked, &null)?;
+    if c.plan.read_only {
+        let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
+        rootfs::make_read_only(&fd).context("make read-only", "root file system")?;
+    }
+    pivot(&root, false).context("enter", "root file system")?;
+    if let Some((propagation, recursive)) = c.plan.propagation {
+        mounts::set_root_propagation(propagation, recursive).context("change the propagation of", "/")?;
+    }
+    drop((root, null));
+    let process = c.plan.process.as_ref().ok_or_else(|| Failure {
+        cause: Cause::Setup,
+        operation: "start".into(),
+        object: "the container".into(),
+        source: io::Error::other("process is not set in its config.json"),
+    })?;
+    become_program(process, c, terminal, socket)
+}
+
+/// Session, control groups, namespaces, names, network, kernel parameters.
+fn isolate(c: &Container<'_>, entry: &Entry) -> Result<(), Failure> {
+    signal::reset_dispositions();
+    signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
+    rustix::process::setsid().context("start", "a session")?;
+    entry.join().context("join", "cgroup")?;
+    for join in &c.plan.join {
+        let kind = match join.kind {
+            LinuxNamespaceType::Network => LinkNameSpaceType::Network,
+            LinuxNamespaceType::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+            LinuxNamespaceType::Ipc => LinkNameSpaceType::InterProcessCommunication,
+            LinuxNamespaceType::Cgroup => LinkNameSpaceType::ControlGroup,
+            // The creator joined it: a pid namespace is for children only.
+            _ => continue,
+        };
+        std::fs::File::open(&join.path)
+            .and_then(|f| Ok(move_into_link_name_space(f.as_fd(), Some(kind))?))
+            .context("join namespace", join.path.display())?;
+    }
+    if c.plan.makes(CloneFlags::NEWCGROUP) {
+        // After joining: the root of a cgroup namespace is the group its creator is in at that moment.
+        unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
+    }
+    if let Some(id) = c.keyring {
+        join_keyring(id)?;
+    }
+    if let Some(name) = &c.plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).context("set hostname", name)?;
+    }
+    if let Some(name) = &c.plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).context("set domain name", name)?;
+    }
+    if c.plan.makes(CloneFlags::NEWNET) {
+        loment_sys::net::loopback_up().context("bring up", "the loopback interface")?;
+    }
+    write_proc(c.plan)
+}
+
+/// A container must not share the session keyring of whoever started it.
+pub(crate) fn join_keyring(id: &str) -> Result<(), Failure> {
+    let name =
+        CString::new(format!("_ses.{id}")).map_err(io::Error::other).context("name", "session keyring")?;
+    match loment_sys::keyring::join_session(&name) {
+        // No keyrings in this kernel, or a filter around us that hides them.
+        Err(e) if matches!(e.raw_os_error(), Some(libc_errno::ENOSYS | libc_errno::EPERM)) => Ok(()),
+        other => other.context("join", "a session keyring"),
+    }
+}
+
+/// The two errno values that mean keyrings are not for us.
+mod libc_errno {
+    pub(super) const EPERM: i32 = 1;
+    pub(super) const ENOSYS: i32 = 38;
+}
+
+/// Kernel parameters and the out-of-memory score, through a procfs of our own.
+fn write_proc(plan: &Plan) -> Result<(), Failure> {
+    if !plan.sysctl.is_empty() {
+        let proc = ProcHandle::new().context("open", "procfs")?;
+        for (key, value) in &plan.sysctl {
+            proc.write(format!("sys/{key}"), value.as_bytes()).context("set kernel parameter", key)?;
+        }
+    }
+    plan.process.as_ref().map_or(Ok(()), write_score)
+}
+
+/// Sets the out-of-memory score of this process.
+pub(crate) fn write_score(p: &ProcessPlan) -> Result<(), Failure> {
+    let Some(score) = p.oom_score_adj else { return Ok(()) };
+    let proc = ProcHandle::new().context("open", "procfs")?;
+    let pid = rustix::process::getpid().as_raw_nonzero();
+    proc.write(format!("{pid}/oom_score_adj"), score.to_string().as_bytes())
+        .context("set oom_score_adj to", score)
+}
+
+/// Root file system, mounts, devices.
+fn build_root(c: &Container<'_>) -> Result<crate::InRoot, Failure> {
+    // Modes are what the specification says, not what the caller's mask leaves.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let (given, path) = match (&c.rootfs, &c.plan.root) {
+        (Rootfs::Mount(fd), _) => (Some(*fd), std::path::Path::new("/")),
+        (Rootfs::Bundle, Some(path)) => (None, path.as_path()),
+        (Rootfs::Bundle, None) => {
+            return Err(io::Error::other("root.path is not set")).context("open", "root file system");
+        }
+    };
+    let root = attach_root(given, path, c.plan.propagation)?;
+    let cgroup = c.cgroup.map(|g| g.path().as_str());
+    for m in &c.plan.mounts {
+        mounts::mount(&root, m, cgroup)?;
+    }
+    devices::make(&root, &c.plan.devices)?;
+    Ok(root)
+}
+
+/// Identity, filter, streams; then the program.
+fn become_program(
+    p: &ProcessPlan,
+    c: &Container<'_>,
+    terminal: Option<Terminal>,
+    socket: &OwnedFd,
+) -> Result<Infallible, Failure> {
+    settle(p)?;
+    match &terminal {
+        Some(t) => {
+            t.set_owner(p.uid).context("change the owner of", "the terminal")?;
+            t.install().context("install", "the terminal")?;
+        }
+        None => c.stdio.install().context("install", "standard streams")?,
+    }
+    drop(terminal);
+    // Before the working directory is entered: a descriptor of the host must not be one (CVE-2024-21626).
+    loment_sys::fd::cloexec_from(3 + c.keep_fds).context("close", "descriptors")?;
+    let socket = wait_for_start(p, c, socket)?;
+    let Err(failure) = finish(p).and_then(|path| run_program(p, &path, c.init));
+    report::send_failure(&socket, &failure);
+    loment_sys::process::exit_now(1)
+}
+
+fn run_program(p: &ProcessPlan, path: &CString, init: bool) -> Result<Infallible, Failure> {
+    let error = if init {
+        let image = loment_sys::init::memfd().context("make", "the init program")?;
+        let args: Vec<CString> =
+            [CString::from(c"init"), path.clone()].into_iter().chain(p.args.iter().cloned()).collect();
+        loment_sys::exec::fexecve(image.as_fd(), &args, &p.env)
+    } else {
+        loment_sys::exec::execve(path, &p.args, &p.env)
+    };
+    Err(executable::exec_failure(path, error))
+}
+
+/// Limits that need the creator's rights.
+pub(crate) fn settle(p: &ProcessPlan) -> Result<(), Failure> {
+    identity::set_rlimits(p)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(p.umask.unwrap_or(0o022)));
+    Ok(())
+}
+
+/// Deferred: everything that can fail in the program's name is looked at, then the order is awaited on the socket where
+/// `start` will connect; later failures go there.
+fn wait_for_start(p: &ProcessPlan, c: &Container<'_>, socket: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let Start::OnConnection(listener) = c.start else {
+        return socket.try_clone().context("open", "the report socket");
+    };
+    executable::find(p)?;
+    report::send_ready(socket).context("report", "that the container is ready")?;
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    loop {
+        match rustix::net::accept_with(listener, flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.context("wait for", "the order to start"),
+        }
+    }
+}
+
+/// The last steps, in the order that the filter and no_new_privs demand (seccomp(2): loading needs CAP_SYS_ADMIN or
+/// no_new_privs).
+pub(crate) fn finish(p: &ProcessPlan) -> Result<CString, Failure> {
+    if p.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).context("set", "no_new_privs")?;
+    } else {
+        load_filter(p)?;
+    }
+    // As root first: the directory may be one only root can enter; then it need not be entered again.
+    let entered = identity::enter_directory(p);
+    identity::assume(p)?;
+    if entered.is_err() {
+        identity::enter_directory(p)?;
+    }
+    let path = executable::find(p)?;
+    if p.no_new_privileges {
+        load_filter(p)?;
+    }
+    Ok(path)
+}
+
+fn load_filter(p: &ProcessPlan) -> Result<(), Failure> {
+    let Some(filter) = &p.filter else { return Ok(()) };
+    loment_sys::seccomp::load(&filter.program, filter.flags).map(drop).context("load", "the seccomp filter")
+}

@@ -1,0 +1,47 @@
+//! Becoming the user the program runs as.
+
+use std::io;
+
+use rustix::process::{Gid, Uid, setrlimit};
+
+use crate::Failure;
+use crate::error::Context;
+use crate::plan::ProcessPlan;
+
+/// Sets the resource limits, exactly or not at all.
+pub(crate) fn set_rlimits(p: &ProcessPlan) -> Result<(), Failure> {
+    for (resource, limit) in &p.rlimits {
+        let text = |n: Option<u64>| n.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+        setrlimit(*resource, *limit).context(
+            "set the limit",
+            format_args!("{resource:?} to {}:{}", text(limit.current), text(limit.maximum)),
+        )?;
+    }
+    Ok(())
+}
+
+/// User, groups and capabilities. The bounding set goes first, while CAP_SETPCAP is held.
+pub(crate) fn assume(p: &ProcessPlan) -> Result<(), Failure> {
+    p.capabilities.bound().context("drop", "capabilities from the bounding set")?;
+    rustix::thread::set_keep_capabilities(true).context("keep", "capabilities")?;
+    let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
+    rustix::thread::set_thread_groups(&groups).context("set", "supplementary groups")?;
+    let gid = Gid::from_raw(p.gid);
+    rustix::thread::set_thread_res_gid(gid, gid, gid).context("set group", p.gid)?;
+    let uid = Uid::from_raw(p.uid);
+    rustix::thread::set_thread_res_uid(uid, uid, uid).context("set user", p.uid)?;
+    rustix::thread::set_keep_capabilities(false).context("keep", "capabilities")?;
+    p.capabilities.apply().context("set", "capabilities")
+}
+
+/// Enters the working directory, and makes sure that it is inside the root: a leaked descriptor of a host directory
+/// would show as "(unreachable)" (CVE-2024-21626).
+pub(crate) fn enter_directory(p: &ProcessPlan) -> Result<(), Failure> {
+    rustix::process::chdir(&p.cwd).context("change directory to", p.cwd.display())?;
+    let now = rustix::process::getcwd(Vec::new()).context("change directory to", p.cwd.display())?;
+    if now.as_bytes().starts_with(b"/") {
+        return Ok(());
+    }
+    Err(io::Error::other("it is outside of the container's root file system"))
+        .context("change directory to", p.cwd.display())
+}

@@ -1,0 +1,108 @@
+//! Paths inside a root file system that its owner may change at any moment.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use pathrs::Root;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+/// A root directory below which every path stays, whatever links there are (CVE-2021-30465, CVE-2019-18837).
+#[derive(Debug)]
+pub struct InRoot {
+    root: Root,
+}
+
+impl InRoot {
+    /// Takes a directory as root.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { root: Root::from_fd(fd) }
+    }
+
+    /// The root itself.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Opens what `path` names, links followed inside the root, as an `O_PATH` descriptor.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn resolve(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.open(path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    /// As [`InRoot::resolve`], but any link on the way is an error: for /proc, /sys and /dev, which an image must not
+    /// redirect (CVE-2019-16884, CVE-2023-27561, CVE-2026-41579).
+    ///
+    /// # Errors
+    /// `ELOOP` when there is a link.
+    pub fn resolve_no_links(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.open(path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Opens a regular file or directory for reading.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn open_read(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.open(path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn open(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+        // EAGAIN: a rename raced with the walk; the kernel asks to try again (openat2(2)).
+        for _ in 0..128 {
+            let opened =
+                rustix::fs::openat2(self.fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+            match opened {
+                Err(Errno::AGAIN) => {}
+                other => return Ok(other?),
+            }
+        }
+        Err(Errno::AGAIN.into())
+    }
+
+    /// Opens the directory `path`, making what is missing (mode 0755), component by component inside the root
+    /// (CVE-2024-45310).
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn make_dir_all(&self, path: &Path) -> io::Result<OwnedFd> {
+        match self.resolve(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        self.root.mkdir_all(path, &mode).map(OwnedFd::from).map_err(os_error)
+    }
+
+    /// Opens the file `path`, making it (empty, mode 0644) and its directories when missing.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn make_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        match self.resolve(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::INVAL.into());
+        };
+        let dir = self.make_dir_all(parent)?;
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644)) {
+            // A dangling link: its target, which may be anywhere, is not made.
+            Ok(_) | Err(Errno::EXIST) => self.resolve(path),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+fn os_error(error: pathrs::error::Error) -> io::Error {
+    match error.kind() {
+        pathrs::error::ErrorKind::OsError(Some(n)) => io::Error::from_raw_os_error(n),
+        _ => io::Error::other(error.to_string()),
+    }
+}

@@ -1,0 +1,77 @@
+//! Paths a container must not read or change.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
+use rustix::fs::{CWD, FileType, makedev};
+
+use crate::error::Context;
+use crate::mounts::{attach, clone_tree, file_type, new_filesystem};
+use crate::options::Options;
+use crate::{Failure, InRoot};
+
+/// The host's /dev/null, taken before the container's files are entered: an image may have put something else there
+/// (CVE-2025-31133).
+#[derive(Debug)]
+pub(crate) struct HostNull(OwnedFd);
+
+impl HostNull {
+    pub(crate) fn take() -> io::Result<Self> {
+        let tree = clone_tree(CWD, Path::new("/dev/null"), false)?;
+        let stat = rustix::fs::fstat(&tree)?;
+        let is_null = file_type(&tree)? == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        if is_null { Ok(Self(tree)) } else { Err(io::Error::other("it is not the null device")) }
+    }
+}
+
+/// Hides paths: files under the null device, directories under one empty read-only tmpfs. Missing ones are skipped.
+pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: &HostNull) -> Result<(), Failure> {
+    let mut empty = None;
+    for path in paths {
+        let target = match root.resolve(path) {
+            Err(e) if is_missing(&e) => continue,
+            other => other.context("open", path.display())?,
+        };
+        cover(&target, null, &mut empty).context("mask", path.display())?;
+    }
+    Ok(())
+}
+
+fn cover(target: &OwnedFd, null: &HostNull, empty: &mut Option<OwnedFd>) -> io::Result<()> {
+    let source = if file_type(target)? == FileType::Directory {
+        // One superblock for all of them: each of its own would cost time when the container ends.
+        if empty.is_none() {
+            let options = ["ro", "nosuid", "nodev", "noexec", "mode=755", "size=0k", "nr_inodes=1"];
+            let options = Options::parse(&options.map(str::to_owned));
+            *empty = Some(new_filesystem("tmpfs", Path::new("tmpfs"), &options)?);
+        }
+        empty.as_ref().unwrap_or(&null.0)
+    } else {
+        &null.0
+    };
+    attach(&clone_tree(source.as_fd(), Path::new(""), false)?, target)
+}
+
+/// Makes paths read-only, with everything mounted below. Missing ones are skipped.
+pub(crate) fn make_read_only(root: &InRoot, paths: &[PathBuf]) -> Result<(), Failure> {
+    for path in paths {
+        let target = match root.resolve(path) {
+            Err(e) if is_missing(&e) => continue,
+            other => other.context("open", path.display())?,
+        };
+        let step = || -> io::Result<()> {
+            let tree = clone_tree(target.as_fd(), Path::new(""), true)?;
+            let read_only = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+            set_attributes(tree.as_fd(), c"", true, &read_only)?;
+            attach(&tree, &target)
+        };
+        step().context("make read-only", path.display())?;
+    }
+    Ok(())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

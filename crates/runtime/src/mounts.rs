@@ -1,0 +1,187 @@
+//! Making mounts: each one is built detached, then attached to a target held open, descriptor to descriptor. Nothing is
+//! looked up twice, so nothing can be swapped in between (CVE-2021-30465).
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loment_sys::mount::{self as attr, MountAttr, set_attributes};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::copy_up::copy_up;
+use crate::error::Context;
+use crate::options::Options;
+use crate::plan::MountPlan;
+use crate::{Failure, InRoot};
+
+/// Where control groups are on the host, and in the container.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// A detached copy of the mount (with what is mounted below, if `recursive`) at `path` below `dir`.
+pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if path.as_os_str().is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(dir, path, flags)?)
+}
+
+/// Attaches a detached mount to the directory or file `target` is open on.
+pub(crate) fn attach(mount: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, "", target, "", flags)?)
+}
+
+/// A detached mount of a new file system.
+pub(crate) fn new_filesystem(kind: &str, source: &Path, options: &Options) -> io::Result<OwnedFd> {
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&fs, "source", source)?;
+    for flag in &options.flags {
+        fsconfig_set_flag(&fs, *flag)?;
+    }
+    for (key, value) in &options.data {
+        match value {
+            Some(v) => fsconfig_set_string(&fs, key.as_str(), v.as_str())?,
+            None => fsconfig_set_flag(&fs, key.as_str())?,
+        }
+    }
+    fsconfig_create(&fs)?;
+    let set = MountAttrFlags::from_bits_retain(options.attr.set as u32);
+    // A read-only file system that must be filled first is made read-only when it has been.
+    let set = if options.copy_up { set.difference(MountAttrFlags::MOUNT_ATTR_RDONLY) } else { set };
+    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, set)?)
+}
+
+/// Applies a bind mount's attributes and any mount's propagation.
+fn finish(mount: &OwnedFd, options: &Options, is_bind: bool) -> io::Result<()> {
+    if is_bind && !options.attr.is_empty() {
+        set_attributes(mount.as_fd(), c"", false, &options.attr)?;
+    }
+    if !options.recursive.is_empty() {
+        set_attributes(mount.as_fd(), c"", true, &options.recursive)?;
+    }
+    if let Some((propagation, recursive)) = options.propagation {
+        set_attributes(mount.as_fd(), c"", recursive, &MountAttr { propagation, ..MountAttr::default() })?;
+    }
+    Ok(())
+}
+
+/// Makes one mount of the specification.
+pub(crate) fn mount(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> Result<(), Failure> {
+    let failed =
+        format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()).to_string();
+    match m.kind.as_str() {
+        "bind" => bind(root, m),
+        "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup),
+        _ => filesystem(root, m),
+    }
+    .context("mount", failed)
+}
+
+fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
+    let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
+    let target = directory_target(root, m)?;
+    if m.options.copy_up {
+        copy_up(&root.open_read(&m.destination)?, &mounted)?;
+        if m.options.attr.set & attr::ATTR_RDONLY != 0 {
+            set_attributes(
+                mounted.as_fd(),
+                c"",
+                false,
+                &MountAttr { set: attr::ATTR_RDONLY, ..MountAttr::default() },
+            )?;
+        }
+    }
+    finish(&mounted, &m.options, false)?;
+    attach(&mounted, &target)
+}
+
+/// The directory a file system goes on, made when missing.
+fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
+    let kernel = matches!(m.kind.as_str(), "proc" | "sysfs" | "cgroup" | "cgroup2")
+        || m.destination == Path::new("/dev");
+    if !kernel {
+        return root.make_dir_all(&m.destination);
+    }
+    match root.resolve_no_links(&m.destination) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            root.make_dir_all(&m.destination)?;
+            root.resolve_no_links(&m.destination)
+        }
+        other => other,
+    }
+}
+
+fn bind(root: &InRoot, m: &MountPlan) -> io::Result<()> {
+    let source = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
+    let is_dir = file_type(&source)? == FileType::Directory;
+    let target = if is_dir { root.make_dir_all(&m.destination)? } else { root.make_file(&m.destination)? };
+    finish(&source, &m.options, true)?;
+    attach(&source, &target)
+}
+
+pub(crate) fn file_type(fd: &OwnedFd) -> io::Result<FileType> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode))
+}
+
+/// The container's view of its own control groups: its directory of every hierarchy, nothing above.
+fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Result<()> {
+    let target = directory_target(root, m)?;
+    let host = rustix::fs::openat(
+        CWD,
+        CGROUP_ROOT,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let own = |hierarchy: &str| match cgroup {
+        Some(path) => PathBuf::from(hierarchy).join(path),
+        None => PathBuf::from(hierarchy),
+    };
+    if rustix::fs::fstatfs(&host)?.f_type == 0x6367_7270 {
+        let tree = clone_tree(host.as_fd(), &own("."), false)?;
+        set_attributes(tree.as_fd(), c"", false, &m.options.attr)?;
+        return attach(&tree, &target);
+    }
+    let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
+    options.attr.set |= attr::ATTR_NOEXEC;
+    let base = new_filesystem("tmpfs", Path::new("tmpfs"), &options)?;
+    attach(&base, &target)?;
+    for entry in rustix::fs::Dir::read_from(&host)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match entry.file_type() {
+            FileType::Directory if !name.to_bytes().starts_with(b".") => {
+                let tree = clone_tree(host.as_fd(), &own(&name.to_string_lossy()), false)?;
+                set_attributes(tree.as_fd(), c"", false, &m.options.attr)?;
+                rustix::fs::mkdirat(&base, name, Mode::from_raw_mode(0o755))?;
+                let dir = rustix::fs::openat(
+                    &base,
+                    name,
+                    OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
+                attach(&tree, &dir)?;
+            }
+            FileType::Symlink => {
+                let to = rustix::fs::readlinkat(&host, name, Vec::new())?;
+                rustix::fs::symlinkat(to, &base, name)?;
+            }
+            _ => {}
+        }
+    }
+    let read_only = MountAttr { set: m.options.attr.set & attr::ATTR_RDONLY, ..MountAttr::default() };
+    if read_only.is_empty() { Ok(()) } else { set_attributes(base.as_fd(), c"", false, &read_only) }
+}
+
+/// Changes how mounts of the caller's namespace spread, from its root downwards.
+pub(crate) fn set_root_propagation(propagation: u64, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr { propagation, ..MountAttr::default() };
+    set_attributes(CWD, c"/", recursive, &attr)
+}

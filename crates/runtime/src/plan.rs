@@ -1,0 +1,374 @@
+//! From a specification to what will be done: everything that can be checked is checked before anything is made.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use loment_sys::clone::CloneFlags;
+use loment_sys::seccomp::Instruction;
+use oci_spec::runtime::{
+    Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec,
+};
+use rustix::process::{Resource, Rlimit};
+
+use crate::Error;
+use crate::capabilities::Sets;
+use crate::devices::{self, Device};
+use crate::error::invalid;
+use crate::options::Options;
+
+/// A namespace to join.
+#[derive(Debug)]
+pub(crate) struct Join {
+    pub(crate) kind: LinuxNamespaceType,
+    pub(crate) path: PathBuf,
+}
+
+/// One mount, parsed.
+#[derive(Debug)]
+pub(crate) struct MountPlan {
+    pub(crate) destination: PathBuf,
+    pub(crate) kind: String,
+    pub(crate) source: PathBuf,
+    pub(crate) options: Options,
+}
+
+/// The program of a container, or one more program in it.
+#[derive(Debug)]
+pub struct ProcessPlan {
+    pub(crate) args: Vec<CString>,
+    pub(crate) env: Vec<CString>,
+    pub(crate) cwd: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) capabilities: Sets,
+    pub(crate) rlimits: Vec<(Resource, Rlimit)>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) oom_score_adj: Option<i32>,
+    pub(crate) filter: Option<Filter>,
+    /// `Some((rows, columns))` for a terminal; zeroes leave the kernel's size.
+    pub(crate) terminal: Option<(u16, u16)>,
+}
+
+/// A seccomp program ready to be loaded.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    pub(crate) program: Vec<Instruction>,
+    pub(crate) flags: u32,
+}
+
+/// Everything that will be done for one container.
+#[derive(Debug)]
+pub struct Plan {
+    pub(crate) new: CloneFlags,
+    pub(crate) join: Vec<Join>,
+    pub(crate) root: Option<PathBuf>,
+    pub(crate) read_only: bool,
+    pub(crate) propagation: Option<(u64, bool)>,
+    pub(crate) mounts: Vec<MountPlan>,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) masked: Vec<PathBuf>,
+    pub(crate) read_only_paths: Vec<PathBuf>,
+    pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) domainname: Option<String>,
+    /// The container's program; a container can be created without, but not started.
+    pub process: Option<ProcessPlan>,
+    /// The limits of its cgroup, the default device rules included.
+    pub resources: LinuxResources,
+}
+
+impl Plan {
+    /// Checks a specification. Relative paths in it are relative to `bundle`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the field; [`Error::Unsupported`] names a part of the specification that is not done
+    /// yet: it is refused, never skipped.
+    pub fn new(spec: &Spec, bundle: &Path) -> Result<Self, Error> {
+        check_version(spec.version())?;
+        let linux = spec.linux().clone().unwrap_or_default();
+        refuse_unsupported(spec, &linux)?;
+        let (new, join) = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+        let process =
+            spec.process().as_ref().map(|p| ProcessPlan::new(p, linux.seccomp().as_ref())).transpose()?;
+        if spec.hostname().is_some() && !has(new, &join, CloneFlags::NEWUTS, LinuxNamespaceType::Uts) {
+            return Err(invalid("hostname", "it needs a uts namespace"));
+        }
+        let devices = devices::plan(linux.devices().as_deref().unwrap_or_default())?;
+        let mut resources = linux.resources().clone().unwrap_or_default();
+        if let Some(rules) = resources.devices_mut() {
+            rules.extend(devices::default_rules());
+        }
+        let sysctl = sysctls(&linux, new, &join)?;
+        Ok(Self {
+            new,
+            join,
+            root: spec.root().as_ref().map(|r| bundle.join(r.path())),
+            read_only: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
+            propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
+            mounts: spec.mounts().iter().flatten().map(|m| mount(m, bundle)).collect::<Result<_, _>>()?,
+            devices,
+            masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
+            read_only_paths: paths("readonlyPaths", linux.readonly_paths().as_deref())?,
+            sysctl,
+            hostname: spec.hostname().clone(),
+            domainname: spec.domainname().clone(),
+            process,
+            resources,
+        })
+    }
+
+    /// Whether the container gets (rather than shares) the namespace.
+    pub(crate) fn makes(&self, flag: CloneFlags) -> bool {
+        self.new.contains(flag)
+    }
+}
+
+fn has(new: CloneFlags, join: &[Join], flag: CloneFlags, kind: LinuxNamespaceType) -> bool {
+    new.contains(flag) || join.iter().any(|j| j.kind == kind)
+}
+
+fn check_version(version: &str) -> Result<(), Error> {
+    let major_minor: Vec<_> = version.splitn(3, '.').collect();
+    match major_minor.as_slice() {
+        ["1", minor, _] if minor.parse::<u32>().is_ok() => Ok(()),
+        _ => Err(invalid("ociVersion", format!("{version:?} is not a 1.x.y version"))),
+    }
+}
+
+/// What later work owns is refused by name: a field nobody acts on is a promise broken.
+fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), Error> {
+    let hooks = spec.hooks().as_ref().is_some_and(|h| {
+        let sets =
+            [h.create_runtime(), h.create_container(), h.start_container(), h.poststart(), h.poststop()];
+        sets.into_iter().any(|s| s.as_ref().is_some_and(|v| !v.is_empty()))
+            || serde_json::to_value(h).is_ok_and(|v| v["prestart"].as_array().is_some_and(|p| !p.is_empty()))
+    });
+    let mapped = [linux.uid_mappings(), linux.gid_mappings()]
+        .iter()
+        .any(|m| m.as_ref().is_some_and(|m| !m.is_empty()));
+    let devices = linux.net_devices().as_ref().is_some_and(|d| !d.is_empty());
+    let process = spec.process().as_ref();
+    let labelled = |get: fn(&Process) -> &Option<String>| {
+        process.and_then(|p| get(p).as_deref()).is_some_and(|l| !l.is_empty())
+    };
+    let found = [
+        (hooks, "hooks"),
+        (mapped, "linux.uidMappings"),
+        (devices, "linux.netDevices"),
+        (linux.intel_rdt().is_some(), "linux.intelRdt"),
+        (linux.personality().is_some(), "linux.personality"),
+        (linux.memory_policy().is_some(), "linux.memoryPolicy"),
+        (linux.time_offsets().as_ref().is_some_and(|t| !t.is_empty()), "linux.timeOffsets"),
+        (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
+        (spec.vm().is_some(), "vm"),
+        (labelled(Process::apparmor_profile), "process.apparmorProfile"),
+        (labelled(Process::selinux_label), "process.selinuxLabel"),
+        (process.is_some_and(|p| p.scheduler().is_some()), "process.scheduler"),
+        (process.is_some_and(|p| p.io_priority().is_some()), "process.ioPriority"),
+    ];
+    match found.into_iter().find(|(set, _)| *set) {
+        Some((_, what)) => Err(Error::Unsupported { what }),
+        None => Ok(()),
+    }
+}
+
+fn namespaces(list: &[LinuxNamespace]) -> Result<(CloneFlags, Vec<Join>), Error> {
+    let (mut new, mut join, mut seen) = (CloneFlags::empty(), Vec::new(), Vec::new());
+    for ns in list {
+        let kind = ns.typ();
+        if seen.contains(&kind) {
+            return Err(invalid("linux.namespaces", format!("{kind} is given twice")));
+        }
+        seen.push(kind);
+        if let Some(path) = ns.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
+            if matches!(kind, LinuxNamespaceType::Mount | LinuxNamespaceType::User | LinuxNamespaceType::Time)
+            {
+                return Err(Error::Unsupported { what: "joining a mount, user or time namespace" });
+            }
+            join.push(Join { kind, path: path.clone() });
+            continue;
+        }
+        new |= match kind {
+            LinuxNamespaceType::Mount => CloneFlags::NEWNS,
+            LinuxNamespaceType::Cgroup => CloneFlags::NEWCGROUP,
+            LinuxNamespaceType::Uts => CloneFlags::NEWUTS,
+            LinuxNamespaceType::Ipc => CloneFlags::NEWIPC,
+            LinuxNamespaceType::Pid => CloneFlags::NEWPID,
+            LinuxNamespaceType::Network => CloneFlags::NEWNET,
+            LinuxNamespaceType::User => return Err(Error::Unsupported { what: "a user namespace" }),
+            LinuxNamespaceType::Time => return Err(Error::Unsupported { what: "a time namespace" }),
+        };
+    }
+    if !new.contains(CloneFlags::NEWNS) {
+        // Without one the mounts below would be made on the host.
+        return Err(invalid("linux.namespaces", "a new mount namespace is required"));
+    }
+    Ok((new, join))
+}
+
+fn propagation(text: &str) -> Result<(u64, bool), Error> {
+    let options = Options::parse(&[text.to_owned()]);
+    options
+        .propagation
+        .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
+}
+
+fn mount(m: &Mount, bundle: &Path) -> Result<MountPlan, Error> {
+    let options = Options::parse(m.options().as_deref().unwrap_or_default());
+    let kind = m.typ().clone().unwrap_or_default();
+    let is_bind = options.bind.is_some() || kind == "bind";
+    let destination = Path::new("/").join(m.destination());
+    let field = || format!("mount {}", destination.display());
+    let source = match m.source() {
+        // Relative to the bundle (config.md, mounts.source).
+        Some(s) if is_bind => bundle.join(s),
+        Some(s) => s.clone(),
+        None if is_bind => return Err(invalid(field(), "a bind mount needs a source")),
+        None => PathBuf::from(&kind),
+    };
+    if !is_bind && kind.is_empty() {
+        return Err(invalid(field(), "it has no type"));
+    }
+    if m.uid_mappings().as_ref().is_some_and(|u| !u.is_empty()) {
+        return Err(Error::Unsupported { what: "an id-mapped mount" });
+    }
+    if options.data.iter().any(|(k, _)| k == "idmap" || k == "ridmap") {
+        return Err(Error::Unsupported { what: "an id-mapped mount" });
+    }
+    let kind = if is_bind { "bind".to_owned() } else { kind };
+    Ok(MountPlan { destination, kind, source, options })
+}
+
+fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
+    let absolute = |p: &String| match Path::new(p).is_absolute() {
+        true => Ok(PathBuf::from(p)),
+        false => Err(invalid(format!("linux.{field}"), format!("{p:?} is not absolute"))),
+    };
+    list.unwrap_or_default().iter().map(absolute).collect()
+}
+
+/// Only keys that belong to a namespace of the container are written: the others are the host's.
+fn sysctls(linux: &Linux, new: CloneFlags, join: &[Join]) -> Result<Vec<(String, String)>, Error> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let mut out = Vec::new();
+    for (key, value) in linux.sysctl().iter().flatten() {
+        let dotted = key.replace('/', ".");
+        let (flag, kind) = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+            (CloneFlags::NEWIPC, LinuxNamespaceType::Ipc)
+        } else if dotted.starts_with("net.") {
+            (CloneFlags::NEWNET, LinuxNamespaceType::Network)
+        } else if dotted == "kernel.domainname" {
+            (CloneFlags::NEWUTS, LinuxNamespaceType::Uts)
+        } else {
+            return Err(invalid("linux.sysctl", format!("{key} is not separate in a namespace")));
+        };
+        if !has(new, join, flag, kind) {
+            return Err(invalid(
+                "linux.sysctl",
+                format!("{key} needs a {kind} namespace of the container's own"),
+            ));
+        }
+        if dotted.split('.').any(|c| c.is_empty() || c == "..") {
+            return Err(invalid("linux.sysctl", format!("{key:?} is not a key")));
+        }
+        // A name with slashes may hold dots (interface names); a dotted one may not.
+        out.push((if key.contains('/') { key.clone() } else { key.replace('.', "/") }, value.clone()));
+    }
+    Ok(out)
+}
+
+fn c_string(field: &str, text: &str) -> Result<CString, Error> {
+    CString::new(text).map_err(|_| invalid(field, format!("{text:?} contains a NUL")))
+}
+
+impl ProcessPlan {
+    /// Checks a process and compiles its filter.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn new(p: &Process, seccomp: Option<&oci_spec::runtime::LinuxSeccomp>) -> Result<Self, Error> {
+        let args = p.args().as_deref().unwrap_or_default();
+        if args.is_empty() {
+            return Err(invalid("process.args", "it is empty"));
+        }
+        if !p.cwd().is_absolute() {
+            return Err(invalid("process.cwd", format!("{:?} is not absolute", p.cwd())));
+        }
+        let user = p.user();
+        let size = p.console_size().as_ref().map_or((0, 0), |s| (s.height() as u16, s.width() as u16));
+        Ok(Self {
+            args: args.iter().map(|a| c_string("process.args", a)).collect::<Result<_, _>>()?,
+            env: p.env().iter().flatten().map(|e| c_string("process.env", e)).collect::<Result<_, _>>()?,
+            cwd: p.cwd().clone(),
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+            umask: user.umask(),
+            capabilities: Sets::new(p.capabilities().as_ref()),
+            rlimits: rlimits(p)?,
+            no_new_privileges: p.no_new_privileges().unwrap_or(false),
+            oom_score_adj: p.oom_score_adj(),
+            filter: seccomp.map(compile).transpose()?,
+            terminal: p.terminal().unwrap_or(false).then_some(size),
+        })
+    }
+}
+
+fn compile(seccomp: &oci_spec::runtime::LinuxSeccomp) -> Result<Filter, Error> {
+    let arch = loment_seccomp::Arch::native();
+    let arch = arch.ok_or(Error::Unsupported { what: "a seccomp profile on this architecture" })?;
+    let filter = loment_seccomp::compile(seccomp, arch)?;
+    if filter.flags.bits() & loment_sys::seccomp::FLAG_NEW_LISTENER != 0 {
+        return Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY" });
+    }
+    let program =
+        filter.instructions.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k });
+    Ok(Filter { program: program.collect(), flags: filter.flags.bits() })
+}
+
+fn rlimits(p: &Process) -> Result<Vec<(Resource, Rlimit)>, Error> {
+    let mut out: Vec<(Resource, Rlimit)> = Vec::new();
+    for r in p.rlimits().iter().flatten() {
+        let resource = match r.typ() {
+            PosixRlimitType::RlimitCpu => Resource::Cpu,
+            PosixRlimitType::RlimitFsize => Resource::Fsize,
+            PosixRlimitType::RlimitData => Resource::Data,
+            PosixRlimitType::RlimitStack => Resource::Stack,
+            PosixRlimitType::RlimitCore => Resource::Core,
+            PosixRlimitType::RlimitRss => Resource::Rss,
+            PosixRlimitType::RlimitNproc => Resource::Nproc,
+            PosixRlimitType::RlimitNofile => Resource::Nofile,
+            PosixRlimitType::RlimitMemlock => Resource::Memlock,
+            PosixRlimitType::RlimitAs => Resource::As,
+            PosixRlimitType::RlimitLocks => Resource::Locks,
+            PosixRlimitType::RlimitSigpending => Resource::Sigpending,
+            PosixRlimitType::RlimitMsgqueue => Resource::Msgqueue,
+            PosixRlimitType::RlimitNice => Resource::Nice,
+            PosixRlimitType::RlimitRtprio => Resource::Rtprio,
+            PosixRlimitType::RlimitRttime => Resource::Rttime,
+        };
+        if out.iter().any(|(seen, _)| *seen == resource) {
+            return Err(invalid("process.rlimits", format!("{} is given twice", r.typ())));
+        }
+        if r.soft() > r.hard() {
+            return Err(invalid(
+                "process.rlimits",
+                format!("{}: soft limit {} is above hard limit {}", r.typ(), r.soft(), r.hard()),
+            ));
+        }
+        let limit = |n: u64| (n != u64::MAX).then_some(n);
+        out.push((resource, Rlimit { current: limit(r.soft()), maximum: limit(r.hard()) }));
+    }
+    Ok(out)
+}

@@ -1,0 +1,123 @@
+//! What the child tells its creator: whole messages on a SEQPACKET socket; the end of the stream is success.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_sys::pipe;
+
+use crate::{Cause, Failure};
+
+const FAILED: u8 = b'E';
+const TERMINAL: u8 = b'T';
+const READY: u8 = b'R';
+/// Longer texts are cut: the message must fit one packet.
+const MAX_TEXT: usize = 1500;
+
+/// A message of the child.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Failed(Failure),
+    /// The primary side of the terminal the child made in its own devpts.
+    Terminal(OwnedFd),
+    /// Everything is set up; waiting for the order to start.
+    Ready,
+    /// The socket was closed by execve.
+    Started,
+}
+
+fn put(out: &mut Vec<u8>, text: &str) {
+    let bytes = &text.as_bytes()[..text.len().min(MAX_TEXT)];
+    out.extend((bytes.len() as u16).to_le_bytes());
+    out.extend(bytes);
+}
+
+fn take(data: &mut &[u8]) -> Option<String> {
+    let (len, rest) = data.split_first_chunk::<2>()?;
+    let (text, rest) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+    *data = rest;
+    Some(String::from_utf8_lossy(text).into_owned())
+}
+
+/// Encodes a failure: kind, errno, operation, object.
+pub(crate) fn encode(failure: &Failure) -> Vec<u8> {
+    let cause = match failure.cause {
+        Cause::Setup => 0,
+        Cause::NotFound => 1,
+        Cause::NotExecutable => 2,
+    };
+    let mut out = vec![FAILED, cause];
+    out.extend(failure.source.raw_os_error().unwrap_or(0).to_le_bytes());
+    put(&mut out, &failure.operation);
+    // An error that is not the kernel's has its text in the object.
+    match failure.source.raw_os_error() {
+        Some(_) => put(&mut out, &failure.object),
+        None => put(&mut out, &format!("{}: {}", failure.object, failure.source)),
+    }
+    out
+}
+
+/// Decodes what [`encode`] made.
+pub(crate) fn decode(data: &[u8]) -> Option<Failure> {
+    let mut rest = data.strip_prefix(&[FAILED])?;
+    let (cause, tail) = rest.split_first()?;
+    let (errno, tail) = tail.split_first_chunk::<4>()?;
+    rest = tail;
+    let cause = match cause {
+        1 => Cause::NotFound,
+        2 => Cause::NotExecutable,
+        _ => Cause::Setup,
+    };
+    let source = match i32::from_le_bytes(*errno) {
+        0 => io::Error::other("it ended unexpectedly"),
+        n => io::Error::from_raw_os_error(n),
+    };
+    Some(Failure { cause, operation: take(&mut rest)?, object: take(&mut rest)?, source })
+}
+
+pub(crate) fn send_failure(socket: impl AsFd, failure: &Failure) {
+    // Nobody is left to tell when this fails.
+    let _ = pipe::send(socket, &encode(failure), &[]);
+}
+
+pub(crate) fn send_terminal(socket: impl AsFd, primary: &OwnedFd) -> io::Result<()> {
+    pipe::send(socket, &[TERMINAL], &[primary.as_fd()]).map(drop)
+}
+
+pub(crate) fn send_ready(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(socket, &[READY], &[]).map(drop)
+}
+
+/// Waits for the child's next message.
+pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
+    let mut buffer = [0u8; 4096];
+    let mut received = pipe::receive(socket, &mut buffer)?;
+    let data = &buffer[..received.len];
+    match data.first() {
+        None => Ok(Message::Started),
+        Some(&READY) => Ok(Message::Ready),
+        Some(&TERMINAL) if !received.fds.is_empty() => Ok(Message::Terminal(received.fds.remove(0))),
+        _ => decode(data).map(Message::Failed).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_socket() {
+        let failure = Failure {
+            cause: Cause::NotFound,
+            operation: "run".into(),
+            object: "é".repeat(2000),
+            source: io::Error::from_raw_os_error(2),
+        };
+        let back = decode(&encode(&failure)).unwrap();
+        assert_eq!((back.cause, back.operation.as_str()), (Cause::NotFound, "run"));
+        assert_eq!(back.source.raw_os_error(), Some(2));
+        assert!(back.object.starts_with("éé"));
+        assert!(
+            decode(b"E").is_none() && decode(b"").is_none() && decode(b"E\x01\0\0\0\0\xff\xff").is_none()
+        );
+    }
+}

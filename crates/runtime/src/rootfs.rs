@@ -1,0 +1,58 @@
+//! Entering the root file system.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
+
+use crate::error::Context;
+use crate::mounts::{clone_tree, set_root_propagation};
+use crate::{Failure, InRoot};
+
+const MS_SLAVE: u64 = 1 << 19;
+const MS_PRIVATE: u64 = 1 << 18;
+
+/// Attaches the root file system in the caller's new mount namespace and returns a handle on it.
+pub(crate) fn attach_root(
+    given: Option<BorrowedFd<'_>>,
+    path: &Path,
+    propagation: Option<(u64, bool)>,
+) -> Result<InRoot, Failure> {
+    // Nothing that is mounted from here on may spread to the host.
+    let (flag, recursive) =
+        propagation.filter(|(f, _)| *f == MS_SLAVE || *f == MS_PRIVATE).unwrap_or((MS_SLAVE, true));
+    set_root_propagation(flag, recursive).context("change the propagation of", "/")?;
+    let tree = match given {
+        Some(fd) => fd.try_clone_to_owned().context("open", "root file system")?,
+        None => clone_tree(CWD, path, true).context("open root file system", path.display())?,
+    };
+    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    set_attributes(tree.as_fd(), c"", true, &private)
+        .context("change the propagation of", "root file system")?;
+    // Any directory serves as its place until the pivot: the old root's own is always there.
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(&tree, "", CWD, "/", flags).context("attach", "root file system")?;
+    let open = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(&tree, ".", open, Mode::empty()).context("open", "root file system")?;
+    Ok(InRoot::new(root))
+}
+
+/// Makes `root` the root of the namespace and lets go of the old one.
+pub(crate) fn pivot(root: &InRoot, no_pivot: bool) -> io::Result<()> {
+    rustix::process::fchdir(root.fd())?;
+    if no_pivot {
+        return Ok(rustix::process::chroot(".")?);
+    }
+    // The old root ends up mounted over the new one at ".", and is taken off it again (pivot_root(2), notes).
+    rustix::process::pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+/// Makes the root mount itself read-only; mounts below it keep what they were given.
+pub(crate) fn make_read_only(root: &OwnedFd) -> io::Result<()> {
+    set_attributes(root.as_fd(), c"", false, &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
+}
