@@ -222,8 +222,8 @@ fn remove_dir(
     Ok(())
 }
 
-/// A file name for any text: bytes outside `[A-Za-z0-9._:@-]` and a leading dot are percent-escaped. Text too
-/// long for a file name becomes its digest, so whoever needs the text keeps it inside the file.
+/// A file name for any text: bytes outside `[A-Za-z0-9._:@-]` and a leading dot are percent-escaped. Empty text and
+/// text too long for a file name become their digest, so whoever needs the text keeps it inside the file.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for (index, byte) in text.bytes().enumerate() {
@@ -241,7 +241,11 @@ pub(crate) fn escape(text: &str) -> String {
         }
     }
     // "%%" cannot come out of the loop above, so the two forms never meet.
-    if out.len() > 240 { format!("%%{}", crate::digest::sha256(text.as_bytes()).digest()) } else { out }
+    if out.is_empty() || out.len() > 240 {
+        format!("%%{}", crate::digest::sha256(text.as_bytes()).digest())
+    } else {
+        out
+    }
 }
 
 /// The last component of a symbolic link's target, as the store writes them.

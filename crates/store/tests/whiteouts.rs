@@ -92,10 +92,7 @@ fn whiteouts_below_something_replaced_go_with_it() {
 fn names_that_are_no_names_are_refused() {
     for name in [".wh.", ".wh..", ".wh...", "a/.wh...", ".wh.a/b", ".wh.a/.wh.b", ".wh.a/.wh..wh..opq"] {
         let message = refused(&Tar::new().file(name, b"").end());
-        assert!(
-            message.contains(&format!("{name:?}: not a valid whiteout name")) || name == ".wh.a/.wh..wh..opq",
-            "{message}"
-        );
+        assert!(message.contains(&format!("{name:?}: not a valid whiteout name")), "{message}");
     }
 }
 

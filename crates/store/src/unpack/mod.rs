@@ -191,25 +191,25 @@ impl<S: TarSource> Unpacker<'_, S> {
 
     /// `.wh.NAME` and `.wh..wh..opq`; other `.wh..wh.` names are aufs's own bookkeeping and mean nothing.
     fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Fault> {
-        if name == b".wh..wh..opq" && !has_prefix(parent, b".wh.") {
-            self.dirs.enter(parent, Some(&mut self.metas))?;
-            self.metas.entry(self.dirs.path().to_vec()).or_default().opaque = true;
+        if has_prefix(parent, b".wh..wh.") {
             return Ok(());
         }
-        if has_prefix(parent, b".wh..wh.") || name.starts_with(b".wh..wh.") {
-            return Ok(());
-        }
-        match name.strip_prefix(b".wh.") {
-            None | Some(b"" | b"." | b"..") => Err(EntryProblem::Whiteout.into()),
-            Some(_) if has_prefix(parent, b".wh.") => Err(EntryProblem::Whiteout.into()),
-            Some(hidden) => {
+        let hidden = match name.strip_prefix(b".wh.") {
+            None | Some(b"" | b"." | b"..") => return Err(EntryProblem::Whiteout.into()),
+            Some(_) if has_prefix(parent, b".wh.") => return Err(EntryProblem::Whiteout.into()),
+            Some(b".wh..opq") => {
                 self.dirs.enter(parent, Some(&mut self.metas))?;
-                let mut canonical = Vec::new();
-                join(&mut canonical, self.dirs.path(), hidden)?;
-                self.whiteouts.insert(canonical, ());
-                Ok(())
+                self.metas.entry(self.dirs.path().to_vec()).or_default().opaque = true;
+                return Ok(());
             }
-        }
+            Some(bookkeeping) if bookkeeping.starts_with(b".wh.") => return Ok(()),
+            Some(hidden) => hidden,
+        };
+        self.dirs.enter(parent, Some(&mut self.metas))?;
+        let mut canonical = Vec::new();
+        join(&mut canonical, self.dirs.path(), hidden)?;
+        self.whiteouts.insert(canonical, ());
+        Ok(())
     }
 
     fn directory(&mut self, attrs: Attrs, canonical: Vec<u8>, name: &CStr) -> Result<(), Fault> {
