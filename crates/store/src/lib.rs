@@ -1,1 +1,63 @@
 //! Layers, images, references and writable layers on disk.
+//!
+//! The directory is the database: every object is a file or directory of its own that appears by one atomic
+//! rename after it was written and flushed, so readers take no locks and a kill, a full disk or a power cut
+//! leaves either the object or nothing. Content is keyed by digests computed here.
+//!
+//! ```text
+//! FORMAT                   version and feature lists
+//! gc.lock                  shared while something becomes visible, exclusive while a sweep decides
+//! blobs/<algorithm>/ab/…   manifests, indexes, configurations (never layers)
+//! layers/<diffID>/         layer.json, fs/ (overlay form), tarhdr.zst, shadow/ (content of replaced entries)
+//! by-blob/<hex>            -> ../layers/<diffID>, only when both digests were computed here
+//! images/<id>.json         manifests, layers, platform, created, size
+//! refs/<escaped name>      one file per reference
+//! leases/ staging/         what is being made; locked while its maker lives
+//! containers/<id>/         the engine's; here rootfs.json, upper/, work/
+//! tombs/                   on the way out
+//! ```
+//!
+//! Lock order: a named lock (`<runroot>/store-locks/`: a blob being pulled, an image or layer record being
+//! changed), then `gc.lock`. A named lock taken while `gc.lock` is shared is never held by somebody who waits
+//! for `gc.lock` exclusively, because a sweep takes no named lock.
+//!
+//! What it does not do: mount anything, talk to registries, know what short names mean, start threads.
+//!
+//! ```no_run
+//! use loment_store::{Durability, HashingSource, Store};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Store::open("/var/lib/loment".as_ref(), "/run/loment".as_ref(), Durability::Full)?;
+//! let lease = store.lease()?;
+//! let tar = std::fs::File::open("layer.tar")?;
+//! let layer = lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)?;
+//! println!("{} is in {}", layer.diff_id(), layer.fs().display());
+//! # Ok(())
+//! # }
+//! ```
+
+mod blob;
+mod container;
+mod digest;
+mod disk;
+mod error;
+mod gc;
+mod image;
+mod layer;
+mod lease;
+mod store;
+mod tar;
+mod unpack;
+
+pub use container::Rootfs;
+pub use digest::{
+    Algorithm, DiffId, Hasher, HashingSource, ImageId, NotSha256, TarSource, digest_of, sha256,
+};
+pub use disk::Durability;
+pub use error::Error;
+pub use gc::Freed;
+pub use image::{ImageName, ImagePlatform, ImageRecord, NamedImage};
+pub use layer::{Form, Layer, LayerBlob};
+pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
+pub use store::Store;
+pub use tar::HeaderProblem;
+pub use unpack::{EntryProblem, UnpackError};

@@ -1,0 +1,112 @@
+//! Writable layers. The directory `containers/<id>/` is the engine's; `rootfs.json`, `upper/` and `work/` in it
+//! are the store's.
+
+use std::fs;
+use std::path::PathBuf;
+
+use rustix::fs::AtFlags;
+use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat, statat};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{DiffId, ImageId};
+use crate::disk;
+use crate::error::{Context, Error};
+use crate::image::lower_dirs;
+use crate::store::Store;
+
+/// What a container's root file system is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rootfs {
+    /// The image; it may have been removed since, its layers stay.
+    pub image: ImageId,
+    /// overlayfs `lowerdir`, top first.
+    pub lower: Vec<PathBuf>,
+    /// overlayfs `upperdir`.
+    pub upper: PathBuf,
+    /// overlayfs `workdir`.
+    pub work: PathBuf,
+}
+
+/// `rootfs.json`, version 1; also what keeps the layers from being swept.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RootfsDocument {
+    pub(crate) version: u32,
+    pub(crate) image: ImageId,
+    pub(crate) layers: Vec<DiffId>,
+}
+
+impl Store {
+    /// Directory of a container, which need not exist.
+    pub fn container_dir(&self, id: &str) -> Result<PathBuf, Error> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        let valid = id.len() <= 255 && id.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+        if !valid || !id.bytes().all(plain) {
+            return Err(Error::ContainerId { name: id.to_owned() });
+        }
+        Ok(self.path("containers").join(id))
+    }
+
+    /// Makes the writable layer of a container from an image; its layers stay until the container goes.
+    pub fn create_rootfs(&self, id: &str, image: &ImageId) -> Result<Rootfs, Error> {
+        let dir = self.container_dir(id)?;
+        let _share = self.share()?;
+        let record =
+            self.image(image)?.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
+        let layers = self.layers_of(&record)?;
+        disk::make_dir(&dir)?;
+        let document = RootfsDocument { version: 1, image: image.clone(), layers: record.layers };
+        disk::write_file(
+            &self.staging(),
+            &dir.join("rootfs.json"),
+            &disk::to_json(&document),
+            self.durability(),
+        )?;
+        let (upper, work) = (dir.join("upper"), dir.join("work"));
+        disk::make_dir(&upper)?;
+        disk::make_dir(&work)?;
+        // The merged root shows the attributes of the upper directory: those of the highest layer that has any.
+        let (mut mode, mut owner) = (0o755, (0, 0));
+        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root) {
+            let path = layer.fs();
+            let stat = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).during("look at", &path)?;
+            (mode, owner) = (stat.st_mode & 0o7777, (stat.st_uid, stat.st_gid));
+        }
+        chownat(
+            CWD,
+            &upper,
+            Some(Uid::from_raw(owner.0)),
+            Some(Gid::from_raw(owner.1)),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .during("change owner of", &upper)?;
+        chmodat(CWD, &upper, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", &upper)?;
+        Ok(Rootfs { image: image.clone(), lower: lower_dirs(&layers), upper, work })
+    }
+
+    /// What [`Store::create_rootfs`] made for a container, if it did.
+    pub fn rootfs(&self, id: &str) -> Result<Option<Rootfs>, Error> {
+        let dir = self.container_dir(id)?;
+        let Some(document) = disk::read_json::<RootfsDocument>(&dir.join("rootfs.json"))? else {
+            return Ok(None);
+        };
+        let mut layers = Vec::new();
+        for layer in &document.layers {
+            let missing = || Error::LayerMissing { layer: layer.clone(), image: document.image.clone() };
+            layers.push(self.layer(layer)?.ok_or_else(missing)?);
+        }
+        let (upper, work) = (dir.join("upper"), dir.join("work"));
+        Ok(Some(Rootfs { image: document.image, lower: lower_dirs(&layers), upper, work }))
+    }
+
+    /// Removes a container's directory with everything in it. Nothing may be mounted there. A missing one is fine.
+    pub fn remove_container(&self, id: &str) -> Result<(), Error> {
+        let dir = self.container_dir(id)?;
+        let tomb = disk::unique("container-");
+        match fs::rename(&dir, self.path("tombs").join(&tomb)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            result => result.during("remove", &dir)?,
+        }
+        disk::sync_dir(&self.path("containers"), self.durability())?;
+        disk::remove_tree(&self.path("tombs"), &tomb)
+    }
+}

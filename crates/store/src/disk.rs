@@ -1,0 +1,260 @@
+//! Atomic files, locks and removal: the few ways the store touches its own directories.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Context, Error};
+
+/// What the store does against power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Everything visible is on disk (the default).
+    #[default]
+    Full,
+    /// A power cut may lose or empty what was stored last; for stores that are thrown away.
+    None,
+}
+
+/// A name no other process or thread uses: process id, boot-unique by the kernel, and a counter.
+pub(crate) fn unique(prefix: &str) -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}{}-{nanos:x}-{count}", std::process::id())
+}
+
+/// Creates a directory only its owner may enter; an existing one is fine.
+pub(crate) fn make_dir(path: &Path) -> Result<(), Error> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result.during("create", path),
+    }
+}
+
+/// Flushes a directory's entries.
+pub(crate) fn sync_dir(path: &Path, durability: Durability) -> Result<(), Error> {
+    match durability {
+        Durability::None => Ok(()),
+        Durability::Full => File::open(path).and_then(|dir| dir.sync_all()).during("flush", path),
+    }
+}
+
+/// Puts `bytes` at `path` as a whole: a new file in `staging`, flushed, renamed, the directory flushed.
+pub(crate) fn write_file(
+    staging: &Path,
+    path: &Path,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), Error> {
+    let temporary = staging.join(unique("file-"));
+    let result = write_new(&temporary, bytes, durability)
+        .and_then(|()| fs::rename(&temporary, path).during("create", path));
+    if result.is_err() {
+        // Best effort: the next sweep takes it otherwise.
+        let _ = fs::remove_file(&temporary);
+        return result;
+    }
+    match path.parent() {
+        Some(parent) => sync_dir(parent, durability),
+        None => Ok(()),
+    }
+}
+
+/// Writes a new file, 0600, flushed.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> Result<(), Error> {
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).during("create", path)?;
+    file.write_all(bytes).during("write", path)?;
+    if durability == Durability::Full {
+        file.sync_data().during("flush", path)?;
+    }
+    Ok(())
+}
+
+/// A document as JSON bytes.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("invariant: the store's documents have string keys and no failing types")
+}
+
+/// Reads a JSON document; `None` when there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).during("read", path),
+    };
+    let value = serde_json::from_slice(&bytes);
+    value.map(Some).map_err(|source| Error::Document { path: path.to_path_buf(), source })
+}
+
+/// Names in a directory; a missing directory is empty.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).during("list", path),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        // The store makes only names of its own; others are not its business.
+        names.extend(entry.during("list", path)?.file_name().into_string().ok());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// An exclusive lock on a name, held by an open file and so given up by the kernel when the holder dies.
+#[derive(Debug)]
+pub(crate) struct NamedLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl NamedLock {
+    /// Waits until the lock is free.
+    pub(crate) fn acquire(path: PathBuf) -> Result<Self, Error> {
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .during("open lock", &path)?;
+            file.lock().during("lock", &path)?;
+            // The previous holder may have removed the file after it was opened here.
+            if file.metadata().during("lock", &path)?.nlink() > 0 {
+                return Ok(Self { path, _file: file });
+            }
+        }
+    }
+}
+
+impl Drop for NamedLock {
+    fn drop(&mut self) {
+        // While the lock is still held, so a waiter sees nlink 0 and starts over. A file left is harmless.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Directories nested deeper than this are moved up before they are emptied.
+const MAX_DEPTH: u32 = 48;
+
+/// Removes `name` in the directory `parent`, whatever it is and however deep, without following links.
+///
+/// Neither stack nor descriptors grow with the depth a hostile layer chose: deep directories are renamed into
+/// `parent` and emptied from there. Missing things count as removed.
+pub(crate) fn remove_tree(parent: &Path, name: &str) -> Result<(), Error> {
+    let path = parent.join(name);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let top = openat(CWD, parent, flags, Mode::empty()).during("open", parent)?;
+    let mut pending = vec![name.as_bytes().to_vec()];
+    while let Some(next) = pending.pop() {
+        remove_entry(top.as_fd(), &next, top.as_fd(), MAX_DEPTH, &mut pending).during("remove", &path)?;
+    }
+    Ok(())
+}
+
+fn remove_entry(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    top: BorrowedFd<'_>,
+    depth: u32,
+    pending: &mut Vec<Vec<u8>>,
+) -> Result<(), Errno> {
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(Errno::ISDIR) => remove_dir(dir, name, top, depth, pending),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn remove_dir(
+    dir: BorrowedFd<'_>,
+    name: &[u8],
+    top: BorrowedFd<'_>,
+    depth: u32,
+    pending: &mut Vec<Vec<u8>>,
+) -> Result<(), Errno> {
+    if depth == 0 {
+        let aside = unique("deep-").into_bytes();
+        renameat(dir, name, top, aside.as_slice())?;
+        pending.push(aside);
+        return Ok(());
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Some file systems skip entries of a listing that shrinks meanwhile, so an unfinished one is repeated.
+    for attempt in 0.. {
+        let fd = match openat(dir, name, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()), // another sweep was faster
+            result => result?,
+        };
+        let mut entries = Dir::read_from(&fd)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry?;
+            let child = entry.file_name();
+            if child == c"." || child == c".." {
+                continue;
+            }
+            match entry.file_type() {
+                FileType::Directory => remove_dir(fd.as_fd(), child.to_bytes(), top, depth - 1, pending)?,
+                _ => remove_entry(fd.as_fd(), child.to_bytes(), top, depth - 1, pending)?,
+            }
+        }
+        match unlinkat(dir, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => break,
+            Err(Errno::NOTEMPTY) if attempt < 8 => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// A file name for any text: bytes outside `[A-Za-z0-9._:@-]` and a leading dot are percent-escaped. Empty text and
+/// text too long for a file name become their digest, so whoever needs the text keeps it inside the file.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for (index, byte) in text.bytes().enumerate() {
+        match byte {
+            b'.' if index == 0 => out.push_str("%2E"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'@' | b'-' => {
+                out.push(char::from(byte))
+            }
+            _ => {
+                out.push('%');
+                for nibble in [byte >> 4, byte & 15] {
+                    out.push(char::from(b"0123456789ABCDEF"[usize::from(nibble)]));
+                }
+            }
+        }
+    }
+    // "%%" cannot come out of the loop above, so the two forms never meet.
+    if out.is_empty() || out.len() > 240 {
+        format!("%%{}", crate::digest::sha256(text.as_bytes()).digest())
+    } else {
+        out
+    }
+}
+
+/// The last component of a symbolic link's target, as the store writes them.
+pub(crate) fn link_name(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_link(path) {
+        Ok(target) => {
+            Ok(target.file_name().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).during("read", path),
+    }
+}

@@ -1,0 +1,136 @@
+//! Errors of the store.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::Digest;
+
+use crate::digest::{DiffId, ImageId};
+use crate::unpack::UnpackError;
+
+/// Why the store could not do something. Whatever it was, nothing half made is visible.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kernel refused an operation on one of the store's own files.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// One of the store's own documents cannot be read.
+    #[error("{} is corrupt", path.display())]
+    Document {
+        /// Which one.
+        path: PathBuf,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The store was written by a loment that knows more than this one.
+    #[error("store {} uses features this loment does not know ({}), use a newer loment", root.display(), features.join(", "))]
+    Format {
+        /// The store.
+        root: PathBuf,
+        /// What is not known.
+        features: Vec<String>,
+    },
+    /// No image has this name or id.
+    #[error("{name}: image not known")]
+    ImageNotKnown {
+        /// What was asked for.
+        name: String,
+    },
+    /// More than one image id starts like this.
+    #[error("{prefix}: more than one image id starts with this, use more digits")]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+    },
+    /// Containers are made from the image.
+    #[error("image used by {}: image is in use by a container", containers.join(", "))]
+    InUse {
+        /// The image.
+        id: ImageId,
+        /// Who uses it.
+        containers: Vec<String>,
+    },
+    /// Removing by id would take several names away.
+    #[error("unable to delete image \"{}\" by ID with more than one tag ({}): please force removal", id.hex(), names.join(", "))]
+    SeveralNames {
+        /// The image.
+        id: ImageId,
+        /// Its names.
+        names: Vec<String>,
+    },
+    /// A layer an image names is not there.
+    #[error("layer {layer} of image {image} is missing, pull the image again")]
+    LayerMissing {
+        /// The layer.
+        layer: DiffId,
+        /// The image.
+        image: ImageId,
+    },
+    /// Bytes do not have the digest they were announced with.
+    #[error("{what} has digest {found}, expected {expected}")]
+    Digest {
+        /// Blob or document.
+        what: &'static str,
+        /// As announced.
+        expected: Digest,
+        /// As computed here.
+        found: Digest,
+    },
+    /// A digest uses an algorithm that cannot be verified here.
+    #[error("digest {digest} uses an unsupported algorithm")]
+    Algorithm {
+        /// The digest.
+        digest: Digest,
+    },
+    /// A blob is not in the store.
+    #[error("blob {digest} is not in the store")]
+    BlobMissing {
+        /// The blob.
+        digest: Digest,
+    },
+    /// The tar of a layer is not what the image's configuration says.
+    #[error("layer unpacks to {found}, but the image's configuration says {expected}")]
+    DiffId {
+        /// From the configuration.
+        expected: DiffId,
+        /// As computed here.
+        found: DiffId,
+    },
+    /// A stored layer no longer regenerates its own tar.
+    #[error("layer {layer} is corrupt: {problem}")]
+    CorruptLayer {
+        /// The layer.
+        layer: DiffId,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A layer could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// A name cannot be used as a container id.
+    #[error("{name:?} is not a valid container id")]
+    ContainerId {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Adds operation and path to an I/O error.
+pub(crate) trait Context<T> {
+    fn during(self, operation: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn during(self, operation: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { operation, path: path.to_path_buf(), source: source.into() })
+    }
+}

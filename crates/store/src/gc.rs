@@ -1,0 +1,194 @@
+//! Removing what nothing refers to.
+//!
+//! Roots are images, containers and live leases. Deciding happens under the exclusive lock and only renames;
+//! deleting happens after it. Anything that cannot be read stops the sweep: in doubt nothing is deleted.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use crate::container::RootfsDocument;
+use crate::disk;
+use crate::error::{Context, Error};
+use crate::layer::LayerDocument;
+use crate::store::Store;
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Layers.
+    pub layers: u64,
+    /// Bytes of their tars; what is free on disk afterwards differs by headers and holes.
+    pub layer_bytes: u64,
+    /// Manifests, indexes and configurations.
+    pub blobs: u64,
+}
+
+#[derive(Default)]
+struct Marks {
+    /// Hexadecimal diffIDs.
+    layers: HashSet<String>,
+    /// Whole digests.
+    blobs: HashSet<String>,
+}
+
+impl Store {
+    /// Removes layers and blobs that no image, container or live lease refers to, and what dead processes left.
+    pub fn gc(&self) -> Result<Freed, Error> {
+        let mut freed = Freed::default();
+        {
+            let _lock = self.exclude()?;
+            self.entomb_stale()?;
+            let marks = self.mark()?;
+            self.entomb_layers(&marks, &mut freed)?;
+            self.unlink_dangling()?;
+            self.remove_blobs(&marks, &mut freed)?;
+        }
+        self.empty_tombs()?;
+        Ok(freed)
+    }
+
+    /// Takes away what dead owners left in the staging area; does nothing when that would mean waiting.
+    pub(crate) fn sweep_stale(&self) -> Result<(), Error> {
+        if disk::names(&self.staging())?.is_empty() && disk::names(&self.path("tombs"))?.is_empty() {
+            return Ok(());
+        }
+        let Some(lock) = self.try_exclude()? else { return Ok(()) };
+        self.entomb_stale()?;
+        drop(lock);
+        self.empty_tombs()
+    }
+
+    /// Staged things whose lease is gone or unlocked. Under the exclusive lock nobody is making one.
+    fn entomb_stale(&self) -> Result<(), Error> {
+        let leases = self.path("leases");
+        for name in disk::names(&leases)? {
+            let path = leases.join(&name);
+            let Some(file) = open_existing(&path)? else { continue };
+            match file.try_lock() {
+                Ok(()) => {
+                    self.entomb(&self.staging(), &name)?;
+                    remove_existing(&path)?;
+                }
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &path),
+            }
+        }
+        for name in disk::names(&self.staging())? {
+            if !leases.join(&name).exists() {
+                self.entomb(&self.staging(), &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Marks, Error> {
+        let mut marks = Marks::default();
+        for id in self.image_ids()? {
+            let Some(image) = self.image(&id)? else { continue };
+            marks.layers.extend(image.layers.iter().map(|layer| layer.hex().to_owned()));
+            marks.blobs.insert(id.to_string());
+            marks.blobs.extend(image.manifests.iter().map(|digest| digest.to_string()));
+        }
+        let containers = self.path("containers");
+        for name in disk::names(&containers)? {
+            if let Some(document) =
+                disk::read_json::<RootfsDocument>(&containers.join(name).join("rootfs.json"))?
+            {
+                marks.layers.extend(document.layers.iter().map(|layer| layer.hex().to_owned()));
+            }
+        }
+        let leases = self.path("leases");
+        for name in disk::names(&leases)? {
+            let path = leases.join(name);
+            let text = match fs::read_to_string(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // ended meanwhile
+                result => result.during("read", &path)?,
+            };
+            for line in text.lines() {
+                match line.split_once(' ') {
+                    Some(("layer", hex)) => drop(marks.layers.insert(hex.to_owned())),
+                    Some(("blob", digest)) => drop(marks.blobs.insert(digest.to_owned())),
+                    _ => {}
+                }
+            }
+        }
+        Ok(marks)
+    }
+
+    fn entomb_layers(&self, marks: &Marks, freed: &mut Freed) -> Result<(), Error> {
+        let layers = self.path("layers");
+        for hex in disk::names(&layers)? {
+            if marks.layers.contains(&hex) {
+                continue;
+            }
+            let document =
+                disk::read_json::<LayerDocument>(&layers.join(&hex).join("layer.json")).ok().flatten();
+            if let Some(document) = document {
+                freed.layer_bytes += document.size;
+                for blob in &document.blobs {
+                    remove_existing(&self.by_blob_path(&blob.digest))?;
+                }
+            }
+            self.entomb(&layers, &hex)?;
+            freed.layers += 1;
+        }
+        // A half emptied layer must not come back under its name after a power cut.
+        if freed.layers > 0 { disk::sync_dir(&layers, self.durability()) } else { Ok(()) }
+    }
+
+    fn unlink_dangling(&self) -> Result<(), Error> {
+        let links = self.path("by-blob");
+        for name in disk::names(&links)? {
+            let path = links.join(&name);
+            if !path.join("layer.json").exists() {
+                remove_existing(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_blobs(&self, marks: &Marks, freed: &mut Freed) -> Result<(), Error> {
+        let blobs = self.path("blobs");
+        for algorithm in disk::names(&blobs)? {
+            for shard in disk::names(&blobs.join(&algorithm))? {
+                let shard = blobs.join(&algorithm).join(shard);
+                for hex in disk::names(&shard)? {
+                    if !marks.blobs.contains(&format!("{algorithm}:{hex}")) {
+                        remove_existing(&shard.join(hex))?;
+                        freed.blobs += 1;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entomb(&self, dir: &Path, name: &str) -> Result<(), Error> {
+        let from = dir.join(name);
+        match fs::rename(&from, self.path("tombs").join(disk::unique("tomb-"))) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result.during("remove", &from),
+        }
+    }
+
+    fn empty_tombs(&self) -> Result<(), Error> {
+        let tombs = self.path("tombs");
+        disk::names(&tombs)?.iter().try_for_each(|name| disk::remove_tree(&tombs, name))
+    }
+}
+
+fn open_existing(path: &Path) -> Result<Option<File>, Error> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.during("open", path).map(Some),
+    }
+}
+
+fn remove_existing(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.during("remove", path),
+    }
+}

@@ -1,0 +1,267 @@
+//! Images and the names that point to them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use oci_spec::image::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{DiffId, ImageId};
+use crate::disk;
+use crate::error::{Context, Error};
+use crate::layer::Layer;
+use crate::lease::Lease;
+use crate::store::Store;
+
+/// What an image runs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagePlatform {
+    /// `linux`
+    pub os: String,
+    /// `amd64`, `arm64`, …
+    pub architecture: String,
+    /// `v7`, `v8`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+}
+
+/// One image: everything lists and lookups need without opening its blobs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Digest of its configuration.
+    pub id: ImageId,
+    /// Manifests and indexes it was pulled through, all kept as blobs.
+    pub manifests: Vec<Digest>,
+    /// Layers, lowest first.
+    pub layers: Vec<DiffId>,
+    /// What it runs on.
+    pub platform: ImagePlatform,
+    /// When it was built, RFC 3339, as the configuration says.
+    pub created: Option<String>,
+    /// Bytes of all layers, uncompressed.
+    pub size: u64,
+    /// When it came here, seconds since the epoch.
+    pub pulled: u64,
+}
+
+/// A name in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageName {
+    /// The full reference, `host/repository:tag` or `host/repository@digest`.
+    pub name: String,
+    /// The image it points to.
+    pub image: ImageId,
+    /// Digest of the manifest or index it was resolved to when it was pulled.
+    pub manifest: Option<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    version: u32,
+    #[serde(flatten)]
+    body: T,
+}
+
+/// An image with its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedImage {
+    /// The image.
+    pub image: ImageRecord,
+    /// Its names, sorted; empty for a dangling one.
+    pub names: Vec<ImageName>,
+}
+
+impl Lease {
+    /// Makes an image visible. Its layers, configuration and manifests must have been added under this lease.
+    /// An image already there keeps the manifests it has and gains the new ones.
+    pub fn commit_image(&self, record: &ImageRecord) -> Result<(), Error> {
+        let store = self.store();
+        let _lock = store.lock(&format!("image-{}", record.id.hex()))?;
+        let _share = store.share()?;
+        let mut record = record.clone();
+        if let Some(known) = store.image(&record.id)? {
+            let gained = std::mem::replace(&mut record.manifests, known.manifests);
+            record.manifests.extend(gained);
+            let mut seen = std::collections::HashSet::new();
+            record.manifests.retain(|digest| seen.insert(digest.clone()));
+        }
+        for layer in &record.layers {
+            if store.layer(layer)?.is_none() {
+                return Err(Error::LayerMissing { layer: layer.clone(), image: record.id.clone() });
+            }
+        }
+        for digest in record.manifests.iter().chain([record.id.digest()]) {
+            if !store.blob_path(digest).exists() {
+                return Err(Error::BlobMissing { digest: digest.clone() });
+            }
+        }
+        let path = store.image_path(&record.id);
+        let bytes = disk::to_json(&Versioned { version: 1, body: record });
+        disk::write_file(&self.staging(), &path, &bytes, store.durability())
+    }
+}
+
+impl Store {
+    /// One image by id.
+    pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, Error> {
+        Ok(disk::read_json::<Versioned<ImageRecord>>(&self.image_path(id))?.map(|document| document.body))
+    }
+
+    /// Points `name`, a full reference, at an image, replacing what it pointed at.
+    pub fn tag(&self, name: &str, image: &ImageId, manifest: Option<&Digest>) -> Result<(), Error> {
+        let _share = self.share()?;
+        if self.image(image)?.is_none() {
+            return Err(Error::ImageNotKnown { name: image.hex().to_owned() });
+        }
+        let body = ImageName { name: name.to_owned(), image: image.clone(), manifest: manifest.cloned() };
+        let bytes = disk::to_json(&Versioned { version: 1, body });
+        disk::write_file(&self.staging(), &self.name_path(name), &bytes, self.durability())
+    }
+
+    /// What `name`, a full reference, points at.
+    pub fn name(&self, name: &str) -> Result<Option<ImageName>, Error> {
+        Ok(disk::read_json::<Versioned<ImageName>>(&self.name_path(name))?.map(|document| document.body))
+    }
+
+    /// Takes a name away from its image, which stays.
+    pub fn untag(&self, name: &str) -> Result<ImageName, Error> {
+        let known = self.name(name)?.ok_or_else(|| Error::ImageNotKnown { name: name.to_owned() })?;
+        let path = self.name_path(name);
+        fs::remove_file(&path).during("remove", &path)?;
+        disk::sync_dir(&self.path("refs"), self.durability())?;
+        Ok(known)
+    }
+
+    /// The image a full reference, an id (with or without `sha256:`) or the start of an id means.
+    ///
+    /// # Errors
+    /// [`Error::ImageNotKnown`], [`Error::Ambiguous`].
+    pub fn resolve(&self, name_or_id: &str) -> Result<ImageId, Error> {
+        if let Some(name) = self.name(name_or_id)? {
+            return Ok(name.image);
+        }
+        let unknown = || Error::ImageNotKnown { name: name_or_id.to_owned() };
+        let prefix = name_or_id.strip_prefix("sha256:").unwrap_or(name_or_id);
+        if prefix.is_empty() || !prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(unknown());
+        }
+        if let Some(id) = ImageId::from_hex(prefix) {
+            return if self.image_path(&id).exists() { Ok(id) } else { Err(unknown()) };
+        }
+        let mut found = self.image_ids()?.into_iter().filter(|id| id.hex().starts_with(prefix));
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(Error::Ambiguous { prefix: name_or_id.to_owned() }),
+            (None, _) => Err(unknown()),
+        }
+    }
+
+    /// All images with their names, in order of id.
+    pub fn images(&self) -> Result<Vec<NamedImage>, Error> {
+        let mut names = self.all_names()?;
+        let mut images = Vec::new();
+        for id in self.image_ids()? {
+            // One removed since the listing is not an image any more.
+            let Some(image) = self.image(&id)? else { continue };
+            let (own, others) = names.into_iter().partition(|name| name.image == id);
+            names = others;
+            images.push(NamedImage { image, names: own });
+        }
+        Ok(images)
+    }
+
+    /// The names of one image, sorted.
+    pub fn names_of(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
+        Ok(self.all_names()?.into_iter().filter(|name| name.image == *id).collect())
+    }
+
+    /// Removes an image and its names, which are returned. Layers go with the next [`Store::gc`].
+    ///
+    /// `containers` are the containers the engine knows to use it.
+    ///
+    /// # Errors
+    /// Without `force`: [`Error::SeveralNames`], and [`Error::InUse`] when there are containers.
+    pub fn remove_image(
+        &self,
+        id: &ImageId,
+        force: bool,
+        containers: &[String],
+    ) -> Result<Vec<ImageName>, Error> {
+        let _lock = self.lock(&format!("image-{}", id.hex()))?;
+        if !self.image_path(id).exists() {
+            return Err(Error::ImageNotKnown { name: id.hex().to_owned() });
+        }
+        let names = self.names_of(id)?;
+        if !force && !containers.is_empty() {
+            return Err(Error::InUse { id: id.clone(), containers: containers.to_vec() });
+        }
+        if !force && names.len() > 1 {
+            let names = names.into_iter().map(|name| name.name).collect();
+            return Err(Error::SeveralNames { id: id.clone(), names });
+        }
+        for name in &names {
+            match self.untag(&name.name) {
+                Err(Error::ImageNotKnown { .. }) => {} // somebody else was faster
+                result => drop(result?),
+            }
+        }
+        let path = self.image_path(id);
+        fs::remove_file(&path).during("remove", &path)?;
+        // Before any layer goes: after a power cut an image must not come back without its layers.
+        disk::sync_dir(&self.path("images"), self.durability())?;
+        Ok(names)
+    }
+
+    /// The layers of an image, lowest first.
+    ///
+    /// # Errors
+    /// [`Error::LayerMissing`].
+    pub fn layers_of(&self, image: &ImageRecord) -> Result<Vec<Layer>, Error> {
+        let find = |diff_id: &DiffId| {
+            let missing = || Error::LayerMissing { layer: diff_id.clone(), image: image.id.clone() };
+            self.layer(diff_id)?.ok_or_else(missing)
+        };
+        image.layers.iter().map(find).collect()
+    }
+
+    /// Directories for overlayfs `lowerdir`, top first, without what an opaque root hides.
+    pub fn layer_dirs(&self, image: &ImageRecord) -> Result<Vec<PathBuf>, Error> {
+        Ok(lower_dirs(&self.layers_of(image)?))
+    }
+
+    pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, Error> {
+        let names = disk::names(&self.path("images"))?;
+        Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).filter_map(ImageId::from_hex).collect())
+    }
+
+    fn all_names(&self) -> Result<Vec<ImageName>, Error> {
+        let refs = self.path("refs");
+        let mut names = Vec::new();
+        for file in disk::names(&refs)? {
+            names.extend(
+                disk::read_json::<Versioned<ImageName>>(&refs.join(file))?.map(|document| document.body),
+            );
+        }
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    }
+
+    fn image_path(&self, id: &ImageId) -> PathBuf {
+        self.path("images").join(format!("{}.json", id.hex()))
+    }
+
+    fn name_path(&self, name: &str) -> PathBuf {
+        self.path("refs").join(disk::escape(name))
+    }
+}
+
+pub(crate) fn lower_dirs(layers: &[Layer]) -> Vec<PathBuf> {
+    let mut dirs = Vec::with_capacity(layers.len());
+    for layer in layers.iter().rev() {
+        dirs.push(layer.fs());
+        if layer.document().opaque_root {
+            break;
+        }
+    }
+    dirs
+}

@@ -1,0 +1,264 @@
+//! Layers: looked up without locks, immutable once visible, able to write their exact tar again.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci_spec::image::Digest;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{DiffId, HashingWriter};
+use crate::disk;
+use crate::error::{Context, Error};
+use crate::store::Store;
+use crate::tar::{LogReader, Record};
+
+/// How the files of a layer are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Form {
+    /// An unpacked tree in `fs/`, whiteouts in overlay form.
+    Dir,
+}
+
+/// A compressed (or plain) form of a layer that a registry may hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerBlob {
+    /// Digest of the blob, computed here.
+    pub digest: Digest,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// Media type it was pulled with.
+    pub media_type: String,
+}
+
+/// `layer.json`, version 1.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LayerDocument {
+    pub(crate) version: u32,
+    pub(crate) diff_id: DiffId,
+    pub(crate) form: Form,
+    /// Bytes of tar.
+    pub(crate) size: u64,
+    pub(crate) entries: u64,
+    /// Lower layers are not to be mounted below this one.
+    #[serde(default)]
+    pub(crate) opaque_root: bool,
+    /// The tar says what the root directory looks like.
+    #[serde(default)]
+    pub(crate) explicit_root: bool,
+    #[serde(default)]
+    pub(crate) blobs: Vec<LayerBlob>,
+}
+
+/// One layer in the store.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    dir: PathBuf,
+    document: LayerDocument,
+}
+
+impl Layer {
+    /// The layer's identity.
+    pub fn diff_id(&self) -> &DiffId {
+        &self.document.diff_id
+    }
+
+    /// How its files are kept.
+    pub fn form(&self) -> Form {
+        self.document.form
+    }
+
+    /// Bytes of its uncompressed tar; what engines show as its size.
+    pub fn size(&self) -> u64 {
+        self.document.size
+    }
+
+    /// Entries in its tar.
+    pub fn entries(&self) -> u64 {
+        self.document.entries
+    }
+
+    /// Blobs known to unpack to this layer.
+    pub fn blobs(&self) -> &[LayerBlob] {
+        &self.document.blobs
+    }
+
+    /// The directory overlayfs takes as `lowerdir`.
+    pub fn fs(&self) -> PathBuf {
+        self.dir.join("fs")
+    }
+
+    pub(crate) fn document(&self) -> &LayerDocument {
+        &self.document
+    }
+
+    /// Writes the exact tar the layer was made from and checks it against the layer's identity.
+    ///
+    /// # Errors
+    /// [`Error::CorruptLayer`] when the stored files no longer give that tar; some of it has been written then.
+    pub fn write_tar(&self, out: impl Write) -> Result<(), Error> {
+        let dir = open_dir(&self.dir)?;
+        let shadows = self.shadows()?;
+        let mut out = HashingWriter::new(out);
+        let mut contents = ContentReader { dir, buffer: vec![0; 256 * 1024] };
+        let mut log = self.log()?;
+        let mut index = 0u64;
+        while let Some(record) = log.next().during("read", &self.dir)? {
+            match record {
+                Record::Raw(bytes) => out.write_all(&bytes).during("write the tar of", &self.dir)?,
+                Record::Shadow { .. } => {}
+                Record::Content { path, offset, count } => {
+                    let path = locate(&shadows, index, &path);
+                    let copied = contents
+                        .copy(&path, offset, count, &mut out)
+                        .during("write the tar of", &self.dir)?;
+                    if !copied {
+                        return Err(self.corrupt("a file is missing or too short"));
+                    }
+                }
+            }
+            index += 1;
+        }
+        if out.finish() == *self.diff_id().digest() {
+            Ok(())
+        } else {
+            Err(self.corrupt("its tar has another digest"))
+        }
+    }
+
+    /// Reads all of the layer and checks it against its identity.
+    pub fn verify(&self) -> Result<(), Error> {
+        self.write_tar(io::sink())
+    }
+
+    fn corrupt(&self, problem: &'static str) -> Error {
+        Error::CorruptLayer { layer: self.diff_id().clone(), problem }
+    }
+
+    fn log(&self) -> Result<LogReader<File>, Error> {
+        let path = self.dir.join("tarhdr.zst");
+        File::open(&path).and_then(LogReader::new).during("read", &path)
+    }
+
+    /// Which paths were replaced after which record.
+    fn shadows(&self) -> Result<Vec<(u64, Vec<u8>, u64)>, Error> {
+        let mut shadows = Vec::new();
+        if self.dir.join("shadow").exists() {
+            let (mut log, mut index) = (self.log()?, 0);
+            while let Some(record) = log.next().during("read", &self.dir)? {
+                if let Record::Shadow { path, number } = record {
+                    shadows.push((index, path, number));
+                }
+                index += 1;
+            }
+        }
+        Ok(shadows)
+    }
+}
+
+/// Where, under the layer's directory, the content stands that record `index` wrote to `path`: it moved with
+/// the first replacement that came later and covers the path.
+fn locate(shadows: &[(u64, Vec<u8>, u64)], index: u64, path: &[u8]) -> Vec<u8> {
+    let later = shadows.partition_point(|(at, ..)| *at <= index);
+    for (_, replaced, number) in &shadows[later..] {
+        match path.strip_prefix(replaced.as_slice()) {
+            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => {
+                return [b"shadow/", number.to_string().as_bytes(), rest].concat();
+            }
+            _ => {}
+        }
+    }
+    [b"fs/", path].concat()
+}
+
+struct ContentReader {
+    dir: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+impl ContentReader {
+    /// Copies `count` bytes of a file; false when the file does not have them.
+    fn copy(&mut self, path: &[u8], offset: u64, mut count: u64, out: &mut impl Write) -> io::Result<bool> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+        // Not blocking on a pipe, should one stand there.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(fd) = openat2(&self.dir, path, flags, Mode::empty(), resolve) else { return Ok(false) };
+        let mut file = File::from(fd);
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset))?;
+        }
+        while count > 0 {
+            let want = usize::try_from(count).unwrap_or(usize::MAX).min(self.buffer.len());
+            let got = file.read(&mut self.buffer[..want])?;
+            if got == 0 {
+                return Ok(false);
+            }
+            out.write_all(&self.buffer[..got])?;
+            count -= got as u64;
+        }
+        Ok(true)
+    }
+}
+
+pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, Error> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).during("open", path)
+}
+
+impl Store {
+    /// The layer with this identity, if it is here.
+    pub fn layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, Error> {
+        let dir = self.layer_path(diff_id.hex());
+        let document = disk::read_json(&dir.join("layer.json"))?;
+        Ok(document.map(|document| Layer { dir, document }))
+    }
+
+    /// The layer a blob unpacks to, if that was seen here.
+    pub fn layer_by_blob(&self, blob: &Digest) -> Result<Option<Layer>, Error> {
+        match disk::link_name(&self.by_blob_path(blob))?.and_then(|hex| DiffId::from_hex(&hex)) {
+            Some(diff_id) => self.layer(&diff_id),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn layer_path(&self, hex: &str) -> PathBuf {
+        self.path("layers").join(hex)
+    }
+
+    /// SHA-256 blobs stand under their bare digits, others under `<algorithm>:<digits>`.
+    pub(crate) fn by_blob_path(&self, blob: &Digest) -> PathBuf {
+        let text = blob.as_ref();
+        self.path("by-blob").join(disk::escape(text.strip_prefix("sha256:").unwrap_or(text)))
+    }
+
+    /// Adds `blob` to what is known about a layer. The caller computed both digests.
+    pub(crate) fn link_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
+        let _lock = self.lock(&format!("layer-{}", diff_id.hex()))?;
+        let dir = self.layer_path(diff_id.hex());
+        let path = dir.join("layer.json");
+        let Some(mut document) = disk::read_json::<LayerDocument>(&path)? else {
+            return Err(Error::CorruptLayer { layer: diff_id.clone(), problem: "layer.json is missing" });
+        };
+        if !document.blobs.iter().any(|known| known.digest == blob.digest) {
+            document.blobs.push(blob.clone());
+            disk::write_file(&self.staging(), &path, &disk::to_json(&document), self.durability())?;
+        }
+        let link = self.by_blob_path(&blob.digest);
+        let target = Path::new("../layers").join(diff_id.hex());
+        match std::os::unix::fs::symlink(&target, &link) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => result.during("create", &link)?,
+        }
+        disk::sync_dir(&self.path("by-blob"), self.durability())?;
+        Ok(Layer { dir, document })
+    }
+}
+
+/// Flushes the file system `dir` is on.
+pub(crate) fn sync_fs(dir: impl AsFd, path: &Path) -> Result<(), Error> {
+    rustix::fs::syncfs(dir).during("flush", path)
+}

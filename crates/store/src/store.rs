@@ -1,0 +1,170 @@
+//! Opening a store, its paths and its one store-wide lock.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, Durability, NamedLock};
+use crate::error::{Context, Error};
+
+/// Directories under the root, in the order they are made.
+const DIRECTORIES: [&str; 10] = [
+    "blobs",
+    "layers",
+    "by-blob",
+    "images",
+    "refs",
+    "leases",
+    "staging",
+    "containers",
+    "tombs",
+    "blobs/sha256",
+];
+
+/// Incompatible features this loment understands. None exist yet.
+const KNOWN: [&str; 0] = [];
+
+/// The document `FORMAT`, after the manner of ext4: unknown `compat` features are harmless, unknown
+/// `ro_compat` ones allow reading, unknown `incompat` ones nothing. This loment always may write.
+#[derive(Serialize, Deserialize)]
+struct Format {
+    version: u32,
+    #[serde(default)]
+    compat: BTreeSet<String>,
+    #[serde(default)]
+    ro_compat: BTreeSet<String>,
+    #[serde(default)]
+    incompat: BTreeSet<String>,
+}
+
+/// A store on disk. Cheap to clone; safe to use from threads and from any number of processes.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    runroot: PathBuf,
+    durability: Durability,
+}
+
+impl Store {
+    /// Opens the store at `root`, making it when there is none. `runroot` holds locks and is lost at boot.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when a newer loment wrote it.
+    pub fn open(root: &Path, runroot: &Path, durability: Durability) -> Result<Self, Error> {
+        let absolute = |path: &Path| std::path::absolute(path).during("resolve", path);
+        let inner = Inner { root: absolute(root)?, runroot: absolute(runroot)?, durability };
+        let store = Self { inner: Arc::new(inner) };
+        let format = store.path("FORMAT");
+        match disk::read_json::<Format>(&format)? {
+            Some(format) => store.check(format)?,
+            None => store.create(&format)?,
+        }
+        let locks = store.lock_dir();
+        if !locks.exists() {
+            fs::create_dir_all(runroot).during("create", runroot)?;
+            disk::make_dir(&locks)?;
+        }
+        Ok(store)
+    }
+
+    /// The directory everything lives in.
+    pub fn root(&self) -> &Path {
+        &self.inner.root
+    }
+
+    /// The directory for what does not survive a boot.
+    pub fn runroot(&self) -> &Path {
+        &self.inner.runroot
+    }
+
+    fn check(&self, format: Format) -> Result<(), Error> {
+        let unknown = |feature: &String| !KNOWN.contains(&feature.as_str());
+        let mut features: Vec<_> =
+            format.incompat.union(&format.ro_compat).filter(|f| unknown(f)).cloned().collect();
+        if format.version != 1 {
+            features.push(format!("version {}", format.version));
+        }
+        if features.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Format { root: self.root().to_path_buf(), features })
+        }
+    }
+
+    /// Makes the layout; `FORMAT` comes last, so a store that was not finished is finished by the next open.
+    fn create(&self, format: &Path) -> Result<(), Error> {
+        fs::create_dir_all(self.root()).during("create", self.root())?;
+        for directory in DIRECTORIES {
+            disk::make_dir(&self.path(directory))?;
+        }
+        let document = Format {
+            version: 1,
+            compat: BTreeSet::new(),
+            ro_compat: BTreeSet::new(),
+            incompat: BTreeSet::new(),
+        };
+        let _lock = self.share()?;
+        disk::write_file(&self.staging(), format, &disk::to_json(&document), self.durability())
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.inner.durability
+    }
+
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.inner.root.join(relative)
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.path("staging")
+    }
+
+    fn lock_dir(&self) -> PathBuf {
+        self.inner.runroot.join("store-locks")
+    }
+
+    /// Waits for the exclusive lock on `name`, which need not exist anywhere else.
+    pub(crate) fn lock(&self, name: &str) -> Result<NamedLock, Error> {
+        NamedLock::acquire(self.lock_dir().join(disk::escape(name)))
+    }
+
+    /// Held while something becomes visible, so that a sweep sees either all of it or nothing.
+    pub(crate) fn share(&self) -> Result<File, Error> {
+        let (path, file) = self.gc_lock()?;
+        file.lock_shared().during("lock", &path)?;
+        Ok(file)
+    }
+
+    /// Held while a sweep decides. Never across deletion, a download, or a wait for another lock.
+    pub(crate) fn exclude(&self) -> Result<File, Error> {
+        let (path, file) = self.gc_lock()?;
+        file.lock().during("lock", &path)?;
+        Ok(file)
+    }
+
+    /// Like `exclude`, but `None` when somebody is busy.
+    pub(crate) fn try_exclude(&self) -> Result<Option<File>, Error> {
+        let (path, file) = self.gc_lock()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error).during("lock", &path),
+        }
+    }
+
+    fn gc_lock(&self) -> Result<(PathBuf, File), Error> {
+        let path = self.path("gc.lock");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = file.during("open lock", &path)?;
+        Ok((path, file))
+    }
+}

@@ -1,0 +1,38 @@
+//! Reading tar streams, and the record that lets the exact stream be written again.
+//!
+//! Only field layouts come from the `tar` crate; the walk over the stream is ours because every byte that is
+//! not file content must be kept, and because all engines have to agree on where an entry ends
+//! (CVE-2025-62518 is what happens when two readers do not). Where formats leave room we read as Go's
+//! `archive/tar` does, since that is what every other engine verifies images with.
+
+mod header;
+mod log;
+mod pax;
+mod reader;
+mod sparse;
+
+pub(crate) use log::{LogReader, Record, TarLog};
+pub(crate) use reader::{Entry, Kind, TarReader};
+pub(crate) use sparse::Extent;
+
+/// What is wrong with a tar header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages are the documentation")]
+pub enum HeaderProblem {
+    #[error("checksum does not match")]
+    Checksum,
+    #[error("field {0} is not a number this platform can hold")]
+    Number(&'static str),
+    #[error("a single zero block in the middle of the archive")]
+    LoneZeroBlock,
+    #[error("PAX record is malformed")]
+    Pax,
+    #[error("PAX value of {0:?} is malformed")]
+    PaxValue(String),
+    #[error("extended header of {0} bytes is larger than 1 MiB")]
+    ExtendedTooLarge(u64),
+    #[error("sparse map is malformed")]
+    Sparse,
+    #[error("entry type {0:?} is not supported")]
+    Type(char),
+}

@@ -1,0 +1,313 @@
+//! The walk over a tar stream: headers are resolved into entries, every other byte goes to the log.
+
+use std::io::{BufRead, Write};
+
+use super::HeaderProblem;
+use super::header::{self, Block};
+use super::log::TarLog;
+use super::pax::{self, Pax};
+use super::sparse::{self, Announced, Extent, Form};
+use crate::unpack::UnpackError;
+
+/// Extended headers larger than this are refused; Go refuses them too (`maxSpecialFileSize`).
+const MAX_EXTENDED: u64 = 1 << 20;
+/// Room for a sparse map of a million extents in decimal.
+const MAX_SPARSE_MAP: usize = 48 << 20;
+
+/// What an entry creates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Directory,
+    Symlink,
+    Hardlink,
+    CharDevice,
+    BlockDevice,
+    Fifo,
+}
+
+/// One entry with extended headers applied.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) path: Vec<u8>,
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+    /// Seconds and nanoseconds since the epoch.
+    pub(crate) mtime: (i64, u32),
+    pub(crate) device: (u64, u64),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Size of the file in the layer, holes included.
+    pub(crate) size: u64,
+    /// Where the stored bytes go; `None` for an ordinary file stored whole.
+    pub(crate) sparse: Option<Vec<Extent>>,
+}
+
+/// A tar stream being read.
+pub(crate) struct TarReader<S, W: Write> {
+    source: S,
+    pub(crate) log: TarLog<W>,
+    position: u64,
+    /// Content of the current entry not read yet, and the padding after it.
+    remaining: u64,
+    padding: u64,
+}
+
+impl<S: BufRead, W: Write> TarReader<S, W> {
+    pub(crate) fn new(source: S, log: TarLog<W>) -> Self {
+        Self { source, log, position: 0, remaining: 0, padding: 0 }
+    }
+
+    /// Bytes of tar read so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The source and the log, once `next` has returned `None`.
+    pub(crate) fn into_parts(self) -> (S, TarLog<W>) {
+        (self.source, self.log)
+    }
+
+    /// The next entry; content of the previous one that was not read is skipped.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
+        let (mut pax, mut long_path, mut long_link) = (None, None, None);
+        loop {
+            let rest = self.remaining + self.padding;
+            self.skip(rest)?;
+            (self.remaining, self.padding) = (0, 0);
+            let start = self.position;
+            let at = |problem| UnpackError::Header { offset: start, problem };
+            let Some(bytes) = self.block()? else {
+                // Writers without an end mark exist; an end in the middle of anything is an error elsewhere.
+                return if pax.is_none() && long_path.is_none() && long_link.is_none() {
+                    Ok(None)
+                } else {
+                    Err(UnpackError::Truncated { offset: start })
+                };
+            };
+            if bytes == [0; 512] {
+                self.trailer()?;
+                return Ok(None);
+            }
+            let block = header::parse(&bytes).map_err(at)?;
+            match block.typeflag {
+                b'x' => pax = Some(pax::parse(&self.extended(&block)?).map_err(at)?),
+                // Global headers describe the archive (git puts a commit there); engines ignore them.
+                b'g' => drop(self.extended(&block)?),
+                b'L' => long_path = Some(until_nul(self.extended(&block)?)),
+                b'K' => long_link = Some(until_nul(self.extended(&block)?)),
+                _ => {
+                    return self
+                        .entry(block, &bytes, pax.unwrap_or_default(), long_path, long_link)
+                        .map(Some);
+                }
+            }
+        }
+    }
+
+    /// Applies extended headers, as Go does: PAX over ustar, GNU long names over both.
+    fn entry(
+        &mut self,
+        block: Block,
+        bytes: &[u8; 512],
+        pax: Pax,
+        long_path: Option<Vec<u8>>,
+        long_link: Option<Vec<u8>>,
+    ) -> Result<Entry, UnpackError> {
+        let start = self.position;
+        let at = |problem| UnpackError::Header { offset: start, problem };
+        let announced = sparse::from_pax(&pax).map_err(at)?;
+        let stored = pax.size.unwrap_or(block.size);
+        let path = long_path.or(pax.path).unwrap_or(block.path);
+        let kind = kind(block.typeflag, &path).map_err(at)?;
+        let mut entry = Entry {
+            kind,
+            path,
+            link: long_link.or(pax.link).unwrap_or(block.link),
+            mode: block.mode,
+            uid: pax.uid.unwrap_or(block.uid),
+            gid: pax.gid.unwrap_or(block.gid),
+            mtime: pax.mtime.unwrap_or((block.mtime, 0)),
+            device: block.device,
+            xattrs: pax.xattrs,
+            size: stored,
+            sparse: None,
+        };
+        if kind != Kind::File {
+            entry.size = 0; // only files have content, whatever the size field says
+            return Ok(entry);
+        }
+        self.remaining = stored;
+        self.padding = stored.wrapping_neg() % 512;
+        if stored.checked_add(self.padding).is_none() {
+            return Err(at(HeaderProblem::Number("size")));
+        }
+        match announced {
+            Some(Announced { form, size, name }) => {
+                let extents = match form {
+                    Form::Map(extents) => extents,
+                    Form::InData => self.sparse_map()?,
+                };
+                sparse::check(&extents, self.remaining, size).map_err(at)?;
+                entry.path = name.unwrap_or(entry.path);
+                (entry.size, entry.sparse) = (size, Some(extents));
+            }
+            None if block.typeflag == b'S' => {
+                let (extents, size) = self.gnu_sparse(bytes)?;
+                sparse::check(&extents, stored, size).map_err(at)?;
+                (entry.size, entry.sparse) = (size, Some(extents));
+            }
+            None => {}
+        }
+        Ok(entry)
+    }
+
+    /// Hands the next `count` content bytes to `sink` in as few pieces as the source allows.
+    pub(crate) fn content<F>(&mut self, mut count: u64, mut sink: F) -> Result<(), UnpackError>
+    where
+        F: FnMut(&[u8]) -> Result<(), UnpackError>,
+    {
+        debug_assert!(count <= self.remaining);
+        self.remaining -= count;
+        while count > 0 {
+            let bytes = self.source.fill_buf().map_err(UnpackError::Read)?;
+            if bytes.is_empty() {
+                return Err(UnpackError::Truncated { offset: self.position });
+            }
+            let take = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
+            sink(&bytes[..take])?;
+            self.source.consume(take);
+            self.position += take as u64;
+            count -= take as u64;
+        }
+        Ok(())
+    }
+
+    /// Moves `count` bytes from the source to the log and to `sink`.
+    fn raw(&mut self, mut count: u64, mut sink: impl FnMut(&[u8])) -> Result<(), UnpackError> {
+        while count > 0 {
+            let bytes = self.source.fill_buf().map_err(UnpackError::Read)?;
+            if bytes.is_empty() {
+                return Err(UnpackError::Truncated { offset: self.position });
+            }
+            let take = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len());
+            self.log.raw(&bytes[..take]).map_err(UnpackError::Log)?;
+            sink(&bytes[..take]);
+            self.source.consume(take);
+            self.position += take as u64;
+            count -= take as u64;
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, count: u64) -> Result<(), UnpackError> {
+        self.raw(count, |_| {})
+    }
+
+    /// One block, or `None` at the end of the stream; a partial block is an error.
+    fn block(&mut self) -> Result<Option<[u8; 512]>, UnpackError> {
+        if self.source.fill_buf().map_err(UnpackError::Read)?.is_empty() {
+            return Ok(None);
+        }
+        let (mut block, mut filled) = ([0; 512], 0);
+        self.raw(512, |bytes| {
+            block[filled..filled + bytes.len()].copy_from_slice(bytes);
+            filled += bytes.len();
+        })?;
+        Ok(Some(block))
+    }
+
+    /// The payload of an extended header, padding consumed.
+    fn extended(&mut self, block: &Block) -> Result<Vec<u8>, UnpackError> {
+        if block.size > MAX_EXTENDED {
+            let problem = HeaderProblem::ExtendedTooLarge(block.size);
+            return Err(UnpackError::Header { offset: self.position, problem });
+        }
+        let mut payload = Vec::with_capacity(block.size as usize);
+        self.raw(block.size, |bytes| payload.extend_from_slice(bytes))?;
+        self.skip(block.size.wrapping_neg() % 512)?;
+        Ok(payload)
+    }
+
+    /// The map blocks of an old GNU sparse entry; they are not counted in its size.
+    fn gnu_sparse(&mut self, bytes: &[u8; 512]) -> Result<(Vec<Extent>, u64), UnpackError> {
+        let start = self.position;
+        let bad = || UnpackError::Header { offset: start, problem: HeaderProblem::Sparse };
+        let header = tar::Header::from_byte_slice(bytes).as_gnu().ok_or_else(bad)?;
+        let size = header::number(&header.realsize).and_then(|n| u64::try_from(n).ok()).ok_or_else(bad)?;
+        let mut extents = Vec::new();
+        sparse::push_gnu(&mut extents, &header.sparse).map_err(|_| bad())?;
+        let mut more = header.isextended[0] == 1;
+        while more {
+            let block = self.block()?.ok_or(UnpackError::Truncated { offset: self.position })?;
+            let mut extension = tar::GnuExtSparseHeader::new();
+            extension.as_mut_bytes().copy_from_slice(&block);
+            sparse::push_gnu(&mut extents, &extension.sparse).map_err(|_| bad())?;
+            more = extension.isextended[0] == 1;
+        }
+        Ok((extents, size))
+    }
+
+    /// The map in front of 1.0 data; it is counted in the stored size.
+    fn sparse_map(&mut self) -> Result<Vec<Extent>, UnpackError> {
+        let start = self.position;
+        let at = |problem| UnpackError::Header { offset: start, problem };
+        let (mut text, mut lines, mut wanted) = (Vec::new(), 0, None);
+        loop {
+            if self.remaining < 512 || text.len() >= MAX_SPARSE_MAP {
+                return Err(at(HeaderProblem::Sparse));
+            }
+            let block = self.block()?.ok_or(UnpackError::Truncated { offset: self.position })?;
+            self.remaining -= 512;
+            lines += block.iter().filter(|&&b| b == b'\n').count();
+            text.extend_from_slice(&block);
+            if wanted.is_none() && lines > 0 {
+                wanted = Some(sparse::lines_in_data(&text).map_err(at)?);
+            }
+            if wanted.is_some_and(|wanted| lines >= wanted) {
+                return sparse::parse_in_data(&text).map_err(at);
+            }
+        }
+    }
+
+    /// Everything after the first zero block.
+    fn trailer(&mut self) -> Result<(), UnpackError> {
+        let start = self.position;
+        if let Some(second) = self.block()?
+            && second != [0; 512]
+        {
+            return Err(UnpackError::Header { offset: start, problem: HeaderProblem::LoneZeroBlock });
+        }
+        loop {
+            let available = self.source.fill_buf().map_err(UnpackError::Read)?.len();
+            if available == 0 {
+                return Ok(());
+            }
+            self.skip(available as u64)?;
+        }
+    }
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = bytes.iter().position(|&b| b == 0) {
+        bytes.truncate(end);
+    }
+    bytes
+}
+
+fn kind(typeflag: u8, path: &[u8]) -> Result<Kind, HeaderProblem> {
+    Ok(match typeflag {
+        // Before POSIX, a directory was a file whose name ends in a slash.
+        0 if path.ends_with(b"/") => Kind::Directory,
+        0 | b'0' | b'7' | b'S' => Kind::File,
+        b'1' => Kind::Hardlink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::CharDevice,
+        b'4' => Kind::BlockDevice,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        other => return Err(HeaderProblem::Type(char::from(other))),
+    })
+}

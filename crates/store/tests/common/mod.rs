@@ -1,0 +1,250 @@
+//! Shared by the store's tests: a store in a temporary directory and tars with any header at all.
+#![expect(dead_code, reason = "every test file uses its own part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use loment_store::{Durability, Error, HashingSource, Layer, Store, sha256};
+use tempfile::TempDir;
+
+/// A store that goes away with its directory.
+pub(crate) struct Fixture {
+    pub(crate) dir: TempDir,
+    pub(crate) store: Store,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "the store's tests make devices and owners: run them as root"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        Self { dir, store }
+    }
+
+    pub(crate) fn unpack(&self, tar: &[u8]) -> Result<Layer, Error> {
+        let lease = self.store.lease()?;
+        lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)
+    }
+
+    /// Everything in the store's directory that is not part of an empty store.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        let root = self.dir.path().join("root");
+        let mut found = Vec::new();
+        for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "containers", "tombs"] {
+            found.extend(fs::read_dir(root.join(dir)).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        found
+    }
+}
+
+pub(crate) fn open(dir: &Path) -> Store {
+    Store::open(&dir.join("root"), &dir.join("run"), Durability::None).unwrap()
+}
+
+/// Unpacks a tar that must be good, checks that it is regenerated exactly, and returns its layer.
+pub(crate) fn good(tar: &[u8]) -> (Fixture, Layer) {
+    let fixture = Fixture::new();
+    let layer = fixture.unpack(tar).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let mut again = Vec::new();
+    layer.write_tar(&mut again).unwrap();
+    assert!(again == tar, "the regenerated tar differs");
+    assert_eq!(layer.diff_id().digest(), &sha256(tar));
+    (fixture, layer)
+}
+
+/// Unpacks a tar that must be refused, checks that nothing is left, and returns the message.
+pub(crate) fn refused(tar: &[u8]) -> String {
+    let fixture = Fixture::new();
+    let error = fixture.unpack(tar).err().expect("the tar was accepted");
+    assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new());
+    chain(&error)
+}
+
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// A tar under construction.
+#[derive(Default)]
+pub(crate) struct Tar(pub(crate) Vec<u8>);
+
+/// One header, with names as raw as they come.
+pub(crate) struct Item {
+    pub(crate) header: tar::Header,
+}
+
+pub(crate) fn item(typeflag: u8, name: &[u8]) -> Item {
+    let mut header = tar::Header::new_ustar();
+    header.as_mut_bytes()[156] = typeflag;
+    assert!(name.len() <= 100);
+    header.as_old_mut().name[..name.len()].copy_from_slice(name);
+    header.set_mode(if typeflag == b'5' { 0o755 } else { 0o644 });
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_000_000_000);
+    header.set_size(0);
+    header.set_device_major(0).unwrap();
+    header.set_device_minor(0).unwrap();
+    Item { header }
+}
+
+impl Item {
+    pub(crate) fn mode(mut self, mode: u32) -> Self {
+        self.header.set_mode(mode);
+        self
+    }
+    pub(crate) fn owner(mut self, uid: u64, gid: u64) -> Self {
+        self.header.set_uid(uid);
+        self.header.set_gid(gid);
+        self
+    }
+    pub(crate) fn mtime(mut self, mtime: u64) -> Self {
+        self.header.set_mtime(mtime);
+        self
+    }
+    pub(crate) fn link(mut self, target: &[u8]) -> Self {
+        self.header.as_old_mut().linkname[..target.len()].copy_from_slice(target);
+        self
+    }
+    pub(crate) fn device(mut self, major: u32, minor: u32) -> Self {
+        self.header.set_device_major(major).unwrap();
+        self.header.set_device_minor(minor).unwrap();
+        self
+    }
+}
+
+impl Tar {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// An entry with content.
+    pub(crate) fn put(mut self, mut item: Item, content: &[u8]) -> Self {
+        item.header.set_size(content.len() as u64);
+        item.header.set_cksum();
+        self.0.extend_from_slice(item.header.as_bytes());
+        self.data(content)
+    }
+
+    /// An entry whose size field is a lie.
+    pub(crate) fn put_sized(mut self, mut item: Item, size: u64, content: &[u8]) -> Self {
+        item.header.set_size(size);
+        item.header.set_cksum();
+        self.0.extend_from_slice(item.header.as_bytes());
+        self.data(content)
+    }
+
+    pub(crate) fn data(mut self, content: &[u8]) -> Self {
+        self.0.extend_from_slice(content);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    pub(crate) fn file(self, name: &str, content: &[u8]) -> Self {
+        self.put(item(b'0', name.as_bytes()), content)
+    }
+    pub(crate) fn dir(self, name: &str) -> Self {
+        self.put(item(b'5', name.as_bytes()), b"")
+    }
+    pub(crate) fn symlink(self, name: &str, target: &str) -> Self {
+        self.put(item(b'2', name.as_bytes()).link(target.as_bytes()), b"")
+    }
+    pub(crate) fn hardlink(self, name: &str, target: &str) -> Self {
+        self.put(item(b'1', name.as_bytes()).link(target.as_bytes()), b"")
+    }
+
+    /// A PAX extended header for the next entry.
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
+        let mut payload = Vec::new();
+        for (key, value) in records {
+            let rest = key.len() + value.len() + 3;
+            let length =
+                (1..).map(|digits| rest + digits).find(|n| rest + n.to_string().len() == *n).unwrap();
+            payload.extend_from_slice(format!("{length} {key}=").as_bytes());
+            payload.extend_from_slice(value);
+            payload.push(b'\n');
+        }
+        self.put(item(b'x', b"PaxHeaders/x"), &payload)
+    }
+
+    /// The two zero blocks.
+    pub(crate) fn end(mut self) -> Vec<u8> {
+        self.0.resize(self.0.len() + 1024, 0);
+        self.0
+    }
+}
+
+/// Extended attributes of a path, not following it.
+pub(crate) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut list = vec![0; 4096];
+    let length = rustix::fs::llistxattr(path, &mut list[..]).unwrap();
+    let names = list[..length].split(|&b| b == 0).filter(|name| !name.is_empty());
+    names
+        .map(|name| {
+            let mut value = vec![0; 4096];
+            let length = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
+            value.truncate(length);
+            (String::from_utf8(name.to_vec()).unwrap(), value)
+        })
+        .collect()
+}
+
+/// A tree as text: one line for each path with everything a tar can carry, hard links by first name.
+pub(crate) fn describe(root: &Path, with_root: bool) -> Vec<String> {
+    let mut links = BTreeMap::new();
+    let mut lines = Vec::new();
+    let mut pending = vec![root.to_path_buf()];
+    let mut paths = Vec::new();
+    while let Some(path) = pending.pop() {
+        if path.symlink_metadata().unwrap().is_dir() {
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        paths.push(path);
+    }
+    paths.sort();
+    for path in paths {
+        let relative = path.strip_prefix(root).unwrap().to_path_buf();
+        if relative.as_os_str().is_empty() && !with_root {
+            continue;
+        }
+        let meta = path.symlink_metadata().unwrap();
+        let content = if meta.is_file() {
+            sha256(&fs::read(&path).unwrap()).to_string()
+        } else if meta.is_symlink() {
+            fs::read_link(&path).unwrap().as_os_str().as_bytes().escape_ascii().to_string()
+        } else {
+            String::new()
+        };
+        let first = if meta.nlink() > 1 && !meta.is_dir() {
+            links.entry(meta.ino()).or_insert_with(|| relative.clone()).clone()
+        } else {
+            PathBuf::new()
+        };
+        lines.push(format!(
+            "{:?} {:o} {}:{} {}.{:09} {} {:?} {:?} {content}",
+            relative,
+            meta.mode(),
+            meta.uid(),
+            meta.gid(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.rdev(),
+            first,
+            xattrs(&path),
+        ));
+    }
+    lines
+}
