@@ -173,8 +173,12 @@ impl Table {
     fn runs(&self, arch: Arch, runs: &mut Runs) {
         let bit = arch.number_bit();
         let Some(arm) = self.arms.iter().find(|arm| arm.arch == arch) else {
-            // Only half of what the kernel calls one architecture is in the profile.
+            // Only half of what the kernel calls one architecture is in the profile. -1 is nobody's number: a
+            // tracer sets it to skip a call. libseccomp leaves it to the default action.
             runs.push(bit, Verdict::Return(Action::KILL_THREAD));
+            if arch == Arch::X32 {
+                runs.push(u32::MAX, Verdict::Return(self.default));
+            }
             return;
         };
         let unknown = match arm.newest {

@@ -70,8 +70,8 @@ const fn socket(gate: Gate, action: LinuxSeccompAction, errno: Option<u32>, cond
 }
 
 static GROUPS: &[Group] = &[
-    // Old, of no use to a container, or a way to more of the kernel than its worth: EPERM, since programs that meet
-    // them expect to be refused. Groups are tried in order, so these come first.
+    // Obsolete calls, calls of no use to a container or that open more of the kernel than they are worth, and
+    // recent ones not yet judged: EPERM, since programs that meet them expect to be refused.
     deny(
         ALWAYS,
         calls! {

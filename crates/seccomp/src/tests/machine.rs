@@ -45,7 +45,7 @@ fn word(call: &Call, offset: u32) -> u32 {
         8 | 12 => 0, // the instruction pointer, not used
         _ => {
             let arg = call.args[(offset as usize - 16) / 8];
-            if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+            if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
         }
     }
 }

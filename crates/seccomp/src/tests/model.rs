@@ -7,13 +7,18 @@ use crate::{Arch, Syscall};
 
 pub(super) fn evaluate(profile: &LinuxSeccomp, host: Arch, call: &Call) -> u32 {
     let listed = profile.architectures().clone().unwrap_or_default();
-    let covered =
-        |arch: Arch| arch == host || listed.iter().any(|name| Arch::from_oci(*name, host) == Some(arch));
+    let covered = |arch: Arch| {
+        let listed = || listed.iter().any(|name| Arch::from_oci(*name, host) == Some(arch));
+        arch == host || host.runnable().contains(&arch) && listed()
+    };
     let arch = Arch::ALL.into_iter().find(|arch| {
         arch.audit() == call.arch
             && (arch.audit() != Arch::X32.audit() || (call.number >= 0x4000_0000) == (*arch == Arch::X32))
     });
-    let Some(arch) = arch.filter(|arch| covered(*arch) && host.runnable().contains(arch)) else { return 0 };
+    let Some(arch) = arch.filter(|arch| covered(*arch)) else {
+        let skipped = arch == Some(Arch::X32) && covered(Arch::X86_64) && call.number == u32::MAX;
+        return if skipped { profile.default_action().as_u32(profile.default_errno_ret()) } else { 0 };
+    };
     let default = profile.default_action().as_u32(profile.default_errno_ret());
     let mut decided = None;
     let mut newest = None;

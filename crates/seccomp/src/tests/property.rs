@@ -31,7 +31,7 @@ pub(super) fn action() -> impl Strategy<Value = (Action, Option<u32>)> {
     let plain = [ScmpActKill, ScmpActKillThread, ScmpActKillProcess, ScmpActTrap, ScmpActLog, ScmpActAllow];
     prop_oneof![
         select(plain.to_vec()).prop_map(|action| (action, None)),
-        select(vec![None, Some(0), Some(1), Some(22), Some(38), Some(4095)]).prop_map(|e| (ScmpActErrno, e)),
+        select(vec![None, Some(0), Some(1), Some(22), Some(38), Some(4094)]).prop_map(|e| (ScmpActErrno, e)),
         select(vec![None, Some(0), Some(7), Some(0xffff)]).prop_map(|number| (ScmpActTrace, number)),
     ]
 }
