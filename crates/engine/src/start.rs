@@ -45,7 +45,8 @@ impl Engine {
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let connection = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        let connection =
+            spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
         // The lock is held until its fate is known, so that the next to look finds it running, or not.
         Ok(Some(connection))
     }
@@ -72,10 +73,9 @@ impl Engine {
             cgroup: cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
-            removal: config.auto_remove.then(|| Removal {
-                name: self.names().link(&config.name),
-                tombs: self.root().join("tombs"),
-            }),
+            removal: config
+                .auto_remove
+                .then(|| Removal { name: self.names().link(&config.name), tombs: self.root().join("tombs") }),
         }
     }
 

@@ -67,10 +67,17 @@ fn process_value(config: &Config, args: &[String], env: &[String], terminal: boo
 }
 
 /// A further program in the container.
-pub(crate) fn exec_process(config: &Config, args: &[String], env: &[String], terminal: bool) -> Result<Process, Error> {
+pub(crate) fn exec_process(
+    config: &Config,
+    args: &[String],
+    env: &[String],
+    terminal: bool,
+) -> Result<Process, Error> {
     let value = process_value(config, args, env, terminal)?;
-    serde_json::from_value(value)
-        .map_err(|source| Error::Damaged { path: format!("configuration of container {}", config.id), source })
+    serde_json::from_value(value).map_err(|source| Error::Damaged {
+        path: format!("configuration of container {}", config.id),
+        source,
+    })
 }
 
 /// The filter the container's programs get; `None` for none.
