@@ -1,4 +1,5 @@
 //! Pulling from OCI layouts made here and by other tools. Needs root.
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -320,9 +321,7 @@ fn wrong_bytes_anywhere_are_named_and_leave_nothing() {
     fs::write(fixture.blob_path(&layer), changed).unwrap();
     fixture.refused(&format!("layer {layer} has digest sha256:"));
     fs::write(fixture.blob_path(&layer), vec![b'z'; blob.len()]).unwrap();
-    fixture.refused(&format!(
-        "layer {layer}: the layer's tar is malformed near byte 0: checksum does not match"
-    ));
+    fixture.refused(&format!("layer {layer} has digest sha256:"));
     let mut broken = blob.clone();
     let middle = broken.len() / 2;
     broken[middle..].fill(0xff);
@@ -534,7 +533,7 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
         layer.verify().unwrap();
         assert!(!layer.blobs().is_empty());
     }
-    let rootfs = fixture.store.create_rootfs("ctr", &ids[0]).unwrap();
+    let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None).unwrap();
     let merged = fixture.dir.path().join("merged");
     fs::create_dir(&merged).unwrap();
     let lower: Vec<_> = rootfs.lower.iter().map(|dir| dir.display().to_string()).collect();
