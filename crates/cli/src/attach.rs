@@ -27,8 +27,8 @@ pub(crate) struct Session<'a> {
     pub(crate) detach_keys: &'a str,
     /// Signals this program gets are sent to that process instead, once it is known.
     pub(crate) forward_signals: bool,
-    /// Called when the program runs.
-    pub(crate) started: &'a mut dyn FnMut(i32) -> Result<(), Error>,
+    /// Dropped when the program runs.
+    pub(crate) lock: Option<std::fs::File>,
 }
 
 /// How it ended.
@@ -127,7 +127,7 @@ impl Session<'_> {
             Answer::Warning { message } => complain(&format!("Warning: {message}")),
             Answer::Started { pid: number } => {
                 *pid = Some(number);
-                (self.started)(number)?;
+                self.lock = None;
             }
             Answer::Failed { cause, message } => {
                 return Err(loment_engine::Error::Start { cause, message }.into());

@@ -29,7 +29,9 @@ impl Detach {
         let keys = if text.is_empty() { Some(Vec::new()) } else { text.split(',').map(key).collect() };
         match keys {
             Some(keys) => Ok(Self { keys, matched: 0 }),
-            None => Err(Error::Invalid(format!("invalid detach keys {text:?}: use single characters and ctrl-KEY"))),
+            None => Err(Error::Invalid(format!(
+                "invalid detach keys {text:?}: use single characters and ctrl-KEY"
+            ))),
         }
     }
 

@@ -15,11 +15,10 @@ pub(crate) const NOT_FOUND: u8 = 127;
 
 /// An error of the command line.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "private to this crate; the messages say it")]
 pub(crate) enum Error {
     #[error(transparent)]
     Engine(#[from] loment_engine::Error),
-    #[error("{message}\nSee '{program} {command} --help'")]
+    #[error("{message}\nSee '{} --help'", [program, command.as_str()].join(" ").trim_end())]
     Usage { message: String, program: &'static str, command: String },
     #[error("{0}")]
     Invalid(String),

@@ -29,7 +29,8 @@ use persona::Persona;
 
 /// Runs the program: `arguments` includes its name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
-    let name = arguments.first().and_then(|a| Path::new(a).file_name()).and_then(|n| n.to_str()).unwrap_or("loment");
+    let name =
+        arguments.first().and_then(|a| Path::new(a).file_name()).and_then(|n| n.to_str()).unwrap_or("loment");
     let rest = arguments.get(1..).unwrap_or_default();
     match name {
         "loment-runtime" | "runc" | "crun" => runtime::main(rest),

@@ -27,14 +27,21 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Result<String, Error> {
     for row in rows {
         writeln!(out, "{}", row.join("\t")).doing(|| "format a table".into())?;
     }
-    let bytes = out.into_inner().map_err(|e| e.into_error()).doing(|| "format a table".into())?;
+    let bytes = out
+        .into_inner()
+        .map_err(|e| std::io::Error::other(e.to_string()))
+        .doing(|| "format a table".into())?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     // The last column needs no padding.
     Ok(text.lines().map(|l| l.trim_end().to_owned() + "\n").collect())
 }
 
 /// One record per line by a Go template; `table TEMPLATE` with headers made from the fields' names.
-pub(crate) fn by_template(template: &str, headers: &[(&str, &str)], records: &[Value]) -> Result<String, Error> {
+pub(crate) fn by_template(
+    template: &str,
+    headers: &[(&str, &str)],
+    records: &[Value],
+) -> Result<String, Error> {
     let (columns, is_table) = match template.strip_prefix("table ") {
         Some(rest) => (rest, true),
         None => (template, false),
@@ -95,8 +102,12 @@ mod tests {
     #[test]
     fn templates_see_fields_and_functions() {
         let record = serde_json::json!({"Name": "web", "Labels": {"a": "b"}, "N": 3});
-        assert_eq!(execute("{{.Name}} {{json .Labels}} {{upper .Name}} {{.N}}", &record).unwrap(), r#"web {"a":"b"} WEB 3"#);
-        let out = by_template("table {{.Name}}\\t{{.N}}", &[("Name", "NAMES"), ("N", "COUNT")], &[record]).unwrap();
+        assert_eq!(
+            execute("{{.Name}} {{json .Labels}} {{upper .Name}} {{.N}}", &record).unwrap(),
+            r#"web {"a":"b"} WEB 3"#
+        );
+        let out =
+            by_template("table {{.Name}}\\t{{.N}}", &[("Name", "NAMES"), ("N", "COUNT")], &[record]).unwrap();
         assert_eq!(out, "NAMES       COUNT\nweb         3\n");
         assert!(execute("{{.Name", &Value::Null).is_err());
     }

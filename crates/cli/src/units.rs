@@ -33,7 +33,13 @@ pub(crate) fn human_size(bytes: u64, space: bool) -> String {
         unit += 1;
     }
     // Three significant digits, without trailing zeroes.
-    let decimals = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let mut text = format!("{value:.decimals$}");
     if text.contains('.') {
         text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
@@ -80,7 +86,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, bytes) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("10MiB", 10 << 20), ("0", 0)] {
+        for (text, bytes) in
+            [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("10MiB", 10 << 20), ("0", 0)]
+        {
             assert_eq!(parse_size(text), Some(bytes), "{text}");
         }
         for bad in ["", "m", "-1", "1x", "1e9", "9999999999999999999", "nan", "1..5g"] {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use loment_image::ImageConfig;
 use loment_monitor::now_rfc3339;
-use loment_store::ImageId;
+use loment_store::{Durability, ImageId};
 
 use crate::config::{Config, ImageUse, LogUse, Network, Resources, RootfsUse, Seccomp, VERSION};
 use crate::container::Container;
@@ -120,7 +120,8 @@ impl Engine {
         let dir = self.dir(&config.id);
         match &config.image {
             Some(image) => {
-                self.store().create_rootfs(&config.id, &image.id)?;
+                let durability = if config.auto_remove { Durability::None } else { Durability::Full };
+                self.store().create_rootfs(&config.id, &image.id, durability)?;
             }
             None => std::fs::create_dir_all(&dir).context("create", dir.display())?,
         }

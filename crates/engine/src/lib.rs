@@ -37,4 +37,5 @@ pub use images::{ImageSummary, PullPolicy, PullSettings, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};
-pub use spec::DEFAULT_CAPABILITIES;
+pub use spec::capabilities;
+pub use start::Starting;

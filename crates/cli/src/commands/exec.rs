@@ -46,7 +46,12 @@ pub(super) struct Flags {
     #[arg(value_name = "CONTAINER")]
     container: String,
     /// The command and its arguments
-    #[arg(value_name = "COMMAND [ARG...]", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    #[arg(
+        value_name = "COMMAND [ARG...]",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true
+    )]
     command: Vec<String>,
 }
 
@@ -75,7 +80,9 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let connection = engine.exec(&flags.container, options)?;
     if flags.detach {
         return match connection.receive().doing(|| "hear from the monitor".into())? {
-            Some(Answer::Failed { cause, message }) => Err(loment_engine::Error::Start { cause, message }.into()),
+            Some(Answer::Failed { cause, message }) => {
+                Err(loment_engine::Error::Start { cause, message }.into())
+            }
             _ => print(&format!("{}\n", engine.container(&flags.container)?.config.id)).map(|()| 0),
         };
     }
@@ -86,7 +93,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
             terminal: flags.tty,
             detach_keys: &flags.detach_keys,
             forward_signals: true,
-            started: &mut |_| Ok(()),
+            lock: None,
         }
         .run(),
     )

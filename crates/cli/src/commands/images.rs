@@ -79,7 +79,10 @@ fn text(row: &Value, field: &str) -> String {
 fn matches(row: &Value, name: &str) -> bool {
     let (repository, tag) = (text(row, "Repository"), text(row, "Tag"));
     let full = format!("{repository}:{tag}");
-    full == name || repository == name || full.ends_with(&format!("/{name}")) || repository.ends_with(&format!("/{name}"))
+    full == name
+        || repository == name
+        || full.ends_with(&format!("/{name}"))
+        || repository.ends_with(&format!("/{name}"))
 }
 
 /// One row per name; an image without any has one all the same.
@@ -112,7 +115,8 @@ fn rows_of(globals: &Globals, flags: &Flags, summary: &ImageSummary) -> Vec<Valu
             let Some(reference) = parsed else {
                 return row(name.name.clone(), none(), digest, Some(&name.name));
             };
-            let repository = if globals.persona.docker_documents { familiar(&reference) } else { reference.name() };
+            let repository =
+                if globals.persona.docker_documents { familiar(&reference) } else { reference.name() };
             row(repository, reference.tag().map_or_else(none, str::to_owned), digest, Some(&name.name))
         })
         .collect()

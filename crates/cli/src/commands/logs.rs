@@ -37,10 +37,13 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let tail = match flags.tail.as_deref() {
-        None | Some("all" | "-1") => None,
-        Some(n) => Some(n.parse().map_err(|_| Error::Invalid(format!("invalid value {n:?} for --tail: use a number or all")))?),
-    };
+    let tail =
+        match flags.tail.as_deref() {
+            None | Some("all" | "-1") => None,
+            Some(n) => Some(n.parse().map_err(|_| {
+                Error::Invalid(format!("invalid value {n:?} for --tail: use a number or all"))
+            })?),
+        };
     let options = LogOptions {
         tail,
         since: flags.since.as_deref().map(moment).transpose()?,
@@ -49,16 +52,18 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let (container, mut reader) = engine.logs(&flags.container, options)?;
     let mut printer = Printer { timestamps: flags.timestamps, in_line: [false, false] };
     printer.show(&reader.read_all()?)?;
-    while flags.follow {
+    if !flags.follow {
+        return Ok(0);
+    }
+    loop {
         // Looked at before reading: what was written before the end is read after it.
         let running = engine.is_running(&container.config.id);
         printer.show(&reader.read_new()?)?;
         if !running {
-            break;
+            return Ok(0);
         }
         std::thread::sleep(INTERVAL);
     }
-    Ok(0)
 }
 
 /// A moment as the log has it: RFC 3339 in UTC with nanoseconds, so that texts compare.
@@ -66,12 +71,17 @@ fn moment(text: &str) -> Result<String, Error> {
     let time = if let Ok(time) = text.parse::<jiff::Timestamp>() {
         time
     } else if let Ok(seconds) = text.parse::<i64>() {
-        jiff::Timestamp::from_second(seconds).map_err(|e| Error::Invalid(format!("invalid time {text:?}: {e}")))?
+        jiff::Timestamp::from_second(seconds)
+            .map_err(|e| Error::Invalid(format!("invalid time {text:?}: {e}")))?
     } else {
-        let span: jiff::SignedDuration = text
-            .parse()
-            .map_err(|_| Error::Invalid(format!("invalid time {text:?}: use 2026-01-31T12:00:00Z or a duration such as 10m")))?;
-        jiff::Timestamp::now().saturating_sub(span).map_err(|e| Error::Invalid(format!("invalid time {text:?}: {e}")))?
+        let span: jiff::SignedDuration = text.parse().map_err(|_| {
+            Error::Invalid(format!(
+                "invalid time {text:?}: use 2026-01-31T12:00:00Z or a duration such as 10m"
+            ))
+        })?;
+        jiff::Timestamp::now()
+            .saturating_sub(span)
+            .map_err(|e| Error::Invalid(format!("invalid time {text:?}: {e}")))?
     };
     Ok(format!("{time:.9}"))
 }

@@ -38,22 +38,74 @@ struct Command {
 }
 
 const COMMANDS: [Command; 16] = [
-    Command { name: "create", about: "Create but do not start a container", run: |g, a| create::run(g, parse(g, "create", a)?) },
-    Command { name: "exec", about: "Run a process in a running container", run: |g, a| exec::run(g, parse(g, "exec", a)?) },
-    Command { name: "images", about: "List images in local storage", run: |g, a| images::run(g, &parse(g, "images", a)?) },
-    Command { name: "info", about: "Display system information", run: |g, a| info::run(g, &parse(g, "info", a)?) },
-    Command { name: "inspect", about: "Display the configuration of a container or image", run: |g, a| inspect::run(g, &parse(g, "inspect", a)?) },
-    Command { name: "kill", about: "Send a signal to running containers", run: |g, a| kill::run(g, &parse(g, "kill", a)?) },
-    Command { name: "logs", about: "Fetch the logs of a container", run: |g, a| logs::run(g, &parse(g, "logs", a)?) },
+    Command {
+        name: "create",
+        about: "Create but do not start a container",
+        run: |g, a| create::run(g, parse(g, "create", a)?),
+    },
+    Command {
+        name: "exec",
+        about: "Run a process in a running container",
+        run: |g, a| exec::run(g, parse(g, "exec", a)?),
+    },
+    Command {
+        name: "images",
+        about: "List images in local storage",
+        run: |g, a| images::run(g, &parse(g, "images", a)?),
+    },
+    Command {
+        name: "info",
+        about: "Display system information",
+        run: |g, a| info::run(g, &parse(g, "info", a)?),
+    },
+    Command {
+        name: "inspect",
+        about: "Display the configuration of a container or image",
+        run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
+    },
+    Command {
+        name: "kill",
+        about: "Send a signal to running containers",
+        run: |g, a| kill::run(g, &parse(g, "kill", a)?),
+    },
+    Command {
+        name: "logs",
+        about: "Fetch the logs of a container",
+        run: |g, a| logs::run(g, &parse(g, "logs", a)?),
+    },
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
-    Command { name: "pull", about: "Pull an image from a registry", run: |g, a| pull::run(g, &parse(g, "pull", a)?) },
+    Command {
+        name: "pull",
+        about: "Pull an image from a registry",
+        run: |g, a| pull::run(g, &parse(g, "pull", a)?),
+    },
     Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
-    Command { name: "rmi", about: "Remove images from local storage", run: |g, a| rmi::run(g, &parse(g, "rmi", a)?) },
-    Command { name: "run", about: "Run a command in a new container", run: |g, a| run::run(g, parse(g, "run", a)?) },
+    Command {
+        name: "rmi",
+        about: "Remove images from local storage",
+        run: |g, a| rmi::run(g, &parse(g, "rmi", a)?),
+    },
+    Command {
+        name: "run",
+        about: "Run a command in a new container",
+        run: |g, a| run::run(g, parse(g, "run", a)?),
+    },
     Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
-    Command { name: "stop", about: "Stop running containers", run: |g, a| stop::run(g, &parse(g, "stop", a)?) },
-    Command { name: "version", about: "Display version information", run: |g, a| version::run(g, &parse(g, "version", a)?) },
-    Command { name: "wait", about: "Wait for containers to stop", run: |g, a| wait::run(g, &parse(g, "wait", a)?) },
+    Command {
+        name: "stop",
+        about: "Stop running containers",
+        run: |g, a| stop::run(g, &parse(g, "stop", a)?),
+    },
+    Command {
+        name: "version",
+        about: "Display version information",
+        run: |g, a| version::run(g, &parse(g, "version", a)?),
+    },
+    Command {
+        name: "wait",
+        about: "Wait for containers to stop",
+        run: |g, a| wait::run(g, &parse(g, "wait", a)?),
+    },
 ];
 
 /// Finds and runs the command that `arguments` begins with.
@@ -67,7 +119,9 @@ pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error
         "-h" | "--help" | "help" => print(&overview(program)).map(|()| 0),
         "-v" | "--version" => print(&version::line(globals.persona)).map(|()| 0),
         // Podman's and Docker's long forms.
-        group @ ("container" | "image" | "system") if arguments.len() > 1 => run_in_group(globals, group, &arguments[1..]),
+        group @ ("container" | "image" | "system") if arguments.len() > 1 => {
+            run_in_group(globals, group, &arguments[1..])
+        }
         other => dispatch(globals, other, arguments),
     }
 }
@@ -109,7 +163,9 @@ fn is_near(a: &str, b: &str) -> bool {
 }
 
 fn overview(program: &str) -> String {
-    let mut text = format!("Run and manage containers, pods and images\n\nUsage:\n  {program} [options] [command]\n\nCommands:\n");
+    let mut text = format!(
+        "Run and manage containers, pods and images\n\nUsage:\n  {program} [options] [command]\n\nCommands:\n"
+    );
     for command in &COMMANDS {
         text += &format!("  {:<10}{}\n", command.name, command.about);
     }
@@ -117,10 +173,10 @@ fn overview(program: &str) -> String {
 }
 
 /// Parses a command's own flags. Mistakes are one line, as Podman's, and end with where to look.
-fn parse<P: Parser>(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<P, Error> {
+fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString]) -> Result<P, Error> {
     let program = globals.persona.name;
-    let command = P::command().name(name.to_owned()).bin_name(format!("{program} {name}")).disable_version_flag(true);
-    let mut command = command.color(clap::ColorChoice::Never);
+    let mut command =
+        P::command().name(name).bin_name(format!("{program} {name}")).disable_version_flag(true);
     let matches = match command.try_get_matches_from_mut(arguments) {
         Ok(matches) => matches,
         Err(e) if e.kind() == clap::error::ErrorKind::DisplayHelp => {
@@ -130,7 +186,8 @@ fn parse<P: Parser>(globals: &Globals, name: &str, arguments: &[OsString]) -> Re
         Err(e) => {
             let text = e.to_string();
             let first = text.split("\n\n").next().unwrap_or_default();
-            let message = first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+            let message =
+                first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
             return Err(Error::Usage { message, program, command: name.to_owned() });
         }
     };

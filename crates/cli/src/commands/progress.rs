@@ -37,7 +37,8 @@ fn short(layer: &Descriptor) -> String {
 
 impl Progress for Bars {
     fn layers(&mut self, layers: &[Descriptor]) {
-        let style = ProgressStyle::with_template("Copying blob {prefix} [{bar:30}] {bytes} / {total_bytes} {msg}");
+        let style =
+            ProgressStyle::with_template("Copying blob {prefix} [{bar:30}] {bytes} / {total_bytes} {msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
         self.bars = layers
             .iter()

@@ -87,7 +87,9 @@ impl Filter {
             .split_once('=')
             .ok_or_else(|| Error::Invalid(format!("invalid filter {text:?}: use NAME=VALUE")))?;
         if !["id", "name", "status", "label", "ancestor", "exited"].contains(&name) {
-            return Err(Error::Invalid(format!("filter {name:?} is not supported: use id, name, status, label, ancestor or exited")));
+            return Err(Error::Invalid(format!(
+                "filter {name:?} is not supported: use id, name, status, label, ancestor or exited"
+            )));
         }
         if name == "exited" && value.parse::<i32>().is_err() {
             return Err(Error::Invalid(format!("invalid filter {text:?}: use a number")));
@@ -103,13 +105,17 @@ impl Filter {
         match self.name.as_str() {
             "id" => c.config.id.starts_with(&self.value),
             "name" => c.config.name.contains(self.value.trim_start_matches('/')),
-            "status" => c.status.name() == self.value || (self.value == "stopped" && c.status == Status::Exited),
+            "status" => {
+                c.status.name() == self.value || (self.value == "stopped" && c.status == Status::Exited)
+            }
             "label" => match self.value.split_once('=') {
                 Some((name, value)) => c.config.labels.get(name).is_some_and(|v| v == value),
                 None => c.config.labels.contains_key(&self.value),
             },
             "ancestor" => c.config.image.as_ref().is_some_and(|i| {
-                i.id.hex().starts_with(&self.value) || i.name == self.value || i.name.split(':').next() == Some(&self.value)
+                i.id.hex().starts_with(&self.value)
+                    || i.name == self.value
+                    || i.name.split(':').next() == Some(&self.value)
             }),
             _ => c.status == Status::Exited && self.value.parse() == Ok(c.state.exit_code),
         }

@@ -7,8 +7,8 @@ use loment_engine::PullSettings;
 use loment_image::{Platform, ShortNames};
 use loment_registry::Credentials;
 
-use super::progress::Bars;
 use super::for_each;
+use super::progress::Bars;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::{complain, print};
@@ -20,7 +20,7 @@ pub(super) struct PullFlags {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
     tls_verify: bool,
     /// User and password for the registry
-    #[arg(long, value_name = "USER:PASSWORD", hide_env_values = true)]
+    #[arg(long, value_name = "USER:PASSWORD")]
     creds: Option<String>,
     /// Directory with HOST:PORT/*.crt
     #[arg(long, value_name = "DIR")]
@@ -60,7 +60,8 @@ pub(super) fn short_names(globals: &Globals) -> Result<ShortNames, Error> {
     };
     let table: toml::Table = text.parse().map_err(|e| Error::Invalid(format!("parse {path}: {e}")))?;
     let list = table.get("unqualified-search-registries").and_then(|v| v.as_array());
-    let unqualified_search = list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+    let unqualified_search =
+        list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
     Ok(ShortNames { unqualified_search, docker_hub_default: false })
 }
 

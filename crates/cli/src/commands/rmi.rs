@@ -34,25 +34,30 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     // Podman's statuses: 1 for an image that does not exist, 2 for one in use.
     let mut status = 0;
-    let result = for_each(&names, |name| match engine.remove_image(name, &short_names, flags.force || flags.all) {
-        Err(loment_engine::Error::NoImage { .. }) if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) => Ok(()),
-        Err(e) => {
-            status = match &e {
-                loment_engine::Error::NoImage { .. } => 1,
-                loment_engine::Error::ImageInUse { .. } => 2,
-                _ => crate::error::ENGINE,
-            };
-            Err(e.into())
-        }
-        Ok(removed) => {
-            for name in removed.untagged {
-                print(&format!("Untagged: {name}\n"))?;
+    let result =
+        for_each(&names, |name| match engine.remove_image(name, &short_names, flags.force || flags.all) {
+            Err(loment_engine::Error::NoImage { .. })
+                if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
+            {
+                Ok(())
             }
-            if let Some(id) = removed.deleted {
-                print(&format!("Deleted: {id}\n"))?;
+            Err(e) => {
+                status = match &e {
+                    loment_engine::Error::NoImage { .. } => 1,
+                    loment_engine::Error::ImageInUse { .. } => 2,
+                    _ => crate::error::ENGINE,
+                };
+                Err(e.into())
             }
-            Ok(())
-        }
-    });
+            Ok(removed) => {
+                for name in removed.untagged {
+                    print(&format!("Untagged: {name}\n"))?;
+                }
+                if let Some(id) = removed.deleted {
+                    print(&format!("Deleted: {id}\n"))?;
+                }
+                Ok(())
+            }
+        });
     result.map_err(|_| Error::Shown { status })
 }

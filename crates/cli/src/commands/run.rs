@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::spec_flags::SpecFlags;
-use crate::attach::{Outcome, Session};
+use crate::attach::{Outcome, Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -40,17 +40,19 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         return Ok(0);
     }
     let streams = Streams { stdin: flags.spec.interactive(), stdout: true, stderr: true };
-    let Some(connection) = engine.start_attached(&id, Some(streams))? else { return Ok(0) };
+    let Some(starting) = engine.start_attached(&id, Some(streams))? else { return Ok(0) };
     let session = Session {
-        connection,
+        connection: starting.connection,
         streams,
         terminal: flags.spec.terminal(),
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
-        started: &mut |_| Ok(()),
+        lock: Some(starting.lock),
     };
-    match session.run()? {
-        Outcome::Exited(status) => Ok(status as u8),
-        Outcome::Detached => Ok(0),
+    let outcome = session.run();
+    if !matches!(outcome, Ok(Outcome::Detached)) {
+        // Nothing of the container is left when this returns, its monitor included.
+        let _ = loment_sys::wait::wait_exit(&starting.monitor);
     }
+    exit_status(outcome)
 }

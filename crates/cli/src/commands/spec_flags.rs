@@ -133,9 +133,12 @@ pub(super) struct SpecFlags {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// The image (or with --rootfs the directory), the command and its arguments
-    #[arg(value_name = "IMAGE [COMMAND [ARG...]]", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    words: Vec<String>,
+    /// The image, or with --rootfs the directory
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND [ARG...]", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
 }
 
 impl SpecFlags {
@@ -148,13 +151,19 @@ impl SpecFlags {
     }
 
     /// Creates the container.
-    pub(super) fn create(&self, globals: &Globals, engine: &Engine) -> Result<loment_engine::Container, Error> {
+    pub(super) fn create(
+        &self,
+        globals: &Globals,
+        engine: &Engine,
+    ) -> Result<loment_engine::Container, Error> {
         if let Some(file) = self.cidfile.as_ref().filter(|f| f.exists()) {
             let file = file.display();
-            return Err(Error::Invalid(format!("container ID file {file} exists: remove it, or give another")));
+            return Err(Error::Invalid(format!(
+                "container ID file {file} exists: remove it, or give another"
+            )));
         }
         let mut asked = self.request(globals)?;
-        let first = self.words[0].as_str();
+        let first = self.image.as_str();
         if self.rootfs {
             let (path, overlay) = match first.strip_suffix(":O") {
                 Some(path) => (path, true),
@@ -180,7 +189,10 @@ impl SpecFlags {
             && let Err(source) = std::fs::write(file, &container.config.id)
         {
             let _ = engine.remove(&container.config.id, true, None);
-            return Err(Error::Io { operation: format!("write container ID file {}", file.display()), source });
+            return Err(Error::Io {
+                operation: format!("write container ID file {}", file.display()),
+                source,
+            });
         }
         Ok(container)
     }
@@ -192,7 +204,9 @@ impl SpecFlags {
             "never" => PullPolicy::Never,
             "newer" | "ifnewer" => PullPolicy::Newer,
             other => {
-                return Err(Error::Invalid(format!("invalid value {other:?} for --pull: use missing, always, never or newer")));
+                return Err(Error::Invalid(format!(
+                    "invalid value {other:?} for --pull: use missing, always, never or newer"
+                )));
             }
         })
     }
@@ -210,12 +224,13 @@ impl SpecFlags {
             names.iter().flat_map(|n| n.split(',')).map(str::to_owned).collect()
         };
         let signal = |text: &String| {
-            loment_runtime::parse_signal(text)
-                .ok_or_else(|| Error::Invalid(format!("invalid value {text:?} for --stop-signal: no such signal")))
+            loment_runtime::parse_signal(text).ok_or_else(|| {
+                Error::Invalid(format!("invalid value {text:?} for --stop-signal: no such signal"))
+            })
         };
         Ok(Create {
             name: self.name.clone(),
-            command: self.words[1..].to_vec(),
+            command: self.command.clone(),
             entrypoint: self.entrypoint.as_deref().map(values::entrypoint),
             env,
             workdir: self.workdir.clone(),
@@ -224,7 +239,12 @@ impl SpecFlags {
             hostname: self.hostname.clone(),
             stop_signal: self.stop_signal.as_ref().map(signal).transpose()?,
             stop_timeout: self.stop_timeout,
-            shm_size: self.shm_size.as_deref().map(|s| values::size("shm-size", s)).transpose()?.map(|n| n as u64),
+            shm_size: self
+                .shm_size
+                .as_deref()
+                .map(|s| values::size("shm-size", s))
+                .transpose()?
+                .map(|n| n as u64),
             log: self.log()?,
             network: self.network.as_deref().map(values::network).transpose()?,
             resources: self.resources()?,
@@ -234,7 +254,11 @@ impl SpecFlags {
             auto_remove: self.rm,
             privileged: self.privileged,
             read_only: self.read_only,
-            volumes: self.volume.iter().map(|v| values::volume(v, globals.persona)).collect::<Result<_, _>>()?,
+            volumes: self
+                .volume
+                .iter()
+                .map(|v| values::volume(v, globals.persona))
+                .collect::<Result<_, _>>()?,
             tmpfs: self.tmpfs.iter().map(|t| values::tmpfs(t)).collect::<Result<_, _>>()?,
             ulimits: self.ulimit.iter().map(|u| values::ulimit(u)).collect::<Result<_, _>>()?,
             cap_add: list(&self.cap_add),
@@ -253,14 +277,17 @@ impl SpecFlags {
     }
 
     fn resources(&self) -> Result<Resources, Error> {
-        let memory = self.memory.as_deref().map(|m| values::size("memory", m)).transpose()?.filter(|&m| m != 0);
+        let memory =
+            self.memory.as_deref().map(|m| values::size("memory", m)).transpose()?.filter(|&m| m != 0);
         let mut swap = self.memory_swap.as_deref().map(values::swap).transpose()?;
         match (memory, swap) {
             (None, Some(s)) if s != -1 => {
                 return Err(Error::Invalid("--memory-swap needs --memory: give both".into()));
             }
             (Some(m), Some(s)) if s != -1 && s < m => {
-                return Err(Error::Invalid("--memory-swap is smaller than --memory: it is the sum of memory and swap".into()));
+                return Err(Error::Invalid(
+                    "--memory-swap is smaller than --memory: it is the sum of memory and swap".into(),
+                ));
             }
             // As much swap as memory, as Podman and Docker have it.
             (Some(m), None) => swap = Some(m.saturating_mul(2)),
@@ -286,13 +313,17 @@ impl SpecFlags {
             None | Some("k8s-file" | "json-file") => "k8s-file",
             Some("none") => "none",
             Some(other) => {
-                return Err(Error::Invalid(format!("log driver {other:?} is not supported yet: use k8s-file or none")));
+                return Err(Error::Invalid(format!(
+                    "log driver {other:?} is not supported yet: use k8s-file or none"
+                )));
             }
         };
         let mut log = LogUse { driver: driver.into(), max_size: None, max_files: 1 };
         for option in &self.log_opt {
             match option.split_once('=') {
-                Some(("max-size", size)) => log.max_size = Some(values::size("log-opt max-size", size)? as u64),
+                Some(("max-size", size)) => {
+                    log.max_size = Some(values::size("log-opt max-size", size)? as u64)
+                }
                 Some(("max-file", n)) => {
                     log.max_files = n.parse().ok().filter(|&n| n > 0 && n <= 1000).ok_or_else(|| {
                         Error::Invalid(format!("invalid value {n:?} for --log-opt max-file: use 1 to 1000"))
@@ -322,12 +353,17 @@ impl Security {
                 ("no-new-privileges", "" | "true") => out.no_new_privileges = true,
                 ("no-new-privileges", "false") => out.no_new_privileges = false,
                 ("seccomp", "unconfined") => out.seccomp = Seccomp::Unconfined,
-                ("seccomp", "") => return Err(Error::Invalid("--security-opt seccomp= needs a file or unconfined".into())),
+                ("seccomp", "") => {
+                    return Err(Error::Invalid("--security-opt seccomp= needs a file or unconfined".into()));
+                }
                 ("seccomp", file) => {
-                    let json = std::fs::read_to_string(file).doing(|| format!("open seccomp profile {file}"))?;
+                    let json =
+                        std::fs::read_to_string(file).doing(|| format!("open seccomp profile {file}"))?;
                     out.seccomp = Seccomp::Profile(json);
                 }
-                ("unmask", paths) if !paths.is_empty() => out.unmask.extend(paths.split(':').map(str::to_owned)),
+                ("unmask", paths) if !paths.is_empty() => {
+                    out.unmask.extend(paths.split(':').map(str::to_owned))
+                }
                 // SELinux and AppArmor do nothing where they are off; asking for nothing is fine.
                 ("label", "disable") | ("apparmor", "unconfined") => {}
                 _ => return Err(Error::Invalid(format!("security option {option:?} is not supported"))),

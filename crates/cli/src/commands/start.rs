@@ -41,21 +41,23 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         });
     }
     let [name] = flags.containers.as_slice() else {
-        return Err(Error::Invalid("only one container can be started with --attach: start the others without".into()));
+        return Err(Error::Invalid(
+            "only one container can be started with --attach: start the others without".into(),
+        ));
     };
     let container = engine.container(name)?;
     let streams = Streams { stdin: flags.interactive && container.config.stdin, stdout: true, stderr: true };
-    let Some(connection) = engine.start_attached(name, Some(streams))? else {
+    let Some(starting) = engine.start_attached(name, Some(streams))? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
     exit_status(
         Session {
-            connection,
+            connection: starting.connection,
             streams,
             terminal: container.config.terminal,
             detach_keys: &flags.detach_keys,
             forward_signals: flags.sig_proxy,
-            started: &mut |_| Ok(()),
+            lock: Some(starting.lock),
         }
         .run(),
     )

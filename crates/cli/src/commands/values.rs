@@ -14,7 +14,9 @@ fn invalid<T>(message: String) -> Result<T, Error> {
 
 /// A size in bytes.
 pub(super) fn size(flag: &str, text: &str) -> Result<i64, Error> {
-    parse_size(text).ok_or_else(|| Error::Invalid(format!("invalid value {text:?} for --{flag}: use a size such as 64m or 2g")))
+    parse_size(text).ok_or_else(|| {
+        Error::Invalid(format!("invalid value {text:?} for --{flag}: use a size such as 64m or 2g"))
+    })
 }
 
 /// `--memory-swap`: a size, or -1.
@@ -25,7 +27,7 @@ pub(super) fn swap(text: &str) -> Result<i64, Error> {
 /// `--cpus 1.5` as microseconds per 100 ms.
 pub(super) fn cpus(text: &str) -> Result<i64, Error> {
     match text.parse::<f64>() {
-        Ok(n) if n.is_finite() && n >= 0.001 && n <= 4096.0 => Ok((n * 100_000.0).round() as i64),
+        Ok(n) if (0.001..=4096.0).contains(&n) => Ok((n * 100_000.0).round() as i64),
         _ => invalid(format!("invalid value {text:?} for --cpus: use a number of CPUs such as 1.5")),
     }
 }
@@ -47,13 +49,19 @@ pub(super) fn volume(text: &str, persona: &Persona) -> Result<Volume, Error> {
     let mut parts = text.splitn(3, ':');
     let (source, destination, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     let Some(destination) = destination.filter(|d| !d.is_empty()) else {
-        return invalid(format!("invalid value {text:?} for --volume: anonymous volumes are not supported yet, use SOURCE:DESTINATION"));
+        return invalid(format!(
+            "invalid value {text:?} for --volume: anonymous volumes are not supported yet, use SOURCE:DESTINATION"
+        ));
     };
     if !source.starts_with('/') && !source.starts_with('.') {
-        return invalid(format!("invalid value {text:?} for --volume: named volumes are not supported yet, use a path as the source"));
+        return invalid(format!(
+            "invalid value {text:?} for --volume: named volumes are not supported yet, use a path as the source"
+        ));
     }
     if !destination.starts_with('/') {
-        return invalid(format!("invalid value {text:?} for --volume: the destination must be an absolute path"));
+        return invalid(format!(
+            "invalid value {text:?} for --volume: the destination must be an absolute path"
+        ));
     }
     let source = std::path::absolute(source).doing(|| format!("find {source}"))?;
     if persona.makes_volume_source && !source.exists() {
@@ -67,9 +75,9 @@ pub(super) fn volume(text: &str, persona: &Persona) -> Result<Volume, Error> {
             "U" | "O" | "idmap" | "copy" | "nocopy" => {
                 return invalid(format!("volume option {option:?} in {text:?} is not supported yet"));
             }
-            "ro" | "rw" | "rbind" | "bind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec" | "shared"
-            | "rshared" | "slave" | "rslave" | "private" | "rprivate" | "unbindable" | "runbindable" | "noatime"
-            | "relatime" | "nodiratime" | "rro" => kept.push(option.to_owned()),
+            "ro" | "rw" | "rbind" | "bind" | "nosuid" | "suid" | "nodev" | "dev" | "noexec" | "exec"
+            | "shared" | "rshared" | "slave" | "rslave" | "private" | "rprivate" | "unbindable"
+            | "runbindable" | "noatime" | "relatime" | "nodiratime" | "rro" => kept.push(option.to_owned()),
             other => return invalid(format!("invalid volume option {other:?} in {text:?}")),
         }
     }
@@ -83,7 +91,9 @@ pub(super) fn volume(text: &str, persona: &Persona) -> Result<Volume, Error> {
 pub(super) fn tmpfs(text: &str) -> Result<(PathBuf, Vec<String>), Error> {
     let (destination, options) = text.split_once(':').unwrap_or((text, ""));
     if !destination.starts_with('/') {
-        return invalid(format!("invalid value {text:?} for --tmpfs: use an absolute path, then options after a colon"));
+        return invalid(format!(
+            "invalid value {text:?} for --tmpfs: use an absolute path, then options after a colon"
+        ));
     }
     let mut all: Vec<String> = ["rw", "nosuid", "nodev", "tmpcopyup"].map(str::to_owned).to_vec();
     for option in options.split(',').filter(|o| !o.is_empty()) {
@@ -139,7 +149,9 @@ pub(super) fn environment(text: &str) -> Result<Option<String>, Error> {
         return Ok(Some(text.to_owned()));
     }
     if let Some(prefix) = text.strip_suffix('*') {
-        return invalid(format!("invalid environment variable {text:?}: patterns such as {prefix}* are not supported yet"));
+        return invalid(format!(
+            "invalid environment variable {text:?}: patterns such as {prefix}* are not supported yet"
+        ));
     }
     Ok(std::env::var(text).ok().map(|value| format!("{text}={value}")))
 }
