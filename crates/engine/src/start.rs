@@ -56,10 +56,9 @@ impl Engine {
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let connection =
-            spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
-        // The lock is held until its fate is known, so that the next to look finds it running, or not.
-        Ok(Some(connection))
+        let spawned = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        let (connection, monitor) = spawned;
+        Ok(Some(Starting { connection, monitor, lock }))
     }
 
     /// Waits until a container that is being started runs; returns warnings.
