@@ -59,8 +59,8 @@ fn parse(line: &[u8]) -> Option<LogLine> {
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    /// Older files still to be read, the oldest last.
-    older: Vec<PathBuf>,
+    /// Files still to be read, the oldest last.
+    queue: Vec<PathBuf>,
     file: Option<File>,
     rest: Vec<u8>,
     options: LogOptions,
@@ -92,15 +92,16 @@ impl Engine {
 
 impl LogReader {
     fn open(path: PathBuf, options: LogOptions) -> Result<Self, Error> {
-        let older = (1..MAX_FILES).map(|n| numbered(&path, n)).take_while(|p| p.exists()).collect();
-        let mut reader = Self { path, older, file: None, rest: Vec::new(), options };
+        let older = (1..MAX_FILES).map(|n| numbered(&path, n)).take_while(|p| p.exists());
+        let queue = std::iter::once(path.clone()).chain(older).collect();
+        let mut reader = Self { path, queue, file: None, rest: Vec::new(), options };
         reader.next_file().context("open", reader.path.display())?;
         Ok(reader)
     }
 
     /// Opens the next newer file; `false` when there is none.
     fn next_file(&mut self) -> io::Result<bool> {
-        let path = self.older.pop().unwrap_or_else(|| self.path.clone());
+        let Some(path) = self.queue.pop() else { return Ok(false) };
         match File::open(path) {
             Ok(file) => self.file = Some(file),
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -116,9 +117,8 @@ impl LogReader {
     pub fn read_all(&mut self) -> Result<Vec<LogLine>, Error> {
         let mut lines = Vec::new();
         loop {
-            let last = self.older.is_empty();
             lines.extend(self.read_more()?);
-            if last || !self.next_file().context("open", self.path.display())? {
+            if !self.next_file().context("open", self.path.display())? {
                 break;
             }
         }
@@ -146,6 +146,7 @@ impl LogReader {
         if self.was_rotated().context("look at", self.path.display())? {
             // What was written to the old file before it was moved.
             lines.extend(self.read_more()?);
+            self.queue = vec![self.path.clone()];
             self.next_file().context("open", self.path.display())?;
             lines.extend(self.read_more()?);
         }
