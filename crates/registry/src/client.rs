@@ -239,8 +239,15 @@ impl Client {
         let secure = self.host.origin(Scheme::Https);
         let plain_allowed = self.options.insecure || secure.is_loopback();
         let exchange = match ask(secure) {
-            Err(error) if plain_allowed && error.suggests_plain_http() => {
-                ask(self.host.origin(Scheme::Http)).map_err(|_| error)?
+            Err(first) if plain_allowed && first.suggests_plain_http() => {
+                match ask(self.host.origin(Scheme::Http)) {
+                    Err(Error::Unreachable { .. }) => return Err(first),
+                    // What a TLS server says to plain http.
+                    Ok(answer) if answer.head.status == 400 && matches!(first, Error::NoRoots { .. }) => {
+                        return Err(first);
+                    }
+                    outcome => outcome?,
+                }
             }
             outcome => outcome?,
         };

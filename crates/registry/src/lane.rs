@@ -148,7 +148,8 @@ impl Lane {
     }
 
     pub(crate) fn sleep(&self, duration: Duration) {
-        self.runtime.block_on(tokio::time::sleep(duration));
+        // The timer must be made inside the runtime.
+        self.runtime.block_on(async { tokio::time::sleep(duration).await });
     }
 
     fn take(&mut self, origin: &Origin) -> Option<SendRequest<Full<Bytes>>> {
