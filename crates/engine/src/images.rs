@@ -113,6 +113,7 @@ impl Engine {
             credentials: settings.credentials.clone(),
             certs_dir: settings.certs_dir.clone(),
             user_agent: concat!("loment/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..loment_registry::Options::default()
         };
         let registry = Registry::new(reference.domain(), options)?;
         let mut how = Options::default();
