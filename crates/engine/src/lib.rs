@@ -1,1 +1,40 @@
 //! Containers and images: the operations behind every front end.
+//!
+//! [`Engine`] finds things by directory entry and keeps nothing in memory: a front end may come and go between any two
+//! calls. What is not here: flags, tables, HTTP; and no supervision, which is the monitor's.
+//!
+//! ```no_run
+//! use loment_engine::{Create, Engine};
+//! let engine = Engine::open("/var/lib/loment".as_ref(), "/run/loment".as_ref())?;
+//! let rootfs = Some(loment_engine::config::RootfsUse { path: "/".into(), overlay: true });
+//! let container = engine.create(Create { rootfs, command: vec!["true".into()], ..Create::default() })?;
+//! engine.start(&container.config.id)?;
+//! let status = engine.wait(&container.config.id)?;
+//! # Ok::<(), loment_engine::Error>(())
+//! ```
+
+pub mod config;
+mod container;
+mod create;
+mod engine;
+mod error;
+mod exec;
+mod images;
+mod logs;
+mod names;
+mod remove;
+mod rlimits;
+mod spec;
+mod start;
+mod stop;
+
+pub use container::{Container, Status, UNKNOWN_EXIT};
+pub use create::Create;
+pub use engine::Engine;
+pub use error::Error;
+pub use exec::ExecOptions;
+pub use images::{ImageSummary, PullPolicy, Removed};
+pub use logs::{LogLine, LogOptions, LogReader};
+pub use loment_monitor::log::Stream;
+pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};
+pub use spec::DEFAULT_CAPABILITIES;

@@ -1,1 +1,40 @@
-//! Image references, manifests, transports and copying.
+//! Image references, manifests, transports and pulling.
+//!
+//! A pull resolves a reference to one image (OCI or Docker schema 2, through any index), verifies every byte
+//! against the digests that lead to it, and hands layers to the store while they arrive: one pass, nothing
+//! written twice.
+//!
+//! What it does not do: read configuration files, decide what may be pulled, push, speak HTTP
+//! (`loment-registry` does), unpack (`loment-store` does).
+//!
+//! ```no_run
+//! use loment_image::{Options, Reference, Silent, pull_from_registry};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let store = loment_store::Store::open("/r".as_ref(), "/s".as_ref(), Default::default())?;
+//! # let registry: loment_registry::Registry = todo!();
+//! let reference: Reference = "127.0.0.1:5000/app:latest".parse()?;
+//! let pulled = pull_from_registry(&registry, &store, &reference, &Options::default(), &mut Silent)?;
+//! println!("{}", pulled.image.hex());
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod error;
+mod inflate;
+mod layer;
+mod layout;
+mod manifest;
+mod pipe;
+mod platform;
+mod pull;
+mod reference;
+mod source;
+
+pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
+pub use error::Error;
+pub use layout::OciLayout;
+pub use platform::{Platform, PlatformError};
+pub use pull::{LayerState, Options, Progress, Pulled, Request, Silent, pull, pull_from_registry};
+pub use reference::{Problem, Reference, ReferenceError, ShortNames};
+pub use source::{Fetched, RegistrySource, Source};

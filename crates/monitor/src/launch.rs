@@ -8,38 +8,47 @@ use serde::{Deserialize, Serialize};
 /// The version of the document.
 pub const VERSION: u32 = 1;
 
+/// The first arguments of a monitor's command line.
+pub const ARGUMENT: &str = "monitor";
 /// The descriptor on which a monitor finds its launch document.
 pub const LAUNCH_FD: i32 = 3;
 /// The descriptor of a monitor's first client.
 pub const CLIENT_FD: i32 = 4;
 
-/// Everything a monitor needs to know.
+/// Everything a monitor needs to know. `S` is the specification as the writer has it.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Launch {
+pub struct Launch<S = Spec> {
     /// [`VERSION`].
     pub version: u32,
-    /// The container's id.
-    pub id: String,
+    /// Where the container's things are.
+    pub place: Place,
     /// What runs, complete but for the user.
-    pub spec: Option<Spec>,
+    pub spec: Option<S>,
     /// Its root file system.
     pub rootfs: Rootfs,
     /// `user[:group]` as given, looked up in the container's own files.
     pub user: String,
     /// Names or numbers of further groups.
     pub groups: Vec<String>,
-    /// Its control group.
-    pub cgroup: String,
     /// Run the embedded init as process 1.
     pub init: bool,
     /// Keep standard input open for clients.
     pub stdin: bool,
     /// Where its output is kept.
     pub log: LogSettings,
-    /// Holds the socket and generated files; removed at the end.
-    pub run_dir: PathBuf,
+}
+
+/// Where a container's things are, and what goes when it ends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// The container's id.
+    pub id: String,
+    /// Its control group.
+    pub cgroup: String,
     /// Holds `state.json`.
     pub dir: PathBuf,
+    /// Holds the socket and generated files; removed at the end.
+    pub run_dir: PathBuf,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
 }
@@ -85,7 +94,7 @@ pub struct LogSettings {
 }
 
 /// What is removed when a container that is not kept ends.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removal {
     /// The link that reserves its name.
     pub name: PathBuf,

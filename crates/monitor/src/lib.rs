@@ -36,3 +36,4 @@ pub use clock::now_rfc3339;
 pub use error::Error;
 pub use launch::Launch;
 pub use serve::serve;
+pub use worker::clean_up;

@@ -74,11 +74,11 @@ impl Monitor {
         let set = SignalSet::of(&[1, 2, 3, 15, 17]);
         signal::set_mask(&set).context("block", "signals")?;
         let signals = signal::signal_fd(&set).context("open", "a signal descriptor")?;
-        let listener = listen(&launch).context("listen in", launch.run_dir.display())?;
+        let listener = listen(&launch).context("listen in", launch.place.run_dir.display())?;
         let epoll = Epoll::new().context("make", "an epoll")?;
         epoll.add(&listener, Token::Listener).context("watch", "the listener")?;
         epoll.add(&signals, Token::Signal).context("watch", "signals")?;
-        let log = Log::open(launch.log.clone()).context("open the log of", &launch.id)?;
+        let log = Log::open(launch.log.clone()).context("open the log of", &launch.place.id)?;
         let (sessions, clients) = (vec![None], Vec::new());
         Ok(Self {
             launch,
@@ -311,13 +311,13 @@ impl Monitor {
     fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
         match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
-                worker::clean_up(&self.launch, exit, error);
+                worker::clean_up(&self.launch.place, exit, error);
                 loment_sys::process::exit_now(0)
             }
             Ok(Fork::Parent { pid, .. }) => self.cleaner = Some((pid.as_raw_nonzero().get(), parting)),
             Err(_) => {
                 // No process to be had: do it here.
-                worker::clean_up(&self.launch, exit, error);
+                worker::clean_up(&self.launch.place, exit, error);
                 self.cleaner = Some((0, parting));
             }
         }
@@ -577,7 +577,7 @@ fn listen(launch: &Launch) -> io::Result<OwnedFd> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    let (address, _dir) = address_in(&launch.run_dir)?;
+    let (address, _dir) = address_in(&launch.place.run_dir)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, 64)?;
     Ok(socket)

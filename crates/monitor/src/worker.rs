@@ -16,7 +16,7 @@ use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::Context;
-use crate::launch::{Launch, Rootfs};
+use crate::launch::{Launch, Place, Rootfs};
 use crate::protocol::{Answer, Exec};
 use crate::state::{Phase, State, boot_id};
 use crate::{Error, now_rfc3339, overlay, user};
@@ -60,8 +60,8 @@ fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
 pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) -> Result<Created, Error> {
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
-    let group = host.cgroup(CgroupPath::new(&launch.cgroup)?);
-    let built = overlay::build(&launch.rootfs, &launch.run_dir.join("scratch"))?;
+    let group = host.cgroup(CgroupPath::new(&launch.place.cgroup)?);
+    let built = overlay::build(&launch.rootfs, &launch.place.run_dir.join("scratch"))?;
     for warning in built.warnings {
         let _ = pipe::send(socket, &Answer::Warning { message: warning }.encode(), &[]);
     }
@@ -84,7 +84,7 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
             start: Start::Now,
             cgroup: Some(&group),
             keep_fds: 0,
-            keyring: Some(&launch.id),
+            keyring: Some(&launch.place.id),
             init: launch.init,
             sibling: true,
         })?)
@@ -133,7 +133,7 @@ fn become_user(process: &mut Process, found: &user::User) {
 }
 
 fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
-    let previous = State::load(&launch.dir).unwrap_or_default();
+    let previous = State::load(&launch.place.dir).unwrap_or_default();
     let state = State {
         phase: Phase::Running,
         boot_id: boot_id(),
@@ -145,7 +145,7 @@ fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
         oom_killed: false,
         ..previous
     };
-    state.save(&launch.dir).context("write the state in", launch.dir.display())
+    state.save(&launch.place.dir).context("write the state in", launch.place.dir.display())
 }
 
 /// Runs a program in the container, as a child of the monitor.
@@ -156,7 +156,7 @@ pub(crate) fn exec(
     ends: Option<&Ends>,
 ) -> Result<Created, Error> {
     let host = Host::detect()?;
-    let group = host.cgroup(CgroupPath::new(&launch.cgroup)?);
+    let group = host.cgroup(CgroupPath::new(&launch.place.cgroup)?);
     let number = rustix::process::Pid::from_raw(pid);
     let container = number
         .ok_or(rustix::io::Errno::SRCH)
@@ -174,37 +174,39 @@ pub(crate) fn exec(
         stdio: stdio(ends),
         cgroup: Some(&group),
         keep_fds: 0,
-        keyring: Some(&launch.id),
+        keyring: Some(&launch.place.id),
         sibling: true,
     })?)
 }
 
-/// Removes what the container leaves and records its end. Goes on past failures; the record comes last, so that who sees
-/// it sees everything done.
-pub(crate) fn clean_up(launch: &Launch, exit: Option<Exit>, error: &str) {
-    let oom_killed = remove_cgroup(&launch.cgroup);
-    let removed = launch.removal.as_ref().map(|removal| {
-        let tomb = removal.tombs.join(&launch.id);
+/// Removes what a container leaves and records its end. Goes on past failures; the record comes last, so that who sees it
+/// sees everything done.
+pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
+    let oom_killed = remove_cgroup(&place.cgroup);
+    let tomb = place.removal.as_ref().and_then(|removal| {
+        let tomb = removal.tombs.join(&place.id);
         let _ = std::fs::remove_file(&removal.name);
-        std::fs::rename(&launch.dir, &tomb).map(|()| tomb)
+        std::fs::rename(&place.dir, &tomb).ok().map(|()| tomb)
     });
-    if !matches!(removed, Some(Ok(_))) {
-        let previous = State::load(&launch.dir).unwrap_or_default();
+    if tomb.is_none() {
+        let previous = State::load(&place.dir).unwrap_or_default();
+        let ended = exit.is_some();
         let state = State {
-            phase: if exit.is_some() { Phase::Exited } else { previous.phase },
+            phase: if ended { Phase::Exited } else { previous.phase },
             pid: 0,
             start_time: 0,
             monitor_pid: 0,
-            finished_at: if exit.is_some() { now_rfc3339() } else { previous.finished_at.clone() },
+            finished_at: if ended { now_rfc3339() } else { previous.finished_at.clone() },
             exit_code: exit.map_or(previous.exit_code, Exit::status),
             oom_killed,
             error: error.to_owned(),
             ..previous
         };
-        let _ = state.save(&launch.dir);
+        // Whoever looks next finds a process that is gone, which says the same.
+        let _ = state.save(&place.dir);
     }
-    let _ = std::fs::remove_dir_all(&launch.run_dir);
-    if let Some(Ok(tomb)) = removed {
+    let _ = std::fs::remove_dir_all(&place.run_dir);
+    if let Some(tomb) = tomb {
         let _ = std::fs::remove_dir_all(tomb);
     }
 }

@@ -26,6 +26,7 @@ pub mod pipe;
 pub mod process;
 pub mod seccomp;
 pub mod signal;
+pub mod spawn;
 pub mod wait;
 
 use std::io;

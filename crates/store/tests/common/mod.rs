@@ -61,7 +61,7 @@ pub(crate) fn good(tar: &[u8]) -> (Fixture, Layer) {
 /// Unpacks a tar that must be refused, checks that nothing is left, and returns the message.
 pub(crate) fn refused(tar: &[u8]) -> String {
     let fixture = Fixture::new();
-    let error = fixture.unpack(tar).err().expect("the tar was accepted");
+    let error = fixture.unpack(tar).expect_err("the tar was accepted");
     assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new());
     chain(&error)
 }

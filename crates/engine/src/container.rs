@@ -1,0 +1,107 @@
+//! A container as it is now: its configuration, its recorded state, and what the kernel says.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use loment_monitor::protocol::Connection;
+use loment_monitor::state::{Phase, State, boot_id};
+use loment_runtime::state::process_start_time;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::config::Config;
+
+/// What a container is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Never started.
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program has ended.
+    Exited,
+}
+
+impl Status {
+    /// The word users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Exited => "exited",
+        }
+    }
+}
+
+/// A container.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// What it is.
+    pub config: Config,
+    /// What was last recorded.
+    pub state: State,
+    /// What it is doing.
+    pub status: Status,
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Where its monitor's socket and generated files are while it runs.
+    pub run_dir: PathBuf,
+}
+
+/// The exit code of a container whose end nobody saw.
+pub const UNKNOWN_EXIT: i32 = -1;
+
+impl Container {
+    pub(crate) fn new(config: Config, mut state: State, dir: PathBuf, run_dir: PathBuf) -> Self {
+        let status = match state.phase {
+            Phase::Created => Status::Created,
+            Phase::Exited => Status::Exited,
+            Phase::Running if is_alive(&state) => Status::Running,
+            Phase::Running => {
+                // Its end was not recorded: a power cut, or its monitor was killed.
+                state.exit_code = UNKNOWN_EXIT;
+                state.pid = 0;
+                Status::Exited
+            }
+        };
+        Self { config, state, status, dir, run_dir }
+    }
+
+    /// The short form of the id.
+    pub fn short_id(&self) -> &str {
+        self.config.id.get(..12).unwrap_or(&self.config.id)
+    }
+
+    /// A descriptor of its first process, if it runs.
+    pub fn open_process(&self) -> Option<OwnedFd> {
+        if self.status != Status::Running {
+            return None;
+        }
+        let pidfd = pidfd_open(Pid::from_raw(self.state.pid)?, PidfdFlags::empty()).ok()?;
+        // Looked at after the descriptor was opened: it cannot become another process now.
+        is_alive(&self.state).then_some(pidfd)
+    }
+
+    /// A connection to its monitor; `None` when there is none.
+    pub fn monitor(&self) -> Option<Connection> {
+        Connection::open(&self.run_dir).ok()
+    }
+
+    /// Its control group.
+    pub fn cgroup(&self) -> String {
+        cgroup_name(&self.config.id)
+    }
+
+    /// Where its log is.
+    pub fn log_path(&self) -> Option<PathBuf> {
+        (self.config.log.driver != "none").then(|| self.dir.join("ctr.log"))
+    }
+}
+
+/// The control group of the container with that id.
+pub(crate) fn cgroup_name(id: &str) -> String {
+    format!("loment-{id}")
+}
+
+fn is_alive(state: &State) -> bool {
+    process_start_time(state.pid).is_some_and(|t| t == state.start_time) && state.boot_id == boot_id()
+}

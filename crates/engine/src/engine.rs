@@ -1,0 +1,150 @@
+//! The engine: where things are, and how they are found.
+
+use std::path::{Path, PathBuf};
+
+use loment_monitor::state::State;
+use loment_store::{Durability, Store};
+
+use crate::config::{Config, VERSION};
+use crate::container::Container;
+use crate::error::Context;
+use crate::names::{Names, ids_with_prefix};
+use crate::Error;
+
+const CONFIG: &str = "container.json";
+
+/// Containers and images of one root directory.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    root: PathBuf,
+    runroot: PathBuf,
+}
+
+impl Engine {
+    /// Opens (and makes, the first time) the directories. `root` keeps what outlives a reboot, `runroot` what does not.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn open(root: &Path, runroot: &Path) -> Result<Self, Error> {
+        let store = Store::open(root, runroot, Durability::Full)?;
+        Ok(Self { store, root: root.to_owned(), runroot: runroot.to_owned() })
+    }
+
+    /// The image store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where everything is kept.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where what does not outlive a reboot is.
+    pub fn runroot(&self) -> &Path {
+        &self.runroot
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        Names(self.root.join("names"))
+    }
+
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    pub(crate) fn dir(&self, id: &str) -> PathBuf {
+        self.containers_dir().join(id)
+    }
+
+    pub(crate) fn run_dir(&self, id: &str) -> PathBuf {
+        self.runroot.join("containers").join(id)
+    }
+
+    /// The container with that name, id, or unambiguous beginning of an id.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`], [`Error::Ambiguous`].
+    pub fn container(&self, name: &str) -> Result<Container, Error> {
+        let id = match self.names().id(name) {
+            Some(id) => id,
+            None => self.id_by_prefix(name)?,
+        };
+        self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })
+    }
+
+    fn id_by_prefix(&self, prefix: &str) -> Result<String, Error> {
+        let hex = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let mut found = if hex { ids_with_prefix(&self.containers_dir(), prefix) } else { Vec::new() };
+        match (found.pop(), found.is_empty()) {
+            (Some(id), true) => Ok(id),
+            (Some(_), false) => Err(Error::Ambiguous { name: prefix.to_owned() }),
+            (None, _) => Err(Error::NoContainer { name: prefix.to_owned() }),
+        }
+    }
+
+    /// Reads a container; `None` when it is not there (any more).
+    pub(crate) fn load(&self, id: &str) -> Result<Option<Container>, Error> {
+        let dir = self.dir(id);
+        let path = dir.join(CONFIG);
+        let bytes = match std::fs::read(&path) {
+            // Half-made ones have no configuration yet.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.context("read", path.display())?,
+        };
+        let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
+        let config: Config = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if config.version > VERSION {
+            let path = path.display().to_string();
+            return Err(Error::Version { path, found: config.version, known: VERSION });
+        }
+        let state = match State::load(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => State::default(),
+            other => other.context("read the state in", dir.display())?,
+        };
+        Ok(Some(Container::new(config, state, dir, self.run_dir(id))))
+    }
+
+    /// Every container, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a container that cannot be read is an error that names it.
+    pub fn containers(&self) -> Result<Vec<Container>, Error> {
+        let mut all = Vec::new();
+        for id in ids_with_prefix(&self.containers_dir(), "") {
+            all.extend(self.load(&id)?);
+        }
+        all.sort_by(|a, b| b.config.created.cmp(&a.config.created));
+        Ok(all)
+    }
+
+    /// Writes a configuration; from then on the container exists.
+    pub(crate) fn save(&self, config: &Config) -> Result<(), Error> {
+        let dir = self.dir(&config.id);
+        let (new, path) = (dir.join(format!(".{CONFIG}")), dir.join(CONFIG));
+        let bytes = serde_json::to_vec(config).expect("a configuration has string keys only");
+        let write = || -> std::io::Result<()> {
+            let mut file = std::fs::File::create(&new)?;
+            std::io::Write::write_all(&mut file, &bytes)?;
+            // One that is thrown away at its end need not survive a power cut.
+            if !config.auto_remove {
+                file.sync_data()?;
+            }
+            std::fs::rename(&new, &path)?;
+            if !config.auto_remove {
+                std::fs::File::open(&dir)?.sync_all()?;
+            }
+            Ok(())
+        };
+        write().context("write", path.display())
+    }
+
+    /// Serialises changes of one container's life. Held for moments, never while waiting for a program to end.
+    pub(crate) fn lock(&self, id: &str) -> Result<std::fs::File, Error> {
+        let path = self.dir(id);
+        let file = std::fs::File::open(&path).context("open", path.display())?;
+        file.lock().context("lock", path.display())?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,67 @@
+use std::io;
+
+use loment_runtime::Cause;
+use thiserror::Error;
+
+/// Why an operation failed.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("no container with name or ID {name:?} found: no such container")]
+    NoContainer { name: String },
+    #[error("more than one result for container name or ID {name}: give more of the ID")]
+    Ambiguous { name: String },
+    #[error(
+        "the container name {name:?} is already in use by {id}: remove that container first, or use another name"
+    )]
+    NameInUse { name: String, id: String },
+    #[error("invalid {what} {value:?}: {hint}")]
+    Invalid { what: &'static str, value: String, hint: String },
+    #[error("{name}: image not known")]
+    NoImage { name: String },
+    #[error("image used by {container}: image is in use by a container: remove the container, or use --force")]
+    ImageInUse { container: String },
+    #[error("cannot {operation} container {id} as it is {status}{hint}")]
+    State { operation: &'static str, id: String, status: &'static str, hint: &'static str },
+    #[error("{operation} {object}")]
+    Io { operation: &'static str, object: String, source: io::Error },
+    #[error("read {path}: it is damaged")]
+    Damaged { path: String, source: serde_json::Error },
+    #[error("{path} is version {found}, this program understands {known}: use the version that wrote it")]
+    Version { path: String, found: u32, known: u32 },
+    #[error("{message}")]
+    Start { cause: Cause, message: String },
+    #[error("the monitor of container {id} ended unexpectedly")]
+    MonitorGone { id: String },
+    #[error("{what} is not supported yet{hint}")]
+    Unsupported { what: String, hint: &'static str },
+    #[error("container {id} did not stop within {seconds} seconds of SIGKILL")]
+    Unkillable { id: String, seconds: u32 },
+    #[error(transparent)]
+    Store(#[from] loment_store::Error),
+    #[error(transparent)]
+    Pull(#[from] loment_image::PullError),
+    #[error(transparent)]
+    Reference(#[from] loment_image::ReferenceError),
+    #[error(transparent)]
+    Registry(#[from] loment_registry::Error),
+    #[error(transparent)]
+    Profile(#[from] loment_seccomp::ProfileError),
+    #[error(transparent)]
+    Cgroup(#[from] loment_cgroup::Error),
+}
+
+/// Names what a call was about.
+pub(crate) trait Context<T> {
+    fn context(self, operation: &'static str, object: impl std::fmt::Display) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> Context<T> for Result<T, E> {
+    fn context(self, operation: &'static str, object: impl std::fmt::Display) -> Result<T, Error> {
+        self.map_err(|e| Error::Io { operation, object: object.to_string(), source: e.into() })
+    }
+}
+
+pub(crate) fn invalid(what: &'static str, value: impl Into<String>, hint: impl Into<String>) -> Error {
+    Error::Invalid { what, value: value.into(), hint: hint.into() }
+}

@@ -1,0 +1,138 @@
+//! Names and ids of containers. A name is a link in `names/`, so that taking one is a single system call that fails when
+//! it is taken.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::error::{Context, invalid};
+
+/// Seeds and what carries them, for containers without a name.
+const FIRST: [&str; 48] = [
+    "amber", "basal", "brisk", "bronze", "calm", "clear", "cobalt", "coiled", "copper", "crisp", "damp", "deep", "downy",
+    "dusky", "early", "fallow", "fern", "fresh", "glossy", "golden", "hardy", "hazel", "hollow", "ivory", "jade", "keen",
+    "late", "light", "mellow", "mild", "mossy", "nimble", "olive", "pale", "plain", "quick", "quiet", "ripe", "rosy",
+    "russet", "sandy", "silver", "spry", "still", "sunny", "tawny", "velvet", "windy",
+];
+const SECOND: [&str; 48] = [
+    "acorn", "alder", "aspen", "barley", "beech", "birch", "bracken", "briar", "cedar", "clover", "cornel", "cowslip",
+    "cress", "dill", "elder", "fennel", "flax", "foxglove", "furze", "gorse", "hazelnut", "heather", "hemp", "hornbeam",
+    "juniper", "larch", "lentil", "linden", "lotus", "lupin", "mallow", "maple", "medlar", "millet", "mint", "myrtle",
+    "nettle", "oat", "pea", "poppy", "quince", "rowan", "rye", "sedge", "sorrel", "tansy", "thyme", "vetch",
+];
+
+fn random(bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// A new id: 64 hexadecimal digits.
+pub(crate) fn new_id() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    random(&mut bytes)?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn suggestion() -> io::Result<String> {
+    let mut bytes = [0; 4];
+    random(&mut bytes)?;
+    let pick = |list: &[&'static str], a: u8, b: u8| list[usize::from(u16::from_le_bytes([a, b])) % list.len()];
+    Ok(format!("{}_{}", pick(&FIRST, bytes[0], bytes[1]), pick(&SECOND, bytes[2], bytes[3])))
+}
+
+/// Checks a name as Podman and Docker do.
+pub(crate) fn check(name: &str) -> Result<(), Error> {
+    let ok = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if first && name.len() <= 255 && name.bytes().all(ok) {
+        return Ok(());
+    }
+    Err(invalid("container name", name, "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*"))
+}
+
+/// The links in `names/`.
+#[derive(Debug)]
+pub(crate) struct Names(pub(crate) PathBuf);
+
+impl Names {
+    pub(crate) fn link(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The id behind a name.
+    pub(crate) fn id(&self, name: &str) -> Option<String> {
+        check(name).ok()?;
+        std::fs::read_link(self.link(name)).ok()?.to_str().map(str::to_owned)
+    }
+
+    /// Takes `name`, or one of our own choice.
+    pub(crate) fn take(&self, name: Option<&str>, id: &str) -> Result<String, Error> {
+        if let Some(name) = name {
+            check(name)?;
+            return match self.link_to(name, id) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(Error::NameInUse { name: name.to_owned(), id: self.id(name).unwrap_or_default() })
+                }
+                other => other.context("take the name", name).map(|()| name.to_owned()),
+            };
+        }
+        for _ in 0..64 {
+            let name = suggestion().context("choose", "a name")?;
+            match self.link_to(&name, id) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                other => return other.context("take the name", &name).map(|()| name),
+            }
+        }
+        // Thousands of containers: the id is unique.
+        let name = format!("{}_{}", suggestion().context("choose", "a name")?, &id[..12]);
+        self.link_to(&name, id).context("take the name", &name)?;
+        Ok(name)
+    }
+
+    fn link_to(&self, name: &str, id: &str) -> io::Result<()> {
+        let link = self.link(name);
+        match std::os::unix::fs::symlink(id, &link) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(&self.0)?;
+                std::os::unix::fs::symlink(id, &link)
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn release(&self, name: &str) {
+        // One that is gone is what was wanted.
+        let _ = std::fs::remove_file(self.link(name));
+    }
+}
+
+/// Ids (directory names) in `dir` that begin with `prefix`.
+pub(crate) fn ids_with_prefix(dir: &Path, prefix: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+    names.filter(|n| n.len() == 64 && n.starts_with(prefix)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names(dir.path().join("names"));
+        let id = new_id().unwrap();
+        assert_eq!(names.take(Some("web"), &id).unwrap(), "web");
+        assert!(matches!(names.take(Some("web"), "other"), Err(Error::NameInUse { .. })));
+        assert_eq!(names.id("web"), Some(id.clone()));
+        assert!(names.take(None, &id).unwrap().contains('_'));
+        for bad in ["", "-a", "a/b", "..", "ü", "a b"] {
+            assert!(names.take(Some(bad), &id).is_err(), "{bad:?}");
+        }
+        names.release("web");
+        assert_eq!(names.id("web"), None);
+    }
+}

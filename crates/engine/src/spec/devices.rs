@@ -1,0 +1,83 @@
+//! Devices of the host in a container.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::config::{Config, DeviceUse};
+use crate::error::{Context, invalid};
+
+/// Nodes to make, and cgroup rules in their order.
+pub(crate) struct Devices {
+    pub(crate) nodes: Vec<Value>,
+    pub(crate) rules: Vec<Value>,
+}
+
+pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
+    if config.privileged {
+        // Every device of the host, and the right to use any.
+        let mut nodes = Vec::new();
+        host_devices(Path::new("/dev"), 0, &mut nodes);
+        return Ok(Devices { nodes, rules: vec![json!({"allow": true, "access": "rwm"})] });
+    }
+    let mut out = Devices { nodes: Vec::new(), rules: vec![json!({"allow": false, "access": "rwm"})] };
+    for device in &config.devices {
+        let (node, rule) = one(device)?;
+        out.nodes.push(node);
+        out.rules.push(rule);
+    }
+    Ok(out)
+}
+
+fn one(device: &DeviceUse) -> Result<(Value, Value), Error> {
+    let shown = device.host.display().to_string();
+    if device.access.is_empty() || device.access.chars().any(|c| !"rwm".contains(c)) {
+        return Err(invalid("device mode", &device.access, "use one or more of r, w and m"));
+    }
+    let meta = std::fs::metadata(&device.host).context("stat", &shown)?;
+    let node = node(&device.container, &meta)
+        .ok_or_else(|| invalid("device", &shown, "it is not a device node"))?;
+    let rule = json!({
+        "allow": true, "type": node["type"], "major": node["major"], "minor": node["minor"],
+        "access": device.access,
+    });
+    Ok((node, rule))
+}
+
+fn node(path: &Path, meta: &std::fs::Metadata) -> Option<Value> {
+    let kind = if meta.file_type().is_char_device() {
+        "c"
+    } else if meta.file_type().is_block_device() {
+        "b"
+    } else {
+        return None;
+    };
+    let number = meta.rdev();
+    Some(json!({
+        "path": path, "type": kind,
+        "major": rustix::fs::major(number), "minor": rustix::fs::minor(number),
+        "fileMode": meta.mode() & 0o7777, "uid": meta.uid(), "gid": meta.gid(),
+    }))
+}
+
+/// The host's nodes, without terminals and shared memory, of which the container has its own.
+fn host_devices(dir: &Path, depth: u32, out: &mut Vec<Value>) {
+    const OWN: [&str; 12] = [
+        "pts", "shm", "mqueue", "fd", "console", "ptmx", "null", "zero", "full", "random", "urandom", "tty",
+    ];
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if depth == 0 && OWN.iter().any(|own| entry.file_name() == *own) {
+            continue;
+        }
+        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+        if meta.is_dir() && depth < 8 {
+            host_devices(&path, depth + 1, out);
+        } else {
+            out.extend(node(&path, &meta));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What is mounted in a container.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::config::{Config, Volume};
+use crate::error::{Context, invalid};
+
+/// The files generated for each container: name in its run directory, path in the container.
+pub(crate) const GENERATED: [(&str, &str); 4] = [
+    ("hosts", "/etc/hosts"),
+    ("hostname", "/etc/hostname"),
+    ("resolv.conf", "/etc/resolv.conf"),
+    (".containerenv", "/run/.containerenv"),
+];
+
+/// Every mount, in order. The user's come after the default ones and replace those with the same destination.
+pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> {
+    let mut user: Vec<(PathBuf, Value)> = Vec::new();
+    for (destination, options) in &config.tmpfs {
+        let destination = absolute(destination)?;
+        let value = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
+        user.push((destination, value));
+    }
+    for volume in &config.volumes {
+        user.push((absolute(&volume.destination)?, bind(volume)?));
+    }
+    for (i, (destination, _)) in user.iter().enumerate() {
+        if user[..i].iter().any(|(other, _)| other == destination) {
+            let shown = destination.display().to_string();
+            return Err(invalid("mount destination", shown, "duplicate mount destination"));
+        }
+    }
+    let mut mounts = defaults(config);
+    mounts.extend(generated(run_dir));
+    mounts.retain(|(destination, _)| !user.iter().any(|(other, _)| other == destination));
+    mounts.extend(user);
+    // A mount below another comes after it; otherwise the order stays.
+    mounts.sort_by_key(|(destination, _)| destination.components().count());
+    Ok(mounts.into_iter().map(|(_, value)| value).collect())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    let shown = || path.display().to_string();
+    if !path.is_absolute() {
+        return Err(invalid("mount destination", shown(), "it must be an absolute path"));
+    }
+    let clean: PathBuf = path.components().filter(|c| !matches!(c, std::path::Component::CurDir)).collect();
+    if clean == Path::new("/") || clean.components().any(|c| c == std::path::Component::ParentDir) {
+        return Err(invalid("mount destination", shown(), "it must be below / and without .."));
+    }
+    Ok(clean)
+}
+
+fn bind(volume: &Volume) -> Result<Value, Error> {
+    std::fs::symlink_metadata(&volume.source).context("statfs", volume.source.display())?;
+    let mut options = volume.options.clone();
+    if !options.iter().any(|o| o == "bind" || o == "rbind") {
+        options.push("rbind".into());
+    }
+    let spread = ["shared", "slave", "private", "unbindable"];
+    if !options.iter().any(|o| spread.contains(&o.trim_start_matches('r'))) {
+        options.push("rprivate".into());
+    }
+    Ok(json!({
+        "destination": volume.destination, "type": "bind", "source": volume.source, "options": options,
+    }))
+}
+
+fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
+    let (sys, cgroup) = if config.privileged { ("rw", "rw") } else { ("ro", "ro") };
+    let shm = format!("size={}", config.shm_size);
+    let mut list = vec![
+        ("/proc", "proc", "proc", vec!["nosuid", "noexec", "nodev"]),
+        ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+        ("/dev/mqueue", "mqueue", "mqueue", vec!["nosuid", "noexec", "nodev"]),
+        ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
+    ];
+    if config.read_only {
+        // What programs cannot do without.
+        for destination in ["/run", "/tmp", "/var/tmp"] {
+            list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup", "mode=1777"]));
+        }
+    }
+    list.into_iter()
+        .map(|(destination, kind, source, options)| {
+            let value = json!({"destination": destination, "type": kind, "source": source, "options": options});
+            (PathBuf::from(destination), value)
+        })
+        .collect()
+}
+
+fn generated(run_dir: &Path) -> impl Iterator<Item = (PathBuf, Value)> {
+    GENERATED.iter().map(move |(name, destination)| {
+        let value = json!({
+            "destination": destination, "type": "bind", "source": run_dir.join(name),
+            "options": ["bind", "rprivate", "nosuid", "nodev"],
+        });
+        (PathBuf::from(destination), value)
+    })
+}

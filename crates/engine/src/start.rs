@@ -1,0 +1,179 @@
+//! Starting a container: its generated files, its launch document, its monitor.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_monitor::launch::{self, Launch, LogSettings, Place, Removal, Rootfs};
+use loment_monitor::protocol::{Answer, Connection, Request, Streams};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::config::Config;
+use crate::container::{Container, Status, cgroup_name};
+use crate::error::Context;
+use crate::{Engine, Error, spec};
+
+/// A throw-away upper layer may take half of the memory, like any tmpfs (tmpfs(5)).
+const THROWAWAY_SHARE: u64 = 2;
+
+impl Engine {
+    /// Starts a container and returns when its program runs. One that runs already is left alone.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with the step that failed.
+    pub fn start(&self, name: &str) -> Result<Vec<String>, Error> {
+        match self.start_attached(name, None)? {
+            Some(connection) => self.wait_until_started(&connection),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Starts a container with the first client's streams in place before its program can write. `None` when it runs
+    /// already. The connection's next answers are warnings, then [`Answer::Started`] or [`Answer::Failed`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Connection>, Error> {
+        let id = self.container(name)?.config.id;
+        let _lock = self.lock(&id)?;
+        // Looked at again under the lock: two starts must not make two monitors.
+        let container = self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })?;
+        if container.status == Status::Running {
+            return Ok(None);
+        }
+        self.clear_leftovers(&container);
+        let launch = self.launch(&container)?;
+        write_generated(&container).context("write files in", container.run_dir.display())?;
+        let request = streams.map_or(Request::Wait, Request::Attach);
+        let connection = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        // The lock is held until its fate is known, so that the next to look finds it running, or not.
+        Ok(Some(connection))
+    }
+
+    /// Waits until a container that is being started runs; returns warnings.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    pub fn wait_until_started(&self, connection: &Connection) -> Result<Vec<String>, Error> {
+        let mut warnings = Vec::new();
+        loop {
+            match connection.receive().context("hear from", "the monitor")? {
+                Some(Answer::Warning { message }) => warnings.push(message),
+                Some(Answer::Failed { cause, message }) => return Err(Error::Start { cause, message }),
+                Some(_) => return Ok(warnings),
+                None => return Err(Error::MonitorGone { id: String::new() }),
+            }
+        }
+    }
+
+    pub(crate) fn place(&self, config: &Config) -> Place {
+        Place {
+            id: config.id.clone(),
+            cgroup: cgroup_name(&config.id),
+            dir: self.dir(&config.id),
+            run_dir: self.run_dir(&config.id),
+            removal: config.auto_remove.then(|| Removal {
+                name: self.names().link(&config.name),
+                tombs: self.root().join("tombs"),
+            }),
+        }
+    }
+
+    fn launch(&self, container: &Container) -> Result<Launch<serde_json::Value>, Error> {
+        let config = &container.config;
+        Ok(Launch {
+            version: launch::VERSION,
+            place: self.place(config),
+            spec: Some(spec::build(config, &container.run_dir)?),
+            rootfs: self.rootfs(config)?,
+            user: config.user.clone(),
+            groups: config.groups.clone(),
+            init: config.init,
+            stdin: config.stdin,
+            log: LogSettings {
+                path: container.log_path(),
+                max_size: config.log.max_size,
+                max_files: config.log.max_files,
+            },
+        })
+    }
+
+    fn rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
+        if let Some(rootfs) = &config.rootfs {
+            let path = rootfs.path.clone();
+            return Ok(match rootfs.overlay {
+                true => Rootfs::Throwaway { path, size: memory_total() / THROWAWAY_SHARE },
+                false => Rootfs::Directory { path },
+            });
+        }
+        let layers = self.store().rootfs(&config.id)?;
+        let layers = layers.ok_or_else(|| Error::NoContainer { name: config.id.clone() })?;
+        Ok(Rootfs::Overlay {
+            lower: layers.lower,
+            upper: layers.upper,
+            work: layers.work,
+            volatile: config.auto_remove,
+        })
+    }
+}
+
+/// Bytes of memory this machine has.
+fn memory_total() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
+fn write_generated(container: &Container) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let dir = &container.run_dir;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).recursive(true).create(dir)?;
+    builder.create(dir.join("scratch"))?;
+    let config = &container.config;
+    let host = config.network == crate::config::Network::Host;
+    let of_host = |path: &str| if host { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+    let mut hosts = of_host("/etc/hosts");
+    if hosts.is_empty() {
+        hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec();
+    }
+    if !host {
+        hosts.extend(format!("127.0.0.1\t{} {}\n", config.hostname, config.name).as_bytes());
+    }
+    std::fs::write(dir.join("hosts"), hosts)?;
+    std::fs::write(dir.join("hostname"), format!("{}\n", config.hostname))?;
+    std::fs::write(dir.join("resolv.conf"), of_host("/etc/resolv.conf"))?;
+    let image = config.image.as_ref();
+    let environment = format!(
+        "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
+        env!("CARGO_PKG_VERSION"),
+        config.name,
+        config.id,
+        image.map(|i| i.name.as_str()).unwrap_or_default(),
+        image.map(|i| i.id.hex()).unwrap_or_default(),
+    );
+    std::fs::write(dir.join(".containerenv"), environment)
+}
+
+/// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever
+/// called. Its first client's request is in its socket before it begins.
+fn spawn_monitor(launch: &Launch<serde_json::Value>, request: &Request) -> std::io::Result<Connection> {
+    let document = memfd_create("launch", MemfdFlags::CLOEXEC)?;
+    let mut file = std::fs::File::from(document);
+    std::io::Write::write_all(&mut file, &serde_json::to_vec(launch)?)?;
+    std::io::Seek::rewind(&mut file)?;
+    let document = OwnedFd::from(file);
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    let connection = Connection::from_fd(ours);
+    connection.send(request)?;
+    let exe = loment_sys::spawn::own_executable()?;
+    let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
+    let null = null.as_fd();
+    let arguments = [CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")];
+    loment_sys::spawn::spawn(
+        exe.as_fd(),
+        &arguments,
+        &[],
+        &[null, null, null, document.as_fd(), theirs.as_fd()],
+    )?;
+    Ok(connection)
+}

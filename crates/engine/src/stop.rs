@@ -1,0 +1,148 @@
+//! Stopping, killing, waiting.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use loment_monitor::protocol::{Answer, Request};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::container::{Container, Status};
+use crate::error::Context;
+use crate::{Engine, Error};
+
+const SIGKILL: i32 = 9;
+/// How long a killed process may take to go, in seconds: it can only be held by the kernel.
+const KILL_TIMEOUT: u32 = 30;
+
+impl Engine {
+    /// Asks a container to stop, and kills it when it has not within `timeout` seconds (`None`: its own). One that does not
+    /// run is left alone.
+    ///
+    /// # Errors
+    /// [`Error::Unkillable`].
+    pub fn stop(&self, name: &str, timeout: Option<u32>) -> Result<Container, Error> {
+        let container = self.container(name)?;
+        let Some(process) = container.open_process() else { return Ok(container) };
+        let seconds = timeout.unwrap_or(container.config.stop_timeout);
+        if seconds > 0 {
+            signal(&process, container.config.stop_signal)?;
+        }
+        if seconds == 0 || !ends_within(&process, seconds) {
+            signal(&process, SIGKILL)?;
+            if !ends_within(&process, KILL_TIMEOUT) {
+                return Err(Error::Unkillable { id: container.config.id, seconds: KILL_TIMEOUT });
+            }
+        }
+        self.wait_for_record(&container)?;
+        Ok(container)
+    }
+
+    /// Sends a signal to a container's first process.
+    ///
+    /// # Errors
+    /// [`Error::State`] when it does not run.
+    pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
+        let container = self.container(name)?;
+        let Some(process) = container.open_process() else {
+            return Err(Error::State {
+                operation: "kill",
+                id: container.config.id.clone(),
+                status: container.status.name(),
+                hint: ": can only kill running containers",
+            });
+        };
+        signal(&process, number)?;
+        Ok(container)
+    }
+
+    /// Waits until a container has ended, and returns its exit code.
+    ///
+    /// # Errors
+    /// [`Error::NoContainer`].
+    pub fn wait(&self, name: &str) -> Result<i32, Error> {
+        let container = self.container(name)?;
+        if container.status != Status::Running {
+            return Ok(container.state.exit_code);
+        }
+        if let Some(monitor) = container.monitor() {
+            let asked = monitor.send(&Request::Wait);
+            while let Ok(Some(answer)) = asked.as_ref().map_or(Ok(None), |()| monitor.receive()) {
+                if let Answer::Exited { status } = answer {
+                    return Ok(status);
+                }
+            }
+        }
+        // Without a monitor nobody learns the exit code.
+        if let Some(process) = container.open_process() {
+            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+        }
+        Ok(self.load(&container.config.id)?.map_or(crate::UNKNOWN_EXIT, |c| c.state.exit_code))
+    }
+
+    /// After the process has ended: waits until its monitor has recorded that, or does the clean-up of one that is gone.
+    pub(crate) fn wait_for_record(&self, container: &Container) -> Result<(), Error> {
+        let deadline = Instant::now() + Duration::from_secs(u64::from(KILL_TIMEOUT));
+        if let Some(monitor) = container.monitor()
+            && monitor.send(&Request::Wait).is_ok()
+        {
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !readable_within(&monitor, left) {
+                    return Err(Error::MonitorGone { id: container.config.id.clone() });
+                }
+                match monitor.receive() {
+                    Ok(Some(Answer::Exited { .. })) | Ok(None) | Err(_) => break,
+                    Ok(Some(_)) => {}
+                }
+            }
+        }
+        // Nothing to do when the monitor has done it.
+        if let Some(now) = self.load(&container.config.id)?
+            && now.status != Status::Running
+            && now.state.phase == loment_monitor::state::Phase::Running
+        {
+            self.clear_leftovers(&now);
+        }
+        Ok(())
+    }
+
+    /// Removes what a container without a living process and monitor has left.
+    pub(crate) fn clear_leftovers(&self, container: &Container) {
+        let recorded = container.state.phase != loment_monitor::state::Phase::Running;
+        if recorded && !container.run_dir.exists() {
+            return;
+        }
+        let mut place = self.place(&container.config);
+        place.removal = None;
+        let exit = (!recorded).then_some(loment_sys::wait::Exit::Code(crate::UNKNOWN_EXIT));
+        loment_monitor::clean_up(&place, exit, "its end was not recorded");
+    }
+}
+
+pub(crate) fn signal(process: impl AsFd, number: i32) -> Result<(), Error> {
+    match loment_sys::process::pidfd_signal(process.as_fd(), number) {
+        // It has ended: whoever sent the signal wanted nothing else, or will see so.
+        Err(e) if e.raw_os_error() == Some(3) => Ok(()),
+        other => other.context("send the signal", number),
+    }
+}
+
+fn readable_within(fd: impl AsFd, time: Duration) -> bool {
+    let timeout = rustix::event::Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    };
+    let started = Instant::now();
+    loop {
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
+            Ok(n) => return n > 0,
+            Err(rustix::io::Errno::INTR) if started.elapsed() < time => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Whether the process ends (its descriptor becomes readable) in time.
+fn ends_within(process: impl AsFd, seconds: u32) -> bool {
+    readable_within(process, Duration::from_secs(seconds.into()))
+}

@@ -1,0 +1,171 @@
+//! Errors of pulling.
+
+use std::io;
+
+use oci_spec::image::Digest;
+
+use crate::platform::Platform;
+
+/// Why an image could not be pulled. Nothing of it is visible afterwards, except layers that were complete.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry refused, or did not answer.
+    #[error(transparent)]
+    Registry(#[from] loment_registry::Error),
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] loment_store::Error),
+    /// A file of an OCI layout cannot be read.
+    #[error("cannot read {path}")]
+    Layout {
+        /// The file.
+        path: String,
+        /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// An OCI layout has no such image.
+    #[error("{layout}: no image {reference:?} in the index")]
+    NotInLayout {
+        /// The directory.
+        layout: String,
+        /// Name, digest, or empty for "the only one".
+        reference: String,
+    },
+    /// A manifest, index or configuration is not what the specifications say.
+    #[error("{what} is malformed")]
+    Malformed {
+        /// Kind and digest.
+        what: String,
+        /// Where.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A document can be read as two different kinds (CVE-2021-41190).
+    #[error("{what} is ambiguous: {problem}")]
+    Ambiguous {
+        /// Kind and digest.
+        what: String,
+        /// What contradicts what.
+        problem: String,
+    },
+    /// A document larger than any engine accepts.
+    #[error("{what} is {size} bytes long, more than {limit} are not accepted")]
+    TooLarge {
+        /// Kind and digest.
+        what: String,
+        /// Announced or found.
+        size: u64,
+        /// Allowed.
+        limit: u64,
+    },
+    /// Docker's first manifest format.
+    #[error(
+        "manifest {digest} has schema version 1, which is not supported; push the image again with a newer tool"
+    )]
+    Schema1 {
+        /// The manifest.
+        digest: Digest,
+    },
+    /// A media type that means no image, or no layer, loment can use.
+    #[error("{what} has unsupported media type {media_type:?}")]
+    MediaType {
+        /// Kind and digest.
+        what: String,
+        /// As written.
+        media_type: String,
+    },
+    /// A layer is compressed in a way that is not supported.
+    #[error("layer {digest} is compressed with {compression}, which is not supported")]
+    Compression {
+        /// The layer's blob.
+        digest: Digest,
+        /// `xz`, `bzip2`.
+        compression: &'static str,
+    },
+    /// Bytes do not have the digest asked for.
+    #[error("{what} has digest {found}, expected {expected}")]
+    Digest {
+        /// What was asked for.
+        what: String,
+        /// As asked for or announced.
+        expected: Digest,
+        /// As computed here.
+        found: Digest,
+    },
+    /// A digest that cannot be verified.
+    #[error("{what}: digest {digest} uses an unsupported algorithm")]
+    Algorithm {
+        /// What it was given for.
+        what: String,
+        /// The digest.
+        digest: Digest,
+    },
+    /// Bytes do not have the length announced.
+    #[error("{what} is {found} bytes long, expected {expected}")]
+    Size {
+        /// Kind and digest.
+        what: String,
+        /// As announced.
+        expected: u64,
+        /// As counted here.
+        found: u64,
+    },
+    /// No image for this platform.
+    #[error("no image for platform {wanted} in {reference}, available: {}", list(available))]
+    Platform {
+        /// What was asked for.
+        reference: String,
+        /// The platform.
+        wanted: Platform,
+        /// What there is.
+        available: Vec<Platform>,
+    },
+    /// An index points to indexes that point to indexes.
+    #[error("index {digest} is nested too deep")]
+    Nested {
+        /// The innermost one looked at.
+        digest: Digest,
+    },
+    /// Manifest and configuration disagree.
+    #[error("manifest {digest} has {layers} layers, its configuration has {diff_ids}")]
+    LayerCount {
+        /// The manifest.
+        digest: Digest,
+        /// In the manifest.
+        layers: usize,
+        /// In the configuration.
+        diff_ids: usize,
+    },
+    /// Reading or inflating a blob failed.
+    #[error("cannot {operation} layer {digest}")]
+    Blob {
+        /// What was tried.
+        operation: &'static str,
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A layer failed in the store; the store knows it by its tar only.
+    #[error("layer {digest}")]
+    Layer {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: Box<loment_store::Error>,
+    },
+    /// Another layer of the same pull failed first.
+    #[error("pull of layer {digest} was cancelled")]
+    Cancelled {
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+fn list(platforms: &[Platform]) -> String {
+    let names: Vec<_> = platforms.iter().map(Platform::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}

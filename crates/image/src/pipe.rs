@@ -1,0 +1,141 @@
+//! Bytes on their way from thread to thread, in large recycled pieces.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+/// Bytes in one piece. Fewer, larger writes; still in the second-level cache when the next thread reads it.
+const PIECE: usize = 256 * 1024;
+/// Pieces waiting between two threads: enough that neither stops for the other's hiccups.
+const WAITING: usize = 8;
+
+/// Pieces nobody uses at the moment; memory is taken from the kernel once and not for every piece.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A piece, shared by those who read it; its memory goes back to the pool with the last of them.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    bytes: Vec<u8>,
+    pool: Pool,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Ok(mut pool) = self.pool.lock() {
+            pool.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+enum Message {
+    Piece(Arc<Piece>),
+    End,
+    Failed(io::Error),
+}
+
+/// The reading side went away.
+pub(crate) struct Closed;
+
+/// The writing end, to one or several readers that all get everything.
+pub(crate) struct PipeWriter {
+    readers: Vec<SyncSender<Message>>,
+    pool: Pool,
+}
+
+/// The reading end.
+pub(crate) struct PipeReader {
+    messages: Receiver<Message>,
+    piece: Option<Arc<Piece>>,
+    taken: usize,
+    ended: bool,
+}
+
+/// A pipe with `N` readers.
+pub(crate) fn pipe<const N: usize>() -> (PipeWriter, [PipeReader; N]) {
+    let mut senders = Vec::with_capacity(N);
+    let readers = std::array::from_fn(|_| {
+        let (sender, messages) = sync_channel(WAITING);
+        senders.push(sender);
+        PipeReader { messages, piece: None, taken: 0, ended: false }
+    });
+    (PipeWriter { readers: senders, pool: Pool::default() }, readers)
+}
+
+impl PipeWriter {
+    /// Fills a piece from `input` and passes it on; false at the end of the input.
+    ///
+    /// The piece is shown to `look` on the way.
+    pub(crate) fn fill(
+        &self,
+        input: &mut impl Read,
+        mut look: impl FnMut(&[u8]),
+    ) -> io::Result<Result<bool, Closed>> {
+        let mut bytes = self.pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        bytes.resize(PIECE, 0);
+        let mut filled = 0;
+        let end = loop {
+            match input.read(&mut bytes[filled..]) {
+                Ok(0) => break true,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            if filled == PIECE {
+                break false;
+            }
+        };
+        bytes.truncate(filled);
+        look(&bytes);
+        let piece = Arc::new(Piece { bytes, pool: Arc::clone(&self.pool) });
+        for reader in &self.readers {
+            if reader.send(Message::Piece(Arc::clone(&piece))).is_err() {
+                return Ok(Err(Closed));
+            }
+        }
+        Ok(Ok(!end))
+    }
+
+    /// Tells the readers that everything was sent. Without it they see a failure.
+    pub(crate) fn end(self) {
+        for reader in &self.readers {
+            // A reader that went away needs no end.
+            let _ = reader.send(Message::End);
+        }
+    }
+
+    /// Tells the readers that no more is coming, and why.
+    pub(crate) fn fail(self, error: &io::Error) {
+        for reader in &self.readers {
+            let _ = reader.send(Message::Failed(io::Error::new(error.kind(), error.to_string())));
+        }
+    }
+}
+
+impl BufRead for PipeReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while !self.ended && self.piece.as_ref().is_none_or(|piece| piece.bytes.len() == self.taken) {
+            (self.piece, self.taken) = (None, 0);
+            match self.messages.recv() {
+                Ok(Message::Piece(piece)) => self.piece = Some(piece),
+                Ok(Message::End) => self.ended = true,
+                Ok(Message::Failed(error)) => return Err(error),
+                Err(_) => return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the sending side gave up")),
+            }
+        }
+        Ok(self.piece.as_ref().map_or(&[], |piece| &piece.bytes[self.taken..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken += count;
+    }
+}
+
+impl Read for PipeReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(out.len());
+        out[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,554 @@
+//! Pulling from OCI layouts made here and by other tools. Needs root.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use loment_image::{
+    Error, Fetched, LayerState, OciLayout, Options, Platform, Progress, Pulled, Request, Silent, Source, pull,
+};
+use loment_store::{Durability, ImageId, Store, sha256};
+use oci_spec::image::{Descriptor, Digest};
+use tempfile::TempDir;
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+struct Fixture {
+    dir: TempDir,
+    store: Store,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "unpacking makes owners and devices: run as root");
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("root"), &dir.path().join("run"), Durability::None).unwrap();
+        fs::create_dir_all(dir.path().join("oci/blobs/sha256")).unwrap();
+        Self { dir, store }
+    }
+
+    fn oci(&self) -> PathBuf {
+        self.dir.path().join("oci")
+    }
+
+    /// Adds a blob and returns its descriptor as JSON.
+    fn blob(&self, media_type: &str, bytes: &[u8]) -> String {
+        let digest = sha256(bytes);
+        fs::write(self.oci().join("blobs/sha256").join(digest.digest()), bytes).unwrap();
+        format!(r#"{{"mediaType":"{media_type}","size":{},"digest":"{digest}"}}"#, bytes.len())
+    }
+
+    fn blob_path(&self, digest: &str) -> PathBuf {
+        self.oci().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
+    }
+
+    /// Makes `entries` the layout's index.
+    fn index(&self, entries: &[String]) {
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
+        fs::write(self.oci().join("index.json"), index).unwrap();
+    }
+
+    fn pull(&self, reference: &str) -> Result<Pulled, Error> {
+        self.pull_as(reference, &Options::default(), &mut Silent)
+    }
+
+    fn pull_as(
+        &self,
+        reference: &str,
+        options: &Options,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let layout = OciLayout::open(&self.oci())?;
+        let request =
+            Request { reference: reference.into(), digest: None, name: Some("localhost/test:latest".into()) };
+        pull(&layout, &self.store, &request, options, progress)
+    }
+
+    /// The pull fails with this message and leaves nothing at all.
+    fn refused(&self, expected: &str) {
+        let error = self.pull("").expect_err("the image was accepted");
+        let message = chain(&error);
+        assert!(message.contains(expected), "{message:?} does not contain {expected:?}");
+        assert!(self.store.images().unwrap().is_empty());
+        self.store.gc().unwrap();
+        for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs"] {
+            let left: Vec<_> = fs::read_dir(self.store.root().join(dir)).unwrap().collect();
+            assert!(left.is_empty(), "{dir}: {left:?}");
+        }
+    }
+
+    fn read(&self, image: &ImageId, path: &str) -> String {
+        let record = self.store.image(image).unwrap().unwrap();
+        let dirs = self.store.layer_dirs(&record).unwrap();
+        let found = dirs.iter().map(|dir| dir.join(path)).find(|path| path.exists());
+        fs::read_to_string(found.unwrap_or_else(|| panic!("{path} is in no layer"))).unwrap()
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+fn tar(path: &str, content: &[u8]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    builder.append_data(&mut header, path, content).unwrap();
+    builder.into_inner().unwrap()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn config(platform: &str, diff_ids: &[Digest]) -> Vec<u8> {
+    let (os, architecture) = platform.split_once('/').unwrap();
+    let ids: Vec<_> = diff_ids.iter().map(|id| format!("\"{id}\"")).collect();
+    let (created, ids) = ("2024-01-02T03:04:05Z", ids.join(","));
+    format!(
+        r#"{{"os":"{os}","architecture":"{architecture}","created":"{created}","config":{{"Cmd":["sh"]}},"rootfs":{{"type":"layers","diff_ids":[{ids}]}}}}"#
+    )
+    .into_bytes()
+}
+
+fn host() -> String {
+    Platform::host().to_string()
+}
+
+/// One image of the given blobs; the manifest's descriptor.
+fn image(fixture: &Fixture, layers: &[(&str, &[u8], &[u8])], docker: bool, platform: &str) -> String {
+    let diff_ids: Vec<_> = layers.iter().map(|(_, _, tar)| sha256(tar)).collect();
+    let (manifest_type, config_type) =
+        if docker { (DOCKER_MANIFEST, DOCKER_CONFIG) } else { (OCI_MANIFEST, OCI_CONFIG) };
+    let config = fixture.blob(config_type, &config(platform, &diff_ids));
+    let layers: Vec<_> = layers.iter().map(|(media_type, blob, _)| fixture.blob(media_type, blob)).collect();
+    let layers = layers.join(",");
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{manifest_type}","config":{config},"layers":[{layers}]}}"#
+    );
+    fixture.blob(manifest_type, manifest.as_bytes())
+}
+
+fn digest_of(descriptor: &str) -> String {
+    let descriptor: Descriptor = serde_json::from_str(descriptor).unwrap();
+    descriptor.digest().to_string()
+}
+
+#[derive(Default)]
+struct Recorder(Vec<String>);
+
+impl Progress for Recorder {
+    fn layers(&mut self, layers: &[Descriptor]) {
+        self.0.push(format!("{} layers", layers.len()));
+    }
+    fn layer(&mut self, index: usize, layer: &Descriptor, state: LayerState) {
+        match state {
+            LayerState::Downloading { done } if done == layer.size() => {
+                self.0.push(format!("{index} complete"))
+            }
+            LayerState::Downloading { .. } => {}
+            state => self.0.push(format!("{index} {state:?}")),
+        }
+    }
+}
+
+#[test]
+fn every_compression_and_format_is_pulled_once() {
+    let fixture = Fixture::new();
+    let tars: Vec<_> =
+        ["plain", "gz", "zst", "wrong"].iter().map(|name| tar(name, name.as_bytes())).collect();
+    let zstd = zstd::encode_all(&tars[2][..], 3).unwrap();
+    let layers: [(&str, &[u8], &[u8]); 4] = [
+        (PLAIN, &tars[0], &tars[0]),
+        (GZIP, &gzip(&tars[1]), &tars[1]),
+        (ZSTD, &zstd, &tars[2]),
+        // Labels are often wrong; the bytes tell.
+        (GZIP, &tars[3], &tars[3]),
+    ];
+    fixture.index(&[image(&fixture, &layers, false, &host())]);
+    let mut recorder = Recorder::default();
+    let pulled = fixture.pull_as("", &Options { parallel: 1, ..Options::default() }, &mut recorder).unwrap();
+    assert_eq!(recorder.0[0], "4 layers");
+    assert_eq!(recorder.0[1..3], ["0 complete", "0 Done"]);
+    assert_eq!(pulled.fetched, 4);
+    for name in ["plain", "gz", "zst", "wrong"] {
+        assert_eq!(fixture.read(&pulled.image, name), name);
+    }
+    let record = fixture.store.image(&pulled.image).unwrap().unwrap();
+    assert_eq!(record.created.as_deref(), Some("2024-01-02T03:04:05Z"));
+    assert_eq!(record.size, tars.iter().map(|tar| tar.len() as u64).sum::<u64>());
+    assert_eq!(fixture.store.resolve("localhost/test:latest").unwrap(), pulled.image);
+
+    let mut recorder = Recorder::default();
+    let again = fixture.pull_as("", &Options::default(), &mut recorder).unwrap();
+    assert_eq!((again.image, again.fetched), (pulled.image.clone(), 0));
+    assert_eq!(recorder.0.iter().filter(|line| line.ends_with("Exists")).count(), 4);
+    let bytes = fixture.store.blob(pulled.image.digest()).unwrap();
+    assert_eq!(loment_image::ImageConfig::parse(&bytes).unwrap().container.cmd, Some(vec!["sh".into()]));
+
+    // The same layers in Docker's form, differently compressed: another manifest, nothing fetched.
+    let docker: Vec<(&str, Vec<u8>, &[u8])> =
+        tars.iter().map(|tar| (DOCKER_GZIP, gzip(tar), &tar[..])).collect();
+    let docker: Vec<_> =
+        docker.iter().map(|(media_type, blob, tar)| (*media_type, &blob[..], *tar)).collect();
+    fixture.index(&[image(&fixture, &docker, true, &host())]);
+    let docker = fixture.pull("").unwrap();
+    assert_eq!((&docker.image, docker.fetched), (&pulled.image, 0));
+    assert_eq!(fixture.store.image(&pulled.image).unwrap().unwrap().manifests.len(), 2);
+}
+
+#[test]
+fn the_same_layer_twice_in_one_image_is_fetched_once() {
+    let fixture = Fixture::new();
+    let tar = tar("f", b"x");
+    let blob = gzip(&tar);
+    let layers: Vec<(&str, &[u8], &[u8])> = vec![(GZIP, &blob, &tar); 5];
+    fixture.index(&[image(&fixture, &layers, false, &host())]);
+    assert_eq!(fixture.pull("").unwrap().fetched, 1);
+}
+
+#[test]
+fn an_index_gives_the_image_of_the_platform() {
+    let fixture = Fixture::new();
+    let with_platform = |descriptor: String, platform: &str| {
+        let (os, architecture) = platform.split_once('/').unwrap();
+        let platform = format!(r#","platform":{{"os":"{os}","architecture":"{architecture}"}}}}"#);
+        descriptor.trim_end_matches('}').to_owned() + &platform
+    };
+    let (mine, other) = (tar("f", b"mine"), tar("f", b"other"));
+    let other_platform = "linux/s390x";
+    let entries = [
+        with_platform(image(&fixture, &[(PLAIN, b"{}", b"{}")], false, "unknown/unknown"), "unknown/unknown"),
+        with_platform(image(&fixture, &[(PLAIN, &other, &other)], false, other_platform), other_platform),
+        with_platform(image(&fixture, &[(PLAIN, &mine, &mine)], false, &host()), &host()),
+    ];
+    for media_type in [OCI_INDEX, DOCKER_LIST] {
+        let index = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{media_type}","manifests":[{}]}}"#,
+            entries.join(",")
+        );
+        fixture.index(&[fixture.blob(media_type, index.as_bytes())]);
+        let pulled = fixture.pull("").unwrap();
+        assert_eq!(fixture.read(&pulled.image, "f"), "mine");
+        assert_eq!(
+            (pulled.digest.clone(), pulled.manifest.to_string()),
+            (sha256(index.as_bytes()), digest_of(&entries[2]))
+        );
+        assert!(fixture.store.blob(&pulled.digest).is_ok(), "the index is kept");
+        let options = Options { platform: other_platform.parse().unwrap(), ..Options::default() };
+        let pulled = fixture.pull_as("", &options, &mut Silent).unwrap();
+        assert_eq!(fixture.read(&pulled.image, "f"), "other");
+    }
+    let options = Options { platform: "linux/mips64".parse().unwrap(), ..Options::default() };
+    let message = fixture.pull_as("", &options, &mut Silent).unwrap_err().to_string();
+    let expected = format!(
+        "no image for platform linux/mips64 in localhost/test:latest, available: {other_platform}, {}",
+        host()
+    );
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn a_single_image_of_another_platform_is_refused() {
+    let fixture = Fixture::new();
+    let tar = tar("f", b"x");
+    fixture.index(&[image(&fixture, &[(PLAIN, &tar, &tar)], false, "linux/s390x")]);
+    fixture.refused(&format!(
+        "no image for platform {} in localhost/test:latest, available: linux/s390x",
+        host()
+    ));
+}
+
+#[test]
+fn wrong_bytes_anywhere_are_named_and_leave_nothing() {
+    let tar_bytes = tar("f", &[b'x'; 100_000]);
+    let blob = gzip(&tar_bytes);
+    let make = || {
+        let fixture = Fixture::new();
+        let good = tar("g", b"good");
+        let descriptor = image(&fixture, &[(PLAIN, &good, &good), (GZIP, &blob, &tar_bytes)], false, &host());
+        fixture.index(std::slice::from_ref(&descriptor));
+        (fixture, digest_of(&descriptor))
+    };
+    let layer = sha256(&blob).to_string();
+
+    let (fixture, manifest) = make();
+    let path = fixture.blob_path(&manifest);
+    let text = fs::read_to_string(&path).unwrap() + " ";
+    fs::write(&path, text).unwrap();
+    fixture.refused("manifest localhost/test:latest has digest sha256:");
+
+    let (fixture, manifest) = make();
+    let document: serde_json::Value =
+        serde_json::from_slice(&fs::read(fixture.blob_path(&manifest)).unwrap()).unwrap();
+    let config = document["config"]["digest"].as_str().unwrap();
+    let text = fs::read_to_string(fixture.blob_path(config)).unwrap().replace("2024", "2025");
+    fs::write(fixture.blob_path(config), text).unwrap();
+    fixture.refused(&format!("configuration {config} has digest sha256:"));
+    fs::write(fixture.blob_path(config), b"{}").unwrap();
+    fixture.refused(&format!("configuration {config} is 2 bytes long, expected"));
+
+    let (fixture, _) = make();
+    fs::write(fixture.blob_path(&layer), &blob[..blob.len() - 9]).unwrap();
+    fixture.refused(&format!("layer {layer}"));
+    let mut longer = blob.clone();
+    longer.push(0);
+    fs::write(fixture.blob_path(&layer), longer).unwrap();
+    fixture.refused(&format!("layer {layer}"));
+    // A byte of gzip's header that decompressors ignore: only the digest tells.
+    let mut changed = blob.clone();
+    changed[4] ^= 1;
+    fs::write(fixture.blob_path(&layer), changed).unwrap();
+    fixture.refused(&format!("layer {layer} has digest sha256:"));
+    fs::write(fixture.blob_path(&layer), vec![b'z'; blob.len()]).unwrap();
+    fixture.refused(&format!(
+        "layer {layer}: the layer's tar is malformed near byte 0: checksum does not match"
+    ));
+    let mut broken = blob.clone();
+    let middle = broken.len() / 2;
+    broken[middle..].fill(0xff);
+    fs::write(fixture.blob_path(&layer), broken).unwrap();
+    fixture.refused(&format!("layer {layer}"));
+    fs::remove_file(fixture.blob_path(&layer)).unwrap();
+    fixture.refused(&format!("{}: No such file", layer.trim_start_matches("sha256:")));
+}
+
+#[test]
+fn layers_must_be_what_the_configuration_says() {
+    let fixture = Fixture::new();
+    let (tar_bytes, other) = (tar("f", b"x"), tar("f", b"y"));
+    fixture.index(&[image(&fixture, &[(GZIP, &gzip(&tar_bytes), &other)], false, &host())]);
+    let (found, expected) = (sha256(&tar_bytes), sha256(&other));
+    fixture.refused(&format!("layer unpacks to {found}, but the image's configuration says {expected}"));
+
+    // Also when the blob is known already.
+    fixture.index(&[image(&fixture, &[(GZIP, &gzip(&tar_bytes), &tar_bytes)], false, &host())]);
+    fixture.pull("").unwrap();
+    fixture.index(&[image(&fixture, &[(GZIP, &gzip(&tar_bytes), &other)], false, &host())]);
+    assert!(chain(&fixture.pull("").unwrap_err()).contains("layer unpacks to"));
+
+    let fixture = Fixture::new();
+    let config = fixture.blob(OCI_CONFIG, &config(&host(), &[]));
+    let layer = fixture.blob(PLAIN, &tar_bytes);
+    let manifest = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[{layer}]}}"#);
+    let manifest = fixture.blob(OCI_MANIFEST, manifest.as_bytes());
+    fixture.index(std::slice::from_ref(&manifest));
+    fixture.refused(&format!("manifest {} has 1 layers, its configuration has 0", digest_of(&manifest)));
+}
+
+#[test]
+fn hostile_layers_are_refused_with_the_entry() {
+    let fixture = Fixture::new();
+    let mut hostile = tar("xx/evil", b"x");
+    hostile[..2].copy_from_slice(b"..");
+    let mut header = tar::Header::new_gnu();
+    header.as_mut_bytes().copy_from_slice(&hostile[..512]);
+    header.set_cksum();
+    hostile[..512].copy_from_slice(header.as_bytes());
+    fixture.index(&[image(&fixture, &[(GZIP, &gzip(&hostile), &hostile)], false, &host())]);
+    fixture.refused("layer entry \"../evil\": path contains a \"..\" component");
+}
+
+#[test]
+fn unsupported_things_are_refused_by_name() {
+    let fixture = Fixture::new();
+    let tar_bytes = tar("f", b"x");
+    let xz = b"\xfd7zXZ\0 whatever";
+    fixture.index(&[image(&fixture, &[(PLAIN, xz, &tar_bytes)], false, &host())]);
+    fixture.refused(&format!("layer {} is compressed with xz, which is not supported", sha256(xz)));
+    fixture.index(&[image(
+        &fixture,
+        &[("application/octet-stream", &tar_bytes, &tar_bytes)],
+        false,
+        &host(),
+    )]);
+    fixture.refused("has unsupported media type \"application/octet-stream\"");
+    let schema1 = br#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#;
+    fixture.index(&[fixture.blob("application/vnd.docker.distribution.manifest.v1+json", schema1)]);
+    fixture.refused("has schema version 1, which is not supported; push the image again with a newer tool");
+    let mut inner = fixture.blob(OCI_INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
+    for _ in 0..5 {
+        let index = format!(r#"{{"schemaVersion":2,"manifests":[{inner}]}}"#);
+        inner = fixture.blob(OCI_INDEX, index.as_bytes());
+    }
+    fixture.index(&[inner]);
+    fixture.refused("is nested too deep");
+}
+
+/// A source that sends without end.
+struct Endless<'s>(&'s dyn Source);
+
+impl Source for Endless<'_> {
+    fn manifest(&self, reference: &str) -> Result<Fetched, Error> {
+        self.0.manifest(reference)
+    }
+    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let blob = self.0.blob(digest)?;
+        Ok(Box::new(blob.chain(std::io::repeat(0))))
+    }
+}
+
+#[test]
+fn a_source_cannot_send_more_than_it_announced() {
+    let fixture = Fixture::new();
+    let tar_bytes = tar("f", b"x");
+    fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
+    let layout = OciLayout::open(&fixture.oci()).unwrap();
+    let request = Request { reference: String::new(), digest: None, name: None };
+    let error =
+        pull(&Endless(&layout), &fixture.store, &request, &Options::default(), &mut Silent).unwrap_err();
+    assert!(chain(&error).contains("bytes long, expected"), "{}", chain(&error));
+}
+
+#[test]
+fn a_digest_asked_for_must_be_the_one_delivered() {
+    let fixture = Fixture::new();
+    let tar_bytes = tar("f", b"x");
+    fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
+    let layout = OciLayout::open(&fixture.oci()).unwrap();
+    let request = Request { reference: String::new(), digest: Some(sha256(b"other")), name: None };
+    let error = pull(&layout, &fixture.store, &request, &Options::default(), &mut Silent).unwrap_err();
+    assert!(matches!(error, Error::Digest { .. }), "{error}");
+}
+
+#[test]
+fn layouts_name_their_images() {
+    let fixture = Fixture::new();
+    let named = |descriptor: String, name: &str| {
+        let annotation = format!(r#","annotations":{{"org.opencontainers.image.ref.name":"{name}"}}}}"#);
+        descriptor.trim_end_matches('}').to_owned() + &annotation
+    };
+    let (one, two) = (tar("f", b"one"), tar("f", b"two"));
+    let entries = [
+        named(image(&fixture, &[(PLAIN, &one, &one)], false, &host()), "one"),
+        named(image(&fixture, &[(PLAIN, &two, &two)], false, &host()), "two"),
+    ];
+    fixture.index(&entries);
+    assert_eq!(fixture.read(&fixture.pull("two").unwrap().image, "f"), "two");
+    assert_eq!(fixture.read(&fixture.pull("@0").unwrap().image, "f"), "one");
+    assert_eq!(fixture.read(&fixture.pull(&digest_of(&entries[1])).unwrap().image, "f"), "two");
+    for missing in ["", "three", "@2", "@x"] {
+        let message = fixture.pull(missing).unwrap_err().to_string();
+        assert_eq!(message, format!("{}: no image {missing:?} in the index", fixture.oci().display()));
+    }
+}
+
+#[test]
+fn two_pulls_at_once_fetch_every_layer_once() {
+    let fixture = Fixture::new();
+    let tars: Vec<_> = (0..6).map(|n| tar("f", &vec![n; 300_000])).collect();
+    let layers: Vec<(&str, &[u8], &[u8])> = tars.iter().map(|tar| (PLAIN, &tar[..], &tar[..])).collect();
+    fixture.index(&[image(&fixture, &layers, false, &host())]);
+    let fetched: usize = std::thread::scope(|scope| {
+        let pulls: Vec<_> = (0..3).map(|_| scope.spawn(|| fixture.pull("").unwrap().fetched)).collect();
+        pulls.into_iter().map(|pull| pull.join().unwrap()).sum()
+    });
+    assert_eq!(fetched, 6);
+}
+
+fn run(program: &str, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Option<String> {
+    let output = Command::new(program).args(arguments.iter().map(|argument| argument.as_ref())).output();
+    let output = output.map_err(|error| eprintln!("skipped: {program} is not installed ({error})")).ok()?;
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+/// Makes a two-layer image of busybox with umoci; `None` when a tool is missing.
+fn busybox_layout(dir: &Path) -> Option<PathBuf> {
+    let (layout, bundle) = (dir.join("umoci"), dir.join("bundle"));
+    let image = format!("{}:latest", layout.display());
+    run("umoci", &[&"init", &"--layout", &layout])?;
+    run("umoci", &[&"new", &"--image", &image])?;
+    run("umoci", &[&"unpack", &"--image", &image, &bundle])?;
+    let rootfs = bundle.join("rootfs");
+    fs::create_dir_all(rootfs.join("bin")).unwrap();
+    let busybox = "/bin/busybox";
+    if !Path::new(busybox).exists() {
+        eprintln!("skipped: {busybox} is not installed");
+        return None;
+    }
+    fs::copy(busybox, rootfs.join("bin/busybox")).unwrap();
+    for name in ["sh", "true", "gone"] {
+        std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(name)).unwrap();
+    }
+    fs::create_dir(rootfs.join("dir")).unwrap();
+    fs::write(rootfs.join("dir/old"), "old").unwrap();
+    run("umoci", &[&"repack", &"--refresh-bundle", &"--image", &image, &bundle])?;
+    fs::remove_file(rootfs.join("bin/gone")).unwrap();
+    fs::remove_dir_all(rootfs.join("dir")).unwrap();
+    fs::write(rootfs.join("new"), "new").unwrap();
+    run("umoci", &[&"repack", &"--image", &image, &bundle])?;
+    run("umoci", &[&"config", &"--image", &image, &"--config.cmd", &"/bin/sh"])?;
+    Some(layout)
+}
+
+#[test]
+fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
+    let fixture = Fixture::new();
+    let Some(layout) = busybox_layout(fixture.dir.path()) else { return };
+    // skopeo compresses again, so the same image comes in several forms.
+    let mut images = vec![(layout.clone(), "latest")];
+    for (name, arguments) in
+        [("zstd", vec!["--dest-compress-format", "zstd"]), ("plain", vec!["--dest-decompress"])]
+    {
+        let target = fixture.dir.path().join(name);
+        let (from, to) =
+            (format!("oci:{}:latest", layout.display()), format!("oci:{}:latest", target.display()));
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"copy", &"--insecure-policy"];
+        all.extend(arguments.iter().map(|argument| argument as &dyn AsRef<std::ffi::OsStr>));
+        all.extend([&from as &dyn AsRef<std::ffi::OsStr>, &to]);
+        if run("skopeo", &all).is_none() {
+            return;
+        }
+        images.push((target, "latest"));
+    }
+    let mut ids = Vec::new();
+    for (dir, reference) in images {
+        let source = OciLayout::open(&dir).unwrap();
+        let request =
+            Request { reference: reference.into(), digest: None, name: Some("localhost/bb:1".into()) };
+        ids.push(pull(&source, &fixture.store, &request, &Options::default(), &mut Silent).unwrap().image);
+    }
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    let record = fixture.store.image(&ids[0]).unwrap().unwrap();
+    for layer in fixture.store.layers_of(&record).unwrap() {
+        layer.verify().unwrap();
+        assert!(!layer.blobs().is_empty());
+    }
+    let rootfs = fixture.store.create_rootfs("ctr", &ids[0]).unwrap();
+    let merged = fixture.dir.path().join("merged");
+    fs::create_dir(&merged).unwrap();
+    let lower: Vec<_> = rootfs.lower.iter().map(|dir| dir.display().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.join(":"),
+        rootfs.upper.display(),
+        rootfs.work.display()
+    );
+    let script = r#"mount -t overlay overlay -o "$1" "$2" && chroot "$2" /bin/sh -c 'echo *; /bin/busybox ls bin; echo x > new'"#;
+    let shown = run(
+        "unshare",
+        &[&"-m", &"--propagation", &"private", &"sh", &"-c", &script, &"sh", &options, &merged],
+    );
+    assert_eq!(shown.unwrap(), "bin new\nbusybox\nsh\ntrue\n");
+    assert_eq!(fs::read_to_string(rootfs.upper.join("new")).unwrap(), "x\n");
+}
