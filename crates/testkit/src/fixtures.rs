@@ -13,14 +13,14 @@ use crate::tree::sparse_image;
 use crate::{Compression, Config, Image, Patience, Registry, debian, run, tree_image};
 
 /// Changes whenever what is made here changes, so that an old cache is not taken for a new one.
-const VERSION: &str = "fixtures-3";
+const VERSION: &str = "fixtures-4";
 
 /// A registry's storage with the images below.
 ///
 /// | name | what |
 /// |---|---|
 /// | `busybox:latest` | one layer, OCI, gzip |
-/// | `busybox:zstd` | the same, Zstandard |
+/// | `busybox:zstd` | the same with one file more, Zstandard by skopeo |
 /// | `busybox:plain` | the same, uncompressed layers |
 /// | `busybox:docker` | the same, Docker schema 2 |
 /// | `multi:latest` | index of amd64, arm64, s390x, each with an attestation |
@@ -100,6 +100,9 @@ fn push_all(registry: &Registry) {
         [foreign("arm64"), Image::new(Config::shell(), [busybox_layer(), mark("amd64")]), foreign("s390x")];
     layout.add("busybox", &busybox, Compression::Gzip);
     layout.add("plain", &busybox, Compression::None);
+    // Of other content: skopeo does not compress anew what it finds in the registry in another form.
+    let other = Image::new(Config::shell(), [busybox_layer_and(Some(Entry::file("etc/kind", "zstd")))]);
+    layout.add("for-zstd", &other, Compression::None);
     layout.add("foreign", &foreign("s390x"), Compression::Gzip);
     layout.add("app", &app(), Compression::Gzip);
     layout.add("tree", &tree_image(), Compression::Gzip);
@@ -107,9 +110,8 @@ fn push_all(registry: &Registry) {
     layout.add_index("multi", &multi, Compression::Gzip, true);
     layout.add_index("multi-docker", &multi, Compression::Gzip, false);
     for (tag, name, variant) in [
-        // First: later on skopeo would find the layer in the registry in another compression.
         ("plain", "busybox:plain", Variant::AsIs),
-        ("plain", "busybox:zstd", Variant::OciZstd),
+        ("for-zstd", "busybox:zstd", Variant::OciZstd),
         ("busybox", "busybox:latest", Variant::AsIs),
         ("busybox", "busybox:docker", Variant::DockerSchema2),
         ("foreign", "foreign:latest", Variant::AsIs),
@@ -156,6 +158,10 @@ fn applets() -> Vec<String> {
 
 /// Debian's static busybox with a link per command, and the files that a system has.
 pub(crate) fn busybox_layer() -> RawLayer {
+    busybox_layer_and(None)
+}
+
+fn busybox_layer_and(extra: Option<Entry>) -> RawLayer {
     let busybox =
         fs::read("/bin/busybox").expect("read /bin/busybox: is the package busybox-static installed?");
     let dirs = ["bin", "etc", "home", "root", "tmp", "usr", "usr/bin", "var"];
@@ -166,7 +172,7 @@ pub(crate) fn busybox_layer() -> RawLayer {
     for applet in applets().iter().filter(|a| *a != "busybox") {
         layer = layer.with(Entry::symlink(&format!("bin/{applet}"), "busybox"));
     }
-    layer.into()
+    extra.into_iter().fold(layer, Layer::with).into()
 }
 
 /// The same as a directory, for `--rootfs` and bundles.
