@@ -1,10 +1,70 @@
-//! How errors are shown.
+//! How errors are shown, and which exit status they give. Podman's and Docker's numbers: 125 the engine failed, 126 the
+//! program could not be run, 127 it was not found.
 
-use std::error::Error;
+use std::error::Error as StdError;
 use std::fmt::Write;
 
+use loment_runtime::Cause;
+
+/// The engine failed.
+pub(crate) const ENGINE: u8 = 125;
+/// The program exists but could not be run.
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
+/// The program was not found.
+pub(crate) const NOT_FOUND: u8 = 127;
+
+/// An error of the command line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Engine(#[from] loment_engine::Error),
+    #[error("{message}\nSee '{} --help'", [program, command.as_str()].join(" ").trim_end())]
+    Usage { message: String, program: &'static str, command: String },
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{operation}")]
+    Io { operation: String, source: std::io::Error },
+    /// Several objects were given; each one's error was shown when it happened.
+    #[error("")]
+    Shown { status: u8 },
+    #[error("template {template:?}")]
+    Template { template: String, source: gotmpl::TemplateError },
+}
+
+impl Error {
+    /// The exit status; `fallback` is that of an error that says nothing itself.
+    pub(crate) fn status(&self, fallback: u8) -> u8 {
+        match self {
+            Self::Engine(loment_engine::Error::Start { cause, .. }) => status_of(*cause),
+            Self::Shown { status } => *status,
+            Self::Usage { .. } => ENGINE,
+            _ => fallback,
+        }
+    }
+}
+
+/// The exit status of a program that could not be started.
+pub(crate) fn status_of(cause: Cause) -> u8 {
+    match cause {
+        Cause::Setup => ENGINE,
+        Cause::NotExecutable => NOT_EXECUTABLE,
+        Cause::NotFound => NOT_FOUND,
+    }
+}
+
+/// Adds what was being done to an I/O error.
+pub(crate) trait Doing<T> {
+    fn doing(self, operation: impl FnOnce() -> String) -> Result<T, Error>;
+}
+
+impl<T, E: Into<std::io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, operation: impl FnOnce() -> String) -> Result<T, Error> {
+        self.map_err(|e| Error::Io { operation: operation(), source: e.into() })
+    }
+}
+
 /// An error and what caused it, on one line.
-pub(crate) fn one_line(error: &dyn Error) -> String {
+pub(crate) fn one_line(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(e) = source {
@@ -14,10 +74,28 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         }
         source = e.source();
     }
-    // The number adds nothing to the words.
+    without_numbers(&text)
+}
+
+/// " (os error 2)" adds nothing to the words before it.
+pub(crate) fn without_numbers(text: &str) -> String {
+    let mut text = text.to_owned();
     while let Some(start) = text.find(" (os error ") {
         let Some(len) = text[start..].find(')') else { break };
         text.replace_range(start..=start + len, "");
     }
-    text.replace('\n', " ")
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_follow_on_the_same_line_without_numbers() {
+        let source = std::io::Error::from_raw_os_error(2);
+        let error = Error::Io { operation: "open x".into(), source };
+        assert_eq!(one_line(&error), "open x: No such file or directory");
+        assert_eq!(error.status(125), 125);
+    }
 }

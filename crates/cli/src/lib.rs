@@ -1,14 +1,31 @@
 //! The command line: parses, calls the engine or the runtime, prints.
 //!
-//! The program's name and first argument choose what it is, before any parser is built. What is not here: container
-//! logic. This crate and the binary are the only ones that print, read the environment and choose exit statuses.
+//! The program's name and first argument choose what it is, before any parser is built; each command builds only its own.
+//! What is not here: container logic. This crate and the binary are the only ones that print, read the environment and
+//! choose exit statuses.
+//!
+//! ```no_run
+//! let arguments = ["loment", "ps", "--all"].map(std::ffi::OsString::from);
+//! let status: std::process::ExitCode = loment_cli::main(&arguments);
+//! ```
 
+mod attach;
+mod commands;
+mod detach;
 mod error;
+mod globals;
+mod output;
+mod persona;
 mod runtime;
+mod terminal;
+mod units;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+
+use globals::Globals;
+use persona::Persona;
 
 /// Runs the program: `arguments` includes its name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
@@ -17,6 +34,36 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     let rest = arguments.get(1..).unwrap_or_default();
     match name {
         "loment-runtime" | "runc" | "crun" => runtime::main(rest),
-        _ => ExitCode::FAILURE,
+        _ if rest.first().is_some_and(|a| a == loment_monitor::launch::ARGUMENT) => monitor(),
+        _ if rest.first().is_some_and(|a| a == "runtime") => runtime::main(&rest[1..]),
+        _ => engine(Persona::of(name), rest),
+    }
+}
+
+fn monitor() -> ExitCode {
+    match loment_monitor::serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        // Its first client sees the connection end; there is nobody else to tell.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
+    // A closed reader of our output is an error of the write, not a signal.
+    loment_sys::signal::ignore_sigpipe();
+    let result = Globals::parse(persona, arguments).and_then(|(globals, command)| {
+        let arguments = command.map_or(&[][..], |i| &arguments[i..]);
+        commands::run(&globals, arguments)
+    });
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            let status = error.status(error::ENGINE);
+            let text = error::one_line(&error);
+            if !text.is_empty() {
+                output::complain(&format!("Error: {text}"));
+            }
+            ExitCode::from(status)
+        }
     }
 }

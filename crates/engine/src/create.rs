@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use loment_image::ImageConfig;
 use loment_monitor::now_rfc3339;
-use loment_store::ImageId;
+use loment_store::{Durability, ImageId};
 
 use crate::config::{Config, ImageUse, LogUse, Network, Resources, RootfsUse, Seccomp, VERSION};
 use crate::container::Container;
@@ -120,7 +120,8 @@ impl Engine {
         let dir = self.dir(&config.id);
         match &config.image {
             Some(image) => {
-                self.store().create_rootfs(&config.id, &image.id)?;
+                let durability = if config.auto_remove { Durability::None } else { Durability::Full };
+                self.store().create_rootfs(&config.id, &image.id, durability)?;
             }
             None => std::fs::create_dir_all(&dir).context("create", dir.display())?,
         }
@@ -132,7 +133,8 @@ impl Engine {
         let no_image = || Error::NoImage { name: name.to_owned() };
         let record = self.store().image(id)?.ok_or_else(no_image)?;
         let config = self.image_document(id)?;
-        let manifest = self.store().name(name)?.and_then(|n| n.manifest).or_else(|| record.manifests.first().cloned());
+        let manifest =
+            self.store().name(name)?.and_then(|n| n.manifest).or_else(|| record.manifests.first().cloned());
         Ok((config, manifest.map(|m| m.to_string()).unwrap_or_default()))
     }
 }
@@ -140,10 +142,15 @@ impl Engine {
 fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Result<Config, Error> {
     let defaults = image.map(|(config, _)| config.container.clone()).unwrap_or_default();
     let (entrypoint, command) = program(&asked, &defaults)?;
-    let workdir = asked.workdir.clone().or_else(|| Some(defaults.working_dir.clone())).filter(|w| !w.is_empty());
+    let workdir =
+        asked.workdir.clone().or_else(|| Some(defaults.working_dir.clone())).filter(|w| !w.is_empty());
     let workdir = PathBuf::from(workdir.unwrap_or_else(|| "/".to_owned()));
     if !workdir.is_absolute() {
-        return Err(invalid("working directory", workdir.display().to_string(), "it must be an absolute path"));
+        return Err(invalid(
+            "working directory",
+            workdir.display().to_string(),
+            "it must be an absolute path",
+        ));
     }
     let network = asked.network.unwrap_or_default();
     let hostname = match (&asked.hostname, network) {
@@ -217,7 +224,11 @@ fn program(
     let command =
         if asked.command.is_empty() { image_command.unwrap_or_default() } else { asked.command.clone() };
     if entrypoint.is_empty() && command.is_empty() {
-        return Err(invalid("command", "", "no command or entrypoint provided, and no CMD or ENTRYPOINT from image"));
+        return Err(invalid(
+            "command",
+            "",
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+        ));
     }
     Ok((entrypoint, command))
 }

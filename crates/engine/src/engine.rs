@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use loment_monitor::state::State;
 use loment_store::{Durability, Store};
 
+use crate::Error;
 use crate::config::{Config, VERSION};
 use crate::container::Container;
 use crate::error::Context;
 use crate::names::{Names, ids_with_prefix};
-use crate::Error;
 
 const CONFIG: &str = "container.json";
 
@@ -75,7 +75,8 @@ impl Engine {
     }
 
     fn id_by_prefix(&self, prefix: &str) -> Result<String, Error> {
-        let hex = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let hex =
+            !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let mut found = if hex { ids_with_prefix(&self.containers_dir(), prefix) } else { Vec::new() };
         match (found.pop(), found.is_empty()) {
             (Some(id), true) => Ok(id),

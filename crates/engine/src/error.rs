@@ -19,7 +19,9 @@ pub enum Error {
     Invalid { what: &'static str, value: String, hint: String },
     #[error("{name}: image not known")]
     NoImage { name: String },
-    #[error("image used by {container}: image is in use by a container: remove the container, or use --force")]
+    #[error(
+        "image used by {container}: image is in use by a container: remove the container, or use --force"
+    )]
     ImageInUse { container: String },
     #[error("cannot {operation} container {id} as it is {status}{hint}")]
     State { operation: &'static str, id: String, status: &'static str, hint: &'static str },
@@ -40,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] loment_store::Error),
     #[error(transparent)]
-    Pull(#[from] loment_image::PullError),
+    Pull(Box<loment_image::Error>),
     #[error(transparent)]
     Reference(#[from] loment_image::ReferenceError),
     #[error(transparent)]
@@ -49,6 +51,12 @@ pub enum Error {
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
+}
+
+impl From<loment_image::Error> for Error {
+    fn from(error: loment_image::Error) -> Self {
+        Self::Pull(Box::new(error))
+    }
 }
 
 /// Names what a call was about.

@@ -9,16 +9,18 @@ use crate::error::{Context, invalid};
 
 /// Seeds and what carries them, for containers without a name.
 const FIRST: [&str; 48] = [
-    "amber", "basal", "brisk", "bronze", "calm", "clear", "cobalt", "coiled", "copper", "crisp", "damp", "deep", "downy",
-    "dusky", "early", "fallow", "fern", "fresh", "glossy", "golden", "hardy", "hazel", "hollow", "ivory", "jade", "keen",
-    "late", "light", "mellow", "mild", "mossy", "nimble", "olive", "pale", "plain", "quick", "quiet", "ripe", "rosy",
-    "russet", "sandy", "silver", "spry", "still", "sunny", "tawny", "velvet", "windy",
+    "amber", "basal", "brisk", "bronze", "calm", "clear", "cobalt", "coiled", "copper", "crisp", "damp",
+    "deep", "downy", "dusky", "early", "fallow", "fern", "fresh", "glossy", "golden", "hardy", "hazel",
+    "hollow", "ivory", "jade", "keen", "late", "light", "mellow", "mild", "mossy", "nimble", "olive", "pale",
+    "plain", "quick", "quiet", "ripe", "rosy", "russet", "sandy", "silver", "spry", "still", "sunny",
+    "tawny", "velvet", "windy",
 ];
 const SECOND: [&str; 48] = [
-    "acorn", "alder", "aspen", "barley", "beech", "birch", "bracken", "briar", "cedar", "clover", "cornel", "cowslip",
-    "cress", "dill", "elder", "fennel", "flax", "foxglove", "furze", "gorse", "hazelnut", "heather", "hemp", "hornbeam",
-    "juniper", "larch", "lentil", "linden", "lotus", "lupin", "mallow", "maple", "medlar", "millet", "mint", "myrtle",
-    "nettle", "oat", "pea", "poppy", "quince", "rowan", "rye", "sedge", "sorrel", "tansy", "thyme", "vetch",
+    "acorn", "alder", "aspen", "barley", "beech", "birch", "bracken", "briar", "cedar", "clover", "cornel",
+    "cowslip", "cress", "dill", "elder", "fennel", "flax", "foxglove", "furze", "gorse", "hazelnut",
+    "heather", "hemp", "hornbeam", "juniper", "larch", "lentil", "linden", "lotus", "lupin", "mallow",
+    "maple", "medlar", "millet", "mint", "myrtle", "nettle", "oat", "pea", "poppy", "quince", "rowan", "rye",
+    "sedge", "sorrel", "tansy", "thyme", "vetch",
 ];
 
 fn random(bytes: &mut [u8]) -> io::Result<()> {
@@ -39,7 +41,8 @@ pub(crate) fn new_id() -> io::Result<String> {
 fn suggestion() -> io::Result<String> {
     let mut bytes = [0; 4];
     random(&mut bytes)?;
-    let pick = |list: &[&'static str], a: u8, b: u8| list[usize::from(u16::from_le_bytes([a, b])) % list.len()];
+    let pick =
+        |list: &[&'static str], a: u8, b: u8| list[usize::from(u16::from_le_bytes([a, b])) % list.len()];
     Ok(format!("{}_{}", pick(&FIRST, bytes[0], bytes[1]), pick(&SECOND, bytes[2], bytes[3])))
 }
 

@@ -16,6 +16,17 @@ use crate::{Engine, Error, spec};
 /// A throw-away upper layer may take half of the memory, like any tmpfs (tmpfs(5)).
 const THROWAWAY_SHARE: u64 = 2;
 
+/// A container that is being started.
+#[derive(Debug)]
+pub struct Starting {
+    /// Its first client's connection.
+    pub connection: Connection,
+    /// Its monitor, a child of this process: who stays until the end reaps it.
+    pub monitor: OwnedFd,
+    /// Keeps others from starting it, too. To be dropped when it runs: nobody waits for a program's end behind it.
+    pub lock: std::fs::File,
+}
+
 impl Engine {
     /// Starts a container and returns when its program runs. One that runs already is left alone.
     ///
@@ -23,7 +34,7 @@ impl Engine {
     /// [`Error::Start`] with the step that failed.
     pub fn start(&self, name: &str) -> Result<Vec<String>, Error> {
         match self.start_attached(name, None)? {
-            Some(connection) => self.wait_until_started(&connection),
+            Some(starting) => self.wait_until_started(&starting.connection),
             None => Ok(Vec::new()),
         }
     }
@@ -33,9 +44,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Connection>, Error> {
+    pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Starting>, Error> {
         let id = self.container(name)?.config.id;
-        let _lock = self.lock(&id)?;
+        let lock = self.lock(&id)?;
         // Looked at again under the lock: two starts must not make two monitors.
         let container = self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })?;
         if container.status == Status::Running {
@@ -45,9 +56,9 @@ impl Engine {
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let connection = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
-        // The lock is held until its fate is known, so that the next to look finds it running, or not.
-        Ok(Some(connection))
+        let spawned = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        let (connection, monitor) = spawned;
+        Ok(Some(Starting { connection, monitor, lock }))
     }
 
     /// Waits until a container that is being started runs; returns warnings.
@@ -72,10 +83,9 @@ impl Engine {
             cgroup: cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
-            removal: config.auto_remove.then(|| Removal {
-                name: self.names().link(&config.name),
-                tombs: self.root().join("tombs"),
-            }),
+            removal: config
+                .auto_remove
+                .then(|| Removal { name: self.names().link(&config.name), tombs: self.root().join("tombs") }),
         }
     }
 
@@ -156,7 +166,10 @@ fn write_generated(container: &Container) -> std::io::Result<()> {
 
 /// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever
 /// called. Its first client's request is in its socket before it begins.
-fn spawn_monitor(launch: &Launch<serde_json::Value>, request: &Request) -> std::io::Result<Connection> {
+fn spawn_monitor(
+    launch: &Launch<serde_json::Value>,
+    request: &Request,
+) -> std::io::Result<(Connection, OwnedFd)> {
     let document = memfd_create("launch", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(document);
     std::io::Write::write_all(&mut file, &serde_json::to_vec(launch)?)?;
@@ -169,11 +182,11 @@ fn spawn_monitor(launch: &Launch<serde_json::Value>, request: &Request) -> std::
     let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
     let null = null.as_fd();
     let arguments = [CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")];
-    loment_sys::spawn::spawn(
+    let (_, monitor) = loment_sys::spawn::spawn(
         exe.as_fd(),
         &arguments,
         &[],
         &[null, null, null, document.as_fd(), theirs.as_fd()],
     )?;
-    Ok(connection)
+    Ok((connection, monitor))
 }

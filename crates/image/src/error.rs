@@ -91,7 +91,7 @@ pub enum Error {
         /// As asked for or announced.
         expected: Digest,
         /// As computed here.
-        found: Digest,
+        found: Box<Digest>,
     },
     /// A digest that cannot be verified.
     #[error("{what}: digest {digest} uses an unsupported algorithm")]
@@ -117,7 +117,7 @@ pub enum Error {
         /// What was asked for.
         reference: String,
         /// The platform.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What there is.
         available: Vec<Platform>,
     },

@@ -123,8 +123,8 @@ fn fetch(
             let found = count;
             return Err(Error::Size { what: what(), expected: size, found }.into());
         }
-        let found = hasher.finish();
-        if found != *digest {
+        let found = Box::new(hasher.finish());
+        if *found != *digest {
             let expected = digest.clone();
             return Err(Error::Digest { what: what(), expected, found }.into());
         }

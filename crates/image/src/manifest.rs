@@ -26,7 +26,7 @@ const DOCKER_LAYERS: [&str; 3] = [
 /// A manifest or index.
 #[derive(Debug)]
 pub(crate) enum Document {
-    Index(ImageIndex),
+    Index(Box<ImageIndex>),
     Image(Box<ImageManifest>),
 }
 
@@ -76,9 +76,9 @@ pub(crate) fn parse(bytes: &[u8], content_type: &str, digest: &Digest) -> Result
             Err(ambiguous(format!("its content does not fit {media_type:?}")))
         }
         Some(media_type) if is_index(media_type) => {
-            serde_json::from_slice(bytes).map(Document::Index).map_err(malformed)
+            serde_json::from_slice(bytes).map(Box::new).map(Document::Index).map_err(malformed)
         }
-        None if index => serde_json::from_slice(bytes).map(Document::Index).map_err(malformed),
+        None if index => serde_json::from_slice(bytes).map(Box::new).map(Document::Index).map_err(malformed),
         _ => serde_json::from_slice(bytes).map(Box::new).map(Document::Image).map_err(malformed),
     }
 }
@@ -98,8 +98,8 @@ pub(crate) fn verify(what: &str, bytes: &[u8], expected: &Digest) -> Result<(), 
     let algorithm = Algorithm::of(expected);
     let algorithm =
         algorithm.ok_or_else(|| Error::Algorithm { what: what.to_owned(), digest: expected.clone() })?;
-    let found = digest_of(algorithm, bytes);
-    if found == *expected {
+    let found = Box::new(digest_of(algorithm, bytes));
+    if *found == *expected {
         Ok(())
     } else {
         Err(Error::Digest { what: what.to_owned(), expected: expected.clone(), found })
@@ -124,7 +124,7 @@ pub(crate) fn choose<'i>(
         return Ok(descriptor);
     }
     let available = candidates.filter_map(platform).filter(|platform| !platform.is_unknown()).collect();
-    Err(Error::Platform { reference: reference.to_owned(), wanted: wanted.clone(), available })
+    Err(Error::Platform { reference: reference.to_owned(), wanted: Box::new(wanted.clone()), available })
 }
 
 /// Refuses manifests of things that are not container images, and layers in unknown forms, before anything

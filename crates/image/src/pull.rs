@@ -245,7 +245,7 @@ fn configuration(
         Err(source) => return Err(Error::Malformed { what, source }),
     };
     if options.platform.accepts(&config.platform).is_none() {
-        let (reference, wanted) = (shown.to_owned(), options.platform.clone());
+        let (reference, wanted) = (shown.to_owned(), Box::new(options.platform.clone()));
         return Err(Error::Platform { reference, wanted, available: vec![config.platform] });
     }
     let unsupported = |_| Error::Algorithm { what, digest: digest.clone() };

@@ -1,157 +1,20 @@
 //! Pulling from OCI layouts made here and by other tools. Needs root.
+#![expect(clippy::print_stderr, reason = "a skipped test says why")]
+
+mod common;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use loment_image::{
-    Error, Fetched, LayerState, OciLayout, Options, Platform, Progress, Pulled, Request, Silent, Source, pull,
+use common::{
+    DOCKER_GZIP, DOCKER_LIST, Fixture, GZIP, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, PLAIN, ZSTD, chain, config,
+    digest_of, gzip, host, image, tar,
 };
-use loment_store::{Durability, ImageId, Store, sha256};
+use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Request, Silent, Source, pull};
+use loment_store::{Durability, sha256};
 use oci_spec::image::{Descriptor, Digest};
-use tempfile::TempDir;
-
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
-const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
-
-struct Fixture {
-    dir: TempDir,
-    store: Store,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        assert!(rustix::process::geteuid().is_root(), "unpacking makes owners and devices: run as root");
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("root"), &dir.path().join("run"), Durability::None).unwrap();
-        fs::create_dir_all(dir.path().join("oci/blobs/sha256")).unwrap();
-        Self { dir, store }
-    }
-
-    fn oci(&self) -> PathBuf {
-        self.dir.path().join("oci")
-    }
-
-    /// Adds a blob and returns its descriptor as JSON.
-    fn blob(&self, media_type: &str, bytes: &[u8]) -> String {
-        let digest = sha256(bytes);
-        fs::write(self.oci().join("blobs/sha256").join(digest.digest()), bytes).unwrap();
-        format!(r#"{{"mediaType":"{media_type}","size":{},"digest":"{digest}"}}"#, bytes.len())
-    }
-
-    fn blob_path(&self, digest: &str) -> PathBuf {
-        self.oci().join("blobs/sha256").join(digest.trim_start_matches("sha256:"))
-    }
-
-    /// Makes `entries` the layout's index.
-    fn index(&self, entries: &[String]) {
-        let index = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, entries.join(","));
-        fs::write(self.oci().join("index.json"), index).unwrap();
-    }
-
-    fn pull(&self, reference: &str) -> Result<Pulled, Error> {
-        self.pull_as(reference, &Options::default(), &mut Silent)
-    }
-
-    fn pull_as(
-        &self,
-        reference: &str,
-        options: &Options,
-        progress: &mut dyn Progress,
-    ) -> Result<Pulled, Error> {
-        let layout = OciLayout::open(&self.oci())?;
-        let request =
-            Request { reference: reference.into(), digest: None, name: Some("localhost/test:latest".into()) };
-        pull(&layout, &self.store, &request, options, progress)
-    }
-
-    /// The pull fails with this message and leaves nothing at all.
-    fn refused(&self, expected: &str) {
-        let error = self.pull("").expect_err("the image was accepted");
-        let message = chain(&error);
-        assert!(message.contains(expected), "{message:?} does not contain {expected:?}");
-        assert!(self.store.images().unwrap().is_empty());
-        self.store.gc().unwrap();
-        for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs"] {
-            let left: Vec<_> = fs::read_dir(self.store.root().join(dir)).unwrap().collect();
-            assert!(left.is_empty(), "{dir}: {left:?}");
-        }
-    }
-
-    fn read(&self, image: &ImageId, path: &str) -> String {
-        let record = self.store.image(image).unwrap().unwrap();
-        let dirs = self.store.layer_dirs(&record).unwrap();
-        let found = dirs.iter().map(|dir| dir.join(path)).find(|path| path.exists());
-        fs::read_to_string(found.unwrap_or_else(|| panic!("{path} is in no layer"))).unwrap()
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text = format!("{text}: {error}");
-        next = error.source();
-    }
-    text
-}
-
-fn tar(path: &str, content: &[u8]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    builder.append_data(&mut header, path, content).unwrap();
-    builder.into_inner().unwrap()
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-fn config(platform: &str, diff_ids: &[Digest]) -> Vec<u8> {
-    let (os, architecture) = platform.split_once('/').unwrap();
-    let ids: Vec<_> = diff_ids.iter().map(|id| format!("\"{id}\"")).collect();
-    let (created, ids) = ("2024-01-02T03:04:05Z", ids.join(","));
-    format!(
-        r#"{{"os":"{os}","architecture":"{architecture}","created":"{created}","config":{{"Cmd":["sh"]}},"rootfs":{{"type":"layers","diff_ids":[{ids}]}}}}"#
-    )
-    .into_bytes()
-}
-
-fn host() -> String {
-    Platform::host().to_string()
-}
-
-/// One image of the given blobs; the manifest's descriptor.
-fn image(fixture: &Fixture, layers: &[(&str, &[u8], &[u8])], docker: bool, platform: &str) -> String {
-    let diff_ids: Vec<_> = layers.iter().map(|(_, _, tar)| sha256(tar)).collect();
-    let (manifest_type, config_type) =
-        if docker { (DOCKER_MANIFEST, DOCKER_CONFIG) } else { (OCI_MANIFEST, OCI_CONFIG) };
-    let config = fixture.blob(config_type, &config(platform, &diff_ids));
-    let layers: Vec<_> = layers.iter().map(|(media_type, blob, _)| fixture.blob(media_type, blob)).collect();
-    let layers = layers.join(",");
-    let manifest = format!(
-        r#"{{"schemaVersion":2,"mediaType":"{manifest_type}","config":{config},"layers":[{layers}]}}"#
-    );
-    fixture.blob(manifest_type, manifest.as_bytes())
-}
-
-fn digest_of(descriptor: &str) -> String {
-    let descriptor: Descriptor = serde_json::from_str(descriptor).unwrap();
-    descriptor.digest().to_string()
-}
 
 #[derive(Default)]
 struct Recorder(Vec<String>);
@@ -320,9 +183,7 @@ fn wrong_bytes_anywhere_are_named_and_leave_nothing() {
     fs::write(fixture.blob_path(&layer), changed).unwrap();
     fixture.refused(&format!("layer {layer} has digest sha256:"));
     fs::write(fixture.blob_path(&layer), vec![b'z'; blob.len()]).unwrap();
-    fixture.refused(&format!(
-        "layer {layer}: the layer's tar is malformed near byte 0: checksum does not match"
-    ));
+    fixture.refused(&format!("layer {layer} has digest sha256:"));
     let mut broken = blob.clone();
     let middle = broken.len() / 2;
     broken[middle..].fill(0xff);
@@ -534,7 +395,7 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
         layer.verify().unwrap();
         assert!(!layer.blobs().is_empty());
     }
-    let rootfs = fixture.store.create_rootfs("ctr", &ids[0]).unwrap();
+    let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None).unwrap();
     let merged = fixture.dir.path().join("merged");
     fs::create_dir(&merged).unwrap();
     let lower: Vec<_> = rootfs.lower.iter().map(|dir| dir.display().to_string()).collect();

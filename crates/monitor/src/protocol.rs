@@ -10,7 +10,7 @@ use std::path::Path;
 use loment_runtime::Cause;
 use loment_sys::pipe;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
 /// The name of the socket in a container's run directory.
@@ -227,6 +227,19 @@ impl Connection {
             ));
         }
         pipe::send(&self.socket, &bytes, &[]).map(drop)
+    }
+
+    /// Sends a request if that needs no waiting; whether it was sent. A front end that waited here while its monitor waits for
+    /// it to read would wait for ever.
+    ///
+    /// # Errors
+    /// `BrokenPipe` when the monitor is gone.
+    pub fn try_send(&self, request: &Request) -> io::Result<bool> {
+        match rustix::net::send(&self.socket, &request.encode()?, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Ok(_) => Ok(true),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Waits for the next answer; `None` when the monitor is gone.

@@ -1,100 +1,197 @@
 //! OCI distribution client behind a blocking API.
 //!
-//! Skeleton: the interface `loment-image` is written against; nothing is reachable through it yet.
+//! It fetches manifests and blobs from one registry: finds the host, speaks TLS or, where that is allowed,
+//! plain HTTP, logs in, follows redirects, retries, and resumes blobs whose connection broke. A [`Registry`]
+//! is shared by threads; each blocks on its own request (see `lane.rs` for how).
+//!
+//! It does not know short names, mirrors, auth.json or registries.conf: its caller resolves those into a host
+//! and [`Options`]. It does not interpret manifests, and it does not verify blobs.
+//!
+//! Names are resolved here, from a hosts file and by DNS, never through the C library (`dns/mod.rs`).
+//!
+//! ```no_run
+//! use loment_registry::{Options, Registry};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::new("quay.io", Options::default())?;
+//! let manifest = registry.manifest("podman/hello", "latest")?;
+//! println!("{} {:?}", manifest.media_type, manifest.digest);
+//! # let layer = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".try_into()?;
+//! let mut blob = registry.blob("podman/hello", &layer, 0)?;
+//! std::io::copy(&mut blob, &mut std::fs::File::create("layer.tar.gz")?)?;
+//! # Ok(())
+//! # }
+//! ```
 
-use std::io;
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod dial;
+mod digest;
+mod dns;
+mod error;
+mod lane;
+mod manifest;
+mod names;
+mod tls;
+mod url;
+
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use hyper::HeaderMap;
 use oci_spec::image::Digest;
 
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The registry has no such thing.
-    #[error("{what}: not found")]
-    NotFound {
-        /// Manifest or blob.
-        what: String,
-    },
-    /// The registry wants other credentials.
-    #[error("{what}: unauthorized")]
-    Unauthorized {
-        /// Manifest or blob.
-        what: String,
-    },
-    /// No answer.
-    #[error("{host} cannot be reached")]
-    Unreachable {
-        /// Host and port.
-        host: String,
-    },
-}
+pub use auth::Credentials;
+pub use blob::Blob;
+pub use dns::ResolveError;
+pub use error::{CertificateError, Error, Problem};
+pub use manifest::Manifest;
 
-/// User name and password.
-#[derive(Clone, Debug)]
-pub struct Credentials {
-    /// User name.
-    pub username: String,
-    /// Password.
-    pub password: String,
-}
+use client::{Call, Client};
+use names::Host;
 
 /// How to talk to a registry.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct Options {
-    /// HTTP is allowed and certificates are not verified.
+    /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may
+    /// always use plain HTTP.
     pub insecure: bool,
     /// Sent when asked for.
     pub credentials: Option<Credentials>,
-    /// Directories of `<host>/*.crt`.
+    /// An OAuth2 refresh token (`identitytoken` in auth.json); goes before `credentials` at token servers.
+    pub identity_token: Option<String>,
+    /// Directories of `<host[:port]>/*.crt`, `*.cert` and `*.key` (containers-certs.d(5)); the first that has
+    /// one for the registry is used.
     pub certs_dir: Vec<PathBuf>,
-    /// `User-Agent` header.
+    /// `User-Agent` header; empty: `loment/<version>`.
     pub user_agent: String,
+    /// Read at each name that is looked up; may be missing.
+    pub hosts_file: PathBuf,
+    /// Likewise.
+    pub resolv_conf: PathBuf,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// How often to try.
+    pub retry: Retry,
 }
 
-/// One registry.
-#[derive(Debug)]
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            insecure: false,
+            credentials: None,
+            identity_token: None,
+            certs_dir: Vec::new(),
+            user_agent: String::new(),
+            hosts_file: "/etc/hosts".into(),
+            resolv_conf: "/etc/resolv.conf".into(),
+            timeouts: Timeouts::default(),
+            retry: Retry::default(),
+        }
+    }
+}
+
+/// Without secrets.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("insecure", &self.insecure)
+            .field("credentials", &self.credentials)
+            .field("certs_dir", &self.certs_dir)
+            .field("timeouts", &self.timeouts)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For an address; and again for connection and TLS. 30 s.
+    pub connect: Duration,
+    /// For the head of an answer, and for each further byte. 60 s.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(30), idle: Duration::from_secs(60) }
+    }
+}
+
+/// How often to try, when the registry is busy (429, 500, 502 to 504) or the connection breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Attempts at one request, and attempts to resume a blob without progress. 5.
+    pub tries: u32,
+    /// Pause after the first attempt; doubled after each. Up to half of it is left to chance. 500 ms.
+    pub first_delay: Duration,
+    /// Longest such pause; `Retry-After` is heeded up to 60 s. 15 s.
+    pub max_delay: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { tries: 5, first_delay: Duration::from_millis(500), max_delay: Duration::from_secs(15) }
+    }
+}
+
+/// One registry. Connections, tokens and what was learnt about it are kept as long as it lives.
+///
+/// Not to be used from asynchronous code: it waits in the calling thread.
+#[derive(Clone)]
 pub struct Registry {
-    host: String,
+    client: Arc<Client>,
 }
 
-/// A manifest as delivered.
-#[derive(Debug)]
-pub struct Manifest {
-    /// `Content-Type`.
-    pub media_type: String,
-    /// `Docker-Content-Digest`.
-    pub digest: Option<Digest>,
-    /// The document.
-    pub bytes: Vec<u8>,
-}
-
-/// A blob being delivered.
-#[derive(Debug)]
-pub struct Blob {
-    /// Bytes to come, when announced.
-    pub len: Option<u64>,
-}
-
-impl io::Read for Blob {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Ok(0)
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("host", &self.client.host.name).finish_non_exhaustive()
     }
 }
 
 impl Registry {
-    /// A client for `host[:port]`.
-    pub fn new(host: &str, _options: Options) -> Result<Self, Error> {
-        Ok(Self { host: host.to_owned() })
+    /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub fn new(host: &str, options: Options) -> Result<Self, Error> {
+        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)) })
     }
 
-    /// A manifest by tag or digest.
-    pub fn manifest(&self, _repository: &str, _reference: &str) -> Result<Manifest, Error> {
-        Err(Error::Unreachable { host: self.host.clone() })
+    /// A manifest or index by tag or digest, at most 4 MiB, checked against the digest asked for and the one
+    /// the registry announces (distribution-spec 1.1, "Pulling manifests").
+    ///
+    /// # Errors
+    /// All of [`Error`].
+    pub fn manifest(&self, repository: &str, reference: &str) -> Result<Manifest, Error> {
+        names::repository(repository)?;
+        let wanted = names::reference(reference)?;
+        let call = self.call(repository, "manifest", reference);
+        let mut lane = self.client.lane()?;
+        let outcome = Manifest::fetch(&self.client, &mut lane, call, wanted);
+        self.client.put_back(lane);
+        outcome
     }
 
-    /// A blob from `offset` on.
-    pub fn blob(&self, _repository: &str, _digest: &Digest, _offset: u64) -> Result<Blob, Error> {
-        Err(Error::Unreachable { host: self.host.clone() })
+    /// A blob from byte `offset` on (distribution-spec 1.1, "Pulling blobs"). Nothing of it is verified.
+    ///
+    /// # Errors
+    /// All of [`Error`].
+    pub fn blob(&self, repository: &str, digest: &Digest, offset: u64) -> Result<Blob, Error> {
+        names::repository(repository)?;
+        names::digest(digest)?;
+        let call = self.call(repository, "blob", digest.as_ref());
+        Blob::open(Arc::clone(&self.client), call, digest.clone(), offset)
+    }
+
+    fn call(&self, repository: &str, kind: &str, reference: &str) -> Call {
+        let path = format!("/v2/{repository}/{kind}s/{reference}");
+        let object = format!("{kind} {reference} of {}/{repository}", self.client.host.name);
+        let repository = repository.to_owned();
+        Call { repository, path, headers: HeaderMap::new(), object, blob: kind == "blob" }
     }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat, statat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, ImageId};
-use crate::disk;
+use crate::disk::{self, Durability};
 use crate::error::{Context, Error};
 use crate::image::lower_dirs;
 use crate::store::Store;
@@ -47,7 +47,9 @@ impl Store {
     }
 
     /// Makes the writable layer of a container from an image; its layers stay until the container goes.
-    pub fn create_rootfs(&self, id: &str, image: &ImageId) -> Result<Rootfs, Error> {
+    ///
+    /// A container that does not outlive a boot needs no [`Durability::Full`], which costs two flushes.
+    pub fn create_rootfs(&self, id: &str, image: &ImageId, durability: Durability) -> Result<Rootfs, Error> {
         let dir = self.container_dir(id)?;
         let _share = self.share()?;
         let record =
@@ -55,12 +57,8 @@ impl Store {
         let layers = self.layers_of(&record)?;
         disk::make_dir(&dir)?;
         let document = RootfsDocument { version: 1, image: image.clone(), layers: record.layers };
-        disk::write_file(
-            &self.staging(),
-            &dir.join("rootfs.json"),
-            &disk::to_json(&document),
-            self.durability(),
-        )?;
+        disk::write_file(&self.staging(), &dir.join("rootfs.json"), &disk::to_json(&document), durability)?;
+        disk::sync_dir(&self.path("containers"), durability)?;
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         disk::make_dir(&upper)?;
         disk::make_dir(&work)?;

@@ -109,6 +109,7 @@ impl Store {
 
     /// Points `name`, a full reference, at an image, replacing what it pointed at.
     pub fn tag(&self, name: &str, image: &ImageId, manifest: Option<&Digest>) -> Result<(), Error> {
+        let _lock = self.lock(&format!("image-{}", image.hex()))?; // against its removal
         let _share = self.share()?;
         if self.image(image)?.is_none() {
             return Err(Error::ImageNotKnown { name: image.hex().to_owned() });

@@ -208,7 +208,7 @@ fn a_sweep_spares_what_live_leases_and_containers_use() {
     let store = &fixture.store;
     let lease = store.lease().unwrap();
     let record = image(&lease, "one", &["a", "b"]);
-    store.create_rootfs("ctr", &record.id).unwrap();
+    store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
     store.remove_image(&record.id, true, &[]).unwrap();
     let tar = layer_tar("unreferenced");
     lease.unpack_layer(HashingSource::new(&tar[..])).unwrap().commit(None, None).unwrap();
@@ -245,7 +245,7 @@ fn the_writable_layer_shows_the_roots_attributes() {
         record.layers.push(layer.diff_id().clone());
     }
     lease.commit_image(&record).unwrap();
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id).unwrap();
+    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
     let upper = rootfs.upper.metadata().unwrap();
     assert_eq!((upper.mode() & 0o7777, upper.uid(), upper.gid()), (0o750, 1, 2));
     assert_eq!(rootfs.lower.len(), 1, "nothing shows through an opaque root");
@@ -253,7 +253,10 @@ fn the_writable_layer_shows_the_roots_attributes() {
     assert_eq!(fixture.store.rootfs("ctr").unwrap().unwrap(), rootfs);
     for id in ["", ".", "..", "../x", "a/b", "-x", ".x"] {
         assert!(
-            matches!(fixture.store.create_rootfs(id, &record.id), Err(Error::ContainerId { .. })),
+            matches!(
+                fixture.store.create_rootfs(id, &record.id, Durability::None),
+                Err(Error::ContainerId { .. })
+            ),
             "{id:?}"
         );
     }

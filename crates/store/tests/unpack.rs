@@ -378,3 +378,27 @@ fn global_headers_and_unknown_records_are_ignored() {
     let (_fixture, layer) = good(&tar);
     assert_eq!(layer.entries(), 1);
 }
+
+#[test]
+fn nothing_depends_on_the_umask_or_on_the_stores_own_directory() {
+    let tar = Tar::new()
+        .put(item(b'5', b"d").mode(0o777), b"")
+        .put(item(b'0', b"d/f").mode(0o666), b"x")
+        .put(item(b'6', b"implied/pipe").mode(0o622), b"")
+        .end();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let fixture = common::Fixture::new();
+    // Everything made in a set-group-id directory inherits its group, and directories inherit the bit.
+    for dir in ["leases", "staging"] {
+        let dir = fixture.store.root().join(dir);
+        std::os::unix::fs::chown(&dir, Some(0), Some(77)).unwrap();
+        fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o2700)).unwrap();
+    }
+    let fs_dir = fixture.unpack(&tar).unwrap().fs();
+    for (path, expected) in
+        [("", 0o40755), ("d", 0o40777), ("d/f", 0o100666), ("implied", 0o40755), ("implied/pipe", 0o10622)]
+    {
+        let meta = fs_dir.join(path).metadata().unwrap();
+        assert_eq!((meta.mode(), meta.uid(), meta.gid()), (expected, 0, 0), "{path:?}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::error::invalid;
 
 /// What a container has unless told otherwise: Podman's set.
-pub const DEFAULT_CAPABILITIES: [&str; 11] = [
+const DEFAULT_CAPABILITIES: [&str; 11] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
@@ -23,7 +23,10 @@ pub const DEFAULT_CAPABILITIES: [&str; 11] = [
 
 /// The capabilities' full names: default, then dropped, then added; dropping ALL drops the default ones, adding ALL adds
 /// every one but the dropped.
-pub(crate) fn resolve(config: &Config) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// [`Error::Invalid`] for an unknown name.
+pub fn resolve(config: &Config) -> Result<Vec<String>, Error> {
     let full = |list: &[String]| -> Result<Vec<String>, Error> {
         list.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")).map(|n| full_name(n)).collect()
     };

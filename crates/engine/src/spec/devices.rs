@@ -37,8 +37,8 @@ fn one(device: &DeviceUse) -> Result<(Value, Value), Error> {
         return Err(invalid("device mode", &device.access, "use one or more of r, w and m"));
     }
     let meta = std::fs::metadata(&device.host).context("stat", &shown)?;
-    let node = node(&device.container, &meta)
-        .ok_or_else(|| invalid("device", &shown, "it is not a device node"))?;
+    let node =
+        node(&device.container, &meta).ok_or_else(|| invalid("device", &shown, "it is not a device node"))?;
     let rule = json!({
         "allow": true, "type": node["type"], "major": node["major"], "minor": node["minor"],
         "access": device.access,
@@ -64,9 +64,8 @@ fn node(path: &Path, meta: &std::fs::Metadata) -> Option<Value> {
 
 /// The host's nodes, without terminals and shared memory, of which the container has its own.
 fn host_devices(dir: &Path, depth: u32, out: &mut Vec<Value>) {
-    const OWN: [&str; 12] = [
-        "pts", "shm", "mqueue", "fd", "console", "ptmx", "null", "zero", "full", "random", "urandom", "tty",
-    ];
+    const OWN: [&str; 12] =
+        ["pts", "shm", "mqueue", "fd", "console", "ptmx", "null", "zero", "full", "random", "urandom", "tty"];
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let path = entry.path();

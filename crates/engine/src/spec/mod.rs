@@ -16,7 +16,7 @@ use crate::container::cgroup_name;
 use crate::error::{Context, invalid};
 use crate::{Error, rlimits};
 
-pub use capabilities::DEFAULT_CAPABILITIES;
+pub use capabilities::resolve as capabilities;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
 pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
@@ -53,7 +53,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
 
 /// A process with the container's rights. Its user is filled in where the container's files are at hand.
 fn process_value(config: &Config, args: &[String], env: &[String], terminal: bool) -> Result<Value, Error> {
-    let sets = capabilities::resolve(config)?;
+    let sets = self::capabilities(config)?;
     Ok(json!({
         "terminal": terminal,
         "user": {"uid": 0, "gid": 0, "umask": 0o022},
@@ -67,10 +67,17 @@ fn process_value(config: &Config, args: &[String], env: &[String], terminal: boo
 }
 
 /// A further program in the container.
-pub(crate) fn exec_process(config: &Config, args: &[String], env: &[String], terminal: bool) -> Result<Process, Error> {
+pub(crate) fn exec_process(
+    config: &Config,
+    args: &[String],
+    env: &[String],
+    terminal: bool,
+) -> Result<Process, Error> {
     let value = process_value(config, args, env, terminal)?;
-    serde_json::from_value(value)
-        .map_err(|source| Error::Damaged { path: format!("configuration of container {}", config.id), source })
+    serde_json::from_value(value).map_err(|source| Error::Damaged {
+        path: format!("configuration of container {}", config.id),
+        source,
+    })
 }
 
 /// The filter the container's programs get; `None` for none.
@@ -85,7 +92,7 @@ pub(crate) fn seccomp(config: &Config) -> Result<Option<LinuxSeccomp>, Error> {
             &custom
         }
     };
-    let names = capabilities::resolve(config)?;
+    let names = self::capabilities(config)?;
     let caps = Caps::from_names(names.iter().map(String::as_str))
         .map_err(|e| invalid("capability", e.0, "see capabilities(7)"))?;
     let release = rustix::system::uname();

@@ -21,7 +21,8 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     let mut user: Vec<(PathBuf, Value)> = Vec::new();
     for (destination, options) in &config.tmpfs {
         let destination = absolute(destination)?;
-        let value = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
+        let value =
+            json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
         user.push((destination, value));
     }
     for volume in &config.volumes {
@@ -75,7 +76,12 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     let mut list = vec![
         ("/proc", "proc", "proc", vec!["nosuid", "noexec", "nodev"]),
         ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
-        ("/dev/pts", "devpts", "devpts", vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        (
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm]),
         ("/dev/mqueue", "mqueue", "mqueue", vec!["nosuid", "noexec", "nodev"]),
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
@@ -84,12 +90,18 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     if config.read_only {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
-            list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup", "mode=1777"]));
+            list.push((
+                destination,
+                "tmpfs",
+                "tmpfs",
+                vec!["rw", "nosuid", "nodev", "tmpcopyup", "mode=1777"],
+            ));
         }
     }
     list.into_iter()
         .map(|(destination, kind, source, options)| {
-            let value = json!({"destination": destination, "type": kind, "source": source, "options": options});
+            let value =
+                json!({"destination": destination, "type": kind, "source": source, "options": options});
             (PathBuf::from(destination), value)
         })
         .collect()

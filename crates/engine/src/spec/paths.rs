@@ -64,7 +64,9 @@ mod tests {
         assert!(with(&[]).0.contains(&"/proc/kcore".to_owned()));
         assert!(!with(&["/proc/kcore"]).0.contains(&"/proc/kcore".to_owned()));
         let (masked, read_only) = with(&["/proc/*"]);
-        assert!(!masked.iter().any(|p| p.starts_with("/proc")) && masked.contains(&"/sys/firmware".to_owned()));
+        assert!(
+            !masked.iter().any(|p| p.starts_with("/proc")) && masked.contains(&"/sys/firmware".to_owned())
+        );
         assert!(read_only.is_empty());
         assert_eq!(with(&["ALL"]), (vec![], vec![]));
     }

@@ -18,10 +18,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::image::Digest;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, fremovexattr, linkat, makedev, mkdirat, mknodat, openat, renameat,
-    statat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, fchmod, fchown, fremovexattr, linkat, makedev, mkdirat, mknodat, openat,
+    renameat, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
 
 use crate::digest::TarSource;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
@@ -87,7 +88,8 @@ fn make_root(layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    rustix::fs::fchmod(&fs, Mode::from_raw_mode(0o700))?;
+    fchown(&fs, Some(geteuid()), Some(getegid()))?;
+    fchmod(&fs, Mode::from_raw_mode(0o700))?;
     Ok(fs)
 }
 

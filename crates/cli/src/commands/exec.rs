@@ -1,0 +1,100 @@
+//! `exec`
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use loment_engine::{Answer, ExecOptions, Streams};
+
+use super::values;
+use crate::attach::{Session, exit_status};
+use crate::detach;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Run a process in a running container
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Run in the background
+    #[arg(short, long)]
+    detach: bool,
+    /// Keep standard input open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Allocate a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// User, and group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Working directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+    /// With every capability
+    #[arg(long)]
+    privileged: bool,
+    /// Keys that leave the terminal and let the program run
+    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
+    detach_keys: String,
+    /// The container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// The command and its arguments
+    #[arg(
+        value_name = "COMMAND [ARG...]",
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true
+    )]
+    command: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let mut env = Vec::new();
+    for file in &flags.env_file {
+        env.extend(values::environment_file(file)?);
+    }
+    for text in &flags.env {
+        env.extend(values::environment(text)?);
+    }
+    let streams = match flags.detach {
+        true => Streams::default(),
+        false => Streams { stdin: flags.interactive, stdout: true, stderr: true },
+    };
+    let options = ExecOptions {
+        command: flags.command,
+        env,
+        user: flags.user,
+        workdir: flags.workdir,
+        terminal: flags.tty,
+        privileged: flags.privileged,
+        streams,
+    };
+    let connection = engine.exec(&flags.container, options)?;
+    if flags.detach {
+        return match connection.receive().doing(|| "hear from the monitor".into())? {
+            Some(Answer::Failed { cause, message }) => {
+                Err(loment_engine::Error::Start { cause, message }.into())
+            }
+            _ => print(&format!("{}\n", engine.container(&flags.container)?.config.id)).map(|()| 0),
+        };
+    }
+    exit_status(
+        Session {
+            connection,
+            streams,
+            terminal: flags.tty,
+            detach_keys: &flags.detach_keys,
+            forward_signals: true,
+            lock: None,
+        }
+        .run(),
+    )
+}

@@ -1,0 +1,186 @@
+//! The document `inspect` shows of a container: Podman's and Docker's field names.
+
+use loment_engine::config::{Config, Seccomp};
+use loment_engine::{Container, Status};
+use serde_json::{Value, json};
+
+use crate::persona::Persona;
+
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+pub(super) fn document(persona: &Persona, c: &Container) -> Value {
+    let config = &c.config;
+    let args = config.args();
+    let image = config.image.as_ref();
+    let id_of_image = image.map(|i| i.id.hex().to_owned()).unwrap_or_default();
+    let file = |name: &str| c.run_dir.join(name).display().to_string();
+    json!({
+        "Id": config.id,
+        "Created": config.created,
+        "Path": args.first().cloned().unwrap_or_default(),
+        "Args": args.get(1..).unwrap_or_default(),
+        "State": state(c),
+        "Image": if persona.docker_documents && image.is_some() { format!("sha256:{id_of_image}") } else { id_of_image },
+        "ImageDigest": image.map(|i| i.digest.clone()).unwrap_or_default(),
+        "ImageName": image.map(|i| i.name.clone()).unwrap_or_default(),
+        "Rootfs": config.rootfs.as_ref().map(|r| r.path.display().to_string()).unwrap_or_default(),
+        "ResolvConfPath": file("resolv.conf"),
+        "HostnamePath": file("hostname"),
+        "HostsPath": file("hosts"),
+        "StaticDir": c.dir,
+        "LogPath": c.log_path(),
+        "Name": if persona.docker_documents { format!("/{}", config.name) } else { config.name.clone() },
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
+        "Mounts": mounts(config),
+        "ExecIDs": [],
+        "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": c.dir.join("upper"), "WorkDir": c.dir.join("work")}},
+        "BoundingCaps": capabilities(config), "EffectiveCaps": capabilities(config),
+        "Namespace": "", "IsInfra": false, "IsService": false,
+        "NetworkSettings": network_settings(config),
+        "Config": container_config(config),
+        "HostConfig": host_config(c),
+    })
+}
+
+fn or_never(moment: &str) -> &str {
+    if moment.is_empty() { NEVER } else { moment }
+}
+
+fn state(c: &Container) -> Value {
+    json!({
+        "OciVersion": "1.3.0",
+        "Status": c.status.name(),
+        "Running": c.status == Status::Running,
+        "Paused": false, "Restarting": false, "Dead": false,
+        "OOMKilled": c.state.oom_killed,
+        "Pid": if c.status == Status::Running { c.state.pid } else { 0 },
+        "ConmonPid": if c.status == Status::Running { c.state.monitor_pid } else { 0 },
+        "ExitCode": c.state.exit_code,
+        "Error": c.state.error,
+        "StartedAt": or_never(&c.state.started_at),
+        "FinishedAt": or_never(&c.state.finished_at),
+        "CgroupPath": format!("/{}", c.cgroup()),
+    })
+}
+
+fn mounts(config: &Config) -> Vec<Value> {
+    let volume = |v: &loment_engine::config::Volume| {
+        let ro = v.options.iter().any(|o| o == "ro");
+        let spread = v
+            .options
+            .iter()
+            .find(|o| o.ends_with("shared") || o.ends_with("slave") || o.ends_with("private"));
+        json!({
+            "Type": "bind", "Source": v.source, "Destination": v.destination, "Driver": "",
+            "Mode": v.options.join(","), "Options": v.options, "RW": !ro,
+            "Propagation": spread.map_or("rprivate", String::as_str),
+        })
+    };
+    config.volumes.iter().map(volume).collect()
+}
+
+/// The container's capabilities; what cannot be resolved any more was refused when it was created.
+fn capabilities(config: &Config) -> Vec<String> {
+    loment_engine::capabilities(config).unwrap_or_default()
+}
+
+fn network_settings(config: &Config) -> Value {
+    let name = config.network.name();
+    json!({
+        "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "Ports": {}, "SandboxKey": "",
+        "Networks": {name: {"NetworkID": name, "IPAddress": "", "MacAddress": ""}},
+    })
+}
+
+fn container_config(config: &Config) -> Value {
+    json!({
+        "Hostname": config.hostname,
+        "Domainname": "",
+        "User": config.user,
+        "AttachStdin": config.stdin, "AttachStdout": true, "AttachStderr": true,
+        "Tty": config.terminal,
+        "OpenStdin": config.stdin, "StdinOnce": false,
+        "Env": config.env,
+        "Cmd": config.command,
+        "Entrypoint": config.entrypoint,
+        "Image": config.image.as_ref().map(|i| i.name.clone()).unwrap_or_default(),
+        "Volumes": null,
+        "WorkingDir": config.workdir,
+        "OnBuild": null,
+        "Labels": config.labels,
+        "Annotations": config.annotations,
+        "StopSignal": format!("SIG{}", loment_runtime::signal_name(config.stop_signal)),
+        "StopTimeout": config.stop_timeout,
+        "CreateCommand": config.create_command,
+        "Umask": "0022",
+    })
+}
+
+fn host_config(c: &Container) -> Value {
+    let config = &c.config;
+    let r = &config.resources;
+    let binds: Vec<String> = config
+        .volumes
+        .iter()
+        .map(|v| format!("{}:{}:{}", v.source.display(), v.destination.display(), v.options.join(",")))
+        .collect();
+    let tmpfs: serde_json::Map<String, Value> =
+        config.tmpfs.iter().map(|(d, o)| (d.display().to_string(), o.join(",").into())).collect();
+    let devices: Vec<Value> = config
+        .devices
+        .iter()
+        .map(|d| json!({"PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.access}))
+        .collect();
+    let ulimits: Vec<Value> =
+        config.ulimits.iter().map(|u| json!({"Name": u.name, "Soft": u.soft, "Hard": u.hard})).collect();
+    json!({
+        "Binds": binds,
+        "CgroupMode": "private", "CgroupParent": "", "Cgroup": "",
+        "ContainerIDFile": "",
+        "LogConfig": {
+            "Type": config.log.driver, "Path": c.log_path(), "Size": config.log.max_size,
+            "Config": null, "Tag": "",
+        },
+        "NetworkMode": config.network.name(),
+        "PortBindings": {},
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": config.auto_remove,
+        "Annotations": config.annotations,
+        "CapAdd": config.cap_add, "CapDrop": config.cap_drop,
+        "GroupAdd": config.groups,
+        "IpcMode": "private", "PidMode": "private", "UTSMode": "private", "UsernsMode": "",
+        "Privileged": config.privileged,
+        "PublishAllPorts": false,
+        "ReadonlyRootfs": config.read_only,
+        "SecurityOpt": security(config),
+        "Tmpfs": tmpfs,
+        "ShmSize": config.shm_size,
+        "Runtime": "oci",
+        "Init": config.init,
+        "Memory": r.memory.unwrap_or(0), "MemorySwap": r.memory_swap.unwrap_or(0),
+        "CpuQuota": r.cpu_quota.unwrap_or(0), "CpuPeriod": r.cpu_period.unwrap_or(0),
+        "NanoCpus": r.cpu_quota.unwrap_or(0) * 10_000,
+        "CpusetCpus": r.cpuset_cpus.clone().unwrap_or_default(),
+        "PidsLimit": r.pids_limit.unwrap_or(0),
+        "Devices": devices,
+        "Ulimits": ulimits,
+        "Links": null,
+    })
+}
+
+fn security(config: &Config) -> Vec<String> {
+    let mut out = Vec::new();
+    match &config.seccomp {
+        Seccomp::Default => {}
+        Seccomp::Unconfined => out.push("seccomp=unconfined".to_owned()),
+        Seccomp::Profile(_) => out.push("seccomp=profile".to_owned()),
+    }
+    if config.no_new_privileges {
+        out.push("no-new-privileges".to_owned());
+    }
+    out.extend(config.unmask.iter().map(|u| format!("unmask={u}")));
+    out
+}

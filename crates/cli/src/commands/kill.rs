@@ -1,0 +1,39 @@
+//! `kill`
+
+use clap::Parser;
+use loment_engine::Status;
+
+use super::for_each;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Send a signal to running containers
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Every running container
+    #[arg(short, long)]
+    all: bool,
+    /// Name or number of the signal
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    /// Containers
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let number = loment_runtime::parse_signal(&flags.signal)
+        .ok_or_else(|| Error::Invalid(format!("invalid signal {:?}: no such signal", flags.signal)))?;
+    let engine = globals.engine()?;
+    let mut names = flags.containers.clone();
+    if flags.all {
+        names.extend(
+            engine.containers()?.into_iter().filter(|c| c.status == Status::Running).map(|c| c.config.id),
+        );
+    }
+    for_each(&names, |name| {
+        engine.kill(name, number)?;
+        print(&format!("{name}\n"))
+    })
+}

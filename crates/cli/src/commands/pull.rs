@@ -1,0 +1,102 @@
+//! `pull`
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use loment_engine::PullSettings;
+use loment_image::{Platform, ShortNames};
+use loment_registry::Credentials;
+
+use super::for_each;
+use super::progress::Bars;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::{complain, print};
+
+/// Flags of every command that may fetch images.
+#[derive(Args, Debug, Clone)]
+pub(super) struct PullFlags {
+    /// Verify certificates and refuse plain HTTP
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    tls_verify: bool,
+    /// User and password for the registry
+    #[arg(long, value_name = "USER:PASSWORD")]
+    creds: Option<String>,
+    /// Directory with HOST:PORT/*.crt
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Platform to choose from an index, as linux/arm64/v8
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
+    /// No progress
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+impl PullFlags {
+    /// What the engine needs to know.
+    pub(super) fn settings(&self, globals: &Globals) -> Result<PullSettings, Error> {
+        let mut certs_dir: Vec<PathBuf> = self.cert_dir.iter().cloned().collect();
+        certs_dir.extend(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from));
+        Ok(PullSettings {
+            short_names: short_names(globals)?,
+            insecure: !self.tls_verify,
+            credentials: self.creds.as_deref().map(credentials).transpose()?,
+            certs_dir,
+            platform: self.platform.as_deref().map(platform).transpose()?,
+        })
+    }
+}
+
+/// What a name without a registry means: Docker's rule, or the registries the ecosystem's configuration lists.
+pub(super) fn short_names(globals: &Globals) -> Result<ShortNames, Error> {
+    if globals.persona.docker_hub {
+        return Ok(ShortNames { unqualified_search: Vec::new(), docker_hub_default: true });
+    }
+    let path = "/etc/containers/registries.conf";
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        other => other.doing(|| format!("read {path}"))?,
+    };
+    let table: toml::Table = text.parse().map_err(|e| Error::Invalid(format!("parse {path}: {e}")))?;
+    let list = table.get("unqualified-search-registries").and_then(|v| v.as_array());
+    let unqualified_search =
+        list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
+    Ok(ShortNames { unqualified_search, docker_hub_default: false })
+}
+
+fn credentials(text: &str) -> Result<Credentials, Error> {
+    match text.split_once(':') {
+        Some((username, password)) if !username.is_empty() => {
+            Ok(Credentials { username: username.to_owned(), password: password.to_owned() })
+        }
+        _ => Err(Error::Invalid("invalid value for --creds: use USER:PASSWORD".into())),
+    }
+}
+
+fn platform(text: &str) -> Result<Platform, Error> {
+    text.parse().map_err(|e| Error::Invalid(format!("invalid value {text:?} for --platform: {e}")))
+}
+
+/// Pull an image from a registry
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    pull: PullFlags,
+    /// Images
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let settings = flags.pull.settings(globals)?;
+    for_each(&flags.images, |image| {
+        let name = image.strip_prefix("docker://").unwrap_or(image);
+        if !flags.pull.quiet {
+            complain(&format!("Trying to pull {name}..."));
+        }
+        let pulled = engine.pull(name, &settings, &mut Bars::new(flags.pull.quiet))?;
+        print(&format!("{}\n", pulled.image.hex()))
+    })
+}

@@ -1,0 +1,46 @@
+//! `rm`
+
+use clap::Parser;
+
+use super::for_each;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Remove containers
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Every container
+    #[arg(short, long)]
+    all: bool,
+    /// Kill and remove running ones, too; no error for one that does not exist
+    #[arg(short, long)]
+    force: bool,
+    /// No error for a container that does not exist
+    #[arg(short, long)]
+    ignore: bool,
+    /// Seconds a running one gets to stop by itself, with --force
+    #[arg(short, long, value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Accepted for compatibility: anonymous volumes go with their container
+    #[arg(short, long)]
+    volumes: bool,
+    /// Containers
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let mut names = flags.containers.clone();
+    if flags.all {
+        names.extend(engine.containers()?.into_iter().map(|c| c.config.id));
+    }
+    for_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
+        Err(loment_engine::Error::NoContainer { .. }) if flags.ignore || flags.force => Ok(()),
+        other => {
+            other?;
+            print(&format!("{name}\n"))
+        }
+    })
+}

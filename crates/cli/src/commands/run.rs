@@ -1,0 +1,58 @@
+//! `run`
+
+use clap::Parser;
+use loment_engine::Streams;
+
+use super::spec_flags::SpecFlags;
+use crate::attach::{Outcome, Session, exit_status};
+use crate::detach;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::{complain, print};
+
+/// Run a command in a new container
+#[derive(Parser, Debug)]
+#[command(disable_help_flag = true)]
+pub(super) struct Flags {
+    /// Run in the background and print the container's id
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys that leave the terminal and let the container run
+    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
+    detach_keys: String,
+    /// Hand signals on to the container
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    #[command(flatten)]
+    spec: SpecFlags,
+}
+
+pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
+    detach::Detach::parse(&flags.detach_keys)?;
+    let engine = globals.engine()?;
+    let container = flags.spec.create(globals, &engine)?;
+    let id = container.config.id;
+    if flags.detach {
+        for warning in engine.start(&id)? {
+            complain(&format!("Warning: {warning}"));
+        }
+        print(&format!("{id}\n"))?;
+        return Ok(0);
+    }
+    let streams = Streams { stdin: flags.spec.interactive(), stdout: true, stderr: true };
+    let Some(starting) = engine.start_attached(&id, Some(streams))? else { return Ok(0) };
+    let session = Session {
+        connection: starting.connection,
+        streams,
+        terminal: flags.spec.terminal(),
+        detach_keys: &flags.detach_keys,
+        forward_signals: flags.sig_proxy,
+        lock: Some(starting.lock),
+    };
+    let outcome = session.run();
+    if !matches!(outcome, Ok(Outcome::Detached)) {
+        // Nothing of the container is left when this returns, its monitor included.
+        let _ = loment_sys::wait::wait_exit(&starting.monitor);
+    }
+    exit_status(outcome)
+}

@@ -1,0 +1,64 @@
+//! `start`
+
+use clap::Parser;
+use loment_engine::Streams;
+
+use super::for_each;
+use crate::attach::{Session, exit_status};
+use crate::detach;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::{complain, print};
+
+/// Start containers
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Take part in the container's output and error output
+    #[arg(short, long)]
+    attach: bool,
+    /// Take part in its input, too
+    #[arg(short, long)]
+    interactive: bool,
+    /// Keys that leave the terminal and let the container run
+    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
+    detach_keys: String,
+    /// Hand signals on to the container
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    sig_proxy: bool,
+    /// Containers
+    #[arg(value_name = "CONTAINER", required = true)]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    if !flags.attach && !flags.interactive {
+        return for_each(&flags.containers, |name| {
+            for warning in engine.start(name)? {
+                complain(&format!("Warning: {warning}"));
+            }
+            print(&format!("{name}\n"))
+        });
+    }
+    let [name] = flags.containers.as_slice() else {
+        return Err(Error::Invalid(
+            "only one container can be started with --attach: start the others without".into(),
+        ));
+    };
+    let container = engine.container(name)?;
+    let streams = Streams { stdin: flags.interactive && container.config.stdin, stdout: true, stderr: true };
+    let Some(starting) = engine.start_attached(name, Some(streams))? else {
+        return Err(Error::Invalid(format!("container {name} is already running")));
+    };
+    exit_status(
+        Session {
+            connection: starting.connection,
+            streams,
+            terminal: container.config.terminal,
+            detach_keys: &flags.detach_keys,
+            forward_signals: flags.sig_proxy,
+            lock: Some(starting.lock),
+        }
+        .run(),
+    )
+}

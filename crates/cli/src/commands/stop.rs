@@ -1,0 +1,43 @@
+//! `stop`
+
+use clap::Parser;
+use loment_engine::Status;
+
+use super::for_each;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Stop running containers
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Every running container
+    #[arg(short, long)]
+    all: bool,
+    /// No error for a container that does not exist
+    #[arg(short, long)]
+    ignore: bool,
+    /// Seconds to wait before SIGKILL; the container's own by default
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Containers
+    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let mut names = flags.containers.clone();
+    if flags.all {
+        names.extend(
+            engine.containers()?.into_iter().filter(|c| c.status == Status::Running).map(|c| c.config.id),
+        );
+    }
+    for_each(&names, |name| match engine.stop(name, flags.time) {
+        Err(loment_engine::Error::NoContainer { .. }) if flags.ignore => Ok(()),
+        other => {
+            other?;
+            print(&format!("{name}\n"))
+        }
+    })
+}

@@ -1,0 +1,78 @@
+//! Flags before the command, read by hand: the command's own parser is built only when it is known.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use loment_engine::Engine;
+
+use crate::error::Error;
+use crate::persona::Persona;
+
+/// What is the same for every command.
+#[derive(Debug)]
+pub(crate) struct Globals {
+    pub(crate) persona: &'static Persona,
+    root: PathBuf,
+    runroot: PathBuf,
+}
+
+/// Flags that take a value and change nothing here: peers' command lines contain them.
+const IGNORED_WITH_VALUE: [&str; 6] =
+    ["--log-level", "--cgroup-manager", "--events-backend", "--runtime", "--storage-driver", "--tmpdir"];
+
+impl Globals {
+    /// Reads the flags; returns where the command begins.
+    pub(crate) fn parse(
+        persona: &'static Persona,
+        arguments: &[OsString],
+    ) -> Result<(Self, Option<usize>), Error> {
+        let mut globals = Self { persona, root: "/var/lib/loment".into(), runroot: "/run/loment".into() };
+        let mut i = 0;
+        while let Some(argument) = arguments.get(i) {
+            let text = argument.to_str().unwrap_or_default();
+            if !text.starts_with('-') {
+                return Ok((globals, Some(i)));
+            }
+            let (flag, inline) = match text.split_once('=') {
+                Some((flag, value)) => (flag, Some(value.to_owned())),
+                None => (text, None),
+            };
+            let mut value = || -> Result<String, Error> {
+                if let Some(value) = &inline {
+                    return Ok(value.clone());
+                }
+                i += 1;
+                let next = arguments.get(i).and_then(|v| v.to_str()).map(str::to_owned);
+                next.ok_or_else(|| Error::Invalid(format!("flag needs an argument: {flag}")))
+            };
+            match flag {
+                "--root" => globals.root = absolute(&value()?)?,
+                "--runroot" => globals.runroot = absolute(&value()?)?,
+                "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
+                "-D" | "--debug" | "--syslog" => {}
+                flag if IGNORED_WITH_VALUE.contains(&flag) => drop(value()?),
+                other => {
+                    let (program, command) = (persona.name, String::new());
+                    return Err(Error::Usage { message: format!("unknown flag: {other}"), program, command });
+                }
+            }
+            i += 1;
+        }
+        Ok((globals, None))
+    }
+
+    /// Opens the engine.
+    pub(crate) fn engine(&self) -> Result<Engine, Error> {
+        if !loment_sys::process::is_root() {
+            return Err(Error::Invalid(
+                "running without root is not supported yet: use sudo, or log in as root".into(),
+            ));
+        }
+        Ok(Engine::open(&self.root, &self.runroot)?)
+    }
+}
+
+/// Container directories are named to the kernel and to monitors: relative paths would change meaning.
+fn absolute(path: &str) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::Io { operation: format!("find {path}"), source })
+}

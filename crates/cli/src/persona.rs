@@ -1,0 +1,49 @@
+//! What the program's name changes.
+
+/// Defaults that depend on the name the program was called by.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Persona {
+    /// Shown in usage and hints.
+    pub(crate) name: &'static str,
+    /// Value of `container=` in containers.
+    pub(crate) flavour: &'static str,
+    /// A short image name means Docker Hub, and is shown short.
+    pub(crate) docker_hub: bool,
+    /// A missing source of a bind mount is made.
+    pub(crate) makes_volume_source: bool,
+    /// Documents have Docker's form: `/name`, `sha256:` ids.
+    pub(crate) docker_documents: bool,
+}
+
+const LOMENT: Persona = Persona {
+    name: "loment",
+    flavour: "loment",
+    docker_hub: true,
+    makes_volume_source: false,
+    docker_documents: false,
+};
+const PODMAN: Persona = Persona {
+    name: "podman",
+    flavour: "podman",
+    docker_hub: false,
+    makes_volume_source: false,
+    docker_documents: false,
+};
+const DOCKER: Persona = Persona {
+    name: "docker",
+    flavour: "",
+    docker_hub: true,
+    makes_volume_source: true,
+    docker_documents: true,
+};
+
+impl Persona {
+    /// The persona of a program name.
+    pub(crate) fn of(name: &str) -> &'static Self {
+        match name {
+            "podman" => &PODMAN,
+            "docker" => &DOCKER,
+            _ => &LOMENT,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Sizes and times as people write and read them.
+
+/// Bytes of a size such as `64m`, `1.5g`, `100`, `10MiB`: units are powers of 1024, as Docker and Podman have it for limits.
+pub(crate) fn parse_size(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match &lower[digits.len()..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
+        _ => return None,
+    };
+    if let Ok(n) = digits.parse::<i64>() {
+        return n.checked_mul(1 << shift).filter(|&n| n >= 0);
+    }
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let number: f64 = if plain { digits.parse().ok()? } else { return None };
+    let bytes = number * (1u64 << shift) as f64;
+    (bytes < i64::MAX as f64).then_some(bytes as i64)
+}
+
+/// A size in decimal units with three or four digits: `4.5 kB`, `12.3 MB` (go-units' HumanSize, as Podman and Docker show
+/// images).
+pub(crate) fn human_size(bytes: u64, space: bool) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    // Three significant digits, without trailing zeroes.
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    let mut text = format!("{value:.decimals$}");
+    if text.contains('.') {
+        text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    format!("{text}{}{}", if space { " " } else { "" }, UNITS[unit])
+}
+
+/// A length of time in words (go-units' HumanDuration).
+pub(crate) fn human_duration(seconds: i64) -> String {
+    let s = seconds.max(0);
+    let (minutes, hours) = (s / 60, (s + 1800) / 3600);
+    match s {
+        0 => "Less than a second".into(),
+        1 => "1 second".into(),
+        2..60 => format!("{s} seconds"),
+        60..120 => "About a minute".into(),
+        120..3600 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".into(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+/// How long ago an RFC 3339 moment was, in words.
+pub(crate) fn ago(moment: &str) -> String {
+    match seconds_since(moment) {
+        Some(s) => format!("{} ago", human_duration(s)),
+        None => "N/A".into(),
+    }
+}
+
+/// Seconds since an RFC 3339 moment.
+pub(crate) fn seconds_since(moment: &str) -> Option<i64> {
+    let then: jiff::Timestamp = moment.parse().ok()?;
+    Some(jiff::Timestamp::now().as_second() - then.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in
+            [("64m", 64 << 20), ("1.5g", 3 << 29), ("100", 100), ("10MiB", 10 << 20), ("0", 0)]
+        {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for bad in ["", "m", "-1", "1x", "1e9", "9999999999999999999", "nan", "1..5g"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_times_are_shown() {
+        assert_eq!(human_size(999, true), "999 B");
+        assert_eq!(human_size(4_540, true), "4.54 kB");
+        assert_eq!(human_size(123_456_789, false), "123MB");
+        assert_eq!(human_size(2_000_000, false), "2MB");
+        assert_eq!(human_duration(0), "Less than a second");
+        assert_eq!(human_duration(59), "59 seconds");
+        assert_eq!(human_duration(61), "About a minute");
+        assert_eq!(human_duration(3700), "About an hour");
+        assert_eq!(human_duration(86_400 * 3), "3 days");
+    }
+}

@@ -1,0 +1,213 @@
+//! Images: finding, pulling, listing, removing.
+
+use std::path::PathBuf;
+
+use loment_image::{
+    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNames, pull_from_registry,
+};
+use loment_registry::{Credentials, Registry};
+use loment_store::{ImageId, ImageRecord, NamedImage};
+
+use crate::container::Status;
+use crate::{Engine, Error};
+
+/// When an image is fetched although one of that name is in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Only when it is missing.
+    #[default]
+    Missing,
+    /// Always; an error when the registry cannot be reached.
+    Always,
+    /// Never.
+    Never,
+    /// Always, but the one in the store serves when the registry cannot be reached.
+    Newer,
+}
+
+/// How images are fetched.
+#[derive(Clone, Debug, Default)]
+pub struct PullSettings {
+    /// What a name without a registry means.
+    pub short_names: ShortNames,
+    /// Plain HTTP, and certificates nobody vouches for, are accepted.
+    pub insecure: bool,
+    /// For the registry.
+    pub credentials: Option<Credentials>,
+    /// Directories with `HOST:PORT/*.crt`.
+    pub certs_dir: Vec<PathBuf>,
+    /// Instead of this machine's.
+    pub platform: Option<Platform>,
+}
+
+/// One line of `images`.
+#[derive(Clone, Debug)]
+pub struct ImageSummary {
+    /// What is in the store.
+    pub image: NamedImage,
+    /// Containers made from it.
+    pub containers: usize,
+}
+
+/// What removing an image did.
+#[derive(Clone, Debug, Default)]
+pub struct Removed {
+    /// Names that are gone.
+    pub untagged: Vec<String>,
+    /// The image, if it is gone.
+    pub deleted: Option<String>,
+}
+
+impl Engine {
+    /// The image `input` means: a name, as written or completed, or the beginning of an id.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`].
+    pub fn find_image(&self, input: &str, short_names: &ShortNames) -> Result<(ImageId, String), Error> {
+        if let Ok(candidates) = short_names.local_candidates(input) {
+            for reference in candidates {
+                let name = reference.store_name();
+                if let Some(found) = self.store().name(&name)? {
+                    return Ok((found.image, name));
+                }
+            }
+        }
+        match self.store().resolve(input) {
+            Ok(id) => {
+                let name = self.store().names_of(&id)?.first().map(|n| n.name.clone());
+                Ok((id, name.unwrap_or_else(|| input.to_owned())))
+            }
+            Err(loment_store::Error::ImageNotKnown { .. }) => Err(Error::NoImage { name: input.to_owned() }),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Fetches an image from its registry.
+    ///
+    /// # Errors
+    /// [`Error::Pull`]; for a short name that several registries were asked for, the last one's answer.
+    pub fn pull(
+        &self,
+        input: &str,
+        settings: &PullSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let mut last = Error::NoImage { name: input.to_owned() };
+        for reference in settings.short_names.candidates(input)? {
+            match self.pull_one(&reference, settings, progress) {
+                Ok(pulled) => return Ok(pulled),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
+    fn pull_one(
+        &self,
+        reference: &Reference,
+        settings: &PullSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let options = loment_registry::Options {
+            insecure: settings.insecure,
+            credentials: settings.credentials.clone(),
+            certs_dir: settings.certs_dir.clone(),
+            user_agent: concat!("loment/", env!("CARGO_PKG_VERSION")).to_owned(),
+            ..loment_registry::Options::default()
+        };
+        let registry = Registry::new(reference.domain(), options)?;
+        let mut how = Options::default();
+        if let Some(platform) = &settings.platform {
+            how.platform = platform.clone();
+        }
+        Ok(pull_from_registry(&registry, self.store(), reference, &how, progress)?)
+    }
+
+    /// Finds an image, fetching it as `policy` says.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::Pull`].
+    pub fn obtain(
+        &self,
+        input: &str,
+        policy: PullPolicy,
+        settings: &PullSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<(ImageId, String), Error> {
+        let local = match self.find_image(input, &settings.short_names) {
+            Err(Error::NoImage { .. }) => None,
+            other => Some(other?),
+        };
+        match (policy, local) {
+            (PullPolicy::Missing | PullPolicy::Never, Some(found)) => Ok(found),
+            (PullPolicy::Never, None) => Err(Error::NoImage { name: input.to_owned() }),
+            (PullPolicy::Newer, Some(found)) => match self.pull(input, settings, progress) {
+                Ok(pulled) => Ok(named(pulled, input)),
+                Err(_) => Ok(found),
+            },
+            _ => Ok(named(self.pull(input, settings, progress)?, input)),
+        }
+    }
+
+    /// The configuration of an image.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when its blob is missing or damaged.
+    pub fn image_document(&self, id: &ImageId) -> Result<ImageConfig, Error> {
+        let bytes = self.store().blob(id.digest())?;
+        ImageConfig::parse(&bytes)
+            .map_err(|source| Error::Damaged { path: format!("configuration {id}"), source })
+    }
+
+    /// Every image, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
+        let containers = self.containers()?;
+        let uses = |record: &ImageRecord| {
+            containers.iter().filter(|c| c.config.image.as_ref().is_some_and(|i| i.id == record.id)).count()
+        };
+        let mut all: Vec<ImageSummary> = self
+            .store()
+            .images()?
+            .into_iter()
+            .map(|image| ImageSummary { containers: uses(&image.image), image })
+            .collect();
+        all.sort_by(|a, b| b.image.image.created.cmp(&a.image.image.created));
+        Ok(all)
+    }
+
+    /// Removes a name, and the image when it was the last one. `force` removes all of its names and its containers.
+    ///
+    /// # Errors
+    /// [`Error::ImageInUse`], [`Error::NoImage`].
+    pub fn remove_image(&self, input: &str, short_names: &ShortNames, force: bool) -> Result<Removed, Error> {
+        let (id, name) = self.find_image(input, short_names)?;
+        let names = self.store().names_of(&id)?;
+        let by_name = names.iter().any(|n| n.name == name) && !id.hex().starts_with(input);
+        if by_name && names.len() > 1 {
+            self.store().untag(&name)?;
+            return Ok(Removed { untagged: vec![name], deleted: None });
+        }
+        for container in self.containers()? {
+            if container.config.image.as_ref().is_some_and(|i| i.id == id) {
+                if !force {
+                    return Err(Error::ImageInUse { container: container.config.id });
+                }
+                if container.status == Status::Running {
+                    self.stop(&container.config.id, Some(0))?;
+                }
+                self.remove(&container.config.id, true, None)?;
+            }
+        }
+        let gone: Vec<String> =
+            self.store().remove_image(&id, force, &[])?.into_iter().map(|n| n.name).collect();
+        self.store().gc()?;
+        Ok(Removed { untagged: gone, deleted: Some(id.hex().to_owned()) })
+    }
+}
+
+fn named(pulled: Pulled, input: &str) -> (ImageId, String) {
+    (pulled.image, pulled.name.unwrap_or_else(|| input.to_owned()))
+}

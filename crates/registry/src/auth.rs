@@ -1,0 +1,193 @@
+//! Logging in: Basic, and Bearer tokens fetched from a token server
+//! (<https://distribution.github.io/distribution/spec/auth/token/> and `oauth/` beside it).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method};
+use serde::Deserialize;
+
+use crate::challenge::Challenge;
+use crate::client::{Call, Client};
+use crate::error::{Error, Problem};
+use crate::lane::{Lane, Outgoing};
+use crate::url::{Scheme, Target, form};
+
+/// Largest answer of a token server; tokens listing many scopes reach tens of kilobytes.
+const MAX_TOKEN_ANSWER: usize = 1 << 20;
+/// The specification's default, and what shorter promises are raised to: clients before us rely on it.
+const MIN_LIFE: u64 = 60;
+/// A day.
+const MAX_LIFE: u64 = 24 * 60 * 60;
+
+/// User name and password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name.
+    pub username: String,
+    /// Password, or an access token in its place.
+    pub password: String,
+}
+
+/// Without the password.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// What has been learnt about how to log in.
+#[derive(Default)]
+pub(crate) struct Logins {
+    known: Mutex<Known>,
+    /// Held while a token is fetched: threads that need the same one wait and use it.
+    turn: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The registry takes Basic.
+    basic: Option<HeaderValue>,
+    /// Per repository.
+    tokens: HashMap<String, Token>,
+}
+
+struct Token {
+    header: HeaderValue,
+    expires: Instant,
+}
+
+impl Logins {
+    /// What to send with a request for `repository`, as far as known.
+    pub(crate) fn known(&self, repository: &str) -> Option<HeaderValue> {
+        let known = lock(&self.known);
+        let token = known.tokens.get(repository).filter(|token| token.expires > Instant::now());
+        token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The body of a token server's answer.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
+    expires_in: Option<u64>,
+}
+
+impl Client {
+    /// Answers a 401: the value of `Authorization` to try next. `refused` is the one that was tried.
+    pub(crate) fn log_in(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        challenges: &[Challenge],
+        refused: Option<&HeaderValue>,
+    ) -> Result<HeaderValue, Error> {
+        let _turn = lock(&self.logins.turn);
+        if let Some(known) = self.logins.known(&call.repository).filter(|known| Some(known) != refused) {
+            return Ok(known);
+        }
+        let offered = |scheme| challenges.iter().find(|challenge| challenge.scheme == scheme);
+        if let Some(challenge) = offered("bearer") {
+            let token = self.fetch_token(lane, call, challenge)?;
+            let header = token.header.clone();
+            lock(&self.logins.known).tokens.insert(call.repository.clone(), token);
+            return Ok(header);
+        }
+        if challenges.is_empty() {
+            return Err(self.unauthorized(call));
+        }
+        offered("basic").ok_or_else(|| self.problem(call, Problem::Challenge))?;
+        let credentials = self.options.credentials.as_ref().ok_or_else(|| self.unauthorized(call))?;
+        let header = basic(credentials);
+        if Some(&header) == refused {
+            return Err(self.unauthorized(call));
+        }
+        lock(&self.logins.known).basic = Some(header.clone());
+        Ok(header)
+    }
+
+    fn fetch_token(&self, lane: &mut Lane, call: &Call, challenge: &Challenge) -> Result<Token, Error> {
+        let realm = challenge.get("realm").and_then(Target::parse);
+        let realm = realm.ok_or_else(|| self.problem(call, Problem::Challenge))?;
+        let secure = self.origin().is_none_or(|origin| origin.scheme == Scheme::Https);
+        if realm.origin.scheme == Scheme::Http && secure && !self.options.insecure {
+            return Err(self.problem(call, Problem::PlainRealm));
+        }
+        let asked = Instant::now();
+        let (target, outgoing) = self.token_request(&realm, call, challenge);
+        let own = self.origin().as_ref() == Some(&realm.origin);
+        let exchange = lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
+        let status = exchange.head.status.as_u16();
+        let from = realm.origin.to_string();
+        match status {
+            200 => {}
+            400 | 401 | 403 => {
+                lane.drain(exchange);
+                return Err(self.unauthorized(call));
+            }
+            _ => {
+                let detail = self.detail(lane, exchange);
+                return Err(Error::Status { object: call.object.clone(), host: from, status, detail });
+            }
+        }
+        let body = lane.collect(exchange, "token", MAX_TOKEN_ANSWER, self.options.timeouts.idle)?;
+        let unusable =
+            || Error::Protocol { object: call.object.clone(), host: from.clone(), problem: Problem::Token };
+        let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
+        let text = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
+        let header = sensitive(&format!("Bearer {}", text.ok_or_else(unusable)?)).ok_or_else(unusable)?;
+        let life = Duration::from_secs(answer.expires_in.unwrap_or(0).clamp(MIN_LIFE, MAX_LIFE));
+        Ok(Token { header, expires: asked + life })
+    }
+
+    /// GET with Basic or nothing; POST when there is an identity token to refresh from.
+    fn token_request(&self, realm: &Target, call: &Call, challenge: &Challenge) -> (Target, Outgoing) {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let service = challenge.get("service");
+        let own_scope = format!("repository:{}:pull", call.repository);
+        let scope = challenge.get("scope").filter(|scope| !scope.is_empty()).unwrap_or(&own_scope);
+        let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+        if let Some(token) = &self.options.identity_token {
+            pairs.extend([
+                ("grant_type", "refresh_token"),
+                ("client_id", "loment"),
+                ("refresh_token", token),
+                ("scope", scope),
+            ]);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            let body = Bytes::from(form(&pairs));
+            return (realm.clone(), Outgoing { method: Method::POST, headers, body });
+        }
+        pairs.extend(scope.split(' ').map(|scope| ("scope", scope)));
+        if let Some(credentials) = &self.options.credentials {
+            pairs.push(("account", &credentials.username));
+            headers.insert(AUTHORIZATION, basic(credentials));
+        }
+        (realm.with_query(&pairs), Outgoing { method: Method::GET, headers, body: Bytes::new() })
+    }
+}
+
+fn basic(credentials: &Credentials) -> HeaderValue {
+    let pair = STANDARD.encode(format!("{}:{}", credentials.username, credentials.password));
+    sensitive(&format!("Basic {pair}")).expect("base64 is fit for a header")
+}
+
+/// A header value that is not shown in debug output.
+fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}

@@ -1,0 +1,270 @@
+//! Reading a blob, across broken connections.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, CONTENT_RANGE, ETAG, HeaderValue, IF_RANGE, RANGE};
+use oci_spec::image::Digest;
+
+use crate::client::{Call, Client};
+use crate::error::{Error, Problem};
+use crate::lane::{Exchange, Lane};
+use crate::manifest::announced_digest;
+
+/// Bytes delivered after which earlier failures are forgotten.
+const PROGRESS: u64 = 1 << 20;
+
+/// A blob being delivered.
+///
+/// Reading waits on the network in the calling thread. A connection that breaks or falls silent is replaced
+/// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. What
+/// fails for good comes as an [`io::Error`] that holds an [`Error`].
+///
+/// The digest is not verified: whoever unpacks the bytes hashes them anyway.
+pub struct Blob {
+    /// Bytes to come, when announced.
+    pub len: Option<u64>,
+    client: Arc<Client>,
+    call: Call,
+    digest: Digest,
+    stream: Option<(Lane, Exchange)>,
+    piece: Bytes,
+    /// Place in the blob of the next byte handed out.
+    position: u64,
+    /// Bytes to pass over until then: the server ignored the range.
+    skip: u64,
+    /// Size of the whole blob.
+    total: Option<u64>,
+    etag: Option<HeaderValue>,
+    /// Failures since the last progress, and the position at the latest.
+    failures: u32,
+    failed_at: u64,
+    finished: bool,
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { digest, position, total, .. } = self;
+        f.debug_struct("Blob")
+            .field("digest", digest)
+            .field("position", position)
+            .field("total", total)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Blob {
+    pub(crate) fn open(client: Arc<Client>, call: Call, digest: Digest, offset: u64) -> Result<Self, Error> {
+        let mut blob = Self {
+            len: None,
+            client,
+            call,
+            digest,
+            stream: None,
+            piece: Bytes::new(),
+            position: offset,
+            skip: 0,
+            total: None,
+            etag: None,
+            failures: 0,
+            failed_at: offset,
+            finished: false,
+        };
+        let mut lane = blob.client.lane()?;
+        let exchange = blob.client.call(&mut lane, &blob.request())?;
+        blob.begin(lane, exchange)?;
+        blob.len = blob.total.map(|total| total.saturating_sub(offset));
+        Ok(blob)
+    }
+
+    /// The call for what is still missing.
+    fn request(&self) -> Call {
+        let mut call = self.call.clone();
+        call.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        if self.position > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={}-", self.position));
+            call.headers.insert(RANGE, range.expect("digits are fit for a header"));
+            if let Some(etag) = &self.etag {
+                call.headers.insert(IF_RANGE, etag.clone());
+            }
+        }
+        call
+    }
+
+    /// Starts to read from an answer.
+    fn begin(&mut self, mut lane: Lane, exchange: Exchange) -> Result<(), Error> {
+        let headers = &exchange.head.headers;
+        let (start, total) = match exchange.head.status.as_u16() {
+            200 => (0, exchange.announced()),
+            206 => content_range(headers)
+                .filter(|range| range.start <= self.position)
+                .map(|range| (range.start, range.total))
+                .ok_or_else(|| self.client.problem(&self.call, Problem::Range))?,
+            // Nothing is left when the place asked for is the end.
+            416 if self.position > 0 => match unsatisfied_range(headers) {
+                Some(total) if total == self.position && self.total.is_none_or(|known| known == total) => {
+                    lane.drain(exchange);
+                    self.client.put_back(lane);
+                    self.total = Some(total);
+                    self.finished = true;
+                    return Ok(());
+                }
+                _ => return Err(self.client.problem(&self.call, Problem::Range)),
+            },
+            _ => {
+                let refusal = self.client.refusal(&mut lane, &self.call, exchange);
+                self.client.put_back(lane);
+                return Err(refusal);
+            }
+        };
+        self.check_digest(headers)?;
+        if total.is_some() && self.total.is_some_and(|known| Some(known) != total) {
+            return Err(self.client.problem(&self.call, Problem::Length));
+        }
+        self.total = self.total.or(total);
+        self.skip = self.position - start;
+        // Weak tags are no good for ranges (RFC 9110 section 13.1.5).
+        self.etag = headers.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
+        self.stream = Some((lane, exchange));
+        Ok(())
+    }
+
+    /// What the registry believes to send must be what was asked for.
+    fn check_digest(&self, headers: &HeaderMap) -> Result<(), Error> {
+        match announced_digest(headers).map_err(|problem| self.client.problem(&self.call, problem))? {
+            Some(actual) if actual.algorithm() == self.digest.algorithm() && actual != self.digest => {
+                Err(Error::DigestMismatch {
+                    object: self.call.object.clone(),
+                    expected: self.digest.clone().into(),
+                    actual: actual.into(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gets the next piece, or notices the end.
+    fn advance(&mut self) -> Result<(), Error> {
+        let Some((lane, exchange)) = &mut self.stream else {
+            return Err(self.client.problem(&self.call, Problem::Length));
+        };
+        match lane.next(exchange, self.client.options.timeouts.idle) {
+            Ok(Some(piece)) => self.accept(piece),
+            Ok(None) => self.end(),
+            Err(error) => {
+                self.stream = None;
+                self.resume(error)
+            }
+        }
+    }
+
+    fn accept(&mut self, mut piece: Bytes) -> Result<(), Error> {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
+        drop(piece.split_to(skipped));
+        self.skip -= skipped as u64;
+        if self.total.is_some_and(|total| piece.len() as u64 > total.saturating_sub(self.position)) {
+            self.stream = None;
+            return Err(self.client.problem(&self.call, Problem::Length));
+        }
+        self.piece = piece;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let stream = self.stream.take();
+        if self.skip > 0 || self.total.is_some_and(|total| total != self.position) {
+            // A range may end early; the rest is asked for.
+            let host = self.client.host.name.clone();
+            return self
+                .resume(Error::Lost { host, source: io::Error::from(io::ErrorKind::UnexpectedEof).into() });
+        }
+        if let Some((mut lane, exchange)) = stream {
+            lane.keep(exchange);
+            self.client.put_back(lane);
+        }
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Asks for the rest after `cause`.
+    fn resume(&mut self, mut cause: Error) -> Result<(), Error> {
+        if self.position - self.failed_at >= PROGRESS {
+            self.failures = 0;
+        }
+        self.failed_at = self.position;
+        while cause.is_transient() && self.failures < self.client.options.retry.tries {
+            self.failures += 1;
+            let mut lane = self.client.lane()?;
+            lane.sleep(self.client.pause(self.failures, None));
+            let opened = self.client.call_once(&mut lane, &self.request());
+            match opened.and_then(|exchange| self.begin(lane, exchange)) {
+                Ok(()) => return Ok(()),
+                Err(error) => cause = error,
+            }
+        }
+        Err(cause)
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() && !self.finished {
+            self.advance().map_err(io::Error::other)?;
+        }
+        let count = buffer.len().min(self.piece.len());
+        buffer[..count].copy_from_slice(&self.piece.split_to(count));
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+struct ContentRange {
+    start: u64,
+    total: Option<u64>,
+}
+
+/// `Content-Range: bytes 5-9/10` (RFC 9110 section 14.4); the total may be `*`.
+fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+    let (range, total) = range_parts(headers)?;
+    let (start, end) = range.split_once('-')?;
+    let (start, end): (u64, u64) = (start.parse().ok()?, end.parse().ok()?);
+    let total = if total == "*" { None } else { Some(total.parse().ok()?) };
+    let sound = start <= end && total.is_none_or(|total: u64| end < total);
+    sound.then_some(ContentRange { start, total })
+}
+
+/// `Content-Range: bytes */10`, as sent with 416.
+fn unsatisfied_range(headers: &HeaderMap) -> Option<u64> {
+    let (range, total) = range_parts(headers)?;
+    if range == "*" { total.parse().ok() } else { None }
+}
+
+fn range_parts(headers: &HeaderMap) -> Option<(&str, &str)> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(value: &str) -> HeaderMap {
+        [(CONTENT_RANGE, HeaderValue::from_str(value).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn content_ranges_are_read() {
+        let read = |value| content_range(&header(value)).map(|range| (range.start, range.total));
+        assert_eq!(read("bytes 5-9/10"), Some((5, Some(10))));
+        assert_eq!(read("bytes 5-9/*"), Some((5, None)));
+        for bad in
+            ["bytes 5-10/10", "bytes 9-5/10", "bytes */10", "items 5-9/10", "bytes 5-9", "bytes -1-9/10", ""]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        assert_eq!(unsatisfied_range(&header("bytes */10")), Some(10));
+        assert_eq!(unsatisfied_range(&header("bytes 5-9/10")), None);
+    }
+}

@@ -1,0 +1,321 @@
+//! One request, whatever it takes: scheme, login, redirects, retries.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
+};
+use hyper::{HeaderMap, Method};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::Deserialize;
+
+use crate::Options;
+use crate::auth::Logins;
+use crate::challenge::{self, Challenge};
+use crate::dial::Dialer;
+use crate::dns::Resolver;
+use crate::error::{Error, Problem, is_busy};
+use crate::lane::{Exchange, Lane, Outgoing};
+use crate::names::Host;
+use crate::tls::Tls;
+use crate::url::{Origin, Scheme, Target};
+
+/// Redirects followed; Go's client stops after ten, registries need one.
+const MAX_REDIRECTS: usize = 5;
+/// Lanes kept between calls; a pull reads 3 to 6 blobs at once.
+const MAX_LANES: usize = 6;
+/// Largest error document.
+const MAX_ERROR_BODY: usize = 1 << 20;
+/// Characters of a registry's own words that are shown.
+const MAX_DETAIL: usize = 200;
+/// Longest pause a registry can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// What is asked of the registry.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) repository: String,
+    /// Begins with `/v2/`.
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    /// For messages.
+    pub(crate) object: String,
+    pub(crate) blob: bool,
+}
+
+pub(crate) struct Client {
+    pub(crate) host: Host,
+    pub(crate) options: Options,
+    pub(crate) user_agent: HeaderValue,
+    pub(crate) dialer: Dialer,
+    pub(crate) logins: Logins,
+    /// The scheme that worked.
+    scheme: Mutex<Option<Scheme>>,
+    lanes: Mutex<Vec<Lane>>,
+}
+
+impl Client {
+    pub(crate) fn new(host: Host, options: Options) -> Self {
+        let user_agent = HeaderValue::from_str(&options.user_agent).ok().filter(|agent| !agent.is_empty());
+        let fallback = HeaderValue::from_static(concat!("loment/", env!("CARGO_PKG_VERSION")));
+        let tls = Tls {
+            host: host.name.clone(),
+            directories: options.certs_dir.clone(),
+            insecure: options.insecure,
+            configs: Mutex::default(),
+        };
+        let resolver =
+            Resolver { hosts: options.hosts_file.clone(), resolv_conf: options.resolv_conf.clone() };
+        Self {
+            dialer: Dialer { resolver, tls, limit: options.timeouts.connect },
+            user_agent: user_agent.unwrap_or(fallback),
+            host,
+            options,
+            logins: Logins::default(),
+            scheme: Mutex::default(),
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// A lane to work in; give it back with [`Self::put_back`] unless an unread body is left in it.
+    pub(crate) fn lane(&self) -> Result<Lane, Error> {
+        let kept = self.lanes.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.map_or_else(Lane::new, Ok)
+    }
+
+    pub(crate) fn put_back(&self, lane: Lane) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() < MAX_LANES {
+            lanes.push(lane);
+        }
+    }
+
+    /// The registry's origin, once its scheme is known.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        let scheme = *self.scheme.lock().unwrap_or_else(PoisonError::into_inner);
+        scheme.map(|scheme| self.host.origin(scheme))
+    }
+
+    /// Asks until there is an answer that will not change by asking again, or tries run out.
+    pub(crate) fn call(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
+        let mut attempt = 1;
+        loop {
+            let outcome = self.call_once(lane, call);
+            let wish = match &outcome {
+                Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
+                Err(error) if error.is_transient() => None,
+                _ => return outcome,
+            };
+            if attempt >= self.options.retry.tries {
+                return outcome;
+            }
+            if let Ok(exchange) = outcome {
+                lane.drain(exchange);
+            }
+            lane.sleep(self.pause(attempt, wish));
+            attempt += 1;
+        }
+    }
+
+    /// Asks, logs in if that is wanted, and asks again. Any status can come back.
+    pub(crate) fn call_once(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
+        let known = self.logins.known(&call.repository);
+        let exchange = self.follow(lane, call, known.as_ref())?;
+        if exchange.head.status.as_u16() != 401 || Some(&exchange.origin) != self.origin().as_ref() {
+            return Ok(exchange);
+        }
+        let challenges = self.challenges(call, &exchange.head.headers)?;
+        lane.drain(exchange);
+        let header = self.log_in(lane, call, &challenges, known.as_ref())?;
+        self.follow(lane, call, Some(&header))
+    }
+
+    /// How long to wait before the next attempt. Half of it is random, so that many clients that failed
+    /// together do not come back together.
+    pub(crate) fn pause(&self, attempt: u32, wish: Option<Duration>) -> Duration {
+        let retry = &self.options.retry;
+        let doubled = retry.first_delay.saturating_mul(1 << (attempt - 1).min(16)).min(retry.max_delay);
+        let mut random = [0];
+        // Without randomness the pause is merely predictable.
+        let random = SystemRandom::new().fill(&mut random).map_or(0, |()| u32::from(random[0]));
+        let jitter = doubled / 2 * random / 255;
+        wish.map_or(doubled / 2, |wish| wish.min(MAX_RETRY_AFTER)) + jitter
+    }
+
+    /// What an answer other than success means.
+    pub(crate) fn refusal(&self, lane: &mut Lane, call: &Call, exchange: Exchange) -> Error {
+        let own = Some(&exchange.origin) == self.origin().as_ref();
+        let host = if own { self.host.name.clone() } else { exchange.origin.to_string() };
+        let status = exchange.head.status.as_u16();
+        let detail = self.detail(lane, exchange);
+        let object = call.object.clone();
+        match status {
+            401 if own => self.unauthorized(call),
+            403 => Error::Denied { object, host, detail },
+            404 => Error::NotFound { object, host, blob: call.blob },
+            _ => Error::Status { object, host, status, detail },
+        }
+    }
+
+    pub(crate) fn unauthorized(&self, call: &Call) -> Error {
+        let refused = self.options.credentials.is_some() || self.options.identity_token.is_some();
+        Error::Unauthorized { object: call.object.clone(), host: self.host.name.clone(), refused }
+    }
+
+    pub(crate) fn problem(&self, call: &Call, problem: Problem) -> Error {
+        Error::Protocol { object: call.object.clone(), host: self.host.name.clone(), problem }
+    }
+
+    /// `: ` and the first message of an error document, or nothing.
+    pub(crate) fn detail(&self, lane: &mut Lane, exchange: Exchange) -> String {
+        let body = lane.collect(exchange, "error message", MAX_ERROR_BODY, self.options.timeouts.idle);
+        // The status says enough when the body says nothing.
+        body.ok().and_then(|body| first_message(&body)).map(|text| format!(": {text}")).unwrap_or_default()
+    }
+
+    fn challenges(&self, call: &Call, headers: &HeaderMap) -> Result<Vec<Challenge>, Error> {
+        let mut all = Vec::new();
+        for header in headers.get_all(WWW_AUTHENTICATE) {
+            let parsed = challenge::parse(header.as_bytes());
+            all.extend(parsed.ok_or_else(|| self.problem(call, Problem::Challenge))?);
+        }
+        Ok(all)
+    }
+
+    /// Asks the registry, and whoever it sends us to. Only the registry itself sees `authorization`.
+    fn follow(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Exchange, Error> {
+        let mut headers = call.headers.clone();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        // Digests and ranges are of the bytes as they are.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let bare = Outgoing { method: Method::GET, headers, body: Bytes::new() };
+        let mut signed = bare.clone();
+        if let Some(authorization) = authorization {
+            signed.headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        let mut exchange = self.ask_registry(lane, call, &signed)?;
+        let registry = exchange.origin.clone();
+        let mut target = Target { origin: registry.clone(), path: call.path.clone() };
+        for _ in 0..MAX_REDIRECTS {
+            if !is_redirect(&exchange) {
+                return Ok(exchange);
+            }
+            target = self.redirected(call, &target, &exchange.head.headers)?;
+            lane.drain(exchange);
+            let own = target.origin == registry;
+            let outgoing = if own { &signed } else { &bare };
+            exchange = lane.exchange(&self.dialer, &target, own, outgoing, self.options.timeouts.idle)?;
+        }
+        if is_redirect(&exchange) { Err(self.problem(call, Problem::Redirects)) } else { Ok(exchange) }
+    }
+
+    fn redirected(&self, call: &Call, from: &Target, headers: &HeaderMap) -> Result<Target, Error> {
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+        let to = location.and_then(|location| from.join(location));
+        let to = to.ok_or_else(|| self.problem(call, Problem::Location))?;
+        if from.origin.scheme == Scheme::Https && to.origin.scheme == Scheme::Http {
+            return Err(self.problem(call, Problem::Downgrade));
+        }
+        Ok(to)
+    }
+
+    /// Asks by the scheme that is known to work; else by https, and by http where that is allowed.
+    fn ask_registry(&self, lane: &mut Lane, call: &Call, outgoing: &Outgoing) -> Result<Exchange, Error> {
+        let limit = self.options.timeouts.idle;
+        let mut ask = |origin: Origin| {
+            let target = Target { origin, path: call.path.clone() };
+            lane.exchange(&self.dialer, &target, true, outgoing, limit)
+        };
+        if let Some(origin) = self.origin() {
+            return ask(origin);
+        }
+        let secure = self.host.origin(Scheme::Https);
+        let plain_allowed = self.options.insecure || secure.is_loopback();
+        let exchange = match ask(secure) {
+            Err(first) if plain_allowed && first.suggests_plain_http() => {
+                match ask(self.host.origin(Scheme::Http)) {
+                    Err(Error::Unreachable { .. }) => return Err(first),
+                    // What a TLS server says to plain http.
+                    Ok(answer) if answer.head.status == 400 && matches!(first, Error::NoRoots { .. }) => {
+                        return Err(first);
+                    }
+                    outcome => outcome?,
+                }
+            }
+            outcome => outcome?,
+        };
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange.origin.scheme);
+        Ok(exchange)
+    }
+}
+
+fn is_redirect(exchange: &Exchange) -> bool {
+    matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Seconds only: registries do not send dates there.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The error document of distribution-spec 1.1, "Error Codes".
+#[derive(Deserialize)]
+struct ErrorDocument {
+    errors: Vec<ErrorItem>,
+}
+
+#[derive(Deserialize)]
+struct ErrorItem {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// One line fit for a terminal, whatever the registry sent.
+fn first_message(body: &[u8]) -> Option<String> {
+    let first = serde_json::from_slice::<ErrorDocument>(body).ok()?.errors.into_iter().next()?;
+    let text = if first.message.is_empty() { first.code } else { first.message };
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL).collect();
+    let line = line.trim();
+    if line.is_empty() { None } else { Some(line.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_documents_become_one_line() {
+        let text = |body: &str| first_message(body.as_bytes());
+        let document =
+            r#"{"errors":[{"code":"DENIED","message":"no\n\u001b[31mway","detail":[1]},{"code":"X"}]}"#;
+        assert_eq!(text(document).as_deref(), Some("no  [31mway"));
+        assert_eq!(text(r#"{"errors":[{"code":"DENIED"}]}"#).as_deref(), Some("DENIED"));
+        assert_eq!(text(r#"{"errors":[]}"#), None);
+        assert_eq!(text("<html>"), None);
+        assert_eq!(
+            text(&format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "a".repeat(5000))).unwrap().len(),
+            200
+        );
+    }
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_heed_the_registry() {
+        let client = Client::new(Host::parse("localhost").unwrap(), Options::default());
+        let retry = client.options.retry.clone();
+        for attempt in 1..40 {
+            let pause = client.pause(attempt, None);
+            assert!(pause >= retry.first_delay / 2 && pause <= retry.max_delay, "{attempt}: {pause:?}");
+        }
+        assert!(client.pause(1, Some(Duration::from_secs(3))) >= Duration::from_secs(3));
+        assert!(client.pause(1, Some(Duration::from_secs(1 << 40))) <= MAX_RETRY_AFTER + retry.max_delay);
+    }
+}

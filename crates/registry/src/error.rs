@@ -1,0 +1,273 @@
+//! Why a registry did not deliver.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use oci_spec::image::Digest;
+
+use crate::dns::ResolveError;
+
+/// Why a request failed. `object` reads like `manifest 3.19 of quay.io/fedora/fedora`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Not `host[:port]`.
+    #[error("{host:?} is not a registry: expected HOST or HOST:PORT")]
+    Host {
+        /// As given.
+        host: String,
+    },
+    /// Not a repository name.
+    #[error("{repository:?} is not a repository name: expected lower-case words separated by slashes")]
+    Repository {
+        /// As given.
+        repository: String,
+    },
+    /// Neither a tag nor a digest that can be verified.
+    #[error("{reference:?} is neither a tag nor a sha256, sha384 or sha512 digest")]
+    Reference {
+        /// As given.
+        reference: String,
+    },
+    /// The registry has no such thing.
+    #[error("{object}: {}; check the name and the tag", if *.blob { "blob unknown" } else { "manifest unknown" })]
+    NotFound {
+        /// What was asked for.
+        object: String,
+        /// Who was asked.
+        host: String,
+        /// A blob, not a manifest.
+        blob: bool,
+    },
+    /// The registry wants credentials, or other ones.
+    #[error("{object}: unauthorized: {}", .refused.then_some(format!("{host} refuses these credentials; log in to {host} again"))
+        .unwrap_or_else(|| format!("{host} wants credentials for this, or has no such repository; log in to {host} first")))]
+    Unauthorized {
+        /// What was asked for.
+        object: String,
+        /// Where to log in.
+        host: String,
+        /// Credentials were sent.
+        refused: bool,
+    },
+    /// The registry knows who asks, and says no.
+    #[error("{object}: requested access to the resource is denied by {host}{detail}")]
+    Denied {
+        /// What was asked for.
+        object: String,
+        /// Who refuses.
+        host: String,
+        /// `: ` and the registry's words, or nothing.
+        detail: String,
+    },
+    /// Any other answer that is not success.
+    #[error("{object}: {host} answered {status}{detail}")]
+    Status {
+        /// What was asked for.
+        object: String,
+        /// Who answered.
+        host: String,
+        /// HTTP status code.
+        status: u16,
+        /// `: ` and the registry's words, or nothing.
+        detail: String,
+    },
+    /// The name has no address.
+    #[error("cannot find the address of {host}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// Which servers were asked, and what they said.
+        #[source]
+        source: ResolveError,
+    },
+    /// No connection.
+    #[error("cannot connect to {host}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// The kernel's answer for the last address tried.
+        #[source]
+        source: io::Error,
+    },
+    /// No answer in time.
+    #[error("{host} did not answer within {} s", after.as_secs())]
+    Timeout {
+        /// Host and port.
+        host: String,
+        /// What was allowed.
+        after: Duration,
+    },
+    /// The connection broke before or inside the answer, as often as tried.
+    #[error("the connection to {host} was lost")]
+    Lost {
+        /// Host and port.
+        host: String,
+        /// What the transport says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The host speaks plain HTTP. The wording is what other engines print and people search for.
+    #[error(
+        "http: server gave HTTP response to HTTPS client: use --tls-verify=false or mark {host} insecure in registries.conf"
+    )]
+    PlainHttp {
+        /// Host and port.
+        host: String,
+    },
+    /// The host's certificate is not accepted, or TLS fails otherwise.
+    #[error("TLS with {host} failed; put its CA into certs.d/{host}/ca.crt, or use --tls-verify=false")]
+    Tls {
+        /// Host and port.
+        host: String,
+        /// What rustls says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No certificate is trusted on this machine.
+    #[error(
+        "no certificate to verify {host} with: install ca-certificates, or put its CA into certs.d/{host}/ca.crt"
+    )]
+    NoRoots {
+        /// The registry.
+        host: String,
+    },
+    /// A file in a certificate directory cannot be used.
+    #[error("cannot use {}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: CertificateError,
+    },
+    /// The content is not what was asked for, or not what the registry says it is.
+    #[error(
+        "{object}: expected digest {expected}, got {actual}; the registry or something before it changes content"
+    )]
+    DigestMismatch {
+        /// What was asked for.
+        object: String,
+        /// Asked for, or announced.
+        expected: Box<Digest>,
+        /// Of what arrived, or announced for it.
+        actual: Box<Digest>,
+    },
+    /// More than any engine accepts.
+    #[error("{object} is larger than {limit} bytes; {host} sends something else than was asked for")]
+    TooLarge {
+        /// What was asked for.
+        object: String,
+        /// Who sends it.
+        host: String,
+        /// Allowed bytes.
+        limit: u64,
+    },
+    /// The registry does not keep to the protocol.
+    #[error("{object}: {host} {problem}")]
+    Protocol {
+        /// What was asked for.
+        object: String,
+        /// Who misbehaves.
+        host: String,
+        /// In what way.
+        problem: Problem,
+    },
+    /// No descriptors or memory for a connection.
+    #[error("cannot set up a connection")]
+    Setup(#[source] io::Error),
+}
+
+/// What is wrong with a certificate file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// Cannot be read.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Not PEM.
+    #[error(transparent)]
+    Pem(rustls::pki_types::pem::Error),
+    /// PEM, but no certificate in it.
+    #[error("no certificate in it")]
+    Empty,
+    /// A `.cert` without `.key`, or the reverse.
+    #[error("{missing} is missing beside it")]
+    Pair {
+        /// The other file.
+        missing: String,
+    },
+    /// Not a certificate, or a key that does not belong to it.
+    #[error(transparent)]
+    Rejected(#[from] rustls::Error),
+}
+
+/// How a registry departs from the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// Redirects go round or on for too long.
+    #[error("redirects too often")]
+    Redirects,
+    /// From https to http.
+    #[error("redirects from https to plain http, which is refused")]
+    Downgrade,
+    /// Missing or unusable `Location`.
+    #[error("redirects without a usable Location")]
+    Location,
+    /// Neither Basic nor Bearer is offered.
+    #[error("asks for a login in a way that is not understood (WWW-Authenticate)")]
+    Challenge,
+    /// The token server is to be asked over plain http by a registry that is not.
+    #[error("wants credentials sent over plain http, which is refused")]
+    PlainRealm,
+    /// Wrong or missing token in the token server's answer.
+    #[error("sent no usable token")]
+    Token,
+    /// `Docker-Content-Digest` is no digest.
+    #[error("sent a malformed Docker-Content-Digest")]
+    DigestHeader,
+    /// 206 or 416 that does not fit the request.
+    #[error("does not answer range requests properly")]
+    Range,
+    /// Other length than before, or than announced.
+    #[error("sent a body of another length than announced")]
+    Length,
+    /// Not HTTP.
+    #[error("sent something that is not HTTP/1.1")]
+    Http,
+    /// A digest was asked for; a Docker schema 1 manifest's covers only part of the document.
+    #[error(
+        "sent a schema version 1 manifest, which cannot be verified by digest; push the image again with a newer tool"
+    )]
+    Schema1,
+}
+
+impl Error {
+    /// Whether the same request may well succeed a moment later.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Lost { .. } | Self::Timeout { .. } => true,
+            Self::Status { status, .. } => is_busy(*status),
+            _ => false,
+        }
+    }
+
+    /// Whether a host asked over https might be one that speaks plain http.
+    pub(crate) fn suggests_plain_http(&self) -> bool {
+        matches!(
+            self,
+            Self::PlainHttp { .. }
+                | Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Lost { .. }
+                | Self::NoRoots { .. }
+        )
+    }
+}
+
+/// Whether an HTTP status asks to come back later: 429, and what goes wrong inside a server.
+pub(crate) fn is_busy(status: u16) -> bool {
+    matches!(status, 429 | 500 | 502 | 503 | 504)
+}

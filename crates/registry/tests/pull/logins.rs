@@ -1,0 +1,174 @@
+//! Basic and Bearer logins against a scripted registry that is its own token server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::common::{Reply, Request, Server, hasty};
+use loment_registry::{Credentials, Error, Options, Problem, Registry};
+
+/// Wants the token of the latest generation; `issue` answers token requests.
+fn registry(
+    generation: Arc<AtomicUsize>,
+    issue: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+) -> Server {
+    Server::start(move |request| {
+        let current = generation.load(Ordering::SeqCst);
+        if request.path.starts_with("/token") {
+            return issue(request, current);
+        }
+        if request.header("authorization") == Some(&format!("Bearer t{current}")) {
+            return Reply::new(200, &[], b"{}");
+        }
+        let repository = request.path.strip_prefix("/v2/").unwrap().split("/manifests").next().unwrap();
+        let challenge = format!(
+            "Bearer realm=\"http://{}/token?x=1\",service=\"a service\",scope=\"repository:{repository}:pull\"",
+            request.header("host").unwrap()
+        );
+        Reply::new(401, &[("WWW-Authenticate", &challenge)], b"{}")
+    })
+}
+
+fn token(name: &str, generation: usize) -> Reply {
+    Reply::new(200, &[], format!(r#"{{"{name}":"t{generation}","expires_in":1}}"#).as_bytes())
+}
+
+fn with_credentials() -> Options {
+    let credentials = Credentials { username: "user".into(), password: "p:w".into() };
+    Options { credentials: Some(credentials), ..hasty() }
+}
+
+fn count(server: &Server, prefix: &str) -> usize {
+    server.paths().iter().filter(|path| path.starts_with(prefix)).count()
+}
+
+#[test]
+fn a_token_is_fetched_once_per_repository_and_again_when_refused() {
+    let generation = Arc::new(AtomicUsize::new(0));
+    let server = registry(Arc::clone(&generation), |_, current| token("token", current));
+    let registry = Registry::new(&server.host(), with_credentials()).unwrap();
+    registry.manifest("a/b", "1").unwrap();
+    let request = &server.requests()[1];
+    assert_eq!(request.path, "/token?x=1&service=a%20service&scope=repository%3Aa%2Fb%3Apull&account=user");
+    assert_eq!(request.header("authorization"), Some("Basic dXNlcjpwOnc="));
+    // "expires_in":1 means 60 s.
+    registry.manifest("a/b", "1").unwrap();
+    registry.manifest("a/b", "2").unwrap();
+    assert_eq!((count(&server, "/token"), server.requests().len()), (1, 5));
+    registry.manifest("c", "1").unwrap();
+    assert_eq!(count(&server, "/token"), 2);
+    generation.store(1, Ordering::SeqCst);
+    registry.manifest("a/b", "1").unwrap();
+    assert_eq!(count(&server, "/token"), 3);
+}
+
+#[test]
+fn anonymous_tokens_need_no_credentials() {
+    let server = registry(Arc::default(), |request, current| match request.header("authorization") {
+        None => token("access_token", current),
+        Some(_) => Reply::new(401, &[], b""),
+    });
+    Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(server.paths()[1], "/token?x=1&service=a%20service&scope=repository%3Aa%2Fb%3Apull");
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let server = registry(Arc::default(), |request, current| {
+        if request.method == "POST" { token("access_token", current) } else { Reply::new(405, &[], b"") }
+    });
+    let options = Options { identity_token: Some("i&t".into()), ..with_credentials() };
+    Registry::new(&server.host(), options).unwrap().manifest("a/b", "1").unwrap();
+    let request = &server.requests()[1];
+    assert_eq!(
+        request.body,
+        "service=a%20service&grant_type=refresh_token&client_id=loment&refresh_token=i%26t&scope=repository%3Aa%2Fb%3Apull"
+    );
+    assert_eq!(request.header("content-type"), Some("application/x-www-form-urlencoded"));
+    assert_eq!(request.header("authorization"), None);
+}
+
+#[test]
+fn threads_share_one_token() {
+    let server = registry(Arc::default(), |_, current| token("token", current));
+    let registry = Registry::new(&server.host(), hasty()).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| registry.manifest("a/b", "1").unwrap());
+        }
+    });
+    assert_eq!(count(&server, "/token"), 1);
+}
+
+#[test]
+fn wrong_credentials_are_not_tried_for_ever() {
+    let message = |server: &Server, options| {
+        let error = Registry::new(&server.host(), options).unwrap().manifest("a/b", "1").unwrap_err();
+        assert!(matches!(error, Error::Unauthorized { .. }), "{error:?}");
+        error.to_string().replace(&server.host(), "HOST")
+    };
+    let refused =
+        "manifest 1 of HOST/a/b: unauthorized: HOST refuses these credentials; log in to HOST again";
+    // By the token server.
+    let server = registry(Arc::default(), |_, _| Reply::new(401, &[], b""));
+    assert_eq!(message(&server, with_credentials()), refused);
+    assert_eq!(count(&server, "/token"), 1);
+    // By the registry.
+    let server = registry(Arc::default(), |_, _| token("token", 99));
+    assert_eq!(message(&server, with_credentials()), refused);
+    assert_eq!((count(&server, "/token"), count(&server, "/v2/")), (1, 2));
+    // With Basic.
+    let server = Server::start(|_| Reply::new(401, &[("WWW-Authenticate", "Basic realm=\"r\"")], b""));
+    assert_eq!(message(&server, with_credentials()), refused);
+    assert_eq!(server.requests().len(), 2);
+    assert!(message(&server, hasty()).ends_with("log in to HOST first"));
+}
+
+#[test]
+fn basic_is_remembered() {
+    let server = Server::start(|request| match request.header("authorization") {
+        Some("Basic dXNlcjpwOnc=") => Reply::new(200, &[], b"{}"),
+        _ => Reply::new(401, &[("WWW-Authenticate", "Negotiate, Basic realm=\"r\"")], b""),
+    });
+    let registry = Registry::new(&server.host(), with_credentials()).unwrap();
+    registry.manifest("a/b", "1").unwrap();
+    registry.manifest("c", "1").unwrap();
+    assert_eq!(server.requests().len(), 3);
+}
+
+#[test]
+fn a_busy_token_server_is_asked_again() {
+    let count = AtomicUsize::new(0);
+    let server = registry(Arc::default(), move |_, current| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::new(503, &[], b""),
+        _ => token("token", current),
+    });
+    Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
+}
+
+#[test]
+fn unusable_tokens_and_challenges_are_refused() {
+    let problem = |server: &Server| {
+        let error =
+            Registry::new(&server.host(), with_credentials()).unwrap().manifest("a/b", "1").unwrap_err();
+        let Error::Protocol { problem, .. } = error else { panic!("{error:?}") };
+        problem
+    };
+    for body in ["", "{}", "[]", r#"{"token":""}"#, r#"{"token":"a\r\nX-Injected: y"}"#, r#"{"token":1}"#] {
+        let server = registry(Arc::default(), move |_, _| Reply::new(200, &[], body.as_bytes()));
+        assert_eq!(problem(&server), Problem::Token, "{body}");
+    }
+    for challenge in [
+        "Negotiate",
+        "Bearer",
+        "Bearer realm=\"",
+        "Bearer realm=\"ftp://x/\"",
+        "Bearer realm=\"http://u:p@x/\"",
+        "=",
+    ] {
+        let server = Server::start(move |_| Reply::new(401, &[("WWW-Authenticate", challenge)], b""));
+        assert_eq!(problem(&server), Problem::Challenge, "{challenge}");
+    }
+    let server = registry(Arc::default(), |_, _| Reply::new(200, &[], &vec![b' '; 2 << 20]));
+    let error = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+}
