@@ -7,7 +7,8 @@
 //! It does not know short names, mirrors, auth.json or registries.conf: its caller resolves those into a host
 //! and [`Options`]. It does not interpret manifests, and it does not verify blobs.
 //!
-//! Names are resolved here, from a hosts file and by DNS, never through the C library (`dns/mod.rs`).
+//! Names are resolved here, from a hosts file and by DNS, never through the C library; the DNS messages are
+//! read and written here too, instead of by `hickory-proto` and its 52 crates (`dns/mod.rs` says why).
 //!
 //! ```no_run
 //! use loment_registry::{Options, Registry};

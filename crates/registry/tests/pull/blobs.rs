@@ -217,3 +217,22 @@ fn an_unread_blob_costs_its_connection_only() {
     registry.blob("a/b", &sha256(&bytes), 0).unwrap().read_to_end(&mut out).unwrap();
     assert!(out == bytes);
 }
+
+#[test]
+fn servers_can_call_it_from_their_blocking_threads() {
+    fn movable<T: Send + 'static>(value: T) -> T {
+        value
+    }
+    let bytes = content(100_000);
+    let server = faulty(bytes.clone(), vec![]);
+    let registry = Registry::new(&server.host(), hasty()).unwrap();
+    let mut blob = movable(registry.blob("a/b", &sha256(&bytes), 0).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let read = runtime.spawn_blocking(move || {
+        let mut out = Vec::new();
+        blob.read_to_end(&mut out).unwrap();
+        drop(registry);
+        out
+    });
+    assert!(runtime.block_on(read).unwrap() == bytes);
+}
