@@ -13,7 +13,7 @@ use crate::tree::sparse_image;
 use crate::{Compression, Config, Image, Patience, Registry, debian, run, tree_image};
 
 /// Changes whenever what is made here changes, so that an old cache is not taken for a new one.
-const VERSION: &str = "fixtures-4";
+const VERSION: &str = "fixtures-5";
 
 /// A registry's storage with the images below.
 ///

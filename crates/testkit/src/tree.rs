@@ -78,7 +78,9 @@ fn first() -> RawLayer {
         Entry::file("attrs/suid", busybox.clone()).mode(0o4755),
         Entry::file("attrs/sgid", "x").mode(0o2755).owner(0, 1000),
         Entry::dir("attrs/sticky").mode(0o1777),
-        Entry::file("attrs/capable", busybox).mode(0o755).xattr("security.capability", &file_capability(10)),
+        Entry::file("attrs/busybox-capable", busybox)
+            .mode(0o755)
+            .xattr("security.capability", &file_capability(10)),
         Entry::file("attrs/xattr", "x").xattr("user.loment.test", b"value \x00\xff of bytes"),
         Entry::file("attrs/owned", "x").owner(123_456, 654_321).mode(0o640).mtime(1_234_567_890),
         Entry::char_device("attrs/null", 1, 3),

@@ -5,7 +5,10 @@ use crate::{sh, world_with};
 #[test]
 fn the_exit_status_is_the_programs() {
     let (world, image) = world_with("busybox:latest");
-    let run = |script: &str| world.loment(["run", "--rm", "--network", "none", &image, "sh", "-c", script]);
+    // As process 1 a program would not get its own signals.
+    let run = |script: &str| {
+        world.loment(["run", "--rm", "--init", "--network", "none", &image, "sh", "-c", script])
+    };
     run("exit 0").succeeds();
     run("exit 7").fails(7);
     run("kill -9 $$").fails(137);
@@ -15,9 +18,19 @@ fn the_exit_status_is_the_programs() {
 #[test]
 fn standard_streams_are_kept_apart_and_whole() {
     let (world, image) = world_with("busybox:latest");
-    let output = world.loment(["run", "--rm", "--network", "none", &image, "sh", "-c", "echo out; echo err >&2"]);
+    let output =
+        world.loment(["run", "--rm", "--network", "none", &image, "sh", "-c", "echo out; echo err >&2"]);
     assert_eq!((output.succeeds(), output.stderr.as_str()), ("out", "err\n"));
-    let large = world.loment(["run", "--rm", "--network", "none", &image, "sh", "-c", "yes 0123456789 | head -n 200000"]);
+    let large = world.loment([
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        &image,
+        "sh",
+        "-c",
+        "yes 0123456789 | head -n 200000",
+    ]);
     assert_eq!(large.succeeds().len(), 200_000 * 11 - 1);
     assert!(large.stdout.lines().all(|l| l == "0123456789"));
 }
@@ -30,7 +43,8 @@ fn standard_input_is_there_only_when_asked_for() {
     let without = world.loment_with_input(["run", "--rm", "--network", "none", &image, "cat"], "typed\n");
     assert_eq!(without.succeeds(), "");
     let much = "0123456789abcdef".repeat(65_536);
-    let counted = world.loment_with_input(["run", "--rm", "-i", "--network", "none", &image, "wc", "-c"], &much);
+    let counted =
+        world.loment_with_input(["run", "--rm", "-i", "--network", "none", &image, "wc", "-c"], &much);
     assert_eq!(counted.succeeds(), much.len().to_string());
 }
 
@@ -60,10 +74,12 @@ fn the_entry_point_can_be_replaced() {
 #[test]
 fn user_directory_and_groups_come_from_image_and_flags() {
     let (world, image) = world_with("app:latest");
-    let run = |flags: &[&str], script: &str| {
-        sh(&world, &[&["--entrypoint", ""], flags].concat(), &image, script)
-    };
-    assert_eq!(run(&[], "id -u; id -g; id -G; pwd; echo $HOME"), "1000\n1000\n1000 2000\n/work/dir\n/home/app");
+    let run =
+        |flags: &[&str], script: &str| sh(&world, &[&["--entrypoint", ""], flags].concat(), &image, script);
+    assert_eq!(
+        run(&[], "id -u; id -g; id -G; pwd; echo $HOME"),
+        "1000\n1000\n1000 2000\n/work/dir\n/home/app"
+    );
     assert_eq!(run(&["--user", "0"], "id -u; echo $HOME"), "0\n/root");
     assert_eq!(run(&["-u", "4321:8765"], "id -u; id -g; echo $HOME"), "4321\n8765\n/");
     assert_eq!(run(&["-u", "app:extra"], "id -u; id -g"), "1000\n2000");
@@ -76,8 +92,20 @@ fn environment_comes_from_image_flags_and_files() {
     let (world, image) = world_with("app:latest");
     let file = world.write("env", "# a comment\nFROM_FILE=one two\n\nOVERRIDE=file\nFROM_HOST\n");
     let mut command = world.command([
-        "run", "--rm", "--network", "none", "--entrypoint", "env", "--env-file", &file, "-e", "OVERRIDE=flag", "-e",
-        "EMPTY=", "--env=TAKEN", &image,
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--entrypoint",
+        "env",
+        "--env-file",
+        &file,
+        "-e",
+        "OVERRIDE=flag",
+        "-e",
+        "EMPTY=",
+        "--env=TAKEN",
+        &image,
     ]);
     command.env("FROM_HOST", "host").env("TAKEN", "taken").env("NOT_TAKEN", "x");
     let output = loment_testkit::run(&mut command, loment_testkit::Patience::NORMAL);
@@ -111,11 +139,18 @@ fn hosts_and_resolver_files_are_there() {
 fn labels_and_annotations_can_be_inspected() {
     let (world, image) = world_with("app:latest");
     let flags = ["--label", "org.example.x=1", "-l", "empty", "--annotation", "io.example/y=2"];
-    world.loment([&["create", "--network", "none", "--name", "c"], flags.as_slice(), &[image.as_str()]].concat()).succeeds();
+    world
+        .loment(
+            [&["create", "--network", "none", "--name", "c"], flags.as_slice(), &[image.as_str()]].concat(),
+        )
+        .succeeds();
     assert_eq!(world.inspect("{{index .Config.Labels \"org.example.x\"}}", "c"), "1");
     assert_eq!(world.inspect("{{index .Config.Labels \"org.example.kind\"}}", "c"), "app");
     assert_eq!(world.inspect("{{index .Config.Annotations \"io.example/y\"}}", "c"), "2");
-    assert_eq!(world.inspect("{{.Config.StopSignal}}", "c").trim_start_matches("SIG").replace("10", "USR1"), "USR1");
+    assert_eq!(
+        world.inspect("{{.Config.StopSignal}}", "c").trim_start_matches("SIG").replace("10", "USR1"),
+        "USR1"
+    );
 }
 
 #[test]

@@ -12,7 +12,10 @@ fn exec_is_in_the_containers_namespaces_groups_and_root() {
         let container = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
         assert_eq!(inside.succeeds(), container.to_string_lossy(), "{kind}");
     }
-    assert_eq!(world.loment(["exec", "c", "sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"]).succeeds(), "/");
+    assert_eq!(
+        world.loment(["exec", "c", "sh", "-c", "cut -d: -f3 /proc/self/cgroup | sort -u"]).succeeds(),
+        "/"
+    );
     let confined = world.loment(["exec", "c", "grep", "-E", "^(Seccomp|CapBnd):", "/proc/self/status"]);
     assert_eq!(confined.succeeds(), "CapBnd:\t00000000800405fb\nSeccomp:\t2");
 }
@@ -35,7 +38,8 @@ fn the_exit_status_and_streams_are_the_programs() {
 #[test]
 fn user_environment_and_directory_can_be_chosen() {
     let (world, image) = world_with("app:latest");
-    let head = ["run", "-d", "--network", "none", "--name", "c", "-e", "OF=container", "--entrypoint", "sleep"];
+    let head =
+        ["run", "-d", "--network", "none", "--name", "c", "-e", "OF=container", "--entrypoint", "sleep"];
     world.loment([&head, [image.as_str(), "100"].as_slice()].concat()).succeeds();
     let run = |flags: &[&str], script: &str| {
         world.loment([&["exec"], flags, &["c", "sh", "-c", script]].concat()).succeeds().to_owned()
@@ -62,7 +66,7 @@ fn exec_needs_a_running_container() {
     world.loment(["create", "--network", "none", "--name", "c", &image, "true"]).succeeds();
     let output = world.loment(["exec", "c", "true"]);
     assert!(matches!(output.code, 125 | 255), "{output}");
-    assert!(output.stderr.contains("container state improper"), "{output}");
+    assert!(output.stderr.contains("can only create exec sessions on running containers"), "{output}");
     world.loment(["exec", "nothing", "true"]).fails_saying(125, &["nothing"]);
 }
 

@@ -13,7 +13,11 @@ fn a_bind_mount_is_the_hosts_directory() {
     fs::write(dir.join("from-host"), "host").unwrap();
     for options in ["", ":rw", ":z", ":Z", ":rw,z"] {
         let volume = format!("{}:/data{options}", dir.display());
-        assert_eq!(sh(&world, &["-v", &volume], &image, "cat /data/from-host; echo c > /data/back"), "host", "{options}");
+        assert_eq!(
+            sh(&world, &["-v", &volume], &image, "cat /data/from-host; echo c > /data/back"),
+            "host",
+            "{options}"
+        );
         assert_eq!(fs::read_to_string(dir.join("back")).unwrap(), "c\n");
     }
 }
@@ -35,7 +39,10 @@ fn a_file_can_be_bound_over_a_file_and_where_none_is() {
     let file = world.write("passwd", "only:x:7:7::/:/bin/sh\n");
     let over = format!("{file}:/etc/passwd:ro");
     let fresh = format!("{file}:/made/for/it");
-    assert_eq!(sh(&world, &["-v", &over, "-v", &fresh], &image, "cut -c1-6 /etc/passwd /made/for/it"), "only:x\nonly:x");
+    assert_eq!(
+        sh(&world, &["-v", &over, "-v", &fresh], &image, "cut -c1-6 /etc/passwd /made/for/it"),
+        "only:x\nonly:x"
+    );
 }
 
 #[test]
@@ -44,7 +51,8 @@ fn the_target_of_a_mount_is_resolved_inside_the_container() {
     let file = world.write("content", "mounted");
     // In the image this is a link to /does/not/exist, which must not become a path of the host.
     let volume = format!("{file}:/attrs/dangling");
-    let said = world.loment(["run", "--rm", "--network", "none", "-v", &volume, &image, "cat", "/does/not/exist"]);
+    let said =
+        world.loment(["run", "--rm", "--network", "none", "-v", &volume, &image, "cat", "/does/not/exist"]);
     assert!(!std::path::Path::new("/does").exists());
     assert!(said.code != 0 || said.stdout == "mounted", "{said}");
 }
@@ -81,25 +89,30 @@ fn a_read_only_root_refuses_writes_but_keeps_its_temporary_places() {
 fn shared_memory_has_the_size_that_was_asked_for() {
     let (world, image) = world_with("busybox:latest");
     let size = |flags: &[&str]| sh(&world, flags, &image, "df -k /dev/shm | awk 'END{print $2}'");
-    assert_eq!(size(&[]), "64000", "Podman's default of 65536k is shown as such");
+    assert_eq!(size(&[]), "65536");
     assert_eq!(size(&["--shm-size", "1m"]), "1024");
 }
 
 #[test]
 fn what_is_written_stays_in_the_container_and_only_there() {
     let (world, image) = world_with("busybox:latest");
-    world.loment(["run", "--network", "none", "--name", "c", &image, "sh", "-c", "echo kept > /file"]).succeeds();
+    world
+        .loment(["run", "--network", "none", "--name", "c", &image, "sh", "-c", "echo kept > /file"])
+        .succeeds();
     assert_eq!(sh(&world, &[], &image, "test -e /file || echo another"), "another");
     world.loment(["run", "-d", "--network", "none", "--name", "d", &image, "sleep", "100"]).succeeds();
     let started = world.loment(["start", "-a", "c"]);
     started.succeeds();
-    assert_eq!(world.loment(["exec", "d", "sh", "-c", "test -e /file || echo another"]).succeeds(), "another");
+    assert_eq!(
+        world.loment(["exec", "d", "sh", "-c", "test -e /file || echo another"]).succeeds(),
+        "another"
+    );
 }
 
 #[test]
 fn an_images_volume_is_filled_from_the_image_and_owned_as_there() {
     let (world, image) = world_with("app:latest");
-    let script = "cat /data/seed; stat -c %u /data; touch /data/new && echo written";
+    let script = "cat /data/seed; echo; stat -c %u /data; touch /data/new && echo written";
     assert_eq!(sh(&world, &["--entrypoint", ""], &image, script), "seed\n1000\nwritten");
 }
 

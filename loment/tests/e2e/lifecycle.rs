@@ -5,7 +5,8 @@ use crate::{eventually, lives, pid_of, sleeper, world, world_with};
 #[test]
 fn a_container_goes_through_its_states() {
     let (world, image) = world_with("busybox:latest");
-    let id = world.loment(["create", "--network", "none", "--name", "c", &image, "sh", "-c", "sleep 0.3; exit 3"]);
+    let id =
+        world.loment(["create", "--network", "none", "--name", "c", &image, "sh", "-c", "sleep 0.3; exit 3"]);
     let id = id.succeeds().to_owned();
     assert_eq!(id.len(), 64);
     assert_eq!(world.inspect("{{.State.Status}} {{.Id}}", "c"), format!("created {id}"));
@@ -28,7 +29,10 @@ fn ps_has_podmans_columns() {
     let columns: Vec<_> = lines[0].split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
     assert_eq!(columns, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
     assert_eq!(lines.len(), 2, "{output}");
-    assert!(lines[1].starts_with(&id[..12]) && lines[1].ends_with("lively") && lines[1].contains(&image), "{output}");
+    assert!(
+        lines[1].starts_with(&id[..12]) && lines[1].ends_with("lively") && lines[1].contains(&image),
+        "{output}"
+    );
     assert!(lines[1].contains("Up "), "{output}");
     let all = world.loment(["ps", "-a", "--format", "{{.Names}} {{.State}}"]);
     let mut all: Vec<_> = all.succeeds().lines().collect();
@@ -36,7 +40,8 @@ fn ps_has_podmans_columns() {
     assert_eq!(all, ["fresh created", "lively running"]);
     assert_eq!(world.loment(["ps", "-q"]).succeeds(), &id[..12]);
     assert_eq!(world.loment(["ps", "-aq", "--no-trunc", "--filter", "name=lively"]).succeeds(), id);
-    let json: serde_json::Value = serde_json::from_str(world.loment(["ps", "--format", "json"]).succeeds()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(world.loment(["ps", "--format", "json"]).succeeds()).unwrap();
     assert_eq!(json[0]["Id"], id.as_str());
 }
 
@@ -65,7 +70,18 @@ fn stop_asks_then_insists() {
     sleeper(&world, "polite", &[], &image);
     assert_eq!(world.loment(["stop", "polite"]).succeeds(), "polite");
     assert_eq!(world.inspect("{{.State.ExitCode}}", "polite"), "0");
-    let deaf = ["run", "-d", "--network", "none", "--name", "deaf", &image, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"];
+    let deaf = [
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "deaf",
+        &image,
+        "sh",
+        "-c",
+        "trap '' TERM; while :; do sleep 0.1; done",
+    ];
     world.loment(deaf).succeeds();
     assert_eq!(world.loment(["stop", "-t", "1", "deaf"]).succeeds(), "deaf");
     assert_eq!(world.inspect("{{.State.ExitCode}}", "deaf"), "137");
@@ -76,7 +92,8 @@ fn stop_asks_then_insists() {
 fn the_stop_signal_can_be_chosen() {
     let (world, image) = world_with("busybox:latest");
     let script = "trap 'exit 42' USR1; trap '' TERM; echo ready; while :; do sleep 0.05; done";
-    let arguments = ["run", "-d", "--network", "none", "--name", "c", "--stop-signal", "USR1", "--stop-timeout", "20"];
+    let arguments =
+        ["run", "-d", "--network", "none", "--name", "c", "--stop-signal", "USR1", "--stop-timeout", "20"];
     world.loment([&arguments, [image.as_str(), "sh", "-c", script].as_slice()].concat()).succeeds();
     eventually("it is ready", || world.loment(["logs", "c"]).stdout.contains("ready"));
     world.loment(["stop", "c"]).succeeds();
@@ -147,7 +164,9 @@ fn wait_returns_for_one_that_has_ended_and_for_several() {
     let (world, image) = world_with("busybox:latest");
     for (name, status) in [("a", "0"), ("b", "4")] {
         let script = format!("exit {status}");
-        world.loment(["run", "-d", "--network", "none", "--name", name, &image, "sh", "-c", &script]).succeeds();
+        world
+            .loment(["run", "-d", "--network", "none", "--name", name, &image, "sh", "-c", &script])
+            .succeeds();
     }
     assert_eq!(world.loment(["wait", "a", "b"]).succeeds(), "0\n4");
 }
@@ -179,7 +198,8 @@ fn version_and_info_answer() {
     let format = world.loment(["version", "--format", "{{.Client.Version}}"]);
     assert_eq!(format.succeeds(), env!("CARGO_PKG_VERSION"));
     assert!(world.loment(["--version"]).succeeds().contains(env!("CARGO_PKG_VERSION")));
-    let info: serde_json::Value = serde_json::from_str(world.loment(["info", "--format", "json"]).succeeds()).unwrap();
+    let info: serde_json::Value =
+        serde_json::from_str(world.loment(["info", "--format", "json"]).succeeds()).unwrap();
     assert_eq!(info["store"]["graphRoot"], world.root().to_str().unwrap());
 }
 

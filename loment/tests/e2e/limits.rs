@@ -31,7 +31,8 @@ fn setting(world: &World, name: &str, controller: &str, files: &[&str]) -> Optio
 #[test]
 fn limits_are_written_to_the_containers_group() {
     let (world, image) = world_with("busybox:latest");
-    let flags = ["-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--pids-limit", "33"];
+    let flags =
+        ["-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--pids-limit", "33"];
     sleeper(&world, "c", &flags, &image);
     let wanted: [(&str, &[&str], &[&str]); 4] = [
         ("memory", &["memory.limit_in_bytes", "memory.max"], &["67108864"]),
@@ -71,14 +72,18 @@ fn too_much_memory_ends_the_container_and_is_reported() {
 fn more_processes_than_allowed_cannot_be_made() {
     let (world, image) = world_with("busybox:latest");
     let script = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done 2>&1; wait";
-    let output = world.loment(["run", "--rm", "--network", "none", "--pids-limit", "4", &image, "sh", "-c", script]);
+    let output =
+        world.loment(["run", "--rm", "--network", "none", "--pids-limit", "4", &image, "sh", "-c", script]);
     assert!((output.stdout.clone() + &output.stderr).contains("can't fork"), "{output}");
 }
 
 #[test]
 fn the_cpu_set_is_what_the_program_sees() {
     let (world, image) = world_with("busybox:latest");
-    assert_eq!(sh(&world, &["--cpuset-cpus", "0"], &image, "grep Cpus_allowed_list /proc/self/status | cut -f2"), "0");
+    assert_eq!(
+        sh(&world, &["--cpuset-cpus", "0"], &image, "grep Cpus_allowed_list /proc/self/status | cut -f2"),
+        "0"
+    );
 }
 
 #[test]
@@ -86,7 +91,8 @@ fn explicit_rlimits_apply_exactly_or_fail_by_name() {
     let (world, image) = world_with("busybox:latest");
     assert_eq!(sh(&world, &["--ulimit", "nofile=100:200"], &image, "ulimit -Sn; ulimit -Hn"), "100\n200");
     assert_eq!(sh(&world, &["--ulimit", "core=0"], &image, "ulimit -Hc"), "0");
-    let too_much = ["run", "--rm", "--network", "none", "--ulimit", "nofile=2000000000:2000000000", &image, "true"];
+    let too_much =
+        ["run", "--rm", "--network", "none", "--ulimit", "nofile=2000000000:2000000000", &image, "true"];
     let output = world.loment(too_much);
     assert!(matches!(output.code, 125 | 126), "{output}");
     assert!(output.stderr.to_lowercase().contains("nofile"), "{output}");

@@ -9,7 +9,20 @@ use crate::{eventually, world_with};
 #[test]
 fn logs_keep_both_streams_apart() {
     let (world, image) = world_with("busybox:latest");
-    world.loment(["run", "-d", "--network", "none", "--name", "c", &image, "sh", "-c", "echo out; echo err >&2"]).succeeds();
+    world
+        .loment([
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            "c",
+            &image,
+            "sh",
+            "-c",
+            "echo out; echo err >&2",
+        ])
+        .succeeds();
     world.loment(["wait", "c"]).succeeds();
     let output = world.loment(["logs", "c"]);
     assert_eq!((output.succeeds(), output.stderr.as_str()), ("out", "err\n"));
@@ -64,7 +77,8 @@ fn lines_without_an_end_and_long_lines_are_whole() {
 #[test]
 fn a_log_is_rotated_at_its_size() {
     let (world, image) = world_with("busybox:latest");
-    let arguments = ["run", "--network", "none", "--name", "c", "--log-opt", "max-size=64k", &image, "seq", "50000"];
+    let arguments =
+        ["run", "--network", "none", "--name", "c", "--log-opt", "max-size=64k", &image, "seq", "50000"];
     run(world.command(arguments).stdout(Stdio::null()), Patience::NORMAL).succeeds();
     let path = world.inspect("{{.HostConfig.LogConfig.Path}}", "c");
     let size = std::fs::metadata(&path).unwrap().len();

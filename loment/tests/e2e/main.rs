@@ -51,7 +51,8 @@ fn sh(world: &World, flags: &[&str], image: &str, script: &str) -> String {
 #[track_caller]
 fn sleeper(world: &World, name: &str, flags: &[&str], image: &str) -> String {
     let head = ["run", "--detach", "--network", "none", "--name", name];
-    let arguments = [&head, flags, &[image, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]].concat();
+    let arguments =
+        [&head, flags, &[image, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]].concat();
     world.loment(arguments).succeeds().to_owned()
 }
 

@@ -15,7 +15,13 @@ fn kill(pid: u32) {
 fn attached(world: &World, name: &str, image: &str) -> std::process::Child {
     let script = "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.05; done";
     let arguments = ["run", "--network", "none", "--name", name, image, "sh", "-c", script];
-    let child = world.command(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child = world
+        .command(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("it runs", || world.loment(["logs", name]).stdout.contains("line 1"));
     child
 }

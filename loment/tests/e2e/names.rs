@@ -29,7 +29,10 @@ fn docker_shows_documents_as_docker_does() {
 #[test]
 fn the_long_forms_work_too() {
     let (world, image) = world_with("busybox:latest");
-    assert_eq!(world.loment(["container", "run", "--rm", "--network", "none", &image, "echo", "x"]).succeeds(), "x");
+    assert_eq!(
+        world.loment(["container", "run", "--rm", "--network", "none", &image, "echo", "x"]).succeeds(),
+        "x"
+    );
     assert_eq!(world.loment(["image", "ls", "-q"]).succeeds(), world.loment(["images", "-q"]).succeeds());
     assert_eq!(world.loment(["container", "ls", "-aq"]).succeeds(), "");
     world.loment(["image", "rm", &image]).succeeds();
@@ -39,8 +42,8 @@ fn the_long_forms_work_too() {
 fn every_command_explains_itself() {
     let world = world();
     for command in [
-        "create", "exec", "images", "info", "inspect", "kill", "logs", "ps", "pull", "rm", "rmi", "run", "start",
-        "stop", "version", "wait",
+        "create", "exec", "images", "info", "inspect", "kill", "logs", "ps", "pull", "rm", "rmi", "run",
+        "start", "stop", "version", "wait",
     ] {
         let output = world.loment([command, "--help"]);
         assert!(output.succeeds().contains("Usage"), "{output}");

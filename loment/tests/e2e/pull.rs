@@ -60,7 +60,8 @@ fn run_pulls_what_is_missing_and_reports_it_on_standard_error() {
     let world = world();
     let registry = fixtures().serve();
     let name = registry.name("busybox:latest");
-    let output = world.loment(["run", "--rm", "--network", "none", "--tls-verify=false", &name, "echo", "hi"]);
+    let output =
+        world.loment(["run", "--rm", "--network", "none", "--tls-verify=false", &name, "echo", "hi"]);
     assert_eq!(output.succeeds(), "hi");
     assert!(output.stderr.contains(&name), "{output}");
     let again = world.loment(["run", "--rm", "--network", "none", &name, "echo", "hi"]);
@@ -73,7 +74,17 @@ fn the_pull_flag_decides_whether_the_registry_is_asked() {
     let registry = fixtures().serve();
     let name = registry.name("busybox:latest");
     let run = |policy: &str| {
-        world.loment(["run", "--rm", "--network", "none", "--tls-verify=false", "--pull", policy, &name, "true"])
+        world.loment([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--tls-verify=false",
+            "--pull",
+            policy,
+            &name,
+            "true",
+        ])
     };
     run("never").fails_saying(125, &[&name]);
     run("missing").succeeds();
@@ -111,7 +122,7 @@ fn a_container_sees_layers_as_their_tars_say() {
 fn capability_bits_of_a_file_work() {
     let (world, image) = world_with("tree:latest");
     // CAP_NET_BIND_SERVICE, for a user that has none.
-    let script = "/attrs/capable cat /proc/self/status | grep CapEff | cut -f2";
+    let script = "/attrs/busybox-capable cat /proc/self/status | grep CapEff | cut -f2";
     assert_eq!(sh(&world, &["--user", "1000"], &image, script), "0000000000000400");
 }
 
@@ -130,7 +141,8 @@ fn a_debian_of_debootstrap_runs() {
     let world = world();
     let name = registry.name("debian:latest");
     world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
-    let script = ". /etc/os-release && echo $ID; perl -e 'print 6*7'; id -un; dpkg --verify base-files passwd; echo";
+    let script =
+        ". /etc/os-release && echo $ID; perl -e 'print 6*7'; id -un; dpkg --verify base-files passwd; echo";
     assert_eq!(sh(&world, &[], &name, script), "debian\n42root\n");
 }
 
@@ -149,7 +161,8 @@ fn images_has_podmans_columns() {
     assert_eq!(format.succeeds(), format!("{image} {}", row[2]));
     let quiet = world.loment(["images", "-q", "--no-trunc"]);
     assert_eq!(quiet.succeeds().len(), "sha256:".len() + 64);
-    let json: serde_json::Value = serde_json::from_str(world.loment(["images", "--format", "json"]).succeeds()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_str(world.loment(["images", "--format", "json"]).succeeds()).unwrap();
     assert_eq!(json[0]["Names"][0], image.as_str());
 }
 
@@ -184,4 +197,11 @@ fn layers_are_shared_between_images_and_pulled_once() {
     }
     // busybox, app's data, and the four of the tree.
     assert_eq!(std::fs::read_dir(world.root().join("layers")).unwrap().count(), 6);
+}
+
+#[test]
+fn a_registry_on_the_loopback_device_may_speak_plain_http() {
+    let world = world();
+    let registry = fixtures().serve();
+    world.loment(["pull", "--quiet", &registry.name("busybox:latest")]).succeeds();
 }

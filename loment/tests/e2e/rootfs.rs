@@ -13,7 +13,10 @@ fn a_directory_can_be_a_root_file_system() {
     busybox_rootfs(&dir);
     let path = dir.to_str().unwrap();
     let run = |root: &str, script: &str| {
-        world.loment(["run", "--rm", "--network", "none", "--rootfs", root, "sh", "-c", script]).succeeds().to_owned()
+        world
+            .loment(["run", "--rm", "--network", "none", "--rootfs", root, "sh", "-c", script])
+            .succeeds()
+            .to_owned()
     };
     assert_eq!(run(path, "echo $$; echo kept > /kept"), "1");
     assert_eq!(fs::read_to_string(dir.join("kept")).unwrap(), "kept\n");
@@ -39,7 +42,8 @@ fn the_machines_own_files_can_be_run_without_any_registry() {
     let world = world();
     let script = "echo pid $$; cat /proc/sys/kernel/hostname; ls /sys/class/net; . /etc/os-release; echo $ID; \
                   touch /usr/loment-mark /etc/loment-mark /loment-mark && echo writable";
-    let run = ["run", "--rm", "--network", "none", "--hostname", "seed", "--rootfs", "/:O", "sh", "-c", script];
+    let run =
+        ["run", "--rm", "--network", "none", "--hostname", "seed", "--rootfs", "/:O", "sh", "-c", script];
     let output = world.loment(run);
     let lines: Vec<_> = output.succeeds().lines().collect();
     assert_eq!(lines[..3], ["pid 1", "seed", "lo"], "{output}");
@@ -55,6 +59,8 @@ fn a_root_that_does_not_exist_is_an_error() {
     let world = world();
     let missing = world.path("missing");
     let missing = missing.to_str().unwrap();
-    world.loment(["run", "--rm", "--network", "none", "--rootfs", missing, "true"]).fails_saying(125, &[missing]);
+    world
+        .loment(["run", "--rm", "--network", "none", "--rootfs", missing, "true"])
+        .fails_saying(125, &[missing]);
     assert_eq!(world.leftovers(), [""; 0]);
 }

@@ -73,7 +73,9 @@ fn create_start_kill_and_delete_follow_the_specification() {
     let id = id("life");
     // The container inherits our streams; a pipe would stay open.
     let mut create = std::process::Command::new("sh");
-    create.args(["-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"]).arg(world.dir().join("loment-runtime"));
+    create
+        .args(["-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"])
+        .arg(world.dir().join("loment-runtime"));
     runtime(&world, &["--version"]).succeeds();
     create.arg("--root").arg(world.dir().join("runtime")).args(["create", "--bundle"]).arg(&dir).arg(&id);
     loment_testkit::run(&mut create, loment_testkit::Patience::NORMAL).succeeds();
@@ -82,7 +84,10 @@ fn create_start_kill_and_delete_follow_the_specification() {
     assert_eq!(state(&world, &id), "running");
     runtime(&world, &["start", &id]).fails(1);
     runtime(&world, &["delete", &id]).fails(1);
-    assert_eq!(runtime(&world, &["exec", &id, "/bin/sh", "-c", "echo $$ >/dev/null; echo in"]).succeeds(), "in");
+    assert_eq!(
+        runtime(&world, &["exec", &id, "/bin/sh", "-c", "echo $$ >/dev/null; echo in"]).succeeds(),
+        "in"
+    );
     runtime(&world, &["kill", &id, "KILL"]).succeeds();
     eventually("it stops", || state(&world, &id) == "stopped");
     runtime(&world, &["delete", &id]).succeeds();
@@ -95,7 +100,7 @@ fn a_bundle_without_a_program_fails_and_leaves_nothing() {
     let dir = bundle(&world, "true", |config| config["process"]["args"] = json!(["/no/such/program"]));
     let output = runtime(&world, &["run", "--bundle", dir.to_str().unwrap(), &id("missing")]);
     assert_ne!(output.code, 0);
-    assert!(output.stderr.contains("no such file or directory"), "{output}");
+    assert!(output.stderr.to_lowercase().contains("no such file or directory"), "{output}");
     runtime(&world, &["state", &id("missing")]).fails(1);
     assert_eq!(runtime(&world, &["list"]).succeeds().lines().count(), 1);
 }

@@ -7,7 +7,8 @@ use crate::{eventually, pid_of, sleeper, world_with};
 #[test]
 fn run_with_a_terminal_is_interactive() {
     let (world, image) = world_with("busybox:latest");
-    let command = world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
+    let command =
+        world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
     let mut terminal = Terminal::start(&command);
     terminal.shows("ready> ");
     terminal.types("tty; stty size; echo $TERM\n");
@@ -21,7 +22,8 @@ fn run_with_a_terminal_is_interactive() {
 #[test]
 fn a_new_size_reaches_the_container() {
     let (world, image) = world_with("busybox:latest");
-    let command = world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
+    let command =
+        world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
     let mut terminal = Terminal::start(&command);
     terminal.shows("ready> ");
     terminal.resize(41, 123);
@@ -34,7 +36,8 @@ fn a_new_size_reaches_the_container() {
 #[test]
 fn keys_that_mean_signals_go_to_the_container() {
     let (world, image) = world_with("busybox:latest");
-    let command = world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
+    let command =
+        world.command(["run", "--rm", "-it", "--network", "none", "-e", "PS1=ready> ", &image, "sh"]);
     let mut terminal = Terminal::start(&command);
     terminal.shows("ready> ");
     terminal.types("sleep 1000\n");
