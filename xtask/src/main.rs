@@ -1,9 +1,8 @@
-//! Developer glue.
+//! `cargo xtask COMMAND`: see [`xtask::main`].
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let ok =
-        Command::new("cargo").args(["nextest", "run", "--workspace"]).status().is_ok_and(|s| s.success());
-    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    xtask::main(&arguments)
 }

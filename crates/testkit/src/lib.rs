@@ -1,0 +1,45 @@
+//! What tests and benchmarks of the binary stand on: real images, a real registry, a world of their own.
+//!
+//! What it does: writes images layer by layer ([`Layer`], [`Image`], [`Layout`]), serves them from Debian's
+//! docker-registry on a free port of 127.0.0.1 ([`Registry`], [`Fixtures`]), and runs the binary in a temporary root
+//! that is emptied of containers and deleted whatever happens ([`World`]). What it does not: replace any part of
+//! loment by a stand-in. Nothing of it is in the product; failures of what a test needs are panics, as in a test.
+//!
+//! ```no_run
+//! use loment_testkit::{Fixtures, World};
+//! let fixtures = Fixtures::cached("target/tmp".as_ref());
+//! let registry = fixtures.serve();
+//! let world = World::new("target/debug/loment".as_ref());
+//! let image = registry.name("busybox:latest");
+//! world.loment(["pull", "--tls-verify=false", &image]).succeeds();
+//! assert_eq!(world.loment(["run", "--rm", &image, "echo", "hello"]).succeeds(), "hello");
+//! ```
+
+mod command;
+mod debian;
+mod digest;
+mod fixtures;
+mod image;
+mod layer;
+mod layout;
+mod registry;
+mod terminal;
+mod tree;
+mod world;
+
+pub use command::{Output, Patience, run, run_with_input};
+pub use digest::digest;
+pub use fixtures::{Fixtures, busybox_rootfs};
+pub use image::{Compression, Config, Image};
+pub use layer::{Entry, Layer};
+pub use layout::{Layout, Variant};
+pub use registry::Registry;
+pub use terminal::Terminal;
+pub use tree::{Expected, sparse_expectations, tree_expectations, tree_image};
+pub use world::World;
+
+/// Prints why a check cannot be made on this machine, in the form that `cargo xtask test` counts.
+#[expect(clippy::print_stdout, reason = "the line is what makes a skipped check visible")]
+pub fn skip(what: &str, why: &str) {
+    println!("skipped: {what}, because {why}");
+}

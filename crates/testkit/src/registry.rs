@@ -1,0 +1,150 @@
+//! Debian's docker-registry on 127.0.0.1.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A running registry; dropping it ends it, and so does the end of the thread that started it.
+#[derive(Debug)]
+pub struct Registry {
+    process: Child,
+    port: u16,
+    storage: PathBuf,
+    _dir: TempDir,
+}
+
+impl Registry {
+    /// An empty registry.
+    pub fn empty() -> Self {
+        let dir = crate::world::temporary();
+        let storage = dir.path().join("storage");
+        fs::create_dir(&storage).expect("make a storage directory");
+        Self::start(dir, storage, false)
+    }
+
+    /// Serves what `storage` holds and changes nothing in it, so that many may share it.
+    pub fn serve(storage: &Path) -> Self {
+        Self::start(crate::world::temporary(), storage.to_owned(), true)
+    }
+
+    /// Serves a copy of `storage` that the test may damage.
+    pub fn serve_copy(storage: &Path) -> Self {
+        let dir = crate::world::temporary();
+        let copy = dir.path().join("storage");
+        let done = Command::new("cp").arg("-a").arg(storage).arg(&copy).status();
+        assert!(done.is_ok_and(|s| s.success()), "copy {}", storage.display());
+        Self::start(dir, copy, false)
+    }
+
+    /// Fills `storage` anew.
+    pub(crate) fn fill(storage: &Path) -> Self {
+        fs::create_dir_all(storage).expect("make a storage directory");
+        Self::start(crate::world::temporary(), storage.to_owned(), false)
+    }
+
+    fn start(dir: TempDir, storage: PathBuf, read_only: bool) -> Self {
+        // Between the choice of a free port and its use somebody else may take it.
+        for _ in 0..10 {
+            let port = free_port();
+            let process = spawn(&dir, &storage, read_only, port);
+            let mut registry =
+                Self { process, port, storage: storage.clone(), _dir: crate::world::temporary() };
+            if registry.answers() {
+                registry._dir = dir;
+                return registry;
+            }
+        }
+        panic!("docker-registry does not start: is the Debian package docker-registry installed?");
+    }
+
+    fn answers(&mut self) -> bool {
+        for _ in 0..500 {
+            if self.process.try_wait().expect("a child can be waited for").is_some() {
+                return false;
+            }
+            if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) {
+                let mut answer = [0; 15];
+                let asked = stream
+                    .write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")
+                    .and_then(|()| stream.read_exact(&mut answer));
+                if asked.is_ok() && answer.ends_with(b" 200 O") || answer.ends_with(b"200 OK") {
+                    return true;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// `127.0.0.1:PORT/NAME`.
+    pub fn name(&self, name: &str) -> String {
+        format!("127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// The file that holds the blob or manifest with this digest (`sha256:…`).
+    pub fn blob_file(&self, digest: &str) -> PathBuf {
+        let hex = digest.trim_start_matches("sha256:");
+        self.storage.join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// The manifest that `name:tag` has.
+    pub fn manifest(&self, name: &str, tag: &str) -> serde_json::Value {
+        let link = self.storage.join("docker/registry/v2/repositories").join(name);
+        let link = link.join("_manifests/tags").join(tag).join("current/link");
+        let digest = fs::read_to_string(&link).unwrap_or_else(|e| panic!("read {}: {e}", link.display()));
+        let bytes = fs::read(self.blob_file(digest.trim())).expect("read a manifest");
+        serde_json::from_slice(&bytes).expect("a manifest is JSON")
+    }
+
+    /// The digest of what `name:tag` points to.
+    pub fn digest_of(&self, name: &str, tag: &str) -> String {
+        let link = self.storage.join("docker/registry/v2/repositories").join(name);
+        let link = link.join("_manifests/tags").join(tag).join("current/link");
+        fs::read_to_string(link).expect("read a link").trim().to_owned()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("127.0.0.1 has free ports");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+fn spawn(dir: &TempDir, storage: &Path, read_only: bool, port: u16) -> Child {
+    let config = dir.path().join("registry.yml");
+    // Only the read-only form may share its storage, and only a private one needs deletion.
+    let text = format!(
+        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: \
+         {}\n  maintenance:\n    uploadpurging:\n      enabled: false\n    readonly:\n      enabled: {read_only}\n\
+         http:\n  addr: 127.0.0.1:{port}\n",
+        storage.display(),
+        !read_only,
+    );
+    fs::write(&config, text).expect("write the registry's configuration");
+    let log = fs::File::create(dir.path().join("registry.log")).expect("make a log file");
+    // setpriv: the registry must not outlive a test that is killed.
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "docker-registry", "serve"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor can be copied"))
+        .stderr(log)
+        .spawn()
+        .expect("start docker-registry")
+}

@@ -1,0 +1,158 @@
+//! An environment of its own for each test.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::command::{Output, Patience, run, run_with_input, try_run};
+
+/// A directory `/tmp/loment-test-…` that is deleted when it is dropped. Its name is what `xtask leaks` looks for.
+pub(crate) fn temporary() -> TempDir {
+    tempfile::Builder::new().prefix("loment-test-").tempdir_in("/tmp").expect("make a temporary directory")
+}
+
+/// The binary with an empty store, no containers, and a known environment.
+#[derive(Debug)]
+pub struct World {
+    binary: PathBuf,
+    dir: Option<TempDir>,
+}
+
+impl World {
+    /// A world for the binary at this path.
+    pub fn new(binary: &Path) -> Self {
+        let world = Self { binary: binary.to_owned(), dir: Some(temporary()) };
+        for name in ["home", "work"] {
+            fs::create_dir(world.dir().join(name)).expect("make a directory");
+        }
+        world
+    }
+
+    /// The directory in which everything of this world is.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_ref().expect("taken only on drop").path()
+    }
+
+    /// Where a test may put files of its own.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir().join("work").join(name)
+    }
+
+    /// Writes a file of the test's own and returns where it is.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        fs::write(&path, content).expect("write a file");
+        path.into_os_string().into_string().expect("our paths are UTF-8")
+    }
+
+    /// Images and containers.
+    pub fn root(&self) -> PathBuf {
+        self.dir().join("root")
+    }
+
+    /// What does not outlive a boot.
+    pub fn runroot(&self) -> PathBuf {
+        self.dir().join("run")
+    }
+
+    /// The binary in a known environment, without arguments.
+    pub fn bare(&self) -> Command {
+        self.in_environment(&self.binary)
+    }
+
+    fn in_environment(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear();
+        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("HOME", self.dir().join("home")).env("LANG", "C.UTF-8").env("TERM", "xterm");
+        command.env("CONTAINERS_CONF", "/dev/null").env("TZ", "UTC");
+        command.current_dir(self.dir().join("work"));
+        command
+    }
+
+    /// `loment --root … --runroot … ARGUMENTS`, not started.
+    pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.bare();
+        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.runroot());
+        command.args(arguments);
+        command
+    }
+
+    /// Runs `loment ARGUMENTS` to its end.
+    #[track_caller]
+    pub fn loment<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Output {
+        run(&mut self.command(arguments), Patience::NORMAL)
+    }
+
+    /// The same with something on standard input.
+    #[track_caller]
+    pub fn loment_with_input<S: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = S>,
+        input: &str,
+    ) -> Output {
+        run_with_input(&mut self.command(arguments), input.as_bytes(), Patience::NORMAL)
+    }
+
+    /// Runs the binary under another name, through a link in this world.
+    #[track_caller]
+    pub fn named<S: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = S>) -> Output {
+        let link = self.dir().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(&self.binary, &link).expect("make a link");
+        }
+        run(self.in_environment(&link).args(arguments), Patience::NORMAL)
+    }
+
+    /// A field of `inspect`, by Go template.
+    #[track_caller]
+    pub fn inspect(&self, template: &str, name: &str) -> String {
+        self.loment(["inspect", "--format", template, name]).succeeds().to_owned()
+    }
+
+    /// What is left in directories that hold one entry per container or layer in the making.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let below = ["root/staging", "root/containers", "root/tombs", "root/leases", "run/containers"];
+        for directory in below.map(|d| self.dir().join(d)) {
+            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+            found.extend(entries.map(|e| e.path().display().to_string()));
+        }
+        found
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let Some(dir) = self.dir.take() else { return };
+        // A test that failed is to be seen with its own message: no second panic.
+        if dir.path().join("root").exists() {
+            let mut remove = Command::new(&self.binary);
+            remove.env_clear().arg("--root").arg(dir.path().join("root"));
+            remove
+                .arg("--runroot")
+                .arg(dir.path().join("run"))
+                .args(["rm", "--force", "--all", "--time", "0"]);
+            let problem = match try_run(&mut remove, b"", Patience::NORMAL) {
+                Ok(output) if output.code == 0 => None,
+                Ok(output) => Some(output.to_string()),
+                Err(e) => Some(e),
+            };
+            if let Some(problem) = problem
+                && !std::thread::panicking()
+            {
+                drop(dir);
+                panic!("containers cannot be removed: {problem}");
+            }
+        }
+        let path = dir.path().to_owned();
+        if let Err(e) = dir.close()
+            && !std::thread::panicking()
+        {
+            panic!("remove {}: {e}", path.display());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The binary from outside: what a person types, what is printed, which status comes back, what is left behind.
+//!
+//! These tests need root and Debian's docker-registry, skopeo and busybox-static; `cargo xtask test` installs them.
+
+mod bad_input;
+mod environment;
+mod exec;
+mod filesystem;
+mod isolation;
+mod lifecycle;
+mod limits;
+mod logs;
+mod monitor;
+mod names;
+mod pull;
+mod rootfs;
+mod runtime;
+mod terminal;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loment_testkit::{Fixtures, World};
+
+fn world() -> World {
+    World::new(Path::new(env!("CARGO_BIN_EXE_loment")))
+}
+
+fn fixtures() -> Fixtures {
+    Fixtures::cached(Path::new(env!("CARGO_TARGET_TMPDIR")))
+}
+
+/// A world in which `image` has been pulled from a registry that is gone, and the image's name.
+#[track_caller]
+fn world_with(image: &str) -> (World, String) {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name(image);
+    world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+    (world, name)
+}
+
+/// `run --rm FLAGS IMAGE sh -c SCRIPT`, which must succeed; what it prints.
+#[track_caller]
+fn sh(world: &World, flags: &[&str], image: &str, script: &str) -> String {
+    let arguments = [&["run", "--rm", "--network", "none"], flags, &[image, "sh", "-c", script]].concat();
+    world.loment(arguments).succeeds().to_owned()
+}
+
+/// Starts a container called `name` that runs until it is stopped.
+#[track_caller]
+fn sleeper(world: &World, name: &str, flags: &[&str], image: &str) -> String {
+    let head = ["run", "--detach", "--network", "none", "--name", name];
+    let arguments =
+        [&head, flags, &[image, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]].concat();
+    world.loment(arguments).succeeds().to_owned()
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The container's first process, as the host numbers it.
+#[track_caller]
+fn pid_of(world: &World, name: &str) -> u32 {
+    world.inspect("{{.State.Pid}}", name).parse().expect("a pid is a number")
+}
+
+/// The monitor of the container: whose child it is.
+#[track_caller]
+fn monitor_of(world: &World, name: &str) -> u32 {
+    let pid = pid_of(world, name);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the container runs");
+    let parent = status.lines().find_map(|l| l.strip_prefix("PPid:")).expect("every process has a parent");
+    parent.trim().parse().expect("a pid is a number")
+}
+
+/// Whether a process with this number exists and is more than a zombie.
+fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}

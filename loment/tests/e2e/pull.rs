@@ -1,0 +1,207 @@
+//! Images from a real registry: `pull`, `images`, `rmi`, and what containers see of them.
+
+use std::process::Command;
+
+use loment_testkit::{Expected, World, skip, sparse_expectations, tree_expectations};
+
+use crate::{fixtures, sh, world, world_with};
+
+#[test]
+fn every_form_in_which_skopeo_pushes_is_accepted() {
+    let world = world();
+    let registry = fixtures().serve();
+    for tag in ["latest", "zstd", "plain", "docker"] {
+        let name = registry.name(&format!("busybox:{tag}"));
+        let pulled = world.loment(["pull", "--tls-verify=false", &name]);
+        let id = pulled.succeeds();
+        assert_eq!(id.len(), 64, "{pulled}");
+        assert_eq!(sh(&world, &[], &name, "echo it runs"), "it runs", "{tag}");
+    }
+}
+
+#[test]
+fn an_index_gives_the_image_of_this_machine() {
+    let world = world();
+    let registry = fixtures().serve();
+    let ours = match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    for tag in ["latest", "docker"] {
+        let name = registry.name(&format!("multi:{tag}"));
+        world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+        assert_eq!(world.inspect("{{.Architecture}}", &name), ours);
+    }
+    if ours == "amd64" {
+        assert_eq!(sh(&world, &[], &registry.name("multi:latest"), "cat /architecture"), "amd64");
+    }
+}
+
+#[test]
+fn a_platform_can_be_chosen() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name("multi:latest");
+    world.loment(["pull", "--quiet", "--tls-verify=false", "--platform", "linux/arm64", &name]).succeeds();
+    assert_eq!(world.inspect("{{.Architecture}}", &name), "arm64");
+}
+
+#[test]
+fn a_digest_can_be_pulled_and_run() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = format!("{}@{}", registry.name("busybox"), registry.digest_of("busybox", "latest"));
+    world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+    assert_eq!(sh(&world, &[], &name, "echo by digest"), "by digest");
+}
+
+#[test]
+fn run_pulls_what_is_missing_and_reports_it_on_standard_error() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name("busybox:latest");
+    let output =
+        world.loment(["run", "--rm", "--network", "none", "--tls-verify=false", &name, "echo", "hi"]);
+    assert_eq!(output.succeeds(), "hi");
+    assert!(output.stderr.contains(&name), "{output}");
+    let again = world.loment(["run", "--rm", "--network", "none", &name, "echo", "hi"]);
+    assert_eq!((again.succeeds(), again.stderr.as_str()), ("hi", ""));
+}
+
+#[test]
+fn the_pull_flag_decides_whether_the_registry_is_asked() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name("busybox:latest");
+    let run = |policy: &str| {
+        world.loment([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--tls-verify=false",
+            "--pull",
+            policy,
+            &name,
+            "true",
+        ])
+    };
+    run("never").fails_saying(125, &[&name]);
+    run("missing").succeeds();
+    run("always").succeeds();
+    drop(registry);
+    run("never").succeeds();
+    run("missing").succeeds();
+    run("newer").succeeds();
+    run("always").fails_saying(125, &["127.0.0.1"]);
+    run("sometimes").fails(125);
+}
+
+#[track_caller]
+fn holds(world: &World, image: &str, expectations: &[Expected]) {
+    // One container for all: what is looked at is the image.
+    world.loment(["run", "-d", "--network", "none", "--name", "tree", image, "sleep", "1000"]).succeeds();
+    for Expected { command, prints } in expectations {
+        let output = world.loment(["exec", "tree", "sh", "-c", command]);
+        assert_eq!(output.stdout.trim_end(), prints, "{output}");
+    }
+}
+
+#[test]
+fn a_container_sees_layers_as_their_tars_say() {
+    let (world, image) = world_with("tree:latest");
+    holds(&world, &image, &tree_expectations());
+    let pid = crate::pid_of(&world, "tree");
+    let mut getfattr = Command::new("getfattr");
+    getfattr.args(["--absolute-names", "--only-values", "-n", "user.loment.test"]);
+    let value = getfattr.arg(format!("/proc/{pid}/root/attrs/xattr")).output().unwrap();
+    assert_eq!(value.stdout, b"value \x00\xff of bytes");
+}
+
+#[test]
+fn capability_bits_of_a_file_work() {
+    let (world, image) = world_with("tree:latest");
+    // CAP_NET_BIND_SERVICE, for a user that has none.
+    let script = "/attrs/busybox-capable cat /proc/self/status | grep CapEff | cut -f2";
+    assert_eq!(sh(&world, &["--user", "1000"], &image, script), "0000000000000400");
+}
+
+#[test]
+fn holes_of_a_file_stay_holes() {
+    let (world, image) = world_with("sparse:latest");
+    holds(&world, &image, &sparse_expectations());
+}
+
+#[test]
+fn a_debian_of_debootstrap_runs() {
+    let registry = match fixtures().debian() {
+        Ok(registry) => registry,
+        Err(why) => return skip("a Debian image made by debootstrap", &why),
+    };
+    let world = world();
+    let name = registry.name("debian:latest");
+    world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+    let script =
+        ". /etc/os-release && echo $ID; perl -e 'print 6*7'; id -un; dpkg --verify base-files passwd; echo";
+    assert_eq!(sh(&world, &[], &name, script), "debian\n42root\n");
+}
+
+#[test]
+fn images_has_podmans_columns() {
+    let (world, image) = world_with("busybox:latest");
+    let output = world.loment(["images"]);
+    let lines: Vec<_> = output.succeeds().lines().collect();
+    let columns: Vec<_> = lines[0].split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+    assert_eq!(columns, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    let row: Vec<_> = lines[1].split("  ").map(str::trim).filter(|c| !c.is_empty()).collect();
+    let (repository, tag) = image.rsplit_once(':').unwrap();
+    assert_eq!((row[0], row[1], row[2].len()), (repository, tag, 12));
+    assert_eq!(lines.len(), 2);
+    let format = world.loment(["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+    assert_eq!(format.succeeds(), format!("{image} {}", row[2]));
+    let quiet = world.loment(["images", "-q", "--no-trunc"]);
+    assert_eq!(quiet.succeeds().len(), "sha256:".len() + 64);
+    let json: serde_json::Value =
+        serde_json::from_str(world.loment(["images", "--format", "json"]).succeeds()).unwrap();
+    assert_eq!(json[0]["Names"][0], image.as_str());
+}
+
+#[test]
+fn rmi_removes_names_then_the_image_and_its_layers() {
+    let (world, image) = world_with("busybox:latest");
+    let output = world.loment(["rmi", &image]);
+    assert!(output.succeeds().contains(&format!("Untagged: {image}")), "{output}");
+    assert!(output.stdout.contains("Deleted: "), "{output}");
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+    let layers = std::fs::read_dir(world.root().join("layers")).unwrap().count();
+    assert_eq!(layers, 0, "layers are left");
+}
+
+#[test]
+fn an_image_in_use_is_kept_unless_forced() {
+    let (world, image) = world_with("busybox:latest");
+    world.loment(["create", "--network", "none", "--name", "user", &image, "true"]).succeeds();
+    world.loment(["rmi", &image]).fails_saying(2, &["use"]);
+    world.loment(["rmi", "--force", &image]).succeeds();
+    assert_eq!(world.loment(["ps", "-aq"]).succeeds(), "");
+    world.loment(["rmi", &image]).fails_saying(1, &[&image]);
+    world.loment(["rmi", "--ignore", &image]).succeeds();
+}
+
+#[test]
+fn layers_are_shared_between_images_and_pulled_once() {
+    let world = world();
+    let registry = fixtures().serve();
+    for name in ["busybox:latest", "app:latest", "tree:latest", "busybox:docker"] {
+        world.loment(["pull", "--quiet", "--tls-verify=false", &registry.name(name)]).succeeds();
+    }
+    // busybox, app's data, and the four of the tree.
+    assert_eq!(std::fs::read_dir(world.root().join("layers")).unwrap().count(), 6);
+}
+
+#[test]
+fn a_registry_on_the_loopback_device_may_speak_plain_http() {
+    let world = world();
+    let registry = fixtures().serve();
+    world.loment(["pull", "--quiet", &registry.name("busybox:latest")]).succeeds();
+}

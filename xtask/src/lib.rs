@@ -1,0 +1,58 @@
+//! Developer glue: everything a contributor or CI runs, as `cargo xtask COMMAND`.
+//!
+//! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
+//! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]). What it does not: anything the product needs to
+//! work. It is a program for developers, so it prints, reads the environment and runs other programs.
+//!
+//! ```no_run
+//! let leaks = xtask::leaks::Machine::here(std::path::Path::new(".")).look()?;
+//! for leak in leaks {
+//!     println!("{leak}");
+//! }
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer program talks to its terminal")]
+
+pub mod leaks;
+pub mod packages;
+pub mod run;
+pub mod symbols;
+pub mod test;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test             install what tests need (Debian, root), then every check; what CI runs
+  leaks            list what tests left on this machine; exit 1 when there is something
+  symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
+";
+
+/// Runs the command named by the first argument.
+pub fn main(arguments: &[String]) -> ExitCode {
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("xtask: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => test::run(),
+        ["leaks"] => leaks::run(),
+        ["symbols"] => symbols::run(&run::build_loment("dev")?),
+        ["symbols", file] => symbols::run(file.as_ref()),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => bail!("unknown arguments {other:?}\n{USAGE}"),
+    }
+}

@@ -1,0 +1,71 @@
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+
+/// The top of the workspace.
+pub fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A cargo command in the workspace.
+pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(workspace());
+    command
+}
+
+/// Runs to the end with our own streams; any failure is an error that names the command.
+pub fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let status = command.status().with_context(|| format!("start {}", shown(command)))?;
+    if !status.success() {
+        bail!("{} failed: {status}", shown(command));
+    }
+    Ok(())
+}
+
+/// Runs to the end and returns standard output.
+pub fn output(command: &mut Command) -> anyhow::Result<String> {
+    let out =
+        command.stderr(Stdio::inherit()).output().with_context(|| format!("start {}", shown(command)))?;
+    if !out.status.success() {
+        bail!("{} failed: {}", shown(command), out.status);
+    }
+    String::from_utf8(out.stdout).with_context(|| format!("read the output of {}", shown(command)))
+}
+
+/// The command as one would type it.
+pub fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}
+
+/// Where a program is on `PATH`, or in the directories of the superuser.
+pub fn which(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let always = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(always).map(|d| d.join(program)).find(|p| p.is_file())
+}
+
+/// Cargo's target directory.
+pub fn target_directory() -> anyhow::Result<PathBuf> {
+    let text = output(&mut cargo(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).context("parse cargo metadata")?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata has no target_directory")?.into())
+}
+
+/// Builds the binary and returns where it is, from what cargo says rather than from how directories are laid out.
+pub fn build_loment(profile: &str) -> anyhow::Result<PathBuf> {
+    let mut build = cargo(["build", "--package", "loment", "--profile", profile]);
+    build.arg("--message-format=json-render-diagnostics");
+    let text = output(&mut build)?;
+    let artifacts = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let executables: Vec<PathBuf> = artifacts
+        .filter(|a| a["target"]["name"] == "loment")
+        .filter_map(|a| a["executable"].as_str().map(PathBuf::from))
+        .collect();
+    executables.into_iter().next_back().context("cargo build named no executable of loment")
+}

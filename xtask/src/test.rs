@@ -1,0 +1,139 @@
+//! `cargo xtask test`: every check, in the order in which failures are cheapest.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::{leaks, packages, run, symbols};
+
+/// Runs everything and prints a table of steps; the first failing step ends it, but for the look for leaks.
+pub fn run() -> anyhow::Result<ExitCode> {
+    if !packages::is_root()? {
+        bail!("tests make real containers: run as root, for example `sudo -E cargo xtask test`");
+    }
+    let machine = leaks::Machine::here(run::workspace());
+    let before = machine.look()?;
+    for line in &before {
+        println!("was there before the tests, not counted: {line}");
+    }
+    let mut steps = Steps::default();
+    let checked = checks(&mut steps);
+    let left = machine.look_patiently(&before)?;
+    let clean = leaks::report(&left)?;
+    steps.print();
+    let skips = skipped()?;
+    for skip in &skips {
+        println!("{skip}");
+    }
+    println!("skipped: {} checks", skips.len());
+    checked?;
+    Ok(clean)
+}
+
+fn checks(steps: &mut Steps) -> anyhow::Result<()> {
+    steps.run("install packages", || packages::install(packages::TESTS))?;
+    steps.run("install cargo-nextest", packages::install_nextest)?;
+    steps.run("format", || run::succeed(&mut run::cargo(["fmt", "--all", "--check"])))?;
+    steps.run("clippy", || {
+        let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        run::succeed(&mut run::cargo(clippy))
+    })?;
+    steps.run("build", || {
+        run::succeed(&mut run::cargo(["build", "--workspace", "--all-targets", "--locked"]))
+    })?;
+    steps.run("symbols", || {
+        let violations = symbols::violations(&run::build_loment("dev")?)?;
+        if !violations.is_empty() {
+            bail!("the binary breaks its link-time rules: {}", violations.join("; "));
+        }
+        Ok(())
+    })?;
+    // Before nextest, whose summary stays the last thing a reader of the log sees of the tests.
+    steps.run("documentation tests", || {
+        run::succeed(&mut run::cargo(["test", "--doc", "--workspace", "--locked", "--quiet"]))
+    })?;
+    steps.run("tests", || {
+        forget_results()?;
+        run::succeed(&mut run::cargo(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))
+    })
+}
+
+/// What was done and how long it took.
+#[derive(Debug, Default)]
+struct Steps(Vec<(&'static str, Duration, bool)>);
+
+impl Steps {
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        println!("== {name}");
+        let start = Instant::now();
+        let result = step();
+        self.0.push((name, start.elapsed(), result.is_ok()));
+        println!("== {name}: {:.1} s", start.elapsed().as_secs_f64());
+        result.with_context(|| format!("step {name}"))
+    }
+
+    fn print(&self) {
+        for (name, took, good) in &self.0 {
+            println!("{:>8.1} s  {}  {name}", took.as_secs_f64(), if *good { "ok    " } else { "failed" });
+        }
+    }
+}
+
+fn junit() -> anyhow::Result<std::path::PathBuf> {
+    Ok(run::target_directory()?.join("nextest/default/junit.xml"))
+}
+
+/// Results of an earlier run must not be taken for those of this one.
+fn forget_results() -> anyhow::Result<()> {
+    let path = junit()?;
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every distinct skip that the last run of nextest recorded.
+fn skipped() -> anyhow::Result<BTreeSet<String>> {
+    let path = junit()?;
+    if !Path::new(&path).exists() {
+        return Ok(BTreeSet::new());
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    Ok(skip_lines(&text))
+}
+
+/// Tests print `skipped: WHAT because WHY`; nextest's JUnit file keeps the output of those that pass.
+fn skip_lines(junit: &str) -> BTreeSet<String> {
+    let lines = junit.split(['\n', '>']).map(str::trim).filter(|l| l.starts_with("skipped:"));
+    lines.map(|l| unescaped(l.split('<').next().unwrap_or(l))).collect()
+}
+
+fn unescaped(xml: &str) -> String {
+    xml.replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&amp;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skips_are_read_from_the_output_of_passing_tests() {
+        let junit = "<testcase name=\"a\"><system-out>skipped: x, because &quot;y&quot; is missing\n\
+                     running 1 test\nskipped: z, because w</system-out></testcase>\n\
+                     <testcase name=\"b\"><system-out>not skipped: q\nskipped: z, because w</system-out></testcase>";
+        let lines = skip_lines(junit);
+        assert_eq!(
+            lines.iter().collect::<Vec<_>>(),
+            ["skipped: x, because \"y\" is missing", "skipped: z, because w"]
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! What ARCHITECTURE.md says is true of every version: each of its invariants is a test here.
+
+mod code;
+mod graph;
+mod source;
