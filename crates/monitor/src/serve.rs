@@ -70,6 +70,8 @@ impl Monitor {
     fn new(launch: Launch) -> Result<Self, Error> {
         // A session of its own: the terminal of whoever started it is not its business.
         let _ = rustix::process::setsid();
+        // Nor is its directory, which it may want to unmount.
+        rustix::process::chdir("/").context("change directory to", "/")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("become", "a subreaper")?;
         signal::ignore_sigpipe();
