@@ -1,7 +1,7 @@
 //! Developer glue: everything a contributor or CI runs, as `cargo xtask COMMAND`.
 //!
 //! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
-//! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]). What it does not: anything the product needs to
+//! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]). What it does not: anything the product needs to
 //! work. It is a program for developers, so it prints, reads the environment and runs other programs.
 //!
 //! ```no_run
@@ -13,6 +13,7 @@
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer program talks to its terminal")]
 
+pub mod bench;
 pub mod leaks;
 pub mod packages;
 pub mod run;
@@ -28,6 +29,8 @@ usage: cargo xtask COMMAND
 
   test             install what tests need (Debian, root), then every check; what CI runs
   leaks            list what tests left on this machine; exit 1 when there is something
+  bench [PART…] [--runs N]
+                   ours beside Debian's crun, runc and Podman; parts: runtime run exec queries memory
   symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
 ";
 
@@ -49,6 +52,8 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["leaks"] => leaks::run(),
         ["symbols"] => symbols::run(&run::build_loment("dev")?),
         ["symbols", file] => symbols::run(file.as_ref()),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["bench-view", rest @ ..] => bench::run_in_view(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

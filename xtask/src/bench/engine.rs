@@ -1,0 +1,145 @@
+//! P2, P4, P5: the same commands through Podman and through ours.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+use loment_testkit::Fixtures;
+
+use super::Bench;
+use super::measure::{Subject, compare};
+use crate::run::{succeed, target_directory, which};
+
+/// How many containers `ps` lists.
+const CONTAINERS: usize = 100;
+
+/// A command line with a store of its own and an image in it.
+pub(super) struct Engine {
+    name: &'static str,
+    program: PathBuf,
+    globals: Vec<String>,
+    pub(super) image: String,
+}
+
+impl Engine {
+    pub(super) fn program_name(&self) -> &'static str {
+        self.name
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.globals).args(arguments);
+        command
+    }
+
+    pub(super) fn quietly(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.command(arguments);
+        succeed(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    fn subject(&self, arguments: &[&str]) -> Subject {
+        let (program, globals) = (self.program.clone(), self.globals.clone());
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        Subject::new(&format!("{} {}", self.name, arguments.first().map_or("", String::as_str)), move |_| {
+            let mut command = Command::new(&program);
+            command.args(&globals).args(&arguments);
+            command
+        })
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let removed = self.quietly(&["rm", "--force", "--all", "--time", "0"]);
+        // Podman keeps its storage mounted below its root.
+        if self.name == "podman" {
+            drop(self.quietly(&["system", "reset", "--force"]));
+        }
+        if let Err(e) = removed {
+            eprintln!("xtask: {e:#}");
+        }
+    }
+}
+
+/// Ours and, where it is installed, Podman, each with busybox pulled from a registry.
+pub(super) fn engines(bench: &Bench) -> anyhow::Result<Vec<Engine>> {
+    let fixtures = Fixtures::cached(&target_directory()?.join("tmp"));
+    let registry = fixtures.serve();
+    let image = registry.name("busybox:latest");
+    let globals = |name: &str| -> Vec<String> {
+        let path = |part: &str| bench.path(&format!("{name}-{part}")).to_string_lossy().into_owned();
+        vec!["--root".into(), path("root"), "--runroot".into(), path("run")]
+    };
+    let mut engines = vec![Engine {
+        name: "loment",
+        program: bench.named("loment")?,
+        globals: globals("loment"),
+        image: image.clone(),
+    }];
+    match which("podman") {
+        None => println!("podman: not measured, not installed"),
+        Some(program) => {
+            let mut globals = globals("podman");
+            globals.extend(["--cgroup-manager", "cgroupfs", "--events-backend", "file"].map(str::to_owned));
+            // crun, its default, refuses machines that have control groups of both versions.
+            globals.extend(["--runtime", "runc", "--storage-driver", "overlay"].map(str::to_owned));
+            engines.push(Engine { name: "podman", program, globals, image: image.clone() });
+        }
+    }
+    for engine in &engines {
+        engine
+            .quietly(&["pull", "--quiet", "--tls-verify=false", &image])
+            .with_context(|| engine.name.to_owned())?;
+    }
+    Ok(engines)
+}
+
+fn side_by_side(title: &str, engines: &[Engine], arguments: &[&str], runs: usize) -> anyhow::Result<()> {
+    let subjects: Vec<_> = engines.iter().map(|e| e.subject(arguments)).collect();
+    compare(title, &subjects, runs)
+}
+
+pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
+    let engines = engines(bench)?;
+    let image = engines[0].image.clone();
+    let arguments = ["run", "--rm", "--network", "none", &image, "true"];
+    side_by_side("run: run --rm --network none busybox true", &engines, &arguments, bench.runs)
+}
+
+pub(super) fn exec(bench: &Bench) -> anyhow::Result<()> {
+    let engines = engines(bench)?;
+    for engine in &engines {
+        engine.quietly(&[
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            "--name",
+            "c",
+            &engine.image,
+            "sleep",
+            "3600",
+        ])?;
+    }
+    side_by_side("exec: exec in a running container, true", &engines, &["exec", "c", "true"], bench.runs)
+}
+
+pub(super) fn queries(bench: &Bench) -> anyhow::Result<()> {
+    let engines = engines(bench)?;
+    for engine in &engines {
+        for i in 0..CONTAINERS {
+            engine.quietly(&[
+                "create",
+                "--network",
+                "none",
+                "--name",
+                &format!("c{i}"),
+                &engine.image,
+                "true",
+            ])?;
+        }
+    }
+    side_by_side("queries: ps --all with 100 containers", &engines, &["ps", "--all"], bench.runs)?;
+    side_by_side("queries: inspect of one of them", &engines, &["inspect", "c50"], bench.runs)?;
+    side_by_side("queries: version", &engines, &["version"], bench.runs)
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask bench`: ours beside what Debian ships, in one run on one machine. Figures are printed, never asserted.
+
+mod engine;
+mod measure;
+mod memory;
+mod runtime;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use rustix::process::{getpid, set_child_subreaper};
+
+use crate::{packages, run};
+
+/// The parts, by the names that SPECIFICATION.md refers to.
+pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "memory"];
+
+/// What every part needs.
+pub(crate) struct Bench {
+    /// The release binary.
+    loment: PathBuf,
+    /// A directory for bundles and stores, deleted at the end.
+    dir: tempfile::TempDir,
+    runs: usize,
+}
+
+impl Bench {
+    /// `loment` under another name.
+    fn named(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let link = self.dir.path().join(name);
+        if !link.exists() {
+            std::os::unix::fs::symlink(&self.loment, &link).context("make a link to the binary")?;
+        }
+        Ok(link)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
+
+/// `bench [PART…] [--runs N]`.
+pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    let mut parts = Vec::new();
+    let mut runs = 30;
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match *argument {
+            "--runs" => runs = rest.next().context("--runs needs a number")?.parse().context("--runs")?,
+            name if NAMES.contains(&name) => parts.push(name),
+            other => bail!("unknown part {other:?}: choose from {}", NAMES.join(", ")),
+        }
+    }
+    if parts.is_empty() {
+        parts.extend(NAMES);
+    }
+    if !packages::is_root()? {
+        bail!("benchmarks make real containers: run as root");
+    }
+    if let Err(e) = packages::install(packages::TESTS).and_then(|()| packages::install(packages::PEERS)) {
+        println!("not every peer can be measured: {e:#}");
+    }
+    let bench = Bench {
+        loment: run::build_loment("release")?,
+        dir: tempfile::Builder::new()
+            .prefix("loment-test-bench-")
+            .tempdir_in("/tmp")
+            .context("make a directory")?,
+        runs,
+    };
+    set_child_subreaper(Some(getpid())).context("become a subreaper")?;
+    header(&bench.loment)?;
+    for part in parts {
+        match part {
+            "runtime" => runtime::run(&bench)?,
+            "run" => engine::run(&bench)?,
+            "exec" => engine::exec(&bench)?,
+            "queries" => engine::queries(&bench)?,
+            _ => memory::run(&bench)?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The second half of a part that runs in a mount namespace of its own; see [`runtime`].
+pub fn run_in_view(arguments: &[&str]) -> anyhow::Result<ExitCode> {
+    set_child_subreaper(Some(getpid())).context("become a subreaper")?;
+    let [dir, loment, runs] = arguments else { bail!("this is called by bench itself") };
+    runtime::in_view(Path::new(dir), Path::new(loment), runs.parse().context("number of runs")?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn header(loment: &Path) -> anyhow::Result<()> {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let size = std::fs::metadata(loment).map_or(0, |m| m.len());
+    println!("Linux {}, {cpus} CPUs, load {}", kernel.trim(), load());
+    println!("{}: {:.1} MiB", loment.display(), size as f64 / f64::from(1 << 20));
+    for (name, argument) in
+        [("crun", "--version"), ("runc", "--version"), ("podman", "--version"), ("conmon", "--version")]
+    {
+        match version(name, argument) {
+            Some(line) => println!("{name}: {line}"),
+            None => println!("{name}: not installed, not measured"),
+        }
+    }
+    Ok(())
+}
+
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+fn version(name: &str, argument: &str) -> Option<String> {
+    let output = Command::new(run::which(name)?).arg(argument).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
+}
