@@ -23,6 +23,8 @@ use crate::{Error, worker};
 
 /// The container's own program.
 const MAIN: u32 = 0;
+/// The client that started this.
+const STARTER: u32 = 0;
 /// Ends of children nobody asked about yet are kept, up to this many.
 const UNCLAIMED: usize = 64;
 /// How much of a program's output is read at once, in bytes.
@@ -48,8 +50,15 @@ pub fn serve() -> Result<(), Error> {
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(first);
     monitor.read_client(0);
+    monitor.starter_stays =
+        monitor.clients.first().is_some_and(|c| c.as_ref().is_some_and(|c| c.streams.stdout));
     monitor.start();
-    monitor.run()
+    let result = monitor.run();
+    // Moving takes the kernel milliseconds: a starter that waits for this process's end removes the empty group instead.
+    if !monitor.starter_stays {
+        worker::leave_cgroup(&monitor.launch.place);
+    }
+    result
 }
 
 #[derive(Debug)]
@@ -62,12 +71,16 @@ struct Monitor {
     sessions: Vec<Option<Session>>,
     clients: Vec<Option<Client>>,
     unclaimed: Vec<(i32, Exit)>,
+    /// Whoever started this is attached and waits for the end.
+    starter_stays: bool,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
 }
 
 impl Monitor {
     fn new(launch: Launch) -> Result<Self, Error> {
+        // It was executed by descriptor, which leaves a number for a name before Linux 6.14.
+        let _ = rustix::thread::set_name(c"loment");
         // A session of its own: the terminal of whoever started it is not its business.
         let _ = rustix::process::setsid();
         // Nor is its directory, which it may want to unmount.
@@ -93,6 +106,7 @@ impl Monitor {
             sessions,
             clients,
             unclaimed: Vec::new(),
+            starter_stays: false,
             cleaner: None,
         })
     }
@@ -481,6 +495,7 @@ impl Monitor {
 
     fn drop_client(&mut self, n: u32) {
         let Some(client) = self.clients[n as usize].take() else { return };
+        self.starter_stays &= n != STARTER;
         self.epoll.remove(&client.socket);
         if let Some(session) = client.session {
             self.resume(session);
