@@ -55,7 +55,8 @@ impl Container {
         let status = match state.phase {
             Phase::Created => Status::Created,
             Phase::Exited => Status::Exited,
-            Phase::Running if is_alive(&state) => Status::Running,
+            // Its end may be on its way to the record: while its monitor lives, it counts as running.
+            Phase::Running if is_alive(&state) || is_supervised(&state) => Status::Running,
             Phase::Running => {
                 // Its end was not recorded: a power cut, or its monitor was killed.
                 state.exit_code = UNKNOWN_EXIT;
@@ -103,5 +104,14 @@ pub(crate) fn cgroup_name(id: &str) -> String {
 }
 
 fn is_alive(state: &State) -> bool {
-    process_start_time(state.pid).is_some_and(|t| t == state.start_time) && state.boot_id == boot_id()
+    lives(state.pid, state.start_time) && state.boot_id == boot_id()
+}
+
+fn is_supervised(state: &State) -> bool {
+    lives(state.monitor_pid, state.monitor_start_time) && state.boot_id == boot_id()
+}
+
+/// Whether the process of that number is the one that was started then.
+fn lives(pid: i32, start_time: u64) -> bool {
+    process_start_time(pid).is_some_and(|t| t == start_time)
 }

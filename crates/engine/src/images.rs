@@ -123,7 +123,7 @@ impl Engine {
         Ok(pull_from_registry(&registry, self.store(), reference, &how, progress)?)
     }
 
-    /// Finds an image, fetching it as `policy` says.
+    /// Finds an image, fetching it as `policy` says; `announce` is called before the registry is.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::Pull`].
@@ -133,19 +133,21 @@ impl Engine {
         policy: PullPolicy,
         settings: &PullSettings,
         progress: &mut dyn Progress,
+        announce: impl FnOnce(),
     ) -> Result<(ImageId, String), Error> {
         let local = match self.find_image(input, &settings.short_names) {
             Err(Error::NoImage { .. }) => None,
             other => Some(other?),
         };
-        match (policy, local) {
-            (PullPolicy::Missing | PullPolicy::Never, Some(found)) => Ok(found),
-            (PullPolicy::Never, None) => Err(Error::NoImage { name: input.to_owned() }),
-            (PullPolicy::Newer, Some(found)) => match self.pull(input, settings, progress) {
-                Ok(pulled) => Ok(named(pulled, input)),
-                Err(_) => Ok(found),
-            },
-            _ => Ok(named(self.pull(input, settings, progress)?, input)),
+        match (policy, &local) {
+            (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
+            (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
+            _ => announce(),
+        }
+        match (self.pull(input, settings, progress), policy, local) {
+            (Ok(pulled), ..) => Ok(named(pulled, input)),
+            (Err(_), PullPolicy::Newer, Some(found)) => Ok(found),
+            (Err(e), ..) => Err(e),
         }
     }
 

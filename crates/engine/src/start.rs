@@ -56,7 +56,8 @@ impl Engine {
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let spawned = spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        let spawned =
+            spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
         let (connection, monitor) = spawned;
         Ok(Some(Starting { connection, monitor, lock }))
     }

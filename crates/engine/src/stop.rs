@@ -22,7 +22,12 @@ impl Engine {
     /// [`Error::Unkillable`].
     pub fn stop(&self, name: &str, timeout: Option<u32>) -> Result<Container, Error> {
         let container = self.container(name)?;
-        let Some(process) = container.open_process() else { return Ok(container) };
+        let Some(process) = container.open_process() else {
+            if container.status == Status::Running {
+                self.wait_for_record(&container)?;
+            }
+            return Ok(container);
+        };
         let seconds = timeout.unwrap_or(container.config.stop_timeout);
         if seconds > 0 {
             signal(&process, container.config.stop_signal)?;
@@ -44,6 +49,10 @@ impl Engine {
     pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
         let container = self.container(name)?;
         let Some(process) = container.open_process() else {
+            if container.status == Status::Running {
+                // It has ended this moment, which is what signals are mostly for.
+                return Ok(container);
+            }
             return Err(Error::State {
                 operation: "kill",
                 id: container.config.id.clone(),

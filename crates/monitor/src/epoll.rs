@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+/// How long without an event counts as quiet, in milliseconds.
+const QUIET: i32 = 500;
+
 /// What became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -91,6 +94,19 @@ impl Epoll {
     pub(crate) fn remove(&self, fd: impl AsFd) {
         // Not registered is as good.
         let _ = epoll::delete(&self.0, fd);
+    }
+
+    /// Waits as long as it takes. What is quiet for a while sleeps without the memory it does not need: see
+    /// [`loment_sys::memory`].
+    pub(crate) fn wait_lean(&self) -> io::Result<Vec<Token>> {
+        let tokens = self.wait(Some(QUIET))?;
+        if !tokens.is_empty() {
+            return Ok(tokens);
+        }
+        match loment_sys::memory::sleep_lean(self.0.as_fd()) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
+            _ => self.wait(Some(0)),
+        }
     }
 
     /// Waits, at most `timeout` milliseconds, for something to become ready.

@@ -26,11 +26,16 @@ impl Stream {
     }
 }
 
+/// Room kept in a file for the rest of a line, in bytes: a new file never begins in the middle of one that fits.
+const RESERVE: u64 = 4096;
+
 /// A log being written.
 #[derive(Debug)]
 pub struct Log {
     file: Option<File>,
     size: u64,
+    /// The last record of standard output, of standard error, was the beginning of a line.
+    in_line: [bool; 2],
     settings: LogSettings,
 }
 
@@ -42,7 +47,7 @@ impl Log {
     pub fn open(settings: LogSettings) -> io::Result<Self> {
         let file = settings.path.as_deref().map(append).transpose()?;
         let size = file.as_ref().map_or(Ok(0), |f| f.metadata().map(|m| m.len()))?;
-        Ok(Self { file, size, settings })
+        Ok(Self { file, size, in_line: [false; 2], settings })
     }
 
     /// Writes a chunk: whole lines are tagged F, a line that goes on in the next chunk P.
@@ -56,27 +61,40 @@ impl Log {
         let mut out = Vec::with_capacity(data.len() + 64);
         let time = now_rfc3339();
         for line in data.split_inclusive(|&b| b == b'\n') {
-            let tag = if line.ends_with(b"\n") { "F" } else { "P" };
-            out.extend(format!("{time} {} {tag} ", stream.name()).as_bytes());
-            out.extend(line.strip_suffix(b"\n").unwrap_or(line));
+            let whole = line.ends_with(b"\n");
+            let head = format!("{time} {} {} ", stream.name(), if whole { "F" } else { "P" });
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            let record = (head.len() + text.len() + 1) as u64;
+            let wanted = out.len() as u64 + record + if whole { 0 } else { RESERVE };
+            if !self.in_line.contains(&true) && self.is_full(wanted) {
+                self.flush(&mut out)?;
+                self.rotate()?;
+            }
+            out.extend(head.as_bytes());
+            out.extend(text);
             out.push(b'\n');
+            self.in_line[stream as usize] = !whole;
         }
-        self.rotate_before(out.len() as u64)?;
+        self.flush(&mut out)
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         if let Some(file) = &mut self.file {
-            file.write_all(&out)?;
+            file.write_all(out)?;
             self.size += out.len() as u64;
         }
+        out.clear();
         Ok(())
     }
 
-    /// Starts a new file when `more` bytes would make this one larger than allowed.
-    fn rotate_before(&mut self, more: u64) -> io::Result<()> {
-        let (Some(max), Some(path)) = (self.settings.max_size, self.settings.path.clone()) else {
-            return Ok(());
-        };
-        if self.size == 0 || self.size + more <= max {
-            return Ok(());
-        }
+    /// Whether `more` bytes would make the file larger than allowed. One record is written however large it is.
+    fn is_full(&self, more: u64) -> bool {
+        self.settings.max_size.is_some_and(|max| self.size + more > max)
+    }
+
+    /// Starts a new file, unless this one is empty.
+    fn rotate(&mut self) -> io::Result<()> {
+        let Some(path) = self.settings.path.clone().filter(|_| self.size > 0) else { return Ok(()) };
         let keep = self.settings.max_files.max(1);
         for n in (1..keep).rev() {
             let from = if n == 1 { path.clone() } else { numbered(&path, n - 1) };

@@ -25,6 +25,8 @@ use crate::{Error, worker};
 const MAIN: u32 = 0;
 /// Ends of children nobody asked about yet are kept, up to this many.
 const UNCLAIMED: usize = 64;
+/// How much of a program's output is read at once, in bytes.
+const CHUNK: usize = 16 * 1024;
 /// How long clients have to take their last messages, in milliseconds.
 const PARTING: i32 = 5000;
 
@@ -68,6 +70,8 @@ impl Monitor {
     fn new(launch: Launch) -> Result<Self, Error> {
         // A session of its own: the terminal of whoever started it is not its business.
         let _ = rustix::process::setsid();
+        // Nor is its directory, which it may want to unmount.
+        rustix::process::chdir("/").context("change directory to", "/")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("become", "a subreaper")?;
         signal::ignore_sigpipe();
@@ -95,7 +99,7 @@ impl Monitor {
 
     fn run(&mut self) -> Result<(), Error> {
         loop {
-            for token in self.epoll.wait(None).context("wait for", "events")? {
+            for token in self.epoll.wait_lean().context("wait for", "events")? {
                 match token {
                     Token::Listener => self.accept(),
                     Token::Signal => self.take_signals(),
@@ -212,7 +216,6 @@ impl Monitor {
             self.sessions[n as usize] = None;
         }
         self.finish_exec(n);
-        loment_sys::memory::trim_heap();
     }
 
     fn started(&mut self, n: u32, pid: i32, terminal: Option<OwnedFd>) {
@@ -305,7 +308,6 @@ impl Monitor {
         let status = self.session(n).and_then(|s| s.exit).map_or(0, Exit::status);
         self.tell(n, &Answer::Exited { status });
         self.sessions[n as usize] = None;
-        loment_sys::memory::trim_heap();
     }
 
     fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
@@ -360,7 +362,8 @@ impl Monitor {
 
     /// Reads one chunk and hands it on. `false` when there was none.
     fn read_source(&mut self, n: u32, i: usize) -> bool {
-        let mut buffer = [0u8; 16 * 1024];
+        // Not on the stack: its pages would stay while the monitor sleeps.
+        let mut buffer = vec![0; CHUNK];
         let Some(source) = self.sessions.get(n as usize).and_then(|s| s.as_ref()?.sources[i].as_ref()) else {
             return false;
         };

@@ -26,6 +26,8 @@ pub struct State {
     pub start_time: u64,
     /// Its monitor.
     pub monitor_pid: i32,
+    /// When that was started.
+    pub monitor_start_time: u64,
     /// RFC 3339; empty if it never was.
     pub started_at: String,
     /// RFC 3339; empty if it never was.

@@ -134,12 +134,14 @@ fn become_user(process: &mut Process, found: &user::User) {
 
 fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
     let previous = State::load(&launch.place.dir).unwrap_or_default();
+    let monitor = rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
     let state = State {
         phase: Phase::Running,
         boot_id: boot_id(),
         pid,
         start_time: process_start_time(pid).unwrap_or(0),
-        monitor_pid: rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get()),
+        monitor_pid: monitor,
+        monitor_start_time: process_start_time(monitor).unwrap_or(0),
         started_at: now_rfc3339(),
         error: String::new(),
         oom_killed: false,
@@ -196,6 +198,7 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
             pid: 0,
             start_time: 0,
             monitor_pid: 0,
+            monitor_start_time: 0,
             finished_at: if ended { now_rfc3339() } else { previous.finished_at.clone() },
             exit_code: exit.map_or(previous.exit_code, Exit::status),
             oom_killed,

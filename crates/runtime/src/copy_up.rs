@@ -9,12 +9,14 @@ use rustix::io::Errno;
 /// Deeper trees are refused: descriptors are held on the way.
 const MAX_DEPTH: usize = 128;
 
-/// Copies the content of the directory `from` to the directory `to`, with modes, owners and times.
-pub(crate) fn copy_up(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    copy_dir(from, to, 0)
+/// Copies the content of the directory `from` to the directory `to`, with modes, owners and times; those of the directory
+/// itself if `itself`.
+pub(crate) fn copy_up(from: &OwnedFd, to: &OwnedFd, itself: bool) -> io::Result<()> {
+    copy_content(from, to, 0)?;
+    if itself { copy_owner_and_mode(from, to) } else { Ok(()) }
 }
 
-fn copy_dir(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
+fn copy_content(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
     if depth > MAX_DEPTH {
         return Err(Errno::LOOP.into());
     }
@@ -33,7 +35,7 @@ fn copy_dir(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
                     rustix::fs::openat(from, name, OFlags::RDONLY | OFlags::DIRECTORY | open, Mode::empty())?;
                 let copy =
                     rustix::fs::openat(to, name, OFlags::RDONLY | OFlags::DIRECTORY | open, Mode::empty())?;
-                copy_dir(&source, &copy, depth + 1)?;
+                copy_content(&source, &copy, depth + 1)?;
             }
             FileType::RegularFile => {
                 let source = rustix::fs::openat(from, name, OFlags::RDONLY | open, Mode::empty())?;
@@ -48,6 +50,10 @@ fn copy_dir(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
         }
         copy_attributes(to, name, &stat)?;
     }
+    Ok(())
+}
+
+fn copy_owner_and_mode(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     let stat = rustix::fs::fstat(from)?;
     rustix::fs::fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     Ok(rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)

@@ -87,9 +87,15 @@ pub(crate) fn mount(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> Resul
 
 fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
     let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
+    let hides = root.resolve(&m.destination).is_ok();
     let target = directory_target(root, m)?;
     if m.options.copy_up {
-        copy_up(&root.open_read(&m.destination)?, &mounted)?;
+        // The mount's own descriptor only names it.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let inside = rustix::fs::openat(&mounted, ".", flags, Mode::empty())?;
+        // A mode that was asked for wins over that of the hidden directory.
+        let as_hidden = hides && !m.options.data.iter().any(|(key, _)| key == "mode");
+        copy_up(&root.open_read(&m.destination)?, &inside, as_hidden)?;
         if m.options.attr.set & attr::ATTR_RDONLY != 0 {
             set_attributes(
                 mounted.as_fd(),

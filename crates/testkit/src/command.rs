@@ -46,11 +46,13 @@ impl Output {
         self.stderr.strip_suffix('\n').unwrap_or(&self.stderr)
     }
 
-    /// As [`Output::fails`], where the message must be a single line that contains each of `words`.
+    /// As [`Output::fails`], where the message must be a single line that contains each of `words`. What was announced
+    /// before the failure is not part of it.
     #[track_caller]
     pub fn fails_saying(&self, code: i32, words: &[&str]) {
-        let message = self.fails(code);
-        assert_eq!(message.lines().count(), 1, "one clear line is wanted\n{self}");
+        let mut lines = self.fails(code).lines().filter(|l| !l.starts_with("Trying to pull "));
+        let message = lines.next().unwrap_or_default();
+        assert_eq!(lines.next(), None, "one clear line is wanted\n{self}");
         for word in words {
             assert!(message.contains(word), "the message does not mention {word:?}\n{self}");
         }

@@ -36,11 +36,19 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.all {
         names.extend(engine.containers()?.into_iter().map(|c| c.config.id));
     }
-    for_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
+    // Podman's statuses: 1 for a container that does not exist, 2 for one that runs.
+    let mut status = 0;
+    let result = for_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore || flags.force => Ok(()),
-        other => {
-            other?;
-            print(&format!("{name}\n"))
+        Err(e) => {
+            status = match &e {
+                loment_engine::Error::NoContainer { .. } => 1,
+                loment_engine::Error::State { .. } => 2,
+                _ => crate::error::ENGINE,
+            };
+            Err(e.into())
         }
-    })
+        Ok(_) => print(&format!("{name}\n")),
+    });
+    result.map_err(|_| Error::Shown { status })
 }

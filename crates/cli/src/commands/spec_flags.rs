@@ -128,7 +128,7 @@ pub(super) struct SpecFlags {
     #[command(flatten)]
     pull: super::pull::PullFlags,
     /// When to pull the image: missing, always, never or newer
-    #[arg(long = "pull", value_name = "POLICY", default_value = "missing", num_args = 0..=1, default_missing_value = "always", require_equals = true)]
+    #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
     policy: String,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
@@ -172,8 +172,14 @@ impl SpecFlags {
             asked.rootfs = Some(RootfsUse { path: path.into(), overlay });
         } else {
             let settings = self.pull.settings(globals)?;
-            let mut bars = progress::Bars::new(false);
-            asked.image = Some(engine.obtain(first, self.policy()?, &settings, &mut bars)?);
+            let quiet = self.pull.quiet;
+            let announce = || {
+                if !quiet {
+                    complain(&format!("Trying to pull {first}..."));
+                }
+            };
+            let mut bars = progress::Bars::new(quiet);
+            asked.image = Some(engine.obtain(first, self.policy()?, &settings, &mut bars, announce)?);
         }
         if asked.network.is_none() {
             notice_network(globals, engine);

@@ -108,9 +108,6 @@ pub(super) fn tmpfs(text: &str) -> Result<(PathBuf, Vec<String>), Error> {
             all.push(option.to_owned());
         }
     }
-    if !all.iter().any(|o| o.starts_with("mode=")) {
-        all.push("mode=1777".into());
-    }
     Ok((destination.into(), all))
 }
 

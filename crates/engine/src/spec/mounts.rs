@@ -90,12 +90,7 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     if config.read_only {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
-            list.push((
-                destination,
-                "tmpfs",
-                "tmpfs",
-                vec!["rw", "nosuid", "nodev", "tmpcopyup", "mode=1777"],
-            ));
+            list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup"]));
         }
     }
     list.into_iter()
