@@ -34,7 +34,6 @@ pub(super) fn cap_sets() -> Vec<Caps> {
 
 /// The file kept beside the workspace, or beside the directory of its worktrees; else says why a test is
 /// skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
 pub(super) fn reference() -> Option<Profile> {
     const NAME: &str = "shared/data/seccomp.json";
     let dirs = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();

@@ -8,7 +8,6 @@ use crate::{Arch, Caps, KernelVersion, Syscall, compile, default_profile};
 
 #[test]
 #[ignore = "prints figures, asserts nothing"]
-#[expect(clippy::print_stderr, reason = "the figures")]
 fn measure() {
     let caps = Caps::from_names(["CAP_CHOWN", "CAP_KILL", "CAP_SYS_CHROOT"]).expect("known");
     let kernel = KernelVersion::new(6, 18);

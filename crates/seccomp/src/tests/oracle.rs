@@ -26,7 +26,6 @@ struct Oracle(tempfile::TempDir);
 
 impl Oracle {
     /// Builds it, or says why a test is skipped.
-    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
     fn build() -> Option<Oracle> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let source = dir.path().join("oracle.c");
@@ -366,7 +365,6 @@ fn multiplexed_calls_agree_with_libseccomp() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a figure worth seeing: the kernel's share of a container start")]
 fn the_kernel_loads_the_default_filter_and_obeys_it() {
     let Some(oracle) = Oracle::build() else { return };
     if Arch::native() != Some(Arch::X86_64) {
