@@ -4,17 +4,19 @@
 //
 //   -r  root file system, with empty proc, dev, sys and tmp
 //   -c  make a control group of this name in every hierarchy for each run, join it, remove it
-//   -p  the parent moves the child into its groups, instead of the child joining them itself
+//   -p  the parent moves the child into its groups. Otherwise the child joins those of version 1 itself, one task at a
+//       time, and is cloned into the one of version 2: neither has to wait for other tasks of the machine
 //   -n  number of runs, one after the other
 //
 // gcc -O2 -static floor.c -o floor
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +28,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NAMESPACES = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP };
+static const uint64_t NAMESPACES =
+    CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP;
 enum { SAFE = MS_NOSUID | MS_NODEV | MS_NOEXEC };
 
 static const char *root, *group;
@@ -57,8 +60,9 @@ static void copy_file(const char *from, const char *to) {
     close(fd);
 }
 
-// Makes the groups and returns descriptors of their member lists.
-static int make_groups(int *fds) {
+// Makes the groups. Returns descriptors of the lists of members of those to be joined, and in `into` the directory of
+// the group of version 2 when the child is to be cloned into it.
+static int make_groups(int *fds, int *into) {
     char path[4096], file[4200];
     int n = 0;
     for (const char **h = mounted(); *h; h++) {
@@ -70,7 +74,12 @@ static int make_groups(int *fds) {
             snprintf(file, sizeof file, "%s/cpuset.mems", path);
             copy_file("/sys/fs/cgroup/cpuset/cpuset.mems", file);
         }
-        snprintf(file, sizeof file, "%s/cgroup.procs", path);
+        int unified = !strcmp(*h, "unified") || !strcmp(*h, ".");
+        if (unified && !parent_moves) {
+            *into = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+            continue;
+        }
+        snprintf(file, sizeof file, "%s/%s", path, parent_moves ? "cgroup.procs" : "tasks");
         fds[n] = open(file, O_WRONLY | O_CLOEXEC);
         if (fds[n] >= 0) n++;
     }
@@ -144,10 +153,15 @@ static void child(const int *fds, int n, int go) {
 }
 
 static int one(void) {
-    int fds[16], n = 0, go[2] = {-1, -1}, status;
-    if (group) n = make_groups(fds);
+    int fds[16], n = 0, go[2] = {-1, -1}, into = -1, status;
+    if (group) n = make_groups(fds, &into);
     if (parent_moves && pipe2(go, O_CLOEXEC)) die("pipe");
-    pid_t pid = syscall(SYS_clone, SIGCHLD | NAMESPACES, 0, 0, 0, 0);
+    struct clone_args how = {.flags = NAMESPACES, .exit_signal = SIGCHLD};
+    if (into >= 0) {
+        how.flags |= CLONE_INTO_CGROUP;
+        how.cgroup = (uint64_t)into;
+    }
+    pid_t pid = syscall(SYS_clone3, &how, sizeof how);
     if (pid < 0) die("clone");
     if (!pid) {
         close(go[1]);
@@ -161,6 +175,7 @@ static int one(void) {
         close(go[1]);
     }
     for (int i = 0; i < n; i++) close(fds[i]);
+    if (into >= 0) close(into);
     waitpid(pid, &status, 0);
     if (group) remove_groups();
     return status;

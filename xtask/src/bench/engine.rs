@@ -18,6 +18,8 @@ pub(super) struct Engine {
     name: &'static str,
     program: PathBuf,
     globals: Vec<String>,
+    /// Of `run` and `create`.
+    flags: &'static [&'static str],
     pub(super) image: String,
 }
 
@@ -35,6 +37,19 @@ impl Engine {
     pub(super) fn quietly(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let mut command = self.command(arguments);
         succeed(command.stdin(Stdio::null()).stdout(Stdio::null()))
+    }
+
+    /// `run` or `create` of our image: `arguments` are its flags, `program` what runs.
+    fn container(&self, command: &str, arguments: &[&str], program: &[&str]) -> Vec<String> {
+        let words =
+            [&[command, "--network", "none"], self.flags, arguments, &[&self.image], program].concat();
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Makes or starts a container.
+    pub(super) fn make(&self, command: &str, arguments: &[&str], program: &[&str]) -> anyhow::Result<()> {
+        let words = self.container(command, arguments, program);
+        self.quietly(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn subject(&self, arguments: &[&str]) -> Subject {
@@ -74,6 +89,7 @@ pub(super) fn engines(bench: &Bench) -> anyhow::Result<Vec<Engine>> {
         name: "loment",
         program: bench.named("loment")?,
         globals: globals("loment"),
+        flags: &[],
         image: image.clone(),
     }];
     match which("podman") {
@@ -83,7 +99,9 @@ pub(super) fn engines(bench: &Bench) -> anyhow::Result<Vec<Engine>> {
             globals.extend(["--cgroup-manager", "cgroupfs", "--events-backend", "file"].map(str::to_owned));
             // crun, its default, refuses machines that have control groups of both versions.
             globals.extend(["--runtime", "runc", "--storage-driver", "overlay"].map(str::to_owned));
-            engines.push(Engine { name: "podman", program, globals, image: image.clone() });
+            // Its default limits fail where root lacks CAP_SYS_RESOURCE.
+            let flags = &["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
+            engines.push(Engine { name: "podman", program, globals, flags, image: image.clone() });
         }
     }
     for engine in &engines {
@@ -101,25 +119,17 @@ fn side_by_side(title: &str, engines: &[Engine], arguments: &[&str], runs: usize
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
     let engines = engines(bench)?;
-    let image = engines[0].image.clone();
-    let arguments = ["run", "--rm", "--network", "none", &image, "true"];
-    side_by_side("run: run --rm --network none busybox true", &engines, &arguments, bench.runs)
+    let subjects = engines.iter().map(|e| {
+        let words = e.container("run", &["--rm"], &["true"]);
+        e.subject(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    });
+    compare("run: run --rm --network none busybox true", &subjects.collect::<Vec<_>>(), bench.runs)
 }
 
 pub(super) fn exec(bench: &Bench) -> anyhow::Result<()> {
     let engines = engines(bench)?;
     for engine in &engines {
-        engine.quietly(&[
-            "run",
-            "--detach",
-            "--network",
-            "none",
-            "--name",
-            "c",
-            &engine.image,
-            "sleep",
-            "3600",
-        ])?;
+        engine.make("run", &["--detach", "--name", "c"], &["sleep", "3600"])?;
     }
     side_by_side("exec: exec in a running container, true", &engines, &["exec", "c", "true"], bench.runs)
 }
@@ -128,15 +138,7 @@ pub(super) fn queries(bench: &Bench) -> anyhow::Result<()> {
     let engines = engines(bench)?;
     for engine in &engines {
         for i in 0..CONTAINERS {
-            engine.quietly(&[
-                "create",
-                "--network",
-                "none",
-                "--name",
-                &format!("c{i}"),
-                &engine.image,
-                "true",
-            ])?;
+            engine.make("create", &["--name", &format!("c{i}")], &["true"])?;
         }
     }
     side_by_side("queries: ps --all with 100 containers", &engines, &["ps", "--all"], bench.runs)?;

@@ -19,17 +19,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
         for count in [1, MANY] {
             while started < count {
                 let name = format!("m{started}");
-                engine.quietly(&[
-                    "run",
-                    "--detach",
-                    "--network",
-                    "none",
-                    "--name",
-                    &name,
-                    &engine.image,
-                    "sleep",
-                    "3600",
-                ])?;
+                engine.make("run", &["--detach", "--name", &name], &["sleep", "3600"])?;
                 engine.quietly(&["exec", &name, "true"])?;
                 started += 1;
             }
@@ -47,14 +37,17 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Processes whose program has this name: there is one per container, and nobody else's while we measure.
+/// Our children of this name: supervisors leave the process that started them, and we are the subreaper.
 fn supervisors(name: &str) -> anyhow::Result<BTreeSet<u32>> {
     let entries = fs::read_dir("/proc").context("list processes")?;
     let pids = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
-    let named = |pid: &u32| {
-        fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|p| p.file_name().is_some_and(|f| f == name))
+    let parent = format!("PPid:\t{}\n", std::process::id());
+    let wanted = format!("Name:\t{name}\n");
+    let ours = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .is_ok_and(|s| s.contains(&parent) && s.contains(&wanted))
     };
-    Ok(pids.filter(named).collect())
+    Ok(pids.filter(ours).collect())
 }
 
 fn rollup(pid: u32, field: &str) -> Option<u64> {

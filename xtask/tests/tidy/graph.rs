@@ -7,7 +7,7 @@ use xtask::run::{cargo, output, workspace};
 use crate::source::crates;
 
 /// From top to bottom: a crate depends only on crates that stand below it.
-const ORDER: &[&str] = &[
+pub(crate) const ORDER: &[&str] = &[
     "loment",
     "loment-cli",
     "loment-engine",
@@ -22,7 +22,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Ours, and not part of what is shipped.
-const DEVELOPMENT: &[&str] = &["loment-testkit", "xtask"];
+pub(crate) const DEVELOPMENT: &[&str] = &["loment-testkit", "xtask"];
 
 /// Licences that let us ship one binary under Apache-2.0.
 const LICENCES: &[&str] = &[
