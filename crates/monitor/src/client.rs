@@ -8,6 +8,9 @@ use loment_sys::pipe;
 
 use crate::protocol::{Answer, Streams};
 
+/// Messages kept for a client that does not read; only what a program has left behind at its end can be that much.
+const MAX_QUEUE: usize = 256;
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -25,8 +28,11 @@ impl Client {
         Ok(Self { socket, session: None, streams: Streams::default(), queue: VecDeque::new() })
     }
 
-    /// Sends an answer, or keeps it until the client reads. An error means that it is gone.
+    /// Sends an answer, or keeps it until the client reads. An error means that it is gone, or as good as gone.
     pub(crate) fn send(&mut self, answer: &Answer) -> io::Result<()> {
+        if self.queue.len() >= MAX_QUEUE {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         self.queue.push_back(answer.encode());
         self.flush()
     }

@@ -14,6 +14,8 @@ pub const ARGUMENT: &str = "monitor";
 pub const LAUNCH_FD: i32 = 3;
 /// The descriptor of a monitor's first client.
 pub const CLIENT_FD: i32 = 4;
+/// The descriptor of the container's locked directory.
+pub const LOCK_FD: i32 = 5;
 
 /// Everything a monitor needs to know. `S` is the specification as the writer has it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -66,7 +66,9 @@ impl Log {
             let text = line.strip_suffix(b"\n").unwrap_or(line);
             let record = (head.len() + text.len() + 1) as u64;
             let wanted = out.len() as u64 + record + if whole { 0 } else { RESERVE };
-            if !self.in_line.contains(&true) && self.is_full(wanted) {
+            // Inside a line only when that is longer than what was kept for it.
+            let at_line = !self.in_line.contains(&true);
+            if if at_line { self.is_full(wanted) } else { self.is_full(out.len() as u64 + record) } {
                 self.flush(&mut out)?;
                 self.rotate()?;
             }

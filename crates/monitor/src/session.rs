@@ -16,6 +16,8 @@ use crate::worker::Ends;
 pub(crate) struct Session {
     /// Where its worker reports, until it has.
     pub(crate) worker: Option<OwnedFd>,
+    /// The worker itself, until it has been reaped.
+    pub(crate) worker_pid: Option<i32>,
     pub(crate) pid: Option<i32>,
     pub(crate) exit: Option<Exit>,
     /// Output and error output.

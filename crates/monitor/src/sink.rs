@@ -28,6 +28,11 @@ impl Sink {
         Ok(Self { fd, queue: Vec::new(), ending: false })
     }
 
+    /// Whether the program must read before more is taken.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     pub(crate) fn push(&mut self, data: &[u8]) -> Progress {
         self.queue.extend(data);
         self.flush()

@@ -80,15 +80,22 @@ impl State {
         Ok(state)
     }
 
-    /// Replaces the state in the container directory `dir`.
+    /// Replaces the state in the container directory `dir`; `durable` ones survive a power cut.
     ///
     /// # Errors
     /// The kernel's errno.
-    pub fn save(&self, dir: &Path) -> io::Result<()> {
-        let document = Self { version: VERSION, ..self.clone() };
+    pub fn save(&self, dir: &Path, durable: bool) -> io::Result<()> {
+        let document = serde_json::to_vec(&Self { version: VERSION, ..self.clone() })?;
         let new = dir.join(format!(".{FILE}.{}", std::process::id()));
-        std::fs::write(&new, serde_json::to_vec(&document)?)?;
-        std::fs::rename(&new, dir.join(FILE)).inspect_err(|_| {
+        let write = || -> io::Result<()> {
+            let mut file = std::fs::File::create(&new)?;
+            io::Write::write_all(&mut file, &document)?;
+            if durable {
+                file.sync_data()?;
+            }
+            std::fs::rename(&new, dir.join(FILE))
+        };
+        write().inspect_err(|_| {
             let _ = std::fs::remove_file(&new);
         })
     }

@@ -99,11 +99,7 @@ pub fn find_in(root: &InRoot, text: &str, more: &[String]) -> Result<User, UserE
 
 /// The file's text; one that is missing or no regular file counts as empty.
 fn read(root: &InRoot, path: &str) -> String {
-    let Ok(fd) = root.open_read(Path::new(path)) else { return String::new() };
-    let file = std::fs::File::from(fd);
-    if !file.metadata().is_ok_and(|m| m.is_file()) {
-        return String::new();
-    }
+    let Ok(file) = root.open_regular(Path::new(path)) else { return String::new() };
     let mut bytes = Vec::new();
     let _ = file.take(MAX_FILE).read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()

@@ -15,6 +15,7 @@ use loment_sys::pipe;
 use loment_sys::wait::Exit;
 use oci_spec::runtime::{Process, Spec};
 use rustix::event::{PollFd, PollFlags};
+use rustix::process::Pid;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::Context;
@@ -25,6 +26,14 @@ use crate::{Error, now_rfc3339, overlay, user};
 
 /// Standard streams for a new program: the container's ends.
 pub(crate) type Ends = [OwnedFd; 3];
+
+/// A worker ends with its monitor: nobody would supervise what it makes.
+pub(crate) fn end_with(monitor: Pid) {
+    let set = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    if set.is_err() || rustix::process::getppid() != Some(monitor) {
+        loment_sys::process::exit_now(1)
+    }
+}
 
 /// Tells the monitor how it went. A warning or failure is text, a success carries the terminal.
 pub(crate) fn report(socket: &OwnedFd, result: Result<Created, Error>) {
@@ -124,12 +133,14 @@ fn become_user(process: &mut Process, found: &user::User) {
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", found.home));
     }
-    // A user other than root has only what it can hold: capabilities outlive the change through the ambient set alone.
-    if found.uid != 0
-        && let Some(mut caps) = process.capabilities().clone()
-    {
-        let ambient = caps.ambient().clone();
-        caps.set_effective(ambient.clone()).set_permitted(ambient);
+    // A user other than root has what was added by name, through the ambient set; root needs none there.
+    if let Some(mut caps) = process.capabilities().clone() {
+        if found.uid == 0 {
+            caps.set_ambient(None).set_inheritable(None);
+        } else {
+            let ambient = caps.ambient().clone();
+            caps.set_effective(ambient.clone()).set_permitted(ambient.clone()).set_inheritable(ambient);
+        }
         process.set_capabilities(Some(caps));
     }
 }
@@ -149,7 +160,7 @@ fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
         oom_killed: false,
         ..previous
     };
-    state.save(&launch.place.dir).context("write the state in", launch.place.dir.display())
+    state.save(&launch.place.dir, launch.place.removal.is_none()).context("write the state in", launch.place.dir.display())
 }
 
 /// Runs a program in the container, as a child of the monitor.
@@ -189,7 +200,9 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
     let oom_killed = remove_cgroup(&place.cgroup);
     let tomb = place.removal.as_ref().and_then(|removal| {
         let tomb = removal.tombs.join(&place.id);
-        let _ = std::fs::remove_file(&removal.name);
+        if std::fs::read_link(&removal.name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
+            let _ = std::fs::remove_file(&removal.name);
+        }
         std::fs::rename(&place.dir, &tomb).ok().map(|()| tomb)
     });
     if tomb.is_none() {
@@ -208,7 +221,7 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
             ..previous
         };
         // Whoever looks next finds a process that is gone, which says the same.
-        let _ = state.save(&place.dir);
+        let _ = state.save(&place.dir, true);
     }
     let _ = std::fs::remove_dir_all(&place.run_dir);
     if let Some(tomb) = tomb {

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use loment_cgroup::Entry;
 use loment_sys::clone::{CloneFlags, unshare};
@@ -76,6 +77,9 @@ pub(crate) fn become_container(
 fn isolate(c: &Container<'_>, entry: &Entry) -> Result<(), Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
+    // A container that is half made ends with its creator.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+        .context("set", "the parent death signal")?;
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
     for join in &c.plan.join {
@@ -152,18 +156,21 @@ fn build_root(c: &Container<'_>) -> Result<crate::InRoot, Failure> {
     // Modes are what the specification says, not what the caller's mask leaves.
     rustix::process::umask(rustix::fs::Mode::empty());
     let (given, path) = match (&c.rootfs, &c.plan.root) {
-        (Rootfs::Mount(fd), _) => (Some(*fd), std::path::Path::new("/")),
+        (Rootfs::Mount(fd), _) => (Some(*fd), Path::new("/")),
         (Rootfs::Bundle, Some(path)) => (None, path.as_path()),
         (Rootfs::Bundle, None) => {
             return Err(io::Error::other("root.path is not set")).context("open", "root file system");
         }
     };
-    let root = attach_root(given, path, c.plan.propagation)?;
+    let root = attach_root(given, path)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
     for m in &c.plan.mounts {
         mounts::mount(&root, m, cgroup)?;
     }
-    devices::make(&root, &c.plan.devices)?;
+    // What is bound at /dev is somebody else's.
+    if !c.plan.mounts.iter().any(|m| m.kind == "bind" && m.destination == Path::new("/dev")) {
+        devices::make(&root, &c.plan.devices)?;
+    }
     Ok(root)
 }
 
@@ -174,7 +181,6 @@ fn become_program(
     terminal: Option<Terminal>,
     socket: &OwnedFd,
 ) -> Result<Infallible, Failure> {
-    settle(p)?;
     match &terminal {
         Some(t) => {
             t.set_owner(p.uid).context("change the owner of", "the terminal")?;
@@ -182,18 +188,31 @@ fn become_program(
         }
         None => c.stdio.install().context("install", "standard streams")?,
     }
-    drop(terminal);
-    // Before the working directory is entered: a descriptor of the host must not be one (CVE-2024-21626).
-    loment_sys::fd::cloexec_from(3 + c.keep_fds).context("close", "descriptors")?;
-    let socket = wait_for_start(p, c, socket)?;
-    let Err(failure) = finish(p).and_then(|path| run_program(p, &path, c.init));
-    report::send_failure(&socket, &failure);
+    let init = c.init.then(loment_sys::init::memfd).transpose().context("make", "the init program")?;
+    // From here on nothing of the creator's is open: neither the working directory nor the program can be found through a
+    // descriptor of the host (CVE-2024-21626).
+    let mut keep = vec![socket.as_fd()];
+    if let Start::OnConnection(listener) = c.start {
+        keep.push(listener);
+    }
+    keep.extend(init.as_ref().map(AsFd::as_fd));
+    let kept = loment_sys::fd::keep_only(&keep, 3 + c.keep_fds).context("close", "descriptors")?;
+    std::mem::forget((terminal, init));
+    let mut kept = kept.into_iter();
+    let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
+    let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
+    let mut connection = None;
+    let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|c| {
+        connection = c;
+        finish(p).and_then(|path| run_program(p, &path, kept.next().as_ref()))
+    });
+    let Err(failure) = ran;
+    report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
     loment_sys::process::exit_now(1)
 }
 
-fn run_program(p: &ProcessPlan, path: &CString, init: bool) -> Result<Infallible, Failure> {
-    let error = if init {
-        let image = loment_sys::init::memfd().context("make", "the init program")?;
+fn run_program(p: &ProcessPlan, path: &CString, init: Option<&OwnedFd>) -> Result<Infallible, Failure> {
+    let error = if let Some(image) = init {
         let args: Vec<CString> =
             [CString::from(c"init"), path.clone()].into_iter().chain(p.args.iter().cloned()).collect();
         loment_sys::exec::fexecve(image.as_fd(), &args, &p.env)
@@ -203,26 +222,21 @@ fn run_program(p: &ProcessPlan, path: &CString, init: bool) -> Result<Infallible
     Err(executable::exec_failure(path, error))
 }
 
-/// Limits that need the creator's rights.
-pub(crate) fn settle(p: &ProcessPlan) -> Result<(), Failure> {
-    identity::set_rlimits(p)?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(p.umask.unwrap_or(0o022)));
-    Ok(())
-}
-
 /// Deferred: everything that can fail in the program's name is looked at, then the order is awaited on the socket where
-/// `start` will connect; later failures go there.
-fn wait_for_start(p: &ProcessPlan, c: &Container<'_>, socket: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let Start::OnConnection(listener) = c.start else {
-        return socket.try_clone().context("open", "the report socket");
-    };
+/// `start` connects; later failures go there.
+fn wait_for_start(
+    p: &ProcessPlan,
+    listener: Option<&OwnedFd>,
+    socket: &OwnedFd,
+) -> Result<Option<OwnedFd>, Failure> {
+    let Some(listener) = listener else { return Ok(None) };
     executable::find(p)?;
     report::send_ready(socket).context("report", "that the container is ready")?;
     let flags = rustix::net::SocketFlags::CLOEXEC;
     loop {
         match rustix::net::accept_with(listener, flags) {
             Err(rustix::io::Errno::INTR) => {}
-            other => return other.context("wait for", "the order to start"),
+            other => return other.map(Some).context("wait for", "the order to start"),
         }
     }
 }
@@ -230,6 +244,11 @@ fn wait_for_start(p: &ProcessPlan, c: &Container<'_>, socket: &OwnedFd) -> Resul
 /// The last steps, in the order that the filter and no_new_privs demand (seccomp(2): loading needs CAP_SYS_ADMIN or
 /// no_new_privs).
 pub(crate) fn finish(p: &ProcessPlan) -> Result<CString, Failure> {
+    // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
+    identity::set_rlimits(p)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(p.umask.unwrap_or(0o022)));
+    // The program outlives its creator.
+    rustix::process::set_parent_process_death_signal(None).context("reset", "the parent death signal")?;
     if p.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context("set", "no_new_privs")?;
     } else {

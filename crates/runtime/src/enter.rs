@@ -1,7 +1,7 @@
 //! Running one more program in a container that runs.
 
 use std::convert::Infallible;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loment_cgroup::{Cgroup, Entry};
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
@@ -91,7 +91,6 @@ fn become_process(e: &Enter<'_>, entry: &Entry, socket: &OwnedFd) -> Result<Infa
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     child::write_score(e.process)?;
-    child::settle(e.process)?;
     match &terminal {
         Some(t) => {
             t.set_owner(e.process.uid).context("change the owner of", "the terminal")?;
@@ -99,9 +98,16 @@ fn become_process(e: &Enter<'_>, entry: &Entry, socket: &OwnedFd) -> Result<Infa
         }
         None => e.stdio.install().context("install", "standard streams")?,
     }
-    drop((terminal, root));
-    loment_sys::fd::cloexec_from(3 + e.keep_fds).context("close", "descriptors")?;
-    let path = child::finish(e.process)?;
-    let error = loment_sys::exec::execve(&path, &e.process.args, &e.process.env);
-    Err(executable::exec_failure(&path, error))
+    // As for the container's own program: nothing of the creator's is open when paths are looked up.
+    let kept =
+        loment_sys::fd::keep_only(&[socket.as_fd()], 3 + e.keep_fds).context("close", "descriptors")?;
+    std::mem::forget((terminal, root));
+    let Err(failure) = child::finish(e.process).and_then(|path| -> Result<Infallible, Failure> {
+        let error = loment_sys::exec::execve(&path, &e.process.args, &e.process.env);
+        Err(executable::exec_failure(&path, error))
+    });
+    if let Some(socket) = kept.first() {
+        report::send_failure(socket, &failure);
+    }
+    loment_sys::process::exit_now(1)
 }

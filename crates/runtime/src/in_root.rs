@@ -2,11 +2,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
-use pathrs::Root;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use pathrs::flags::OpenFlags;
+use pathrs::{Handle, Root};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+
+/// Links followed to one file, as by the kernel (path_resolution(7)).
+const MAX_LINKS: u32 = 40;
 
 /// A root directory below which every path stays, whatever links there are (CVE-2021-30465, CVE-2019-18837).
 #[derive(Debug)]
@@ -42,13 +47,26 @@ impl InRoot {
         self.open(path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
     }
 
-    /// Opens a regular file or directory for reading.
+    /// Opens a directory for reading.
     ///
     /// # Errors
     /// The kernel's errno.
-    pub fn open_read(&self, path: &Path) -> io::Result<OwnedFd> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    pub fn open_dir(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         self.open(path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    /// Opens a regular file for reading. Whatever else an image has there is not even opened: opening a device or a pipe
+    /// does things.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is no regular file.
+    pub fn open_regular(&self, path: &Path) -> io::Result<std::fs::File> {
+        let fd = self.resolve(path)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        Handle::from_fd(fd).reopen(OpenFlags::O_RDONLY).map_err(os_error)
     }
 
     fn open(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
@@ -83,6 +101,11 @@ impl InRoot {
     /// # Errors
     /// The kernel's errno.
     pub fn make_file(&self, path: &Path) -> io::Result<OwnedFd> {
+        self.make_file_through(path, 0)
+    }
+
+    /// A link whose target is missing is followed by hand: the file is made where it points to, inside the root.
+    fn make_file_through(&self, path: &Path, links: u32) -> io::Result<OwnedFd> {
         match self.resolve(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => return other,
@@ -93,11 +116,29 @@ impl InRoot {
         let dir = self.make_dir_all(parent)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o644)) {
-            // A dangling link: its target, which may be anywhere, is not made.
-            Ok(_) | Err(Errno::EXIST) => self.resolve(path),
+            Ok(_) => self.resolve(path),
+            Err(Errno::EXIST) if links < MAX_LINKS => {
+                let target = rustix::fs::readlinkat(&dir, name, Vec::new())?;
+                let target = Path::new(std::ffi::OsStr::from_bytes(target.as_bytes()));
+                self.make_file_through(&normal(&parent.join(target)), links + 1)
+            }
+            Err(Errno::EXIST) => Err(Errno::LOOP.into()),
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// Without `.` and `..`; the latter stops at the root.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(out.pop()),
+            Component::Normal(name) => out.push(name),
+            _ => {}
+        }
+    }
+    out
 }
 
 fn os_error(error: pathrs::error::Error) -> io::Error {

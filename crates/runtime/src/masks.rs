@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
+use loment_sys::mount::{ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, MountAttr, set_attributes};
 use rustix::fs::{CWD, FileType, makedev};
 
 use crate::error::Context;
@@ -21,6 +21,9 @@ impl HostNull {
     pub(crate) fn take() -> io::Result<Self> {
         let tree = clone_tree(CWD, Path::new("/dev/null"), false)?;
         let stat = rustix::fs::fstat(&tree)?;
+        // The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
+        let attr = MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, ..MountAttr::default() };
+        set_attributes(tree.as_fd(), c"", false, &attr)?;
         let is_null = file_type(&tree)? == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
         if is_null { Ok(Self(tree)) } else { Err(io::Error::other("it is not the null device")) }
     }

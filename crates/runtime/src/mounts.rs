@@ -95,7 +95,7 @@ fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
         let inside = rustix::fs::openat(&mounted, ".", flags, Mode::empty())?;
         // A mode that was asked for wins over that of the hidden directory.
         let as_hidden = hides && !m.options.data.iter().any(|(key, _)| key == "mode");
-        copy_up(&root.open_read(&m.destination)?, &inside, as_hidden)?;
+        copy_up(&root.open_dir(&m.destination)?, &inside, as_hidden)?;
         if m.options.attr.set & attr::ATTR_RDONLY != 0 {
             set_attributes(
                 mounted.as_fd(),

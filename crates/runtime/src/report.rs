@@ -48,10 +48,9 @@ pub(crate) fn encode(failure: &Failure) -> Vec<u8> {
     let mut out = vec![FAILED, cause];
     out.extend(failure.source.raw_os_error().unwrap_or(0).to_le_bytes());
     put(&mut out, &failure.operation);
-    // An error that is not the kernel's has its text in the object.
-    match failure.source.raw_os_error() {
-        Some(_) => put(&mut out, &failure.object),
-        None => put(&mut out, &format!("{}: {}", failure.object, failure.source)),
+    put(&mut out, &failure.object);
+    if failure.source.raw_os_error().is_none() {
+        put(&mut out, &failure.source.to_string());
     }
     out
 }
@@ -67,11 +66,12 @@ pub(crate) fn decode(data: &[u8]) -> Option<Failure> {
         2 => Cause::NotExecutable,
         _ => Cause::Setup,
     };
+    let (operation, object) = (take(&mut rest)?, take(&mut rest)?);
     let source = match i32::from_le_bytes(*errno) {
-        0 => io::Error::other("it ended unexpectedly"),
+        0 => io::Error::other(take(&mut rest)?),
         n => io::Error::from_raw_os_error(n),
     };
-    Some(Failure { cause, operation: take(&mut rest)?, object: take(&mut rest)?, source })
+    Some(Failure { cause, operation, object, source })
 }
 
 pub(crate) fn send_failure(socket: impl AsFd, failure: &Failure) {

@@ -16,15 +16,10 @@ const MS_SLAVE: u64 = 1 << 19;
 const MS_PRIVATE: u64 = 1 << 18;
 
 /// Attaches the root file system in the caller's new mount namespace and returns a handle on it.
-pub(crate) fn attach_root(
-    given: Option<BorrowedFd<'_>>,
-    path: &Path,
-    propagation: Option<(u64, bool)>,
-) -> Result<InRoot, Failure> {
-    // Nothing that is mounted from here on may spread to the host.
-    let (flag, recursive) =
-        propagation.filter(|(f, _)| *f == MS_SLAVE || *f == MS_PRIVATE).unwrap_or((MS_SLAVE, true));
-    set_root_propagation(flag, recursive).context("change the propagation of", "/")?;
+pub(crate) fn attach_root(given: Option<BorrowedFd<'_>>, path: &Path) -> Result<InRoot, Failure> {
+    // Nothing that is mounted or unmounted from here on may spread to the host, wherever below the root: the old root is
+    // taken off with everything in it. What the specification says of propagation is for the new one.
+    set_root_propagation(MS_SLAVE, true).context("change the propagation of", "/")?;
     let tree = match given {
         Some(fd) => fd.try_clone_to_owned().context("open", "root file system")?,
         None => clone_tree(CWD, path, true).context("open root file system", path.display())?,

@@ -1,7 +1,7 @@
 //! Descriptor ranges and inherited descriptors.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Marks every descriptor from `first` upwards close-on-exec (close_range(2), Linux 5.11).
 ///
@@ -41,6 +41,47 @@ pub fn close_from(first: u32) -> io::Result<()> {
     super::check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) }).map(drop)
 }
 
+/// Moves the descriptors of `keep` to the numbers from `first` on, close-on-exec, and closes every other one from `first`
+/// upwards.
+///
+/// For a child that is about to run another program: until then, a path through /proc/self/fd must not find what the
+/// child's creator had open (CVE-2024-21626). Values that own a closed descriptor must not be used, nor dropped: the child
+/// ends with execve or `_exit`.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn keep_only(keep: &[BorrowedFd<'_>], first: u32) -> io::Result<Vec<OwnedFd>> {
+    let end = first as RawFd + keep.len() as RawFd;
+    // First out of the way of each other, then in place.
+    let copies: Vec<OwnedFd> = keep
+        .iter()
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, end).map_err(io::Error::from))
+        .collect::<io::Result<_>>()?;
+    let mut kept = Vec::with_capacity(keep.len());
+    for (copy, target) in copies.iter().zip(first as RawFd..) {
+        // SAFETY: the call closes what `target` was, as announced; no memory is passed.
+        super::check(libc::c_long::from(unsafe { libc::dup3(copy.as_raw_fd(), target, libc::O_CLOEXEC) }))?;
+        // SAFETY: just made under that number, and owned by nobody else from now on.
+        kept.push(unsafe { OwnedFd::from_raw_fd(target) });
+    }
+    std::mem::forget(copies);
+    match close_from(end as u32) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS)) => close_one_by_one(end),
+        other => other,
+    }?;
+    Ok(kept)
+}
+
+/// The fallback of [`close_from`] for kernels before 5.9 and filters that hide it.
+fn close_one_by_one(first: RawFd) -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
+    for fd in first..limit.min(1 << 20) as RawFd {
+        // SAFETY: as `keep_only` announces; a number that is not open returns EBADF.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
 /// Takes ownership of a descriptor this program was started with.
 ///
 /// # Errors
@@ -60,7 +101,6 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// The kernel's errno (dup2(2)).
 pub fn install_at(fd: &OwnedFd, target: RawFd) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     // SAFETY: `fd` is open. The call closes whatever `target` was, which callers own: it is used in a
     // process made for running another program, for numbers set aside for it.
     let r = unsafe {

@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
+/// Descriptors looked at one by one where the kernel cannot sweep them.
+const SWEEP_LIMIT: i32 = 1 << 16;
+
 /// A program to start.
 #[derive(Debug)]
 pub struct Program<'a> {
@@ -55,7 +58,13 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
         // SAFETY: as above; the arrays end with null pointers and live in this child's copy of the memory. The kernel
         // sweeps what the caller may have left inheritable; `exe` and the copies are close-on-exec already.
         unsafe {
-            libc::syscall(libc::SYS_close_range, count, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            let swept = libc::syscall(libc::SYS_close_range, count, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if swept != 0 {
+                // Before Linux 5.11.
+                for fd in count..SWEEP_LIMIT {
+                    libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
+                }
+            }
             libc::syscall(
                 libc::SYS_execveat,
                 exe.as_raw_fd(),

@@ -3,7 +3,7 @@
 use crate::config::Config;
 
 /// Hidden: they show or change the host.
-const MASKED: [&str; 12] = [
+const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
@@ -13,6 +13,7 @@ const MASKED: [&str; 12] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/dev/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
     "/sys/fs/selinux",

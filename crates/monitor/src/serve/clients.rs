@@ -11,6 +11,7 @@ use super::{MAIN, Monitor, STARTER};
 use crate::client::Client;
 use crate::epoll::Token;
 use crate::protocol::{Answer, Request, Streams};
+use crate::sink::Sink;
 
 impl Monitor {
     pub(super) fn accept(&mut self) {
@@ -53,7 +54,7 @@ impl Monitor {
             return self.drop_client(n);
         }
         if !client.is_behind() {
-            let _ = self.epoll.set(&client.socket, Token::Client(n), true, false);
+            self.watch_client(n);
             if let Some(session) = session {
                 self.resume(session);
             }
@@ -120,7 +121,16 @@ impl Monitor {
             return self.drop_client(n);
         }
         if client.is_behind() {
-            let _ = self.epoll.set(&client.socket, Token::Client(n), true, true);
+            self.watch_client(n);
         }
+    }
+
+    /// Listens to a client unless its program does not read, and waits for it to read when it is behind.
+    pub(super) fn watch_client(&mut self, n: u32) {
+        let Some(client) = self.clients[n as usize].as_ref() else { return };
+        let session = client.session.filter(|_| client.streams.stdin);
+        let sink = session.and_then(|s| self.sessions.get(s as usize)?.as_ref()?.sink.as_ref());
+        let readable = !sink.is_some_and(Sink::is_blocked);
+        let _ = self.epoll.set(&client.socket, Token::Client(n), readable, client.is_behind());
     }
 }

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use crate::client::Client;
 use crate::epoll::{Epoll, Token};
 use crate::error::Context;
-use crate::launch::{CLIENT_FD, LAUNCH_FD, Launch, VERSION};
+use crate::launch::{CLIENT_FD, LAUNCH_FD, LOCK_FD, Launch, VERSION};
 use crate::log::Log;
 use crate::protocol::{Answer, Exec, MAX_DATA, address_in};
 use crate::session::Session;
@@ -47,6 +47,7 @@ pub fn serve() -> Result<(), Error> {
         return Err(Error::Version { found: launch.version, known: VERSION });
     }
     let mut monitor = Monitor::new(launch)?;
+    monitor.lock = Some(fd::take_inherited(LOCK_FD).context("open", "the container's lock")?);
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(first);
@@ -72,6 +73,8 @@ struct Monitor {
     sessions: Vec<Option<Session>>,
     clients: Vec<Option<Client>>,
     unclaimed: Vec<(i32, Exit)>,
+    /// Held, with the starter or in its place, until the container runs or has failed to.
+    lock: Option<OwnedFd>,
     /// Whoever started this is attached and waits for the end.
     starter_stays: bool,
     /// The worker that cleans up, and what clients are told when it has.
@@ -88,7 +91,10 @@ impl Monitor {
         rustix::process::chdir("/").context("change directory to", "/")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("become", "a subreaper")?;
+        // Whoever started this may have ignored SIGCHLD, which would hide every end.
+        signal::reset_dispositions();
         signal::ignore_sigpipe();
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let set = SignalSet::of(&[1, 2, 3, 15, 17]);
         signal::set_mask(&set).context("block", "signals")?;
         let signals = signal::signal_fd(&set).context("open", "a signal descriptor")?;
@@ -107,6 +113,7 @@ impl Monitor {
             sessions,
             clients,
             unclaimed: Vec::new(),
+            lock: None,
             starter_stays: false,
             cleaner: None,
         })
@@ -187,12 +194,18 @@ impl Monitor {
         work: impl FnOnce(&mut Launch, Option<&worker::Ends>, &OwnedFd) -> Result<loment_runtime::Created, Error>,
     ) -> io::Result<()> {
         let setup = Session::prepare(terminal, stdin)?;
-        if let Fork::Child = clone3(CloneFlags::empty(), None)? {
-            let result = work(&mut self.launch, setup.ends.as_ref(), &setup.report);
-            worker::report(&setup.report, result);
-            loment_sys::process::exit_now(0)
-        }
-        let session = setup.session;
+        let monitor = rustix::process::getpid();
+        let worker = match clone3(CloneFlags::empty(), None)? {
+            Fork::Child => {
+                worker::end_with(monitor);
+                let result = work(&mut self.launch, setup.ends.as_ref(), &setup.report);
+                worker::report(&setup.report, result);
+                loment_sys::process::exit_now(0)
+            }
+            Fork::Parent { pid, .. } => pid.as_raw_nonzero().get(),
+        };
+        let mut session = setup.session;
+        session.worker_pid = Some(worker);
         if let Some(socket) = &session.worker {
             self.epoll.add(socket, Token::Worker(n))?;
         }
@@ -221,6 +234,10 @@ impl Monitor {
         if let Some(socket) = self.session(n).and_then(|s| s.worker.take()) {
             self.epoll.remove(&socket);
         }
+        if n == MAIN {
+            // Its fate is known: others may look, and start or remove it.
+            self.lock = None;
+        }
         if let Answer::Started { pid } = answer {
             self.started(n, pid, fds.pop());
         } else if n == MAIN {
@@ -231,6 +248,7 @@ impl Monitor {
             self.sessions[n as usize] = None;
         }
         self.finish_exec(n);
+        self.forget_unclaimed();
     }
 
     fn started(&mut self, n: u32, pid: i32, terminal: Option<OwnedFd>) {
@@ -263,7 +281,8 @@ impl Monitor {
                 17 => self.reap(),
                 // Whoever asks the monitor to stop means the container.
                 other => {
-                    if let Some(pid) = self.session(MAIN).and_then(|s| s.pid) {
+                    // One that has been reaped is somebody else's number by now.
+                    if let Some(pid) = self.session(MAIN).filter(|s| s.exit.is_none()).and_then(|s| s.pid) {
                         let _ = loment_sys::process::kill(pid, other);
                     }
                 }
@@ -279,7 +298,12 @@ impl Monitor {
                 *cleaner = 0;
                 continue;
             }
-            let found = self.sessions.iter_mut().position(|s| s.as_ref().is_some_and(|s| s.pid == Some(pid)));
+            if let Some(s) = self.sessions.iter_mut().flatten().find(|s| s.worker_pid == Some(pid)) {
+                s.worker_pid = None;
+                continue;
+            }
+            let running = |s: &Session| s.pid == Some(pid) && s.exit.is_none();
+            let found = self.sessions.iter_mut().position(|s| s.as_ref().is_some_and(running));
             match found {
                 Some(n) => {
                     if let Some(s) = &mut self.sessions[n] {
@@ -287,13 +311,22 @@ impl Monitor {
                     }
                     self.drain(n as u32);
                 }
-                // Workers; programs whose worker has not reported yet; orphans of the container.
-                None if self.unclaimed.len() < UNCLAIMED => self.unclaimed.push((pid, exit)),
+                // Programs whose worker has not reported yet; orphans of the container.
                 None => {
-                    self.unclaimed.remove(0);
+                    if self.unclaimed.len() == UNCLAIMED {
+                        self.unclaimed.remove(0);
+                    }
                     self.unclaimed.push((pid, exit));
                 }
             }
+        }
+        self.forget_unclaimed();
+    }
+
+    /// When no worker will report any more, nobody asks: numbers are used again.
+    fn forget_unclaimed(&mut self) {
+        if !self.sessions.iter().flatten().any(|s| s.worker.is_some()) {
+            self.unclaimed.clear();
         }
     }
 
@@ -302,10 +335,9 @@ impl Monitor {
         for i in 0..2 {
             // A pipe holds 64 KiB by default, at most /proc/sys/fs/pipe-max-size: bounded reads.
             for _ in 0..4096 {
-                let Some(source) = self.session(n).and_then(|s| s.sources[i].as_ref()) else { break };
-                if source.paused {
-                    break;
-                }
+                let Some(source) = self.session(n).and_then(|s| s.sources[i].as_mut()) else { break };
+                // The log gets all of it, and nobody's end waits for a client that does not read.
+                source.paused = false;
                 if !self.read_source(n, i) {
                     self.close_source(n, i);
                     break;

@@ -106,10 +106,9 @@ impl Monitor {
             }
             _ => {}
         }
-        let readable = progress != Progress::Blocked;
-        for (c, client) in self.clients.iter().enumerate() {
-            if let Some(client) = client.as_ref().filter(|c| c.session == Some(n) && c.streams.stdin) {
-                let _ = self.epoll.set(&client.socket, Token::Client(c as u32), readable, client.is_behind());
+        for c in 0..self.clients.len() {
+            if self.clients[c].as_ref().is_some_and(|c| c.session == Some(n) && c.streams.stdin) {
+                self.watch_client(c as u32);
             }
         }
     }
