@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{DiffId, ImageId};
 use crate::disk::{self, Durability};
 use crate::error::{Context, Error};
-use crate::image::lower_dirs;
+use crate::image::{lower_dirs, visible};
+use crate::inherit::inherit;
 use crate::store::Store;
 
 /// What a container's root file system is made of.
@@ -48,6 +49,9 @@ impl Store {
 
     /// Makes the writable layer of a container from an image; its layers stay until the container goes.
     ///
+    /// It is empty but for directories a layer implies and a lower one describes, made here with the attributes
+    /// described.
+    ///
     /// A container that does not outlive a boot needs no [`Durability::Full`], which costs two flushes.
     pub fn create_rootfs(&self, id: &str, image: &ImageId, durability: Durability) -> Result<Rootfs, Error> {
         let dir = self.container_dir(id)?;
@@ -62,6 +66,7 @@ impl Store {
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         disk::make_dir(&upper)?;
         disk::make_dir(&work)?;
+        inherit(&visible(&layers), &upper)?;
         // The merged root shows the attributes of the upper directory: those of the highest layer that has any.
         let (mut mode, mut owner) = (0o755, (0, 0));
         if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root) {

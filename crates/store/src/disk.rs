@@ -248,6 +248,11 @@ pub(crate) fn escape(text: &str) -> String {
     }
 }
 
+/// Bytes from a tar as a path, to be shown.
+pub(crate) fn os_path(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
 /// The last component of a symbolic link's target, as the store writes them.
 pub(crate) fn link_name(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_link(path) {

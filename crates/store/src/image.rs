@@ -1,5 +1,6 @@
 //! Images and the names that point to them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -257,12 +258,15 @@ impl Store {
 }
 
 pub(crate) fn lower_dirs(layers: &[Layer]) -> Vec<PathBuf> {
-    let mut dirs = Vec::with_capacity(layers.len());
-    for layer in layers.iter().rev() {
-        dirs.push(layer.fs());
-        if layer.document().opaque_root {
-            break;
-        }
-    }
-    dirs
+    visible(layers).into_iter().map(Layer::fs).collect()
+}
+
+/// The layers a container is made of, top first: nothing shows through one with an opaque root.
+///
+/// Of a layer that an image has more than once, such as the empty one, the topmost covers the others, and
+/// overlayfs refuses to mount a directory twice (`ELOOP`).
+pub(crate) fn visible(layers: &[Layer]) -> Vec<&Layer> {
+    let lowest = layers.iter().rposition(|layer| layer.document().opaque_root).unwrap_or(0);
+    let mut seen = HashSet::new();
+    layers[lowest..].iter().rev().filter(|layer| seen.insert(layer.diff_id().hex())).collect()
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{DiffId, HashingWriter};
 use crate::disk;
 use crate::error::{Context, Error};
+use crate::implied::Implied;
 use crate::store::Store;
 use crate::tar::{LogReader, Record};
 
@@ -50,6 +51,10 @@ pub(crate) struct LayerDocument {
     /// The tar says what the root directory looks like.
     #[serde(default)]
     pub(crate) explicit_root: bool,
+    /// Directories whose attributes are for a lower layer to say. Absent in documents written before there was
+    /// this field, whose layers show the fixed attributes.
+    #[serde(default, skip_serializing_if = "Implied::is_empty")]
+    pub(crate) implied: Implied,
     #[serde(default)]
     pub(crate) blobs: Vec<LayerBlob>,
 }

@@ -200,7 +200,7 @@ impl StagedLayer<'_> {
     ///
     /// # Errors
     /// [`Error::DiffId`] when the tar is not the one `expected`.
-    pub fn commit(self, expected: Option<&DiffId>, blob: Option<LayerBlob>) -> Result<Layer, Error> {
+    pub fn commit(mut self, expected: Option<&DiffId>, blob: Option<LayerBlob>) -> Result<Layer, Error> {
         if let Some(expected) = expected.filter(|&expected| *expected != self.diff_id) {
             return Err(Error::DiffId { expected: expected.clone(), found: self.diff_id.clone() });
         }
@@ -214,6 +214,7 @@ impl StagedLayer<'_> {
             entries: self.summary.entries,
             opaque_root: self.summary.opaque_root,
             explicit_root: self.summary.explicit_root,
+            implied: std::mem::take(&mut self.summary.implied),
             blobs: blob.iter().cloned().collect(),
         };
         disk::write_new(&from.join("layer.json"), &disk::to_json(&document), Durability::None)?;

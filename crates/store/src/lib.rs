@@ -42,6 +42,8 @@ mod disk;
 mod error;
 mod gc;
 mod image;
+mod implied;
+mod inherit;
 mod layer;
 mod lease;
 mod store;

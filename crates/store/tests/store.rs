@@ -263,6 +263,15 @@ fn the_writable_layer_shows_the_roots_attributes() {
 }
 
 #[test]
+fn a_layer_that_an_image_has_twice_is_mounted_once() {
+    let fixture = Fixture::new();
+    let record = image(&fixture.store.lease().unwrap(), "one", &["a", "b", "a"]);
+    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
+    let fs = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().fs();
+    assert_eq!(rootfs.lower, [fs(&record.layers[2]), fs(&record.layers[1])]);
+}
+
+#[test]
 fn damage_to_a_layer_is_found() {
     for damage in 0..3 {
         let fixture = Fixture::new();

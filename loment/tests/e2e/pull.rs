@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use loment_testkit::{Expected, World, skip, sparse_expectations, tree_expectations};
+use loment_testkit::{
+    Compression, Config, Entry, Expected, Image, Layer, Layout, Registry, Variant, World, skip,
+    sparse_expectations, tree_expectations,
+};
 
 use crate::{fixtures, sh, world, world_with};
 
@@ -116,6 +119,31 @@ fn a_container_sees_layers_as_their_tars_say() {
     getfattr.args(["--absolute-names", "--only-values", "-n", "user.loment.test"]);
     let value = getfattr.arg(format!("/proc/{pid}/root/attrs/xattr")).output().unwrap();
     assert_eq!(value.stdout, b"value \x00\xff of bytes");
+}
+
+#[test]
+fn a_directory_that_a_layer_only_implies_keeps_its_attributes() {
+    let world = world();
+    let busybox = std::fs::read("/bin/busybox").unwrap();
+    let base = Layer::of([
+        Entry::dir("bin"),
+        Entry::file("bin/busybox", busybox).mode(0o755),
+        Entry::dir("tmp").mode(0o1777).owner(0, 50).mtime(1_234_567_890),
+        Entry::dir("var").mode(0o711),
+        Entry::dir("var/spool").mode(0o2775),
+    ]);
+    // As bazel and ko build them: no entries for the parents.
+    let top = Layer::of([Entry::file("tmp/x", "x"), Entry::file("var/spool/app/x", "x")]);
+    let mut layout = Layout::create(&world.path("layout"));
+    layout.add("x", &Image::new(Config::shell(), [base.into(), top.into()]), Compression::Gzip);
+    let registry = Registry::empty();
+    let name = registry.name("implied:latest");
+    layout.push("x", &name, Variant::AsIs);
+    let stat = ["/bin/busybox", "stat", "-c", "%a %g %Y", "/tmp", "/var", "/var/spool", "/var/spool/app"];
+    let run = ["run", "--rm", "--network", "none", "--tls-verify=false", &name];
+    let output = world.loment([&run[..], &stat].concat());
+    let expected = "1777 50 1234567890\n711 0 1700000000\n2775 0 1700000000\n755 0 0";
+    assert_eq!(output.succeeds(), expected);
 }
 
 #[test]

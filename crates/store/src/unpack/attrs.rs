@@ -14,7 +14,7 @@ use super::{EntryProblem, Fault};
 use crate::tar::Entry;
 
 /// Marks a directory as hiding what lower layers have there (Documentation/filesystems/overlayfs.rst).
-const OPAQUE: &CStr = c"trusted.overlay.opaque";
+pub(crate) const OPAQUE: &CStr = c"trusted.overlay.opaque";
 
 /// Attributes of one entry, checked.
 pub(super) struct Attrs {
@@ -39,7 +39,7 @@ impl Attrs {
 
     pub(super) fn into_dir(self, opaque: bool) -> DirMeta {
         let Self { uid, gid, mode, mtime, xattrs } = self;
-        DirMeta { mode, uid, gid, mtime, xattrs, opaque }
+        DirMeta { mode, uid, gid, mtime, xattrs, opaque, implied: false }
     }
 
     /// Applies everything to an open file. The order matters: writing and chown clear set-id bits and

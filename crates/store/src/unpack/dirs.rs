@@ -31,13 +31,15 @@ pub(super) struct DirMeta {
     pub(super) xattrs: Vec<(CString, Vec<u8>)>,
     /// Hides what lower layers have here.
     pub(super) opaque: bool,
+    /// No entry says what it looks like.
+    pub(super) implied: bool,
 }
 
 impl Default for DirMeta {
     /// A directory the tar does not mention: the spec leaves its attributes open; fixed ones keep layers
-    /// identical on every machine.
+    /// identical on every machine, and containers inherit those of lower layers.
     fn default() -> Self {
-        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new(), opaque: false }
+        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new(), opaque: false, implied: true }
     }
 }
 

@@ -25,8 +25,10 @@ use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::digest::TarSource;
+use crate::implied::Implied;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
 use attrs::Attrs;
+pub(crate) use attrs::OPAQUE;
 use dirs::{Defaults, DirMeta, DirMetas, DirStack, MAX_PATH, WalkError, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
@@ -42,6 +44,8 @@ pub(crate) struct Summary {
     pub(crate) opaque_root: bool,
     /// The tar has an entry for the root.
     pub(crate) explicit_root: bool,
+    /// Other directories that have none and are merged with what lower layers have there.
+    pub(crate) implied: Implied,
 }
 
 /// Unpacks `source` into `fs/`, `shadow/` and `tarhdr.zst` of the empty directory `layer`.
@@ -74,7 +78,9 @@ pub(crate) fn unpack<S: TarSource>(source: S, layer: BorrowedFd<'_>) -> Result<S
     log.finish().map_err(UnpackError::Log)?;
     let opaque_root = metas.get(&b""[..]).is_some_and(|meta| meta.opaque);
     let diff_id = source.finish().map_err(UnpackError::Read)?;
-    Ok(Summary { diff_id, size, entries, opaque_root, explicit_root })
+    let implied = metas.into_iter().filter(|(path, meta)| meta.implied && !meta.opaque && !path.is_empty());
+    let implied = Implied::new(implied.map(|(path, _)| path));
+    Ok(Summary { diff_id, size, entries, opaque_root, explicit_root, implied })
 }
 
 /// Creates `fs/` so that nothing about the store's own directory (default ACL, set-group-id) leaks into it.
