@@ -6,14 +6,16 @@
 //!
 //! ```no_run
 //! use loment_monitor::protocol::{Answer, Connection, Request};
+//! # fn main() -> std::io::Result<()> {
 //! let connection = Connection::open("/run/loment/containers/1f2e".as_ref())?;
 //! connection.send(&Request::Wait)?;
 //! while let Some(answer) = connection.receive()? {
 //!     if let Answer::Exited { status } = answer {
-//!         return Ok(std::process::ExitCode::from(status as u8));
+//!         println!("ended with {status}");
 //!     }
 //! }
-//! # Ok::<_, std::io::Error>(std::process::ExitCode::FAILURE)
+//! # Ok(())
+//! # }
 //! ```
 
 mod client;
