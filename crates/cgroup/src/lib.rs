@@ -47,6 +47,8 @@ trait Hierarchy: std::fmt::Debug {
     fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error>;
     /// The group's directory.
     fn group(&self, path: &CgroupPath) -> Result<Dir, Error>;
+    /// Makes the calling process a member of the root group.
+    fn leave(&self) -> Result<(), Error>;
     /// Stops (or lets go on) every member; `Ok(false)` where this hierarchy cannot.
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
     /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
@@ -112,6 +114,34 @@ impl Host {
         Ok(Self { hierarchies, version })
     }
 
+    /// As [`Host::detect`], but only the hierarchies by which session managers keep track of processes: v2, and the named
+    /// one of v1. A supervisor that has a group of its own there outlives the session it was started from.
+    ///
+    /// # Errors
+    /// [`Error::NotMounted`] where there are none.
+    pub fn detect_tracking() -> Result<Self, Error> {
+        let root = Dir::open(Path::new(MOUNT_POINT))?;
+        if root.is_v2() {
+            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root))], version: Version::V2 });
+        }
+        let mut hierarchies: Vec<Box<dyn Hierarchy>> = Vec::new();
+        if let Some(dir) = root.open_dir("unified").ok().filter(Dir::is_v2) {
+            hierarchies.push(Box::new(v2::V2::new(dir)));
+        }
+        if let Some(dir) = root.open_dir("systemd").ok().filter(Dir::is_v1) {
+            hierarchies.push(Box::new(v1::V1::new("systemd", dir)));
+        }
+        Ok(Self { hierarchies, version: Version::Hybrid })
+    }
+
+    /// Moves the calling process to the root of every hierarchy, out of a group that is to be removed.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn leave(&self) -> Result<(), Error> {
+        self.hierarchies.iter().try_for_each(|h| h.leave())
+    }
+
     /// The generation(s) in use.
     pub fn version(&self) -> Version {
         self.version
@@ -146,10 +176,9 @@ impl Entry {
         self.v2.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether [`Entry::join`] has anything to do. If so, a cgroup namespace must be made after it, because the root of
-    /// the namespace is what its creator is a member of.
-    pub fn has_v1(&self) -> bool {
-        !self.v1.is_empty()
+    /// The v1 groups' `tasks` files, in which a thread that writes 0 becomes a member.
+    pub fn v1(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.v1.iter().map(AsFd::as_fd)
     }
 
     /// Makes the calling, single-threaded process a member of the v1 groups.

@@ -83,6 +83,10 @@ impl Hierarchy for V1 {
         self.root.open_dir(path.as_str())
     }
 
+    fn leave(&self) -> Result<(), Error> {
+        self.root.write("tasks", "0")
+    }
+
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
         if !self.has("freezer") {
             return Ok(false);

@@ -109,6 +109,10 @@ impl Hierarchy for V2 {
         self.root.open_dir(path.as_str())
     }
 
+    fn leave(&self) -> Result<(), Error> {
+        self.root.write("cgroup.procs", "0")
+    }
+
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
         self.group(path)?.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
         Ok(true)

@@ -103,6 +103,11 @@ pub(crate) fn cgroup_name(id: &str) -> String {
     format!("loment-{id}")
 }
 
+/// The control group of its monitor.
+pub(crate) fn monitor_cgroup_name(id: &str) -> String {
+    format!("loment-{id}-monitor")
+}
+
 fn is_alive(state: &State) -> bool {
     lives(state.pid, state.start_time) && state.boot_id == boot_id()
 }

@@ -3,13 +3,14 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
+use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_monitor::launch::{self, Launch, LogSettings, Place, Removal, Rootfs};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::config::Config;
-use crate::container::{Container, Status, cgroup_name};
+use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::error::Context;
 use crate::{Engine, Error, spec};
 
@@ -62,6 +63,13 @@ impl Engine {
         Ok(Some(Starting { connection, monitor, lock }))
     }
 
+    /// Waits for the end of the monitor of a container whose program has ended: nothing of it is left then.
+    pub fn finish(&self, container: &Config, monitor: &OwnedFd) {
+        let _ = loment_sys::wait::wait_exit(monitor);
+        // An empty group that stays is found and removed with the container.
+        let _ = loment_monitor::remove_monitor_cgroup(&self.place(container));
+    }
+
     /// Waits until a container that is being started runs; returns warnings.
     ///
     /// # Errors
@@ -82,6 +90,7 @@ impl Engine {
         Place {
             id: config.id.clone(),
             cgroup: cgroup_name(&config.id),
+            monitor_cgroup: monitor_cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             removal: config
@@ -182,12 +191,29 @@ fn spawn_monitor(
     let exe = loment_sys::spawn::own_executable()?;
     let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
     let null = null.as_fd();
-    let arguments = [CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")];
-    let (_, monitor) = loment_sys::spawn::spawn(
-        exe.as_fd(),
-        &arguments,
-        &[],
-        &[null, null, null, document.as_fd(), theirs.as_fd()],
-    )?;
+    let entry = tracking_group(&launch.place)?;
+    let tasks: Vec<_> = entry.v1().collect();
+    let (_, monitor) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
+        exe: exe.as_fd(),
+        argv: &[CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")],
+        envp: &[],
+        fds: &[null, null, null, document.as_fd(), theirs.as_fd()],
+        cgroup: entry.v2(),
+        tasks: &tasks,
+    })?;
     Ok((connection, monitor))
+}
+
+/// The monitor's own group, outside of the caller's session.
+fn tracking_group(place: &Place) -> std::io::Result<Entry> {
+    let made = || -> Result<Entry, loment_cgroup::Error> {
+        let host = Host::detect_tracking()?;
+        let group = host.cgroup(CgroupPath::new(&place.monitor_cgroup)?);
+        match group.create() {
+            // Left by a monitor that was killed.
+            Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => group.entry(),
+            Err(e) => Err(e),
+        }
+    };
+    made().map_err(std::io::Error::other)
 }

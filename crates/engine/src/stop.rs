@@ -124,6 +124,7 @@ impl Engine {
         let mut place = self.place(&container.config);
         place.removal = None;
         let exit = (!recorded).then_some(loment_sys::wait::Exit::Code(crate::UNKNOWN_EXIT));
+        let _ = loment_monitor::remove_monitor_cgroup(&place);
         loment_monitor::clean_up(&place, exit, "its end was not recorded");
     }
 }

@@ -45,6 +45,8 @@ pub struct Place {
     pub id: String,
     /// Its control group.
     pub cgroup: String,
+    /// Its monitor's, in the hierarchies that track sessions.
+    pub monitor_cgroup: String,
     /// Holds `state.json`.
     pub dir: PathBuf,
     /// Holds the socket and generated files; removed at the end.

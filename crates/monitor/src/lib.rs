@@ -6,16 +6,14 @@
 //!
 //! ```no_run
 //! use loment_monitor::protocol::{Answer, Connection, Request};
-//! # fn main() -> std::io::Result<()> {
 //! let connection = Connection::open("/run/loment/containers/1f2e".as_ref())?;
 //! connection.send(&Request::Wait)?;
 //! while let Some(answer) = connection.receive()? {
 //!     if let Answer::Exited { status } = answer {
-//!         println!("ended with {status}");
+//!         assert_eq!(status, 0);
 //!     }
 //! }
-//! # Ok(())
-//! # }
+//! # Ok::<(), std::io::Error>(())
 //! ```
 
 mod client;
@@ -38,4 +36,4 @@ pub use clock::now_rfc3339;
 pub use error::Error;
 pub use launch::Launch;
 pub use serve::serve;
-pub use worker::clean_up;
+pub use worker::{clean_up, remove_monitor_cgroup};

@@ -1,8 +1,9 @@
 //! Root file systems. Every mount is made detached, or in a mount namespace of the worker's own: nothing shows in the
 //! host's mount table, and nothing is left behind however the worker ends.
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loment_runtime::InRoot;
@@ -10,7 +11,7 @@ use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::mount::{MountAttr, set_attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 
@@ -32,8 +33,8 @@ pub(crate) struct Built {
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
     match rootfs {
         Rootfs::Overlay { lower, upper, work, volatile } => {
-            let tree =
-                overlay(lower, upper, work, *volatile).context("mount the overlay of", upper.display())?;
+            let tree = overlay(lower, upper, work, *volatile, scratch)
+                .context("mount the overlay of", upper.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
         Rootfs::Directory { path } => {
@@ -50,10 +51,25 @@ fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(CWD, path, flags)?)
 }
 
-fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> io::Result<OwnedFd> {
+fn overlay(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    volatile: bool,
+    scratch: &Path,
+) -> io::Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", "overlay")?;
-    add_lower(&fs, lower)?;
+    for (i, dir) in lower.iter().enumerate() {
+        match fsconfig_set_string(&fs, "lowerdir+", dir) {
+            Ok(()) => {}
+            // Before Linux 6.8. All layers in one value do not do: it may have 256 bytes.
+            Err(rustix::io::Errno::INVAL) if i == 0 => {
+                return overlay_by_mount(lower, upper, work, volatile, scratch);
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
     fsconfig_set_string(&fs, "upperdir", upper)?;
     fsconfig_set_string(&fs, "workdir", work)?;
     if volatile {
@@ -64,32 +80,39 @@ fn overlay(lower: &[PathBuf], upper: &Path, work: &Path, volatile: bool) -> io::
     Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
 }
 
-/// One layer a call where the kernel can (6.8), so that neither their number nor their names are limited by the 256 bytes
-/// of one value; all in one value before.
-fn add_lower(fs: &OwnedFd, lower: &[PathBuf]) -> io::Result<()> {
-    for (i, dir) in lower.iter().enumerate() {
-        match fsconfig_set_string(fs, "lowerdir+", dir) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::INVAL) if i == 0 => {
-                let all: Vec<String> = lower.iter().map(|l| escape(l)).collect();
-                return Ok(fsconfig_set_string(fs, "lowerdir", all.join(":"))?);
-            }
-            Err(e) => return Err(e.into()),
-        }
+/// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their
+/// descriptors: the options of a mount have one page for all of them, and their paths may contain what separates options.
+fn overlay_by_mount(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    volatile: bool,
+    scratch: &Path,
+) -> io::Result<OwnedFd> {
+    own_namespace()?;
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let layers = lower.iter().map(|l| open_path(l)).collect::<io::Result<Vec<_>>>()?;
+    let (upper, work) = (open_path(upper)?, open_path(work)?);
+    let lower = layers.iter().map(name).collect::<Vec<_>>().join(":");
+    let mut options = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
+    if volatile {
+        options += ",volatile";
     }
-    Ok(())
+    let options = CString::new(options).map_err(io::Error::other)?;
+    rustix::mount::mount("overlay", scratch, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+    clone_tree(scratch)
 }
 
-fn escape(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\\\").replace(':', "\\:")
+/// Gives the caller a mount namespace from which nothing spreads.
+fn own_namespace() -> io::Result<()> {
+    unshare(CloneFlags::NEWNS)?;
+    set_attributes(CWD, c"/", true, &MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() })
 }
 
 /// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
 /// the kernel (`ovl_check_layer`), and below `/` everything else is.
 fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
-    unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
-    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
-    set_attributes(CWD, c"/", true, &private).context("change the propagation of", "/")?;
+    own_namespace().context("make", "a mount namespace")?;
     let below = mounts_below(path).context("read", "/proc/self/mountinfo")?;
     let changes = private_tmpfs(size, scratch).context("mount a tmpfs on", scratch.display())?;
     let root = changes.join("root");
@@ -141,6 +164,8 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
     let (upper, work) = (changes.join(format!("u{n}")), changes.join(format!("w{n}")));
     std::fs::create_dir(&upper)?;
     std::fs::create_dir(&work)?;
+    let scratch = changes.join(format!("m{n}"));
+    std::fs::create_dir(&scratch)?;
     // The merged root shows the upper directory's mode and owner.
     let (from, to) = (open_path(lower)?, std::fs::File::open(&upper)?);
     let stat = rustix::fs::fstat(&from)?;
@@ -150,7 +175,7 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
         Some(rustix::fs::Gid::from_raw(stat.st_gid)),
     )?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    overlay(&[lower.to_owned()], &upper, &work, true)
+    overlay(&[lower.to_owned()], &upper, &work, true, &scratch)
 }
 
 /// Mount points below `path` that hold files, outermost first.
@@ -211,6 +236,31 @@ fn unescape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_overlay_of_old_kernels_is_the_same() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let lower = [make("top:,\\x"), make("bottom")];
+        let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
+        std::fs::write(lower[0].join("both"), "top").unwrap();
+        std::fs::write(lower[1].join("both"), "bottom").unwrap();
+        std::fs::write(lower[1].join("one"), "bottom").unwrap();
+        // This thread gets a mount namespace of its own, which ends with it.
+        let tree = overlay_by_mount(&lower, &upper, &work, true, &scratch).unwrap();
+        let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
+        assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");
+        assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "bottom");
+        std::fs::write(format!("{inside}/new"), "x").unwrap();
+        assert!(upper.join("new").exists());
+        drop(tree);
+        rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
 
     #[test]
     fn mount_points_are_read() {

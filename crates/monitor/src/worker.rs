@@ -214,6 +214,22 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
     }
 }
 
+/// Removes the group of a monitor that is not in it (any more).
+///
+/// # Errors
+/// [`Error::Cgroup`] when it is still in use.
+pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
+    let host = Host::detect_tracking()?;
+    Ok(host.cgroup(CgroupPath::new(&place.monitor_cgroup)?).remove()?)
+}
+
+/// As the last thing a monitor does: leaves its group and removes it. What remains when that fails is an empty group.
+pub(crate) fn leave_cgroup(place: &Place) {
+    if Host::detect_tracking().and_then(|h| h.leave()).is_ok() {
+        let _ = remove_monitor_cgroup(place);
+    }
+}
+
 /// Kills what is left in the group and removes it; whether something in it was killed for lack of memory.
 fn remove_cgroup(path: &str) -> bool {
     let Ok(host) = Host::detect() else { return false };

@@ -122,21 +122,10 @@ fn clone_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
         return Err(io::Error::from_raw_os_error(libc::EDEADLK));
     }
     let mut pidfd: libc::c_int = -1;
-    let mut args = CloneArgs {
-        flags: flags | libc::CLONE_PIDFD as u64,
-        pidfd: &raw mut pidfd as u64,
-        // With CLONE_PARENT the exit signal is the caller's own (clone3(2)).
-        exit_signal: if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 },
-        ..CloneArgs::default()
-    };
-    if let Some(fd) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = fd.as_raw_fd() as u64;
-    }
-    // SAFETY: `args` is a valid clone_args of the size passed and outlives the call; without CLONE_VM and
-    // without a stack the child returns here on a copy of this very stack, as fork(2) does. The process was
-    // seen to have one thread, so no lock is held by a thread the child lacks.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    // With CLONE_PARENT the exit signal is the caller's own (clone3(2)).
+    let exit_signal = if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 };
+    // SAFETY: the process was seen to have one thread, so the child misses no owner of a lock it may take.
+    let pid = unsafe { clone_unchecked(flags, exit_signal, cgroup, &mut pidfd) };
     match super::check(pid)? {
         0 => Ok(Fork::Child),
         pid => {
@@ -147,6 +136,32 @@ fn clone_with(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
             Ok(Fork::Parent { pid, pidfd })
         }
     }
+}
+
+/// The system call itself. Returns twice, like fork(2).
+///
+/// # Safety
+/// `flags` are of `CLONE_*` and do not include `CLONE_VM`. In a process with other threads, the child may only do what a
+/// signal handler may.
+pub(crate) unsafe fn clone_unchecked(
+    flags: u64,
+    exit_signal: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    pidfd: &mut libc::c_int,
+) -> libc::c_long {
+    let mut args = CloneArgs {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: std::ptr::from_mut(pidfd) as u64,
+        exit_signal,
+        ..CloneArgs::default()
+    };
+    if let Some(fd) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fd.as_raw_fd() as u64;
+    }
+    // SAFETY: `args` is a valid clone_args of the size passed and outlives the call; without CLONE_VM and without a stack
+    // the child returns here on a copy of this very stack. The rest is the caller's.
+    unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) }
 }
 
 /// Whether this process has one thread, as the C library's own flag says (glibc 2.32).

@@ -6,16 +6,29 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::process::Pid;
 
-/// Starts the program `exe` is open on. `fds` become its descriptors 0, 1, 2, … in that order; it inherits nothing else.
+/// A program to start.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// Its file.
+    pub exe: BorrowedFd<'a>,
+    /// Its arguments, with its name.
+    pub argv: &'a [CString],
+    /// Its environment.
+    pub envp: &'a [CString],
+    /// They become its descriptors 0, 1, 2, … in that order; it inherits nothing else.
+    pub fds: &'a [BorrowedFd<'a>],
+    /// The v2 cgroup it begins in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// `tasks` files of v1 cgroups it becomes a member of.
+    pub tasks: &'a [BorrowedFd<'a>],
+}
+
+/// Starts a program.
 ///
 /// # Errors
 /// The kernel's errno for a failed fork. A failed execve ends the child with status 127.
-pub fn spawn(
-    exe: BorrowedFd<'_>,
-    argv: &[CString],
-    envp: &[CString],
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<(Pid, OwnedFd)> {
+pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
+    let Program { exe, argv, envp, fds, cgroup, tasks } = *program;
     // Copies above the targets, so that putting one in place cannot close another.
     let count = fds.len() as i32;
     let copies: Vec<OwnedFd> = fds
@@ -25,20 +38,16 @@ pub fn spawn(
     let exe = rustix::io::fcntl_dupfd_cloexec(exe, count + 1)?;
     let argv: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let envp: Vec<_> = envp.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+    let tasks: Vec<_> = tasks.iter().map(AsRawFd::as_raw_fd).collect();
     let mut pidfd: libc::c_int = -1;
     // SAFETY: without CLONE_VM this is fork(2). Other threads may hold locks, so until execveat the child only makes
     // system calls on values prepared above: no allocation, no lock, no unwinding.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone,
-            libc::CLONE_PIDFD as libc::c_long | libc::SIGCHLD as libc::c_long,
-            0,
-            &raw mut pidfd,
-            0,
-            0,
-        )
-    };
+    let pid = unsafe { crate::clone::clone_unchecked(0, libc::SIGCHLD as u64, cgroup, &mut pidfd) };
     if pid == 0 {
+        for fd in tasks {
+            // SAFETY: one static byte; a group that cannot be joined is the starter's, which works as well.
+            unsafe { libc::write(fd, c"0".as_ptr().cast(), 1) };
+        }
         for (target, fd) in copies.iter().enumerate() {
             // SAFETY: both are descriptors of this child; the target is below every copy.
             unsafe { libc::dup2(fd.as_raw_fd(), target as i32) };

@@ -175,8 +175,11 @@ fn overview(program: &str) -> String {
 /// Parses a command's own flags. Mistakes are one line, as Podman's, and end with where to look.
 fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString]) -> Result<P, Error> {
     let program = globals.persona.name;
-    let mut command =
-        P::command().name(name).bin_name(format!("{program} {name}")).disable_version_flag(true);
+    let mut command = P::command()
+        .name(name)
+        .bin_name(format!("{program} {name}"))
+        .disable_version_flag(true)
+        .args_override_self(true);
     let matches = match command.try_get_matches_from_mut(arguments) {
         Ok(matches) => matches,
         Err(e) if e.kind() == clap::error::ErrorKind::DisplayHelp => {

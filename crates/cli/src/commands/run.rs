@@ -31,7 +31,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     detach::Detach::parse(&flags.detach_keys)?;
     let engine = globals.engine()?;
     let container = flags.spec.create(globals, &engine)?;
-    let id = container.config.id;
+    let id = container.config.id.clone();
     if flags.detach {
         for warning in engine.start(&id)? {
             complain(&format!("Warning: {warning}"));
@@ -51,8 +51,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     };
     let outcome = session.run();
     if !matches!(outcome, Ok(Outcome::Detached)) {
-        // Nothing of the container is left when this returns, its monitor included.
-        let _ = loment_sys::wait::wait_exit(&starting.monitor);
+        engine.finish(&container.config, &starting.monitor);
     }
     exit_status(outcome)
 }

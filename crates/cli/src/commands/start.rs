@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::for_each;
-use crate::attach::{Session, exit_status};
+use crate::attach::{Outcome, Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -50,15 +50,17 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let Some(starting) = engine.start_attached(name, Some(streams))? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
-    exit_status(
-        Session {
-            connection: starting.connection,
-            streams,
-            terminal: container.config.terminal,
-            detach_keys: &flags.detach_keys,
-            forward_signals: flags.sig_proxy,
-            lock: Some(starting.lock),
-        }
-        .run(),
-    )
+    let outcome = Session {
+        connection: starting.connection,
+        streams,
+        terminal: container.config.terminal,
+        detach_keys: &flags.detach_keys,
+        forward_signals: flags.sig_proxy,
+        lock: Some(starting.lock),
+    }
+    .run();
+    if !matches!(outcome, Ok(Outcome::Detached)) {
+        engine.finish(&container.config, &starting.monitor);
+    }
+    exit_status(outcome)
 }

@@ -1,4 +1,7 @@
-//! The monitor's loop.
+//! The monitor's loop: starting, ending; its streams and clients are in modules of their own.
+
+mod clients;
+mod streams;
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,14 +18,14 @@ use crate::epoll::{Epoll, Token};
 use crate::error::Context;
 use crate::launch::{CLIENT_FD, LAUNCH_FD, Launch, VERSION};
 use crate::log::Log;
-use crate::protocol::{Answer, Exec, MAX_DATA, Request, Streams, address_in};
+use crate::protocol::{Answer, Exec, MAX_DATA, address_in};
 use crate::session::Session;
-use crate::sink::Progress;
-use crate::source::Chunk;
 use crate::{Error, worker};
 
 /// The container's own program.
 const MAIN: u32 = 0;
+/// The client that started this.
+const STARTER: u32 = 0;
 /// Ends of children nobody asked about yet are kept, up to this many.
 const UNCLAIMED: usize = 64;
 /// How much of a program's output is read at once, in bytes.
@@ -48,8 +51,15 @@ pub fn serve() -> Result<(), Error> {
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(first);
     monitor.read_client(0);
+    monitor.starter_stays =
+        monitor.clients.first().is_some_and(|c| c.as_ref().is_some_and(|c| c.streams.stdout));
     monitor.start();
-    monitor.run()
+    let result = monitor.run();
+    // Moving takes the kernel milliseconds: a starter that waits for this process's end removes the empty group instead.
+    if !monitor.starter_stays {
+        worker::leave_cgroup(&monitor.launch.place);
+    }
+    result
 }
 
 #[derive(Debug)]
@@ -62,12 +72,16 @@ struct Monitor {
     sessions: Vec<Option<Session>>,
     clients: Vec<Option<Client>>,
     unclaimed: Vec<(i32, Exit)>,
+    /// Whoever started this is attached and waits for the end.
+    starter_stays: bool,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
 }
 
 impl Monitor {
     fn new(launch: Launch) -> Result<Self, Error> {
+        // It was executed by descriptor, which leaves a number for a name before Linux 6.14.
+        let _ = rustix::thread::set_name(c"loment");
         // A session of its own: the terminal of whoever started it is not its business.
         let _ = rustix::process::setsid();
         // Nor is its directory, which it may want to unmount.
@@ -93,6 +107,7 @@ impl Monitor {
             sessions,
             clients,
             unclaimed: Vec::new(),
+            starter_stays: false,
             cleaner: None,
         })
     }
@@ -349,226 +364,6 @@ impl Monitor {
                     _ => {}
                 }
             }
-        }
-    }
-
-    // --- streams ------------------------------------------------------------------------------------------------
-
-    fn pump(&mut self, n: u32, i: usize) {
-        if !self.read_source(n, i) && self.session(n).is_some_and(|s| s.exit.is_some()) {
-            self.drain(n);
-        }
-    }
-
-    /// Reads one chunk and hands it on. `false` when there was none.
-    fn read_source(&mut self, n: u32, i: usize) -> bool {
-        // Not on the stack: its pages would stay while the monitor sleeps.
-        let mut buffer = vec![0; CHUNK];
-        let Some(source) = self.sessions.get(n as usize).and_then(|s| s.as_ref()?.sources[i].as_ref()) else {
-            return false;
-        };
-        let stream = source.stream;
-        let data = match source.read(&mut buffer) {
-            Chunk::Data(data) => data,
-            Chunk::Nothing => return false,
-            Chunk::End => {
-                self.close_source(n, i);
-                return false;
-            }
-        };
-        if n == MAIN {
-            // A full disk must not stop the container; the lines are lost, its clients still get them.
-            let _ = self.log.write(stream, data);
-        }
-        let answer = match i {
-            0 => Answer::Output(data.to_vec()),
-            _ => Answer::ErrorOutput(data.to_vec()),
-        };
-        let wants = |s: &Streams| if i == 0 { s.stdout } else { s.stderr };
-        let mut behind = false;
-        for c in 0..self.clients.len() {
-            if self.clients[c].as_ref().is_some_and(|c| c.session == Some(n) && wants(&c.streams)) {
-                self.send(c as u32, &answer);
-                behind |= self.clients[c].as_ref().is_some_and(Client::is_behind);
-            }
-        }
-        if behind && let Some(source) = self.sessions[n as usize].as_mut().and_then(|s| s.sources[i].as_mut())
-        {
-            source.paused = true;
-            self.epoll.remove(&source.fd);
-        }
-        true
-    }
-
-    fn close_source(&mut self, n: u32, i: usize) {
-        if let Some(source) = self.session(n).and_then(|s| s.sources[i].take()) {
-            self.epoll.remove(&source.fd);
-        }
-        self.finish_exec(n);
-    }
-
-    /// Reads on from sources that waited for a client.
-    fn resume(&mut self, n: u32) {
-        if self.clients.iter().flatten().any(|c| c.session == Some(n) && c.is_behind()) {
-            return;
-        }
-        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
-        for (i, source) in session.sources.iter_mut().enumerate() {
-            if let Some(s) = source.as_mut().filter(|s| s.paused) {
-                s.paused = false;
-                let _ = self.epoll.set(&s.fd, Token::Source(n, i == 1), true, false);
-            }
-        }
-        if session.exit.is_some() {
-            self.drain(n);
-        }
-    }
-
-    /// The program reads again.
-    fn feed(&mut self, n: u32) {
-        let progress = self.session(n).and_then(|s| s.sink.as_mut()).map(|s| s.flush());
-        self.after_input(n, progress);
-    }
-
-    fn input(&mut self, n: u32, data: Option<&[u8]>) {
-        let progress = self.session(n).and_then(|s| s.sink.as_mut()).map(|s| match data {
-            Some(data) => s.push(data),
-            None => s.end(),
-        });
-        self.after_input(n, progress);
-    }
-
-    /// While the program does not read, its clients are not read from either.
-    fn after_input(&mut self, n: u32, progress: Option<Progress>) {
-        let Some(progress) = progress else { return };
-        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
-        match (progress, &session.sink) {
-            (Progress::Blocked, Some(sink)) => drop(self.epoll.set(&sink.fd, Token::Sink(n), false, true)),
-            (Progress::Idle, Some(sink)) => self.epoll.remove(&sink.fd),
-            // The end of a terminal's input is a character that its user types, not a closed descriptor.
-            (Progress::Done, Some(sink)) if session.terminal.is_none() => {
-                self.epoll.remove(&sink.fd);
-                session.sink = None;
-            }
-            _ => {}
-        }
-        let readable = progress != Progress::Blocked;
-        for (c, client) in self.clients.iter().enumerate() {
-            if let Some(client) = client.as_ref().filter(|c| c.session == Some(n) && c.streams.stdin) {
-                let _ = self.epoll.set(&client.socket, Token::Client(c as u32), readable, client.is_behind());
-            }
-        }
-    }
-
-    // --- clients ------------------------------------------------------------------------------------------------
-
-    fn accept(&mut self) {
-        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            self.add_client(socket);
-        }
-    }
-
-    fn add_client(&mut self, socket: OwnedFd) {
-        let Ok(client) = Client::new(socket) else { return };
-        let free = self.clients.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() - 1
-        });
-        if self.epoll.add(&client.socket, Token::Client(free as u32)).is_ok() {
-            self.clients[free] = Some(client);
-        }
-    }
-
-    fn drop_client(&mut self, n: u32) {
-        let Some(client) = self.clients[n as usize].take() else { return };
-        self.epoll.remove(&client.socket);
-        if let Some(session) = client.session {
-            self.resume(session);
-        }
-    }
-
-    fn serve_client(&mut self, n: u32) {
-        if self.clients.get(n as usize).is_some_and(|c| c.as_ref().is_some_and(Client::is_behind)) {
-            self.flush_client(n);
-        }
-        self.read_client(n);
-    }
-
-    fn flush_client(&mut self, n: u32) {
-        let Some(client) = self.clients[n as usize].as_mut() else { return };
-        let session = client.session;
-        if client.flush().is_err() {
-            return self.drop_client(n);
-        }
-        if !client.is_behind() {
-            let _ = self.epoll.set(&client.socket, Token::Client(n), true, false);
-            if let Some(session) = session {
-                self.resume(session);
-            }
-        }
-    }
-
-    /// Reads one request.
-    fn read_client(&mut self, n: u32) {
-        let Some(client) = self.clients.get(n as usize).and_then(Option::as_ref) else { return };
-        let mut buffer = vec![0; 192 * 1024];
-        let received = match pipe::receive(&client.socket, &mut buffer) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-            Ok(r) if r.len > 0 => r,
-            _ => return self.drop_client(n),
-        };
-        match Request::decode(&buffer[..received.len]) {
-            Ok(request) => self.serve_request(n, request),
-            Err(e) => self.send(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() }),
-        }
-    }
-
-    fn serve_request(&mut self, n: u32, request: Request) {
-        let session = self.clients[n as usize].as_ref().and_then(|c| c.session);
-        match (request, session) {
-            (Request::Attach(streams), None) => self.join_main(n, streams),
-            (Request::Wait, None) => self.join_main(n, Streams::default()),
-            (Request::Exec(exec), None) => self.exec(n, *exec),
-            (Request::Input(data), Some(s)) => self.input(s, Some(&data)),
-            (Request::InputEnd, Some(s)) => self.input(s, None),
-            (Request::Resize { rows, columns }, Some(s)) => {
-                if let Some(session) = self.session(s) {
-                    let _ = session.resize(rows, columns);
-                }
-            }
-            _ => {
-                let message = "the request does not fit what this connection is used for".to_owned();
-                self.send(n, &Answer::Failed { cause: Cause::Setup, message });
-            }
-        }
-    }
-
-    fn join_main(&mut self, n: u32, streams: Streams) {
-        let pid = self.session(MAIN).and_then(|s| s.pid);
-        if let Some(client) = self.clients[n as usize].as_mut() {
-            (client.session, client.streams) = (Some(MAIN), streams);
-        }
-        if let Some(pid) = pid {
-            self.send(n, &Answer::Started { pid });
-        }
-    }
-
-    /// Sends to every client of a session.
-    fn tell(&mut self, session: u32, answer: &Answer) {
-        for n in 0..self.clients.len() {
-            if self.clients[n].as_ref().is_some_and(|c| c.session == Some(session)) {
-                self.send(n as u32, answer);
-            }
-        }
-    }
-
-    fn send(&mut self, n: u32, answer: &Answer) {
-        let Some(client) = self.clients[n as usize].as_mut() else { return };
-        if client.send(answer).is_err() {
-            return self.drop_client(n);
-        }
-        if client.is_behind() {
-            let _ = self.epoll.set(&client.socket, Token::Client(n), true, true);
         }
     }
 }

@@ -1,0 +1,126 @@
+//! Front ends: who is connected, what they ask.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use loment_runtime::Cause;
+use loment_sys::pipe;
+use rustix::net::SocketFlags;
+
+use super::{MAIN, Monitor, STARTER};
+use crate::client::Client;
+use crate::epoll::Token;
+use crate::protocol::{Answer, Request, Streams};
+
+impl Monitor {
+    pub(super) fn accept(&mut self) {
+        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
+            self.add_client(socket);
+        }
+    }
+
+    pub(super) fn add_client(&mut self, socket: OwnedFd) {
+        let Ok(client) = Client::new(socket) else { return };
+        let free = self.clients.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.clients.push(None);
+            self.clients.len() - 1
+        });
+        if self.epoll.add(&client.socket, Token::Client(free as u32)).is_ok() {
+            self.clients[free] = Some(client);
+        }
+    }
+
+    pub(super) fn drop_client(&mut self, n: u32) {
+        let Some(client) = self.clients[n as usize].take() else { return };
+        self.starter_stays &= n != STARTER;
+        self.epoll.remove(&client.socket);
+        if let Some(session) = client.session {
+            self.resume(session);
+        }
+    }
+
+    pub(super) fn serve_client(&mut self, n: u32) {
+        if self.clients.get(n as usize).is_some_and(|c| c.as_ref().is_some_and(Client::is_behind)) {
+            self.flush_client(n);
+        }
+        self.read_client(n);
+    }
+
+    pub(super) fn flush_client(&mut self, n: u32) {
+        let Some(client) = self.clients[n as usize].as_mut() else { return };
+        let session = client.session;
+        if client.flush().is_err() {
+            return self.drop_client(n);
+        }
+        if !client.is_behind() {
+            let _ = self.epoll.set(&client.socket, Token::Client(n), true, false);
+            if let Some(session) = session {
+                self.resume(session);
+            }
+        }
+    }
+
+    /// Reads one request.
+    pub(super) fn read_client(&mut self, n: u32) {
+        let Some(client) = self.clients.get(n as usize).and_then(Option::as_ref) else { return };
+        let mut buffer = vec![0; 192 * 1024];
+        let received = match pipe::receive(&client.socket, &mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            Ok(r) if r.len > 0 => r,
+            _ => return self.drop_client(n),
+        };
+        match Request::decode(&buffer[..received.len]) {
+            Ok(request) => self.serve_request(n, request),
+            Err(e) => self.send(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() }),
+        }
+    }
+
+    pub(super) fn serve_request(&mut self, n: u32, request: Request) {
+        let session = self.clients[n as usize].as_ref().and_then(|c| c.session);
+        match (request, session) {
+            (Request::Attach(streams), None) => self.join_main(n, streams),
+            (Request::Wait, None) => self.join_main(n, Streams::default()),
+            (Request::Exec(exec), None) => self.exec(n, *exec),
+            (Request::Input(data), Some(s)) => self.input(s, Some(&data)),
+            (Request::InputEnd, Some(s)) => self.input(s, None),
+            (Request::Resize { rows, columns }, Some(s)) => {
+                if let Some(session) = self.session(s) {
+                    let _ = session.resize(rows, columns);
+                }
+            }
+            _ => {
+                let message = "the request does not fit what this connection is used for".to_owned();
+                self.send(n, &Answer::Failed { cause: Cause::Setup, message });
+            }
+        }
+    }
+
+    pub(super) fn join_main(&mut self, n: u32, streams: Streams) {
+        let pid = self.session(MAIN).and_then(|s| s.pid);
+        if let Some(client) = self.clients[n as usize].as_mut() {
+            (client.session, client.streams) = (Some(MAIN), streams);
+        }
+        if let Some(pid) = pid {
+            self.send(n, &Answer::Started { pid });
+        }
+    }
+
+    /// Sends to every client of a session.
+    pub(super) fn tell(&mut self, session: u32, answer: &Answer) {
+        for n in 0..self.clients.len() {
+            if self.clients[n].as_ref().is_some_and(|c| c.session == Some(session)) {
+                self.send(n as u32, answer);
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, n: u32, answer: &Answer) {
+        let Some(client) = self.clients[n as usize].as_mut() else { return };
+        if client.send(answer).is_err() {
+            return self.drop_client(n);
+        }
+        if client.is_behind() {
+            let _ = self.epoll.set(&client.socket, Token::Client(n), true, true);
+        }
+    }
+}
