@@ -39,16 +39,16 @@ const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
 /// What the kernel's two generations of hierarchy have in common.
 trait Hierarchy: std::fmt::Debug {
+    /// Whether groups of this hierarchy can have limits of that controller.
+    fn has(&self, controller: &str) -> bool;
     /// Makes the group; one that is there already is an error.
     fn create(&self, path: &CgroupPath) -> Result<(), Error>;
     /// Writes the limits this hierarchy is responsible for.
     fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error>;
-    /// Opens what a child needs to become a member.
-    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error>;
+    /// Opens what a child needs to become a member of the group, or of the root group.
+    fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error>;
     /// The group's directory.
     fn group(&self, path: &CgroupPath) -> Result<Dir, Error>;
-    /// Makes the calling process a member of the root group.
-    fn leave(&self) -> Result<(), Error>;
     /// Stops (or lets go on) every member; `Ok(false)` where this hierarchy cannot.
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
     /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
@@ -91,13 +91,13 @@ impl Host {
     pub fn detect_at(mount_point: &Path) -> Result<Self, Error> {
         let root = Dir::open(mount_point)?;
         if root.is_v2() {
-            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root))], version: Version::V2 });
+            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root, true))], version: Version::V2 });
         }
         let (mut unified, mut v1) = (None, Vec::new());
         for name in root.subdirectories()? {
             let dir = root.open_dir(&name)?;
             if dir.is_v2() {
-                unified = Some(v2::V2::new(dir));
+                unified = Some(dir);
             } else if dir.is_v1() {
                 v1.push(v1::V1::new(&name, dir));
             }
@@ -109,7 +109,8 @@ impl Host {
             (Some(_), true) => Version::V2,
         };
         let mut hierarchies: Vec<Box<dyn Hierarchy>> = Vec::new();
-        hierarchies.extend(unified.map(|u| Box::new(u) as Box<dyn Hierarchy>));
+        let pure = version == Version::V2;
+        hierarchies.extend(unified.map(|u| Box::new(v2::V2::new(u, pure)) as Box<dyn Hierarchy>));
         hierarchies.extend(v1.into_iter().map(|h| Box::new(h) as Box<dyn Hierarchy>));
         Ok(Self { hierarchies, version })
     }
@@ -122,11 +123,11 @@ impl Host {
     pub fn detect_tracking() -> Result<Self, Error> {
         let root = Dir::open(Path::new(MOUNT_POINT))?;
         if root.is_v2() {
-            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root))], version: Version::V2 });
+            return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root, true))], version: Version::V2 });
         }
         let mut hierarchies: Vec<Box<dyn Hierarchy>> = Vec::new();
         if let Some(dir) = root.open_dir("unified").ok().filter(Dir::is_v2) {
-            hierarchies.push(Box::new(v2::V2::new(dir)));
+            hierarchies.push(Box::new(v2::V2::new(dir, false)));
         }
         if let Some(dir) = root.open_dir("systemd").ok().filter(Dir::is_v1) {
             hierarchies.push(Box::new(v1::V1::new("systemd", dir)));
@@ -134,12 +135,19 @@ impl Host {
         Ok(Self { hierarchies, version: Version::Hybrid })
     }
 
-    /// Moves the calling process to the root of every hierarchy, out of a group that is to be removed.
+    /// Opens what a child needs to become a member of the root groups.
     ///
     /// # Errors
-    /// [`Error::Write`].
-    pub fn leave(&self) -> Result<(), Error> {
-        self.hierarchies.iter().try_for_each(|h| h.leave())
+    /// [`Error::Io`].
+    pub fn root_entry(&self) -> Result<Entry, Error> {
+        let mut entry = Entry::default();
+        self.hierarchies.iter().try_for_each(|h| h.enter(None, &mut entry))?;
+        Ok(entry)
+    }
+
+    /// Whether some hierarchy has that controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.hierarchies.iter().any(|h| h.has(controller))
     }
 
     /// The generation(s) in use.
@@ -222,6 +230,12 @@ impl Cgroup<'_> {
     /// [`Error::NoController`] when a limit needs a controller the host does not have, [`Error::Write`] when the kernel
     /// refuses a value.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), Error> {
+        refuse_unsupported(resources)?;
+        for (controller, wanted) in wanted(resources) {
+            if !self.host.has(controller) {
+                return Err(Error::NoController { controller, wanted: wanted.to_owned() });
+            }
+        }
         self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))
     }
 
@@ -231,7 +245,7 @@ impl Cgroup<'_> {
     /// [`Error::Io`].
     pub fn entry(&self) -> Result<Entry, Error> {
         let mut entry = Entry::default();
-        self.host.hierarchies.iter().try_for_each(|h| h.enter(&self.path, &mut entry))?;
+        self.host.hierarchies.iter().try_for_each(|h| h.enter(Some(&self.path), &mut entry))?;
         Ok(entry)
     }
 
@@ -305,6 +319,42 @@ impl Cgroup<'_> {
     pub fn read(&self, file: &str) -> Option<String> {
         self.host.hierarchies.iter().find_map(|h| h.group(&self.path).ok()?.read(file).ok())
     }
+}
+
+/// The controllers that limits need, and what for.
+fn wanted(resources: &LinuxResources) -> Vec<(&'static str, &'static str)> {
+    let mut out = Vec::new();
+    if resources.memory().as_ref().is_some_and(|m| m.limit().or(m.swap()).or(m.reservation()).is_some()) {
+        out.push(("memory", "a memory limit"));
+    }
+    if resources.pids().is_some() {
+        out.push(("pids", "a process limit"));
+    }
+    if let Some(cpu) = resources.cpu() {
+        if cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some() {
+            out.push(("cpu", "a CPU limit"));
+        }
+        if cpu.cpus().is_some() || cpu.mems().is_some() {
+            out.push(("cpuset", "a CPU set"));
+        }
+    }
+    out
+}
+
+/// A limit that nobody writes would be a limit the user believes in.
+fn refuse_unsupported(resources: &LinuxResources) -> Result<(), Error> {
+    let what = if resources.block_io().is_some() {
+        "block I/O"
+    } else if resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()) {
+        "huge page"
+    } else if resources.network().is_some() {
+        "network class"
+    } else if resources.rdma().as_ref().is_some_and(|r| !r.is_empty()) {
+        "RDMA"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Unsupported { what })
 }
 
 /// How directories of a hierarchy are opened.

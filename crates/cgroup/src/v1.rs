@@ -18,10 +18,6 @@ impl V1 {
         Self { root, controllers: name.split(',').map(str::to_owned).collect() }
     }
 
-    fn has(&self, controller: &str) -> bool {
-        self.controllers.iter().any(|c| c == controller)
-    }
-
     /// A new cpuset group has no CPUs and cannot be joined: it starts with its parent's.
     fn inherit_cpuset(parent: &Dir, group: &Dir) -> Result<(), Error> {
         for file in ["cpuset.cpus", "cpuset.mems"] {
@@ -32,6 +28,10 @@ impl V1 {
 }
 
 impl Hierarchy for V1 {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
         let mut parent = None;
@@ -74,17 +74,14 @@ impl Hierarchy for V1 {
         Ok(())
     }
 
-    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error> {
-        entry.v1.push(self.group(path)?.open_file("tasks", OFlags::WRONLY)?);
+    fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error> {
+        let group = path.map(|p| self.group(p)).transpose()?;
+        entry.v1.push(group.as_ref().unwrap_or(&self.root).open_file("tasks", OFlags::WRONLY)?);
         Ok(())
     }
 
     fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
         self.root.open_dir(path.as_str())
-    }
-
-    fn leave(&self) -> Result<(), Error> {
-        self.root.write("tasks", "0")
     }
 
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {

@@ -11,25 +11,14 @@ use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices};
 pub(crate) struct V2 {
     root: Dir,
     controllers: String,
+    /// There is no v1 hierarchy: what v1 has controllers for is done here.
+    pure: bool,
 }
 
 impl V2 {
-    pub(crate) fn new(root: Dir) -> Self {
+    pub(crate) fn new(root: Dir, pure: bool) -> Self {
         let controllers = root.read("cgroup.controllers").unwrap_or_default();
-        Self { root, controllers }
-    }
-
-    fn has(&self, controller: &str) -> bool {
-        self.controllers.split_whitespace().any(|c| c == controller)
-    }
-
-    /// On a hybrid host the limits are v1's business; on a pure one a missing controller is an error.
-    fn owns(&self, controller: &'static str, wanted: &str) -> Result<bool, Error> {
-        if self.has(controller) {
-            return Ok(true);
-        }
-        let pure = self.has("memory") || self.has("cpu") || self.has("pids");
-        if pure { Err(Error::NoController { controller, wanted: wanted.to_owned() }) } else { Ok(false) }
+        Self { root, controllers, pure }
     }
 
     /// Children get a controller only when every group above them passes it on.
@@ -42,6 +31,10 @@ impl V2 {
 }
 
 impl Hierarchy for V2 {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.split_whitespace().any(|c| c == controller)
+    }
+
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
         let mut parent: Option<Dir> = None;
@@ -56,32 +49,31 @@ impl Hierarchy for V2 {
     }
 
     fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error> {
-        refuse_unsupported(resources)?;
         if let Some(memory) = resources.memory()
-            && self.owns("memory", "a memory limit")?
+            && self.has("memory")
         {
             apply_memory(&self.group(path)?, memory)?;
         }
         if let Some(cpu) = resources.cpu() {
             let wants_time = cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some();
-            if wants_time && self.owns("cpu", "a CPU limit")? {
+            if wants_time && self.has("cpu") {
                 apply_cpu(&self.group(path)?, cpu)?;
             }
             for (file, value) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
                 if let Some(v) = value.as_deref().filter(|v| !v.is_empty())
-                    && self.owns("cpuset", "a CPU set")?
+                    && self.has("cpuset")
                 {
                     self.group(path)?.write(file, v)?;
                 }
             }
         }
         if let Some(pids) = resources.pids()
-            && self.owns("pids", "a process limit")?
+            && self.has("pids")
         {
             self.group(path)?.write("pids.max", &convert::max_or(pids.limit()))?;
         }
         if let Some(rules) = resources.devices().as_ref().filter(|r| !r.is_empty())
-            && self.has("memory")
+            && self.pure
         {
             // The devices controller of v2 is a program and exists on every v2 host; on a hybrid one v1 does it.
             let program = devices::program(rules)?;
@@ -95,22 +87,17 @@ impl Hierarchy for V2 {
         resources.unified().as_ref().map_or(Ok(()), |u| self.apply_unified(path, u))
     }
 
-    fn enter(&self, path: &CgroupPath, entry: &mut Entry) -> Result<(), Error> {
-        let dir = self.group(path)?;
-        entry.v2 = Some(dir.fd().try_clone().map_err(|source| Error::Io {
-            operation: "open",
-            path: path.to_string(),
-            source,
-        })?);
+    fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error> {
+        let group = path.map(|p| self.group(p)).transpose()?;
+        let copy = group.as_ref().unwrap_or(&self.root).fd().try_clone();
+        let name = path.map_or("/", CgroupPath::as_str);
+        entry.v2 =
+            Some(copy.map_err(|source| Error::Io { operation: "open", path: name.to_owned(), source })?);
         Ok(())
     }
 
     fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
         self.root.open_dir(path.as_str())
-    }
-
-    fn leave(&self) -> Result<(), Error> {
-        self.root.write("cgroup.procs", "0")
     }
 
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
@@ -176,20 +163,4 @@ fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
         group.write("cpu.max.burst", &burst.to_string())?;
     }
     Ok(())
-}
-
-/// A limit that nobody writes would be a limit the user believes in.
-fn refuse_unsupported(resources: &LinuxResources) -> Result<(), Error> {
-    let what = if resources.block_io().is_some() {
-        "block I/O"
-    } else if resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()) {
-        "huge page"
-    } else if resources.network().is_some() {
-        "network class"
-    } else if resources.rdma().as_ref().is_some_and(|r| !r.is_empty()) {
-        "RDMA"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Unsupported { what })
 }

@@ -82,6 +82,12 @@ impl Container {
         is_alive(&self.state).then_some(pidfd)
     }
 
+    /// A descriptor of its monitor, if it has one.
+    pub(crate) fn open_monitor(&self) -> Option<OwnedFd> {
+        let pidfd = pidfd_open(Pid::from_raw(self.state.monitor_pid)?, PidfdFlags::empty()).ok()?;
+        is_supervised(&self.state).then_some(pidfd)
+    }
+
     /// A connection to its monitor; `None` when there is none.
     pub fn monitor(&self) -> Option<Connection> {
         Connection::open(&self.run_dir).ok()

@@ -165,7 +165,10 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
     };
     let env = environment(&asked, &defaults.env, &hostname);
     let mut resources = asked.resources.clone();
-    resources.pids_limit = resources.pids_limit.or(Some(PIDS_LIMIT));
+    // What the user asked for must be possible; our own default is as much as there is.
+    if resources.pids_limit.is_none() && loment_cgroup::Host::detect()?.has("pids") {
+        resources.pids_limit = Some(PIDS_LIMIT);
+    }
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
     let labels = defaults.labels.clone().into_iter().chain(asked.labels).collect();
     Ok(Config {

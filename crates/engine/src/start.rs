@@ -63,7 +63,8 @@ impl Engine {
         Ok(Some(Starting { connection, monitor, lock }))
     }
 
-    /// Waits for the end of the monitor of a container whose program has ended: nothing of it is left then.
+    /// Waits for the end of the monitor, a child of this process, of a container whose program has ended: nothing of it is
+    /// left then.
     pub fn finish(&self, container: &Config, monitor: &OwnedFd) {
         let _ = loment_sys::wait::wait_exit(monitor);
         // An empty group that stays is found and removed with the container.

@@ -91,6 +91,7 @@ impl Engine {
     /// After the process has ended: waits until its monitor has recorded that, or does the clean-up of one that is gone.
     pub(crate) fn wait_for_record(&self, container: &Container) -> Result<(), Error> {
         let deadline = Instant::now() + Duration::from_secs(u64::from(KILL_TIMEOUT));
+        let process = container.open_monitor();
         if let Some(monitor) = container.monitor()
             && monitor.send(&Request::Wait).is_ok()
         {
@@ -104,6 +105,11 @@ impl Engine {
                     Ok(Some(_)) => {}
                 }
             }
+        }
+        if let Some(process) = process {
+            // Its last steps take no time; then its own group can go.
+            ends_within(&process, KILL_TIMEOUT);
+            let _ = loment_monitor::remove_monitor_cgroup(&self.place(&container.config));
         }
         // Nothing to do when the monitor has done it.
         if let Some(now) = self.load(&container.config.id)?

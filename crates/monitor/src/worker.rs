@@ -10,9 +10,11 @@ use loment_runtime::state::process_start_time;
 use loment_runtime::{
     Cause, Container, Created, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
 };
+use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
 use loment_sys::wait::Exit;
 use oci_spec::runtime::{Process, Spec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use crate::error::Context;
@@ -223,10 +225,20 @@ pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
     Ok(host.cgroup(CgroupPath::new(&place.monitor_cgroup)?).remove()?)
 }
 
-/// As the last thing a monitor does: leaves its group and removes it. What remains when that fails is an empty group.
-pub(crate) fn leave_cgroup(place: &Place) {
-    if Host::detect_tracking().and_then(|h| h.leave()).is_ok() {
+/// As the last thing a monitor does: leaves a child behind, outside of its group, that removes the group when the monitor
+/// has ended. (To leave the group itself would take the monitor milliseconds: moving waits for the kernel, being made
+/// elsewhere does not.) What remains when that fails is an empty group.
+pub(crate) fn leave_sweeper(place: &Place) {
+    let pid = rustix::process::getpid();
+    let flags = rustix::process::PidfdFlags::empty();
+    let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
+    let Ok(root) = Host::detect_tracking().and_then(|h| h.root_entry()) else { return };
+    if let Ok(Fork::Child) = clone3(CloneFlags::empty(), root.v2()) {
+        let _ = root.join();
+        let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        let _ = rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], Some(&timeout));
         let _ = remove_monitor_cgroup(place);
+        loment_sys::process::exit_now(0)
     }
 }
 

@@ -55,9 +55,9 @@ pub fn serve() -> Result<(), Error> {
         monitor.clients.first().is_some_and(|c| c.as_ref().is_some_and(|c| c.streams.stdout));
     monitor.start();
     let result = monitor.run();
-    // Moving takes the kernel milliseconds: a starter that waits for this process's end removes the empty group instead.
+    // A starter that waits for this process's end removes the empty group.
     if !monitor.starter_stays {
-        worker::leave_cgroup(&monitor.launch.place);
+        worker::leave_sweeper(&monitor.launch.place);
     }
     result
 }
