@@ -57,14 +57,19 @@ pub fn target_directory() -> anyhow::Result<PathBuf> {
     Ok(metadata["target_directory"].as_str().context("cargo metadata has no target_directory")?.into())
 }
 
-/// Builds the binary and returns where it is, from what cargo says rather than from how directories are laid out.
+/// Builds the binary alone and returns where it is.
 pub fn build_loment(profile: &str) -> anyhow::Result<PathBuf> {
-    let mut build = cargo(["build", "--package", "loment", "--profile", profile]);
-    build.arg("--message-format=json-render-diagnostics");
-    let text = output(&mut build)?;
+    build(&["--package", "loment", "--profile", profile])
+}
+
+/// Builds what `arguments` select and returns where the binary is, from what cargo says rather than from how directories
+/// are laid out.
+pub fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
+    let mut build = cargo(["build", "--locked", "--message-format=json-render-diagnostics"]);
+    let text = output(build.args(arguments))?;
     let artifacts = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
     let executables: Vec<PathBuf> = artifacts
-        .filter(|a| a["target"]["name"] == "loment")
+        .filter(|a| a["target"]["name"] == "loment" && a["profile"]["test"] == false)
         .filter_map(|a| a["executable"].as_str().map(PathBuf::from))
         .collect();
     executables.into_iter().next_back().context("cargo build named no executable of loment")

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check, in the order in which failures are cheapest.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -41,11 +41,13 @@ fn checks(steps: &mut Steps) -> anyhow::Result<()> {
         let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         run::succeed(&mut run::cargo(clippy))
     })?;
+    let mut binary = PathBuf::new();
     steps.run("build", || {
-        run::succeed(&mut run::cargo(["build", "--workspace", "--all-targets", "--locked"]))
+        binary = run::build(&["--workspace", "--all-targets"])?;
+        Ok(())
     })?;
     steps.run("symbols", || {
-        let violations = symbols::violations(&run::build_loment("dev")?)?;
+        let violations = symbols::violations(&binary)?;
         if !violations.is_empty() {
             bail!("the binary breaks its link-time rules: {}", violations.join("; "));
         }
@@ -82,7 +84,7 @@ impl Steps {
     }
 }
 
-fn junit() -> anyhow::Result<std::path::PathBuf> {
+fn junit() -> anyhow::Result<PathBuf> {
     Ok(run::target_directory()?.join("nextest/default/junit.xml"))
 }
 
