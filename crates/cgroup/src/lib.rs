@@ -277,10 +277,16 @@ impl Cgroup<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn kill(&self) -> Result<(), Error> {
+        let mut done = false;
         for h in &self.host.hierarchies {
-            if h.kill(&self.path)? {
-                return Ok(());
-            }
+            done = done || h.kill(&self.path)?;
+        }
+        for h in &self.host.hierarchies {
+            // What is frozen does not die. A hierarchy that cannot freeze has nothing to thaw.
+            let _ = h.freeze(&self.path, false);
+        }
+        if done {
+            return Ok(());
         }
         // No cgroup.kill (before Linux 5.14): until a look finds nobody, at most as often as a pid can be reused.
         for _ in 0..1000 {

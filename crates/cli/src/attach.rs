@@ -27,8 +27,6 @@ pub(crate) struct Session<'a> {
     pub(crate) detach_keys: &'a str,
     /// Signals this program gets are sent to that process instead, once it is known.
     pub(crate) forward_signals: bool,
-    /// Dropped when the program runs.
-    pub(crate) lock: Option<std::fs::File>,
 }
 
 /// How it ended.
@@ -77,7 +75,7 @@ impl Session<'_> {
         let stdin = std::io::stdin();
         let mut input = self.streams.stdin;
         let mut waiting: Option<Request> = None;
-        let mut pid = None;
+        let mut process = None;
         loop {
             let reading = input && waiting.is_none();
             let ready = wait(&self.connection, signals, reading.then(|| stdin.as_fd()), waiting.is_some())
@@ -85,7 +83,7 @@ impl Session<'_> {
             if ready.connection {
                 match self.connection.receive().doing(|| "hear from the monitor".into())? {
                     Some(answer) => {
-                        if let Some(outcome) = self.take(answer, &mut pid)? {
+                        if let Some(outcome) = self.take(answer, &mut process)? {
                             return Ok(outcome);
                         }
                     }
@@ -93,7 +91,7 @@ impl Session<'_> {
                 }
             }
             if ready.signal {
-                self.handle_signals(signals, pid);
+                self.handle_signals(signals, process.as_ref());
             }
             if ready.input {
                 let mut buffer = vec![0; CHUNK];
@@ -120,15 +118,12 @@ impl Session<'_> {
         }
     }
 
-    fn take(&mut self, answer: Answer, pid: &mut Option<i32>) -> Result<Option<Outcome>, Error> {
+    fn take(&mut self, answer: Answer, process: &mut Option<OwnedFd>) -> Result<Option<Outcome>, Error> {
         match answer {
-            Answer::Output(data) => write_all(&mut io::stdout(), &data),
-            Answer::ErrorOutput(data) => write_all(&mut io::stderr(), &data),
+            Answer::Output(data) => write_all(&mut io::stdout(), &data)?,
+            Answer::ErrorOutput(data) => write_all(&mut io::stderr(), &data)?,
             Answer::Warning { message } => complain(&format!("Warning: {message}")),
-            Answer::Started { pid: number } => {
-                *pid = Some(number);
-                self.lock = None;
-            }
+            Answer::Started { pid } => *process = open_process(pid),
             Answer::Failed { cause, message } => {
                 return Err(loment_engine::Error::Start { cause, message }.into());
             }
@@ -137,11 +132,11 @@ impl Session<'_> {
         Ok(None)
     }
 
-    fn handle_signals(&self, signals: &OwnedFd, pid: Option<i32>) {
+    fn handle_signals(&self, signals: &OwnedFd, process: Option<&OwnedFd>) {
         while let Ok(Some(number)) = signal::take_signal(signals.as_fd()) {
-            match (number, pid) {
+            match (number, process) {
                 (SIGWINCH, _) => self.resize(),
-                (n, Some(pid)) => drop(loment_sys::process::kill(pid, n)),
+                (n, Some(process)) => drop(loment_sys::process::pidfd_signal(process.as_fd(), n)),
                 (n, None) => {
                     // Nothing runs yet: the signal is for this program.
                     let _ = signal::set_mask(&SignalSet::empty());
@@ -152,9 +147,18 @@ impl Session<'_> {
     }
 }
 
-/// A reader that has gone does not stop the container.
-fn write_all(out: &mut impl Write, data: &[u8]) {
-    let _ = out.write_all(data).and_then(|()| out.flush());
+/// A descriptor of the program: its number may be another's by the time a signal comes.
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(rustix::process::Pid::from_raw(pid)?, rustix::process::PidfdFlags::empty())
+        .ok()
+}
+
+/// A reader that has gone ends this program, as SIGPIPE would; the container goes on.
+fn write_all(out: &mut impl Write, data: &[u8]) -> Result<(), Error> {
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Error::Shown { status: 128 + 13 }),
+        other => other.doing(|| "write the program's output".into()),
+    }
 }
 
 #[derive(Debug, Default)]

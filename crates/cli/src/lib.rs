@@ -29,6 +29,7 @@ use persona::Persona;
 
 /// Runs the program: `arguments` includes its name.
 pub fn main(arguments: &[OsString]) -> ExitCode {
+    loment_sys::signal::default_sigchld();
     let name =
         arguments.first().and_then(|a| Path::new(a).file_name()).and_then(|n| n.to_str()).unwrap_or("loment");
     let rest = arguments.get(1..).unwrap_or_default();

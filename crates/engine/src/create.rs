@@ -104,12 +104,17 @@ impl Engine {
         let config = resolve(asked, image.as_ref(), &id)?;
         // Everything that can be wrong with it is found now, not when it is started.
         crate::spec::build(&config, &self.run_dir(&id))?;
+        let dir = self.dir(&id);
+        std::fs::create_dir_all(&dir).context("create", dir.display())?;
+        // Held while it is half made: without, it is the leftover of a program that was killed.
+        let _lock = self.lock(&id)?;
         let names = self.names();
-        let name = names.take(Some(config.name.as_str()).filter(|n| !n.is_empty()), &id)?;
-        let config = Config { name, ..config };
-        let made = self.make(&config);
+        let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
+        let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
+            let config = Config { name, ..config };
+            self.make(&config).inspect_err(|_| names.release(&config.name, &id))
+        });
         if made.is_err() {
-            names.release(&config.name);
             let _ = self.store().remove_container(&id);
         }
         made?;
@@ -117,13 +122,9 @@ impl Engine {
     }
 
     fn make(&self, config: &Config) -> Result<(), Error> {
-        let dir = self.dir(&config.id);
-        match &config.image {
-            Some(image) => {
-                let durability = if config.auto_remove { Durability::None } else { Durability::Full };
-                self.store().create_rootfs(&config.id, &image.id, durability)?;
-            }
-            None => std::fs::create_dir_all(&dir).context("create", dir.display())?,
+        if let Some(image) = &config.image {
+            let durability = if config.auto_remove { Durability::None } else { Durability::Full };
+            self.store().create_rootfs(&config.id, &image.id, durability)?;
         }
         self.save(config)
     }

@@ -102,6 +102,15 @@ impl Engine {
         }
         let state = match State::load(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => State::default(),
+            // One damaged record must not make the others unreachable; it can be started anew, or removed.
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                State { error: format!("its recorded state is damaged: {e}"), ..State::default() }
+            }
             other => other.context("read the state in", dir.display())?,
         };
         Ok(Some(Container::new(config, state, dir, self.run_dir(id))))
@@ -114,7 +123,11 @@ impl Engine {
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
         let mut all = Vec::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
-            all.extend(self.load(&id)?);
+            match self.load(&id)? {
+                Some(container) => all.push(container),
+                None if self.is_half_made(&id) => self.store().remove_container(&id)?,
+                None => {}
+            }
         }
         all.sort_by(|a, b| b.config.created.cmp(&a.config.created));
         Ok(all)
@@ -139,6 +152,18 @@ impl Engine {
             Ok(())
         };
         write().context("write", path.display())
+    }
+
+    /// Whether nothing but a directory is left of a container whose making was cut short.
+    pub(crate) fn is_half_made(&self, id: &str) -> bool {
+        if self.dir(id).join(CONFIG).exists() {
+            return false;
+        }
+        match std::fs::File::open(self.dir(id)) {
+            // Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
+            Ok(dir) => dir.try_lock().is_ok() && !self.dir(id).join(CONFIG).exists(),
+            Err(_) => true,
+        }
     }
 
     /// Serialises changes of one container's life. Held for moments, never while waiting for a program to end.

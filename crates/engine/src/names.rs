@@ -71,11 +71,24 @@ impl Names {
         std::fs::read_link(self.link(name)).ok()?.to_str().map(str::to_owned)
     }
 
-    /// Takes `name`, or one of our own choice.
-    pub(crate) fn take(&self, name: Option<&str>, id: &str) -> Result<String, Error> {
+    /// Takes `name`, or one of our own choice. `is_stale` tells whether the container of an id is none: half made by a
+    /// program that was killed.
+    pub(crate) fn take(
+        &self,
+        name: Option<&str>,
+        id: &str,
+        is_stale: impl Fn(&str) -> bool,
+    ) -> Result<String, Error> {
         if let Some(name) = name {
             check(name)?;
-            return match self.link_to(name, id) {
+            let mut linked = self.link_to(name, id);
+            if matches!(&linked, Err(e) if e.kind() == io::ErrorKind::AlreadyExists)
+                && let Some(other) = self.id(name).filter(|other| is_stale(other))
+            {
+                self.release(name, &other);
+                linked = self.link_to(name, id);
+            }
+            return match linked {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     Err(Error::NameInUse { name: name.to_owned(), id: self.id(name).unwrap_or_default() })
                 }
@@ -106,9 +119,12 @@ impl Names {
         }
     }
 
-    pub(crate) fn release(&self, name: &str) {
-        // One that is gone is what was wanted.
-        let _ = std::fs::remove_file(self.link(name));
+    /// Gives a name back, if it is still that container's.
+    pub(crate) fn release(&self, name: &str, id: &str) {
+        if self.id(name).as_deref() == Some(id) {
+            // One that is gone is what was wanted.
+            let _ = std::fs::remove_file(self.link(name));
+        }
     }
 }
 
@@ -128,14 +144,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let names = Names(dir.path().join("names"));
         let id = new_id().unwrap();
-        assert_eq!(names.take(Some("web"), &id).unwrap(), "web");
-        assert!(matches!(names.take(Some("web"), "other"), Err(Error::NameInUse { .. })));
+        let lives = |_: &str| false;
+        assert_eq!(names.take(Some("web"), &id, lives).unwrap(), "web");
+        assert!(matches!(names.take(Some("web"), "other", lives), Err(Error::NameInUse { .. })));
         assert_eq!(names.id("web"), Some(id.clone()));
-        assert!(names.take(None, &id).unwrap().contains('_'));
+        assert!(names.take(None, &id, lives).unwrap().contains('_'));
         for bad in ["", "-a", "a/b", "..", "ü", "a b"] {
-            assert!(names.take(Some(bad), &id).is_err(), "{bad:?}");
+            assert!(names.take(Some(bad), &id, lives).is_err(), "{bad:?}");
         }
-        names.release("web");
+        names.release("web", "other");
+        assert_eq!(names.id("web"), Some(id.clone()));
+        assert_eq!(names.take(Some("web"), "third", |_| true).unwrap(), "web");
+        names.release("web", "third");
         assert_eq!(names.id("web"), None);
     }
 }

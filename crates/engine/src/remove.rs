@@ -13,12 +13,7 @@ impl Engine {
         let container = self.container(name)?;
         if container.status == Status::Running {
             if !force {
-                return Err(Error::State {
-                    operation: "remove",
-                    id: container.config.id,
-                    status: "running",
-                    hint: " - running or paused containers cannot be removed without force: stop it or use --force",
-                });
+                return Err(running(container.config.id));
             }
             match (timeout, container.open_process()) {
                 (None | Some(0), Some(process)) => {
@@ -31,12 +26,25 @@ impl Engine {
         // A container started with --rm may have gone by itself by now.
         if let Ok(_lock) = self.lock(&container.config.id) {
             if let Some(now) = self.load(&container.config.id)? {
+                // Started since it was looked at.
+                if now.status == Status::Running {
+                    return Err(running(now.config.id));
+                }
                 self.clear_leftovers(&now);
             }
-            self.names().release(&container.config.name);
+            self.names().release(&container.config.name, &container.config.id);
             self.store().remove_container(&container.config.id)?;
         }
         Ok(container)
+    }
+}
+
+fn running(id: String) -> Error {
+    Error::State {
+        operation: "remove",
+        id,
+        status: "running",
+        hint: " - running or paused containers cannot be removed without force: stop it or use --force",
     }
 }
 

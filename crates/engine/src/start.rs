@@ -24,8 +24,6 @@ pub struct Starting {
     pub connection: Connection,
     /// Its monitor, a child of this process: who stays until the end reaps it.
     pub monitor: OwnedFd,
-    /// Keeps others from starting it, too. To be dropped when it runs: nobody waits for a program's end behind it.
-    pub lock: std::fs::File,
 }
 
 impl Engine {
@@ -35,7 +33,7 @@ impl Engine {
     /// [`Error::Start`] with the step that failed.
     pub fn start(&self, name: &str) -> Result<Vec<String>, Error> {
         match self.start_attached(name, None)? {
-            Some(starting) => self.wait_until_started(&starting.connection),
+            Some(starting) => self.wait_until_started(name, &starting.connection),
             None => Ok(Vec::new()),
         }
     }
@@ -57,10 +55,10 @@ impl Engine {
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let spawned =
-            spawn_monitor(&launch, &request).context("start the monitor of", &container.config.id)?;
+        let spawned = spawn_monitor(&launch, &request, &lock);
+        let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, monitor) = spawned;
-        Ok(Some(Starting { connection, monitor, lock }))
+        Ok(Some(Starting { connection, monitor }))
     }
 
     /// Waits for the end of the monitor, a child of this process, of a container whose program has ended: nothing of it is
@@ -75,14 +73,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Start`].
-    pub fn wait_until_started(&self, connection: &Connection) -> Result<Vec<String>, Error> {
+    pub fn wait_until_started(&self, name: &str, connection: &Connection) -> Result<Vec<String>, Error> {
         let mut warnings = Vec::new();
         loop {
             match connection.receive().context("hear from", "the monitor")? {
                 Some(Answer::Warning { message }) => warnings.push(message),
                 Some(Answer::Failed { cause, message }) => return Err(Error::Start { cause, message }),
                 Some(_) => return Ok(warnings),
-                None => return Err(Error::MonitorGone { id: String::new() }),
+                None => return Err(Error::MonitorGone { id: name.to_owned() }),
             }
         }
     }
@@ -160,9 +158,9 @@ fn write_generated(container: &Container) -> std::io::Result<()> {
     if !host {
         hosts.extend(format!("127.0.0.1\t{} {}\n", config.hostname, config.name).as_bytes());
     }
-    std::fs::write(dir.join("hosts"), hosts)?;
-    std::fs::write(dir.join("hostname"), format!("{}\n", config.hostname))?;
-    std::fs::write(dir.join("resolv.conf"), of_host("/etc/resolv.conf"))?;
+    write_public(&dir.join("hosts"), &hosts)?;
+    write_public(&dir.join("hostname"), format!("{}\n", config.hostname).as_bytes())?;
+    write_public(&dir.join("resolv.conf"), &of_host("/etc/resolv.conf"))?;
     let image = config.image.as_ref();
     let environment = format!(
         "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
@@ -172,7 +170,15 @@ fn write_generated(container: &Container) -> std::io::Result<()> {
         image.map(|i| i.name.as_str()).unwrap_or_default(),
         image.map(|i| i.id.hex()).unwrap_or_default(),
     );
-    std::fs::write(dir.join(".containerenv"), environment)
+    write_public(&dir.join(".containerenv"), environment.as_bytes())
+}
+
+/// Writes a file that everybody in the container may read, whatever the caller's mask is.
+fn write_public(path: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut file = std::fs::File::create(path)?;
+    std::io::Write::write_all(&mut file, content)?;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 /// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever
@@ -180,6 +186,7 @@ fn write_generated(container: &Container) -> std::io::Result<()> {
 fn spawn_monitor(
     launch: &Launch<serde_json::Value>,
     request: &Request,
+    lock: &std::fs::File,
 ) -> std::io::Result<(Connection, OwnedFd)> {
     let document = memfd_create("launch", MemfdFlags::CLOEXEC)?;
     let mut file = std::fs::File::from(document);
@@ -198,7 +205,8 @@ fn spawn_monitor(
         exe: exe.as_fd(),
         argv: &[CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")],
         envp: &[],
-        fds: &[null, null, null, document.as_fd(), theirs.as_fd()],
+        // The lock goes along: until the container runs, nobody else may start or remove it, whoever dies.
+        fds: &[null, null, null, document.as_fd(), theirs.as_fd(), lock.as_fd()],
         cgroup: entry.v2(),
         tasks: &tasks,
     })?;

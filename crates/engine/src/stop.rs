@@ -34,6 +34,11 @@ impl Engine {
         }
         if seconds == 0 || !ends_within(&process, seconds) {
             signal(&process, SIGKILL)?;
+            // Somebody may have frozen it.
+            if !ends_within(&process, 1) {
+                let host = loment_cgroup::Host::detect()?;
+                host.cgroup(loment_cgroup::CgroupPath::new(&container.cgroup())?).kill()?;
+            }
             if !ends_within(&process, KILL_TIMEOUT) {
                 return Err(Error::Unkillable { id: container.config.id, seconds: KILL_TIMEOUT });
             }

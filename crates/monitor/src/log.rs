@@ -65,10 +65,9 @@ impl Log {
             let head = format!("{time} {} {} ", stream.name(), if whole { "F" } else { "P" });
             let text = line.strip_suffix(b"\n").unwrap_or(line);
             let record = (head.len() + text.len() + 1) as u64;
-            let wanted = out.len() as u64 + record + if whole { 0 } else { RESERVE };
-            // Inside a line only when that is longer than what was kept for it.
-            let at_line = !self.in_line.contains(&true);
-            if if at_line { self.is_full(wanted) } else { self.is_full(out.len() as u64 + record) } {
+            // Inside a line a new file begins only when that is longer than what was kept for it.
+            let room = if whole || self.in_line.contains(&true) { 0 } else { RESERVE };
+            if self.is_full(out.len() as u64 + record + room) {
                 self.flush(&mut out)?;
                 self.rotate()?;
             }

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use loment_runtime::Cause;
 use loment_sys::pipe;
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
 /// The name of the socket in a container's run directory.
@@ -204,7 +203,7 @@ impl Connection {
     /// `NotFound` or `ConnectionRefused` when there is no monitor.
     pub fn open(run_dir: &Path) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let (address, _dir) = address_in(run_dir)?;
+        let (address, _dir) = pipe::address_in(run_dir, SOCKET)?;
         connect(&socket, &address)?;
         Ok(Self { socket })
     }
@@ -260,19 +259,6 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// The address of the socket in `dir`, whatever the length of its path (an address holds 108 bytes): through a descriptor
-/// that must live until the address has been used.
-pub(crate) fn address_in(dir: &Path) -> io::Result<(SocketAddrUnix, Option<OwnedFd>)> {
-    let path = dir.join(SOCKET);
-    if let Ok(address) = SocketAddrUnix::new(&path) {
-        return Ok((address, None));
-    }
-    use std::os::fd::AsRawFd;
-    let fd = rustix::fs::openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", fd.as_raw_fd()))?;
-    Ok((address, Some(fd)))
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@ use loment_sys::pipe;
 use loment_sys::wait::Exit;
 use oci_spec::runtime::{Process, Spec};
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::Pid;
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Pid;
 
 use crate::error::Context;
 use crate::launch::{Launch, Place, Rootfs};
@@ -160,7 +160,9 @@ fn save_running(launch: &Launch, pid: i32) -> Result<(), Error> {
         oom_killed: false,
         ..previous
     };
-    state.save(&launch.place.dir, launch.place.removal.is_none()).context("write the state in", launch.place.dir.display())
+    state
+        .save(&launch.place.dir, launch.place.removal.is_none())
+        .context("write the state in", launch.place.dir.display())
 }
 
 /// Runs a program in the container, as a child of the monitor.

@@ -11,7 +11,8 @@ use crate::Error;
 use crate::error::{Context, invalid};
 
 const STATE: &str = "state.json";
-const START: &str = "start.sock";
+/// The name of the socket on which a created container waits for the order to start.
+pub const START: &str = "start.sock";
 
 /// A container's id: it becomes a directory, a cgroup and a keyring, so it is checked first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,12 +2,29 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    SendFlags, SocketAddrUnix,
 };
+
+/// The address of the socket `name` in `dir`, whatever the length of its path (an address holds 108 bytes): through a
+/// descriptor, which must live until the address has been used.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn address_in(dir: &Path, name: &str) -> io::Result<(SocketAddrUnix, Option<OwnedFd>)> {
+    if let Ok(address) = SocketAddrUnix::new(dir.join(name)) {
+        return Ok((address, None));
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, dir, flags, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", fd.as_raw_fd()))?;
+    Ok((address, Some(fd)))
+}
 
 /// The most descriptors one message carries.
 pub const MAX_FDS: usize = 8;

@@ -63,6 +63,12 @@ pub fn ignore_sigpipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
+/// Gives SIGCHLD its default action: a program whose starter ignored it could not wait for its children.
+pub fn default_sigchld() {
+    // SAFETY: SIG_DFL installs no handler.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Gives every signal its default action: a program started with an ignored signal keeps it ignored.
 pub fn reset_dispositions() {
     for signal in 1..=libc::SIGRTMAX() {

@@ -93,7 +93,6 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
             terminal: flags.tty,
             detach_keys: &flags.detach_keys,
             forward_signals: true,
-            lock: None,
         }
         .run(),
     )

@@ -47,10 +47,9 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         terminal: flags.spec.terminal(),
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
-        lock: Some(starting.lock),
     };
     let outcome = session.run();
-    if !matches!(outcome, Ok(Outcome::Detached)) {
+    if matches!(outcome, Ok(Outcome::Exited(_)) | Err(Error::Engine(_))) {
         engine.finish(&container.config, &starting.monitor);
     }
     exit_status(outcome)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use loment_cgroup::{Cgroup, CgroupPath, Host};
-use loment_runtime::state::{Id, Record, States, process_start_time};
+use loment_runtime::state::{Id, Record, START, States, process_start_time};
 use loment_runtime::{
     Bundle, Container, Created, Enter, Plan, ProcessPlan, Rootfs, Start, Stdio, create, enter, parse_signal,
 };
@@ -162,7 +162,7 @@ fn make(
     group: &Cgroup<'_>,
     deferred: bool,
 ) -> anyhow::Result<Created> {
-    let listener = deferred.then(|| listen(&states.start_socket(id))).transpose()?;
+    let listener = deferred.then(|| listen(&states.dir(id))).transpose()?;
     let created = create(&Container {
         plan,
         rootfs: Rootfs::Bundle,
@@ -207,12 +207,18 @@ fn make(
 }
 
 /// The socket on which a created container waits for `start`.
-fn listen(path: &Path) -> anyhow::Result<OwnedFd> {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
-    let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-    bind(&socket, &SocketAddrUnix::new(path)?).with_context(|| format!("bind {}", path.display()))?;
+fn listen(dir: &Path) -> anyhow::Result<OwnedFd> {
+    use rustix::net::{bind, listen};
+    let socket = start_socket()?;
+    let (address, _dir) = loment_sys::pipe::address_in(dir, START)?;
+    bind(&socket, &address).with_context(|| format!("bind {START} in {}", dir.display()))?;
     listen(&socket, 1)?;
     Ok(socket)
+}
+
+fn start_socket() -> anyhow::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Written whole: whoever waits for the file must not read half a number.
@@ -238,14 +244,9 @@ fn start(states: &States, id: &Id) -> anyhow::Result<u8> {
     let record = states.load(id)?;
     refuse_unless(&record, states, "start", &[ContainerState::Created])?;
     let path = states.start_socket(id);
-    let socket = rustix::net::socket_with(
-        rustix::net::AddressFamily::UNIX,
-        rustix::net::SocketType::SEQPACKET,
-        rustix::net::SocketFlags::CLOEXEC,
-        None,
-    )?;
-    rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(&path)?)
-        .with_context(|| format!("start container {:?}", id.as_str()))?;
+    let socket = start_socket()?;
+    let (address, _dir) = loment_sys::pipe::address_in(&states.dir(id), START)?;
+    rustix::net::connect(&socket, &address).with_context(|| format!("start container {:?}", id.as_str()))?;
     std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
     loment_runtime::wait_for_program(&socket)?;
     Ok(0)

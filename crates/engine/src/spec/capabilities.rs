@@ -50,6 +50,11 @@ pub fn resolve(config: &Config) -> Result<Vec<String>, Error> {
     Ok(caps)
 }
 
+/// Those that were added by name: a user other than root keeps them.
+pub(crate) fn added(config: &Config) -> Result<Vec<String>, Error> {
+    config.cap_add.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")).map(|n| full_name(n)).collect()
+}
+
 fn full_name(name: &str) -> Result<String, Error> {
     match CapabilitySet::parse(name) {
         Some(c) => Ok(format!("CAP_{c}")),

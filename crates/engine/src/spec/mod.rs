@@ -60,7 +60,8 @@ fn process_value(config: &Config, args: &[String], env: &[String], terminal: boo
         "args": args,
         "env": env,
         "cwd": config.workdir,
-        "capabilities": {"bounding": sets, "effective": sets, "permitted": sets},
+        // For a user other than root; root's are dropped again where the user is known.
+        "capabilities": {"bounding": sets, "effective": sets, "permitted": sets, "ambient": capabilities::added(config)?},
         "rlimits": rlimits::resolve(config)?,
         "noNewPrivileges": config.no_new_privileges,
     }))

@@ -18,7 +18,7 @@ use crate::epoll::{Epoll, Token};
 use crate::error::Context;
 use crate::launch::{CLIENT_FD, LAUNCH_FD, LOCK_FD, Launch, VERSION};
 use crate::log::Log;
-use crate::protocol::{Answer, Exec, MAX_DATA, address_in};
+use crate::protocol::{Answer, Exec, MAX_DATA, SOCKET};
 use crate::session::Session;
 use crate::{Error, worker};
 
@@ -407,7 +407,7 @@ fn listen(launch: &Launch) -> io::Result<OwnedFd> {
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    let (address, _dir) = address_in(&launch.place.run_dir)?;
+    let (address, _dir) = pipe::address_in(&launch.place.run_dir, SOCKET)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, 64)?;
     Ok(socket)
