@@ -77,9 +77,11 @@ pub(crate) fn become_container(
 fn isolate(c: &Container<'_>, entry: &Entry) -> Result<(), Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
-    // A container that is half made ends with its creator.
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-        .context("set", "the parent death signal")?;
+    if matches!(c.start, Start::Now) {
+        // A container that is half made ends with its creator; one that waits for its start outlives it.
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .context("set", "the parent death signal")?;
+    }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
     for join in &c.plan.join {
