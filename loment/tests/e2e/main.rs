@@ -2,6 +2,7 @@
 //!
 //! These tests need root and Debian's docker-registry, skopeo and busybox-static; `cargo xtask test` installs them.
 
+mod attacks;
 mod bad_input;
 mod environment;
 mod exec;
@@ -18,9 +19,10 @@ mod runtime;
 mod terminal;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use loment_testkit::{Fixtures, World};
+use loment_testkit::{Fixtures, World, busybox_rootfs};
 
 fn world() -> World {
     World::new(Path::new(env!("CARGO_BIN_EXE_loment")))
@@ -38,6 +40,26 @@ fn world_with(image: &str) -> (World, String) {
     let name = registry.name(image);
     world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
     (world, name)
+}
+
+/// A world with a root file system in a directory, which `--rootfs` takes, and its path. Where a function below takes an
+/// image, this path will do when the last flag is `--rootfs`.
+fn world_over_directory() -> (World, String) {
+    let world = world();
+    let dir = world.path("fs");
+    busybox_rootfs(&dir);
+    (world, dir.into_os_string().into_string().expect("our paths are UTF-8"))
+}
+
+/// `OUTER… COMMAND`: the same command, environment and directory, started by another program.
+fn through(outer: &[&str], command: &Command) -> Command {
+    let mut whole = Command::new(outer[0]);
+    whole.args(&outer[1..]).arg(command.get_program()).args(command.get_args()).env_clear();
+    whole.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(dir) = command.get_current_dir() {
+        whole.current_dir(dir);
+    }
+    whole
 }
 
 /// `run --rm FLAGS IMAGE sh -c SCRIPT`, which must succeed; what it prints.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{eventually, world};
 
 /// A bundle whose process is busybox's shell with this script, changed by `edit`.
-fn bundle(world: &World, script: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
+pub(crate) fn bundle(world: &World, script: &str, edit: impl FnOnce(&mut Value)) -> PathBuf {
     let dir = world.path("bundle");
     fs::create_dir_all(&dir).unwrap();
     busybox_rootfs(&dir.join("rootfs"));
@@ -39,20 +39,20 @@ fn bundle(world: &World, script: &str, edit: impl FnOnce(&mut Value)) -> PathBuf
     dir
 }
 
-fn runtime(world: &World, arguments: &[&str]) -> Output {
+pub(crate) fn runtime(world: &World, arguments: &[&str]) -> Output {
     let root = world.dir().join("runtime");
     let root = root.to_str().unwrap().to_owned();
     world.named("loment-runtime", [&["--root", root.as_str()], arguments].concat())
 }
 
-fn state(world: &World, id: &str) -> String {
+pub(crate) fn state(world: &World, id: &str) -> String {
     let output = runtime(world, &["state", id]);
     let state: Value = serde_json::from_str(output.succeeds()).unwrap();
     state["status"].as_str().unwrap().to_owned()
 }
 
 /// Ids are unique on the host, because control groups are.
-fn id(test: &str) -> String {
+pub(crate) fn id(test: &str) -> String {
     format!("test-{test}-{}", std::process::id())
 }
 
