@@ -88,7 +88,7 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
     let plan = Plan::new(launch.spec.as_ref().unwrap_or(&Spec::default()), Path::new("/"))?;
     group.create()?;
     let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
-        Ok(create(&Container {
+        let container = Container {
             plan: &plan,
             rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
             stdio: stdio(ends),
@@ -98,19 +98,15 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
             keyring: Some(&launch.place.id),
             init: launch.init,
             sibling: true,
-        })?)
+        };
+        let mut saved = Ok(());
+        let created = create(&container, |pid| saved = save_running(launch, pid.as_raw_nonzero().get()))?;
+        saved.map(|()| created)
     });
-    match created {
-        Ok(created) => {
-            save_running(launch, created.pid.as_raw_nonzero().get())?;
-            Ok(created)
-        }
-        Err(e) => {
-            let _ = group.kill();
-            let _ = group.remove();
-            Err(e)
-        }
-    }
+    created.inspect_err(|_| {
+        let _ = group.kill();
+        let _ = group.remove();
+    })
 }
 
 /// Fills in what depends on the container's files: the user, the home directory, the working directory.
@@ -211,7 +207,8 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
         let previous = State::load(&place.dir).unwrap_or_default();
         let ended = exit.is_some();
         let state = State {
-            phase: if ended { Phase::Exited } else { previous.phase },
+            // A start that failed leaves it what it was.
+            phase: if ended || !previous.finished_at.is_empty() { Phase::Exited } else { Phase::Created },
             pid: 0,
             start_time: 0,
             monitor_pid: 0,

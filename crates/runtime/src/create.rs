@@ -66,11 +66,12 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
 }
 
-/// Makes a container and returns when its program runs (or, deferred, when it is ready to).
+/// Makes a container and returns when its program runs (or, deferred, when it is ready to). `cloned` is called with its pid
+/// while it sets itself up: the time to write that down.
 ///
 /// # Errors
 /// [`Error::Failed`] with the step that failed; nothing of the container is left but its control group.
-pub fn create(c: &Container<'_>) -> Result<Created, Error> {
+pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Error> {
     // Until the program runs, nobody in the container may look at this process (CVE-2019-5736).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
     let (ours, theirs) = report_socket()?;
@@ -90,6 +91,7 @@ pub fn create(c: &Container<'_>) -> Result<Created, Error> {
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     drop(theirs);
+    cloned(pid);
     if let Some(own) = own_pids {
         move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
             .context("leave", "the pid namespace")?;

@@ -92,6 +92,14 @@ impl InRoot {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
+        // Mostly one directory is missing in one that is there.
+        if let (Some(parent), Some(name)) = (path.parent(), path.file_name())
+            && let Ok(parent) = self.resolve(parent)
+            && rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)).is_ok()
+        {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            return Ok(rustix::fs::openat(&parent, name, flags, Mode::empty())?);
+        }
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         self.root.mkdir_all(path, &mode).map(OwnedFd::from).map_err(os_error)
     }

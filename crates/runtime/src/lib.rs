@@ -12,7 +12,7 @@
 //! let plan = Plan::new(&bundle.spec, &bundle.path)?;
 //! let container = Container { plan: &plan, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit, start: Start::Now,
 //!     cgroup: Some(&group), keep_fds: 0, keyring: Some("demo"), init: false, sibling: false };
-//! let created = create(&container)?;
+//! let created = create(&container, |_pid| {})?;
 //! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -163,7 +163,7 @@ fn make(
     deferred: bool,
 ) -> anyhow::Result<Created> {
     let listener = deferred.then(|| listen(&states.dir(id))).transpose()?;
-    let created = create(&Container {
+    let container = Container {
         plan,
         rootfs: Rootfs::Bundle,
         stdio: Stdio::Inherit,
@@ -173,37 +173,44 @@ fn make(
         keyring: (!options.no_new_keyring).then_some(id.as_str()),
         init: false,
         sibling: false,
-    })?;
-    let recorded = || -> anyhow::Result<()> {
-        let pid = created.pid.as_raw_nonzero().get();
-        let root = bundle.spec.root().as_ref().map(|r| bundle.path.join(r.path())).unwrap_or_default();
-        states.save(&Record {
-            version: 1,
-            id: id.clone(),
-            pid,
-            start_time: process_start_time(pid).unwrap_or(0),
-            bundle: bundle.path.clone(),
-            rootfs: root,
-            cgroup: Some(group.path().as_str().to_owned()),
-            created: jiff::Timestamp::now().to_string(),
-            annotations: bundle
-                .spec
-                .annotations()
-                .iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-        })?;
-        if let Some(path) = &options.pid_file {
-            write_pid_file(path, pid)?;
-        }
-        hand_over_terminal(&created, options)
     };
-    recorded().inspect_err(|_| {
+    let mut saved = Ok(());
+    let created = create(&container, |pid| saved = save(states, id, options, bundle, group, pid))?;
+    saved.and_then(|()| hand_over_terminal(&created, options)).inspect_err(|_| {
         let _ = loment_sys::process::pidfd_signal(created.pidfd.as_fd(), 9);
         let _ = loment_sys::wait::wait_exit(&created.pidfd);
     })?;
     Ok(created)
+}
+
+/// Writes down what other commands need to know of the container.
+fn save(
+    states: &States,
+    id: &Id,
+    options: &Options,
+    bundle: &Bundle,
+    group: &Cgroup<'_>,
+    pid: rustix::process::Pid,
+) -> anyhow::Result<()> {
+    let pid = pid.as_raw_nonzero().get();
+    states.save(&Record {
+        version: 1,
+        id: id.clone(),
+        pid,
+        start_time: process_start_time(pid).unwrap_or(0),
+        bundle: bundle.path.clone(),
+        rootfs: bundle.spec.root().as_ref().map(|r| bundle.path.join(r.path())).unwrap_or_default(),
+        cgroup: Some(group.path().as_str().to_owned()),
+        created: jiff::Timestamp::now().to_string(),
+        annotations: bundle
+            .spec
+            .annotations()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    })?;
+    options.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
 }
 
 /// The socket on which a created container waits for `start`.
