@@ -50,7 +50,7 @@ pub(crate) fn become_container(
     let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(&root, size));
     let terminal = terminal.transpose().context("open", "a terminal")?;
     if let Some(t) = &terminal {
-        t.mount_console(&root).context("mount", "/dev/console")?;
+        t.mount_console(&root, c.plan.binds_dev()).context("mount", "/dev/console")?;
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     masks::make_read_only(&root, &c.plan.read_only_paths)?;
@@ -170,7 +170,7 @@ fn build_root(c: &Container<'_>) -> Result<crate::InRoot, Failure> {
         mounts::mount(&root, m, cgroup)?;
     }
     // What is bound at /dev is somebody else's.
-    if !c.plan.mounts.iter().any(|m| m.kind == "bind" && m.destination == Path::new("/dev")) {
+    if !c.plan.binds_dev() {
         devices::make(&root, &c.plan.devices)?;
     }
     Ok(root)

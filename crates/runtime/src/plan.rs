@@ -119,6 +119,11 @@ impl Plan {
         })
     }
 
+    /// Whether /dev is a directory of somebody else's.
+    pub(crate) fn binds_dev(&self) -> bool {
+        self.mounts.iter().any(|m| m.kind == "bind" && m.destination == Path::new("/dev"))
+    }
+
     /// Whether the container gets (rather than shares) the namespace.
     pub(crate) fn makes(&self, flag: CloneFlags) -> bool {
         self.new.contains(flag)

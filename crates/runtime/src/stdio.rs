@@ -65,9 +65,21 @@ impl Terminal {
         Ok(Self { primary, secondary })
     }
 
-    /// Mounts the secondary side at /dev/console.
-    pub(crate) fn mount_console(&self, root: &InRoot) -> io::Result<()> {
-        let target = root.make_file(Path::new("/dev/console"))?;
+    /// Mounts the secondary side at /dev/console, which must not be a link of the image (CVE-2025-52565). In a /dev that is
+    /// somebody else's (`foreign`) nothing is made for it.
+    pub(crate) fn mount_console(&self, root: &InRoot, foreign: bool) -> io::Result<()> {
+        let path = Path::new("/dev/console");
+        let target = match root.resolve_no_links(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && foreign => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let dev = root.resolve_no_links(Path::new("/dev"))?;
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                drop(rustix::fs::openat(&dev, "console", flags, Mode::from_raw_mode(0o620))?);
+                root.resolve_no_links(path)?
+            }
+            other => other?,
+        };
         let tree = clone_tree(self.secondary.as_fd(), Path::new(""), false)?;
         attach(&tree, &target)
     }

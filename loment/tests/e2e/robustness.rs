@@ -262,7 +262,18 @@ fn a_starter_that_ignores_its_children_does_not_matter() {
         let pids = monitors_of(&fs::read_to_string(&cidfile).unwrap_or_default());
         pids.iter().for_each(|pid| drop(Command::new("kill").args(["-9", &pid.to_string()]).status()));
     });
-    let head = ["run", "--rm", "--network", "none", "--cidfile", cidfile.to_str().unwrap(), "--rootfs", &fs, "sh", "-c"];
+    let head = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--cidfile",
+        cidfile.to_str().unwrap(),
+        "--rootfs",
+        &fs,
+        "sh",
+        "-c",
+    ];
     let output = ignoring(&[head.as_slice(), &["sleep 0; grep SigIgn /proc/self/status; exit 3"]].concat());
     output.fails(3);
     assert!(minds_its_children(&output), "{output}");
