@@ -1,8 +1,10 @@
 //! Removing containers.
 
 use crate::container::{Container, Status};
-use crate::stop::signal;
 use crate::{Engine, Error};
+
+/// How often a container that is started again and again is killed before giving up.
+const TRIES: u32 = 10;
 
 impl Engine {
     /// Removes a container. One that runs is killed when `force` is given, and refused otherwise.
@@ -11,31 +13,37 @@ impl Engine {
     /// [`Error::State`], [`Error::Unkillable`].
     pub fn remove(&self, name: &str, force: bool, timeout: Option<u32>) -> Result<Container, Error> {
         let container = self.container(name)?;
-        if container.status == Status::Running {
+        let id = container.config.id.as_str();
+        for _ in 0..TRIES {
+            if self.remove_stopped(&container)? {
+                return Ok(container);
+            }
             if !force {
-                return Err(running(container.config.id));
+                break;
             }
-            match (timeout, container.open_process()) {
-                (None | Some(0), Some(process)) => {
-                    signal(&process, 9)?;
-                    self.stop(name_of(&container), Some(0)).map(drop).or_else(gone)?;
-                }
-                _ => self.stop(name_of(&container), timeout).map(drop).or_else(gone)?,
+            // Without a time of its own it is killed at once.
+            match self.stop(id, Some(timeout.unwrap_or(0))) {
+                // Started with --rm, it has gone by itself.
+                Err(Error::NoContainer { .. }) => {}
+                other => drop(other?),
             }
         }
-        // A container started with --rm may have gone by itself by now.
-        if let Ok(_lock) = self.lock(&container.config.id) {
-            if let Some(now) = self.load(&container.config.id)? {
-                // Started since it was looked at.
-                if now.status == Status::Running {
-                    return Err(running(now.config.id));
-                }
-                self.clear_leftovers(&now);
+        Err(running(container.config.id))
+    }
+
+    /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
+    fn remove_stopped(&self, container: &Container) -> Result<bool, Error> {
+        let id = container.config.id.as_str();
+        let Ok(_lock) = self.lock(id) else { return Ok(true) };
+        if let Some(now) = self.load(id)? {
+            if now.status == Status::Running {
+                return Ok(false);
             }
-            self.names().release(&container.config.name, &container.config.id);
-            self.store().remove_container(&container.config.id)?;
+            self.clear_leftovers(&now);
         }
-        Ok(container)
+        self.names().release(&container.config.name, id);
+        self.store().remove_container(id)?;
+        Ok(true)
     }
 }
 
@@ -46,13 +54,4 @@ fn running(id: String) -> Error {
         status: "running",
         hint: " - running or paused containers cannot be removed without force: stop it or use --force",
     }
-}
-
-fn name_of(container: &Container) -> &str {
-    &container.config.id
-}
-
-/// What was to be removed has gone by itself.
-fn gone(error: Error) -> Result<(), Error> {
-    if matches!(error, Error::NoContainer { .. }) { Ok(()) } else { Err(error) }
 }

@@ -140,7 +140,7 @@ impl Engine {
     }
 }
 
-pub(crate) fn signal(process: impl AsFd, number: i32) -> Result<(), Error> {
+fn signal(process: impl AsFd, number: i32) -> Result<(), Error> {
     match loment_sys::process::pidfd_signal(process.as_fd(), number) {
         // It has ended: whoever sent the signal wanted nothing else, or will see so.
         Err(e) if e.raw_os_error() == Some(3) => Ok(()),
