@@ -14,6 +14,7 @@ mod logs;
 mod monitor;
 mod names;
 mod pull;
+mod robustness;
 mod rootfs;
 mod runtime;
 mod terminal;
