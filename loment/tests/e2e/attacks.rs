@@ -3,13 +3,13 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use loment_testkit::{Output, Patience, Terminal, World, busybox_rootfs, run, skip};
+use loment_testkit::{Output, Patience, Terminal, World, run, skip};
 use serde_json::{Value, json};
 
 use crate::runtime::{bundle, id, runtime};
@@ -145,53 +145,29 @@ fn cve_2024_21626_the_working_directory_is_never_one_of_the_host() {
     }
 }
 
-/// Keeps a descriptor of the program of a process called `self`, and writes to it when the process has ended: a file of
-/// a program that runs cannot be written to.
-const STEAL: &str = "i=0; while [ $i -lt 100 ]; do i=$((i+1)); for p in /proc/[0-9]*; do
-    if [ \"$(cat $p/comm 2>/dev/null)\" = self ]; then exec 9<$p/exe || exit 0; kill -9 ${p#/proc/}
-    while [ -e $p/exe ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
-    (echo escaped >>/proc/self/fd/9) 2>/dev/null; echo tried; exit 0; fi
-    done; sleep 0.1; done; echo not found";
-
 #[test]
-fn cve_2019_5736_a_container_cannot_write_to_the_hosts_loment() {
-    let outer = world();
-    let binary = outer.path("loment");
-    fs::copy(env!("CARGO_BIN_EXE_loment"), &binary).unwrap();
-    let content = || fs::read(&binary).unwrap();
-    let before = content();
-    let world = World::new(&binary);
-    // What it runs is whatever runs it, which then waits for somebody to write into the pipe.
-    let planted = |root: &Path| {
-        symlink("/proc/self/exe", root.join("self")).unwrap();
-        run(Command::new("mkfifo").arg(root.join("pipe")), Patience::NORMAL).succeeds();
-    };
-    let program = ["/self", "run", "--env-file", "/pipe", "--rootfs", "/", "true"];
-    let dir = world.path("fs");
-    busybox_rootfs(&dir);
-    planted(&dir);
-    sleeper(&world, "c", &["--rootfs"], dir.to_str().unwrap());
-    world.loment([&["exec", "-d", "c"], program.as_slice()].concat()).succeeds();
-    let said = world.loment(["exec", "c", "sh", "-c", STEAL]).stdout;
-    assert!(content() == before, "the host's loment was changed: {said}");
-
-    let id = id("steal");
+fn cve_2019_5736_a_container_cannot_run_the_program_that_runs_it() {
+    let (world, fs) = world_over_directory();
     let bundle = bundle(&world, "sleep 20", |_| ());
-    planted(&bundle.join("rootfs"));
+    for root in [Path::new(&fs), &bundle.join("rootfs")] {
+        symlink("/proc/self/exe", root.join("self")).unwrap();
+        write_script(&root.join("bang"), "#!/proc/self/exe\n");
+    }
+    sleeper(&world, "c", &["--rootfs"], &fs);
     runtime(&world, &["--version"]).succeeds();
-    let root = world.dir().join("runtime");
-    let quiet = |arguments: &[&str]| {
-        let mut command = Command::new(world.dir().join("loment-runtime"));
-        command.arg("--root").arg(&root).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    };
-    let mut container = quiet(&["run", "--bundle", bundle.to_str().unwrap(), &id]);
-    eventually("it runs", || runtime(&world, &["exec", &id, "/bin/true"]).code == 0);
-    let mut victim = quiet(&[&["exec", &id], program.as_slice()].concat());
-    let said = runtime(&world, &["exec", &id, "/bin/sh", "-c", STEAL]).stdout;
-    runtime(&world, &["kill", &id, "KILL"]);
-    drop((victim.wait(), container.wait()));
-    assert!(content() == before, "the host's loment was changed through the runtime: {said}");
+    for program in ["/proc/self/exe", "/self", "/bang"] {
+        for output in [
+            over(&world, &[], &fs, &[program, "--version"]),
+            world.loment(["exec", "c", program, "--version"]),
+        ] {
+            output.fails_saying(126, &[program]);
+            assert_eq!(output.stdout, "", "{output}");
+        }
+        configure(&bundle, |c| c["process"]["args"] = json!([program, "--version"]));
+        let output = runtime_run(&world, &bundle, "exe");
+        assert_ne!(output.code, 0, "{output}");
+        assert!(!output.stdout.contains(env!("CARGO_PKG_VERSION")), "loment itself ran inside: {output}");
+    }
 }
 
 /// Mounts in a mount namespace whose mounts are all shared, around a command.
