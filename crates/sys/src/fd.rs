@@ -3,34 +3,6 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Marks every descriptor from `first` upwards close-on-exec (close_range(2), Linux 5.11).
-///
-/// The container's program must not inherit a descriptor of ours (CVE-2024-21626).
-///
-/// # Errors
-/// The kernel's errno. On kernels without `CLOSE_RANGE_CLOEXEC` the flags are set one by one up to the
-/// descriptor limit, so `ENOSYS` and `EINVAL` are not returned.
-pub fn cloexec_from(first: u32) -> io::Result<()> {
-    // SAFETY: the call changes descriptor flags only; no memory is passed.
-    let r = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    match super::check(r) {
-        Ok(_) => Ok(()),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) => cloexec_one_by_one(first),
-        Err(e) => Err(e),
-    }
-}
-
-/// The fallback of [`cloexec_from`] for kernels before 5.11.
-#[doc(hidden)]
-pub fn cloexec_one_by_one(first: u32) -> io::Result<()> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-    for fd in first..limit.min(1 << 20) as u32 {
-        // SAFETY: F_SETFD on a number that may not be open returns EBADF and touches no memory.
-        unsafe { libc::fcntl(fd as RawFd, libc::F_SETFD, libc::FD_CLOEXEC) };
-    }
-    Ok(())
-}
-
 /// Closes every descriptor from `first` upwards.
 ///
 /// # Errors
