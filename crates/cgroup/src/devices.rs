@@ -47,20 +47,25 @@ impl Rule {
             access,
         })
     }
+
+    /// As the files of v1 want it.
+    fn v1(&self) -> String {
+        let star = |n: Option<i64>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
+        match (self.kind, self.major, self.minor) {
+            (None, None, None) => "a".to_owned(),
+            (kind, major, minor) => {
+                format!("{} {}:{} {}", kind.unwrap_or('a'), star(major), star(minor), self.access)
+            }
+        }
+    }
 }
 
 /// Writes the rules to `devices.allow` and `devices.deny`, in order.
 pub(crate) fn apply_v1(group: &Dir, rules: &[LinuxDeviceCgroup]) -> Result<(), Error> {
-    for rule in rules {
-        let rule = Rule::parse(rule)?;
-        let star = |n: Option<i64>| n.map_or_else(|| "*".to_owned(), |n| n.to_string());
-        let text = match (rule.kind, rule.major, rule.minor) {
-            (None, None, None) => "a".to_owned(),
-            (kind, major, minor) => {
-                format!("{} {}:{} {}", kind.unwrap_or('a'), star(major), star(minor), rule.access)
-            }
-        };
-        group.write(if rule.allow { "devices.allow" } else { "devices.deny" }, &text)?;
+    let rules = rules.iter().map(Rule::parse).collect::<Result<Vec<_>, _>>()?;
+    for run in rules.chunk_by(|a, b| a.allow == b.allow) {
+        let file = if run[0].allow { "devices.allow" } else { "devices.deny" };
+        group.write_each(file, run.iter().map(Rule::v1))?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A directory of a hierarchy, held open: names below it are resolved without following links.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
@@ -12,6 +12,14 @@ use crate::{DIRECTORY, Error, GROUP_MODE};
 /// linux/magic.h
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
+
+/// What a directory's file system is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    V1,
+    V2,
+    Neither,
+}
 
 #[derive(Debug)]
 pub(crate) struct Dir {
@@ -36,16 +44,17 @@ impl Dir {
         &self.fd
     }
 
-    fn magic(&self) -> i64 {
-        rustix::fs::fstatfs(&self.fd).map_or(0, |s| s.f_type)
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.fd
     }
 
-    pub(crate) fn is_v2(&self) -> bool {
-        self.magic() == CGROUP2_SUPER_MAGIC
-    }
-
-    pub(crate) fn is_v1(&self) -> bool {
-        self.magic() == CGROUP_SUPER_MAGIC
+    /// The generation of the hierarchy this is of.
+    pub(crate) fn generation(&self) -> Generation {
+        match rustix::fs::fstatfs(&self.fd).map_or(0, |s| s.f_type) {
+            CGROUP2_SUPER_MAGIC => Generation::V2,
+            CGROUP_SUPER_MAGIC => Generation::V1,
+            _ => Generation::Neither,
+        }
     }
 
     pub(crate) fn open_dir(&self, name: &str) -> Result<Self, Error> {
@@ -57,10 +66,9 @@ impl Dir {
 
     /// Directories directly below; links (such as cpu → cpu,cpuacct) are left out.
     pub(crate) fn subdirectories(&self) -> Result<Vec<String>, Error> {
-        let listing = rustix::fs::openat(&self.fd, ".", DIRECTORY, Mode::empty());
-        let listing = listing.map_err(|e| self.io("open", ".", e))?;
+        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).map_err(|e| self.io("list", ".", e))?;
         let mut buffer = Vec::with_capacity(4096);
-        let mut entries = RawDir::new(&listing, buffer.spare_capacity_mut());
+        let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry.map_err(|e| self.io("list", ".", e))?;
@@ -90,20 +98,47 @@ impl Dir {
         rustix::fs::accessat(&self.fd, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
+    /// The text of the file `name`, which may be in a group below.
     pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
         let fd = self.open_file(name, OFlags::RDONLY)?;
-        io::read_to_string(std::fs::File::from(fd)).map_err(|e| self.io("read", name, e))
+        let mut bytes = Vec::new();
+        // The kernel gives a short file whole; one list of pids is as long as it is.
+        loop {
+            let mut chunk = [0; 4096];
+            match rustix::io::read(&fd, &mut chunk) {
+                Ok(0) => break,
+                Ok(n) => bytes.extend_from_slice(&chunk[..n]),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.io("read", name, e)),
+            }
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// Writes a value to the file `name`, which may be in a group below.
     pub(crate) fn write(&self, name: &str, value: &str) -> Result<(), Error> {
-        let failed = |source: io::Error| Error::Write {
+        self.write_each(name, [value])
+    }
+
+    /// Writes several values to a file that takes one at a time.
+    pub(crate) fn write_each<V: AsRef<str>>(
+        &self,
+        name: &str,
+        values: impl IntoIterator<Item = V>,
+    ) -> Result<(), Error> {
+        let failed = |value: &str, source: Errno| Error::Write {
             path: format!("{}/{name}", self.path),
             value: value.to_owned(),
-            source,
+            source: source.into(),
         };
         let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-        rustix::io::write(fd.as_fd(), value.as_bytes()).map(drop).map_err(|e| failed(e.into()))
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty());
+        for value in values {
+            let value = value.as_ref();
+            let file = file.as_ref().map_err(|e| failed(value, *e))?;
+            rustix::io::write(file, value.as_bytes()).map_err(|e| failed(value, e))?;
+        }
+        Ok(())
     }
 
     /// Removes a group and what is below it; gone is fine.

@@ -30,7 +30,7 @@ pub use path::CgroupPath;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use dir::Dir;
+use dir::{Dir, Generation};
 use oci_spec::runtime::LinuxResources;
 use rustix::fs::{Mode, OFlags};
 
@@ -90,16 +90,16 @@ impl Host {
     /// As [`Host::detect`].
     pub fn detect_at(mount_point: &Path) -> Result<Self, Error> {
         let root = Dir::open(mount_point)?;
-        if root.is_v2() {
+        if root.generation() == Generation::V2 {
             return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root, true))], version: Version::V2 });
         }
         let (mut unified, mut v1) = (None, Vec::new());
         for name in root.subdirectories()? {
             let dir = root.open_dir(&name)?;
-            if dir.is_v2() {
-                unified = Some(dir);
-            } else if dir.is_v1() {
-                v1.push(v1::V1::new(&name, dir));
+            match dir.generation() {
+                Generation::V2 => unified = Some(dir),
+                Generation::V1 => v1.push(v1::V1::new(&name, dir)),
+                Generation::Neither => {}
             }
         }
         let version = match (&unified, v1.is_empty()) {
@@ -122,14 +122,14 @@ impl Host {
     /// [`Error::NotMounted`] where there are none.
     pub fn detect_tracking() -> Result<Self, Error> {
         let root = Dir::open(Path::new(MOUNT_POINT))?;
-        if root.is_v2() {
+        if root.generation() == Generation::V2 {
             return Ok(Self { hierarchies: vec![Box::new(v2::V2::new(root, true))], version: Version::V2 });
         }
         let mut hierarchies: Vec<Box<dyn Hierarchy>> = Vec::new();
-        if let Some(dir) = root.open_dir("unified").ok().filter(Dir::is_v2) {
+        if let Some(dir) = root.open_dir("unified").ok().filter(|d| d.generation() == Generation::V2) {
             hierarchies.push(Box::new(v2::V2::new(dir, false)));
         }
-        if let Some(dir) = root.open_dir("systemd").ok().filter(Dir::is_v1) {
+        if let Some(dir) = root.open_dir("systemd").ok().filter(|d| d.generation() == Generation::V1) {
             hierarchies.push(Box::new(v1::V1::new("systemd", dir)));
         }
         Ok(Self { hierarchies, version: Version::Hybrid })

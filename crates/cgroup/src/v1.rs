@@ -19,9 +19,10 @@ impl V1 {
     }
 
     /// A new cpuset group has no CPUs and cannot be joined: it starts with its parent's.
-    fn inherit_cpuset(parent: &Dir, group: &Dir) -> Result<(), Error> {
+    fn inherit_cpuset(&self, parent: &str, group: &str) -> Result<(), Error> {
         for file in ["cpuset.cpus", "cpuset.mems"] {
-            group.write(file, parent.read(file)?.trim())?;
+            let value = self.root.read(&format!("{parent}/{file}"))?;
+            self.root.write(&format!("{group}/{file}"), value.trim())?;
         }
         Ok(())
     }
@@ -34,16 +35,13 @@ impl Hierarchy for V1 {
 
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
-        let mut parent = None;
+        let mut parent = ".";
         for name in path.ancestors() {
             new = self.root.make_dir(name)?;
-            if self.has("cpuset") {
-                let group = self.root.open_dir(name)?;
-                if new {
-                    Self::inherit_cpuset(parent.as_ref().unwrap_or(&self.root), &group)?;
-                }
-                parent = Some(group);
+            if new && self.has("cpuset") {
+                self.inherit_cpuset(parent, name)?;
             }
+            parent = name;
         }
         if new { Ok(()) } else { Err(Error::Exists { path: path.to_string() }) }
     }
@@ -75,8 +73,8 @@ impl Hierarchy for V1 {
     }
 
     fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error> {
-        let group = path.map(|p| self.group(p)).transpose()?;
-        entry.v1.push(group.as_ref().unwrap_or(&self.root).open_file("tasks", OFlags::WRONLY)?);
+        let group = path.map_or(".", CgroupPath::as_str);
+        entry.v1.push(self.root.open_file(&format!("{group}/tasks"), OFlags::WRONLY)?);
         Ok(())
     }
 

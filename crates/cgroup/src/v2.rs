@@ -22,10 +22,13 @@ impl V2 {
     }
 
     /// Children get a controller only when every group above them passes it on.
-    fn pass_controllers_on(&self, dir: &Dir) {
-        for controller in self.controllers.split_whitespace() {
+    fn pass_controllers_on(&self, group: &str) {
+        let file = format!("{group}/cgroup.subtree_control");
+        let passed = self.root.read(&file).unwrap_or_default();
+        let passed: Vec<&str> = passed.split_whitespace().collect();
+        for controller in self.controllers.split_whitespace().filter(|c| !passed.contains(c)) {
             // One that cannot be passed on (threaded or busy groups) is reported when a limit needs it.
-            let _ = dir.write("cgroup.subtree_control", &format!("+{controller}"));
+            let _ = self.root.write(&file, &format!("+{controller}"));
         }
     }
 }
@@ -37,13 +40,13 @@ impl Hierarchy for V2 {
 
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
-        let mut parent: Option<Dir> = None;
+        let mut parent = ".";
         for name in path.ancestors() {
             if !self.controllers.trim().is_empty() {
-                self.pass_controllers_on(parent.as_ref().unwrap_or(&self.root));
+                self.pass_controllers_on(parent);
             }
             new = self.root.make_dir(name)?;
-            parent = Some(self.root.open_dir(name)?);
+            parent = name;
         }
         if new { Ok(()) } else { Err(Error::Exists { path: path.to_string() }) }
     }
@@ -88,11 +91,7 @@ impl Hierarchy for V2 {
     }
 
     fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error> {
-        let group = path.map(|p| self.group(p)).transpose()?;
-        let copy = group.as_ref().unwrap_or(&self.root).fd().try_clone();
-        let name = path.map_or("/", CgroupPath::as_str);
-        entry.v2 =
-            Some(copy.map_err(|source| Error::Io { operation: "open", path: name.to_owned(), source })?);
+        entry.v2 = Some(self.root.open_dir(path.map_or(".", CgroupPath::as_str))?.into_fd());
         Ok(())
     }
 

@@ -41,6 +41,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     }
 }
 
+#[inline(never)]
 fn monitor() -> ExitCode {
     match loment_monitor::serve() {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +50,8 @@ fn monitor() -> ExitCode {
     }
 }
 
+// Not part of `main`'s stack frame: the pages of one that is big are touched by the runtime and the monitor too.
+#[inline(never)]
 fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     // A closed reader of our output is an error of the write, not a signal.
     loment_sys::signal::ignore_sigpipe();

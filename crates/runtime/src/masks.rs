@@ -24,7 +24,8 @@ impl HostNull {
         // The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
         let attr = MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, ..MountAttr::default() };
         set_attributes(tree.as_fd(), c"", false, &attr)?;
-        let is_null = file_type(&tree)? == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_null = kind == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
         if is_null { Ok(Self(tree)) } else { Err(io::Error::other("it is not the null device")) }
     }
 }

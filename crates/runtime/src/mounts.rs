@@ -75,19 +75,17 @@ fn finish(mount: &OwnedFd, options: &Options, is_bind: bool) -> io::Result<()> {
 
 /// Makes one mount of the specification.
 pub(crate) fn mount(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> Result<(), Failure> {
-    let failed =
-        format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()).to_string();
     match m.kind.as_str() {
         "bind" => bind(root, m),
         "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup),
         _ => filesystem(root, m),
     }
-    .context("mount", failed)
+    .context("mount", format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()))
 }
 
 fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
     let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
-    let hides = root.resolve(&m.destination).is_ok();
+    let hides = m.options.copy_up && root.resolve(&m.destination).is_ok();
     let target = directory_target(root, m)?;
     if m.options.copy_up {
         // The mount's own descriptor only names it.

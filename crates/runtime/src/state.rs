@@ -84,8 +84,12 @@ impl Record {
 
 /// When a process was started (proc_pid_stat(5), field 22); `None` when there is none or it is a zombie.
 pub fn process_start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may contain spaces and parentheses: fields are counted behind the last one.
+    // 52 fields; the kernel gives them in one piece.
+    let mut buffer = [0; 2048];
+    let len =
+        std::io::Read::read(&mut std::fs::File::open(format!("/proc/{pid}/stat")).ok()?, &mut buffer).ok()?;
+    // The name may be any bytes, spaces and parentheses among them: fields are counted behind the last one.
+    let stat = String::from_utf8_lossy(&buffer[..len]);
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;
     if state == "Z" || state == "X" { None } else { fields.nth(18)?.parse().ok() }
@@ -121,13 +125,20 @@ impl States {
         use std::os::unix::fs::DirBuilderExt;
         let mut builder = std::fs::DirBuilder::new();
         builder.mode(0o700);
-        builder.recursive(true).create(&self.root).context("create", self.root.display())?;
-        match builder.recursive(false).create(self.dir(id)) {
+        let dir = self.dir(id);
+        let made = builder.create(&dir).or_else(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                builder.recursive(true).create(&self.root)?;
+                builder.recursive(false).create(&dir)
+            }
+            _ => Err(e),
+        });
+        match made {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Err(invalid(
                 format!("container id {:?}", id.as_str()),
                 "a container with that id exists: delete it first",
             )),
-            other => Ok(other.context("create", self.dir(id).display())?),
+            other => Ok(other.context("create", dir.display())?),
         }
     }
 
@@ -181,7 +192,13 @@ impl States {
     /// # Errors
     /// [`Error::Failed`].
     pub fn forget(&self, id: &Id) -> Result<(), Error> {
-        match std::fs::remove_dir_all(self.dir(id)) {
+        let dir = self.dir(id);
+        // Mostly there is nothing else in it.
+        let _ = std::fs::remove_file(dir.join(STATE));
+        if std::fs::remove_dir(&dir).is_ok() {
+            return Ok(());
+        }
+        match std::fs::remove_dir_all(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             other => Ok(other.context("remove", self.dir(id).display())?),
         }
@@ -204,5 +221,14 @@ mod tests {
     fn a_process_is_known_by_its_start_time() {
         assert!(process_start_time(std::process::id() as i32).is_some());
         assert!(process_start_time(0).is_none());
+        // Whatever the process calls itself.
+        std::thread::spawn(|| {
+            std::fs::write("/proc/thread-self/comm", b"a) R \xff").unwrap();
+            let tid = std::fs::read_link("/proc/thread-self").unwrap();
+            let tid = tid.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            assert!(process_start_time(tid).is_some());
+        })
+        .join()
+        .unwrap();
     }
 }
