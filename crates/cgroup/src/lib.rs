@@ -47,8 +47,10 @@ trait Hierarchy: std::fmt::Debug {
     fn apply(&self, path: &CgroupPath, resources: &LinuxResources) -> Result<(), Error>;
     /// Opens what a child needs to become a member of the group, or of the root group.
     fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error>;
-    /// The group's directory.
-    fn group(&self, path: &CgroupPath) -> Result<Dir, Error>;
+    /// The text of one of the group's files.
+    fn read(&self, path: &CgroupPath, file: &str) -> Result<String, Error>;
+    /// Whether the group is there.
+    fn exists(&self, path: &CgroupPath) -> bool;
     /// Stops (or lets go on) every member; `Ok(false)` where this hierarchy cannot.
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
     /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
@@ -255,7 +257,7 @@ impl Cgroup<'_> {
     /// [`Error::Io`].
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         let Some(h) = self.host.hierarchies.first() else { return Ok(Vec::new()) };
-        let text = h.group(&self.path)?.read("cgroup.procs")?;
+        let text = h.read(&self.path, "cgroup.procs")?;
         Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|&p| p > 0).collect())
     }
 
@@ -318,12 +320,22 @@ impl Cgroup<'_> {
 
     /// Whether the group is there.
     pub fn exists(&self) -> bool {
-        self.host.hierarchies.first().is_some_and(|h| h.group(&self.path).is_ok())
+        self.host.hierarchies.first().is_some_and(|h| h.exists(&self.path))
     }
 
     /// The text of one of the group's files, from whichever hierarchy has it.
     pub fn read(&self, file: &str) -> Option<String> {
-        self.host.hierarchies.iter().find_map(|h| h.group(&self.path).ok()?.read(file).ok())
+        self.host.hierarchies.iter().find_map(|h| h.read(&self.path, file).ok())
+    }
+
+    /// How many processes of the group were killed for lack of memory; 0 where nobody counts (v1 before Linux 4.13, no
+    /// memory controller).
+    pub fn oom_kills(&self) -> u64 {
+        let Some(h) = self.host.hierarchies.iter().find(|h| h.has("memory")) else { return 0 };
+        let text =
+            ["memory.events", "memory.oom_control"].iter().find_map(|file| h.read(&self.path, file).ok());
+        let text = text.unwrap_or_default();
+        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
     }
 }
 

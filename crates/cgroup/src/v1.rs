@@ -13,6 +13,10 @@ pub(crate) struct V1 {
 }
 
 impl V1 {
+    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
+        self.root.open_dir(path.as_str())
+    }
+
     /// `name` is the mount point's: by convention the controllers, separated by commas.
     pub(crate) fn new(name: &str, root: Dir) -> Self {
         Self { root, controllers: name.split(',').map(str::to_owned).collect() }
@@ -78,15 +82,19 @@ impl Hierarchy for V1 {
         Ok(())
     }
 
-    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
-        self.root.open_dir(path.as_str())
+    fn read(&self, path: &CgroupPath, file: &str) -> Result<String, Error> {
+        self.root.read(&format!("{path}/{file}"))
+    }
+
+    fn exists(&self, path: &CgroupPath) -> bool {
+        self.root.has(path.as_str())
     }
 
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
         if !self.has("freezer") {
             return Ok(false);
         }
-        self.group(path)?.write("freezer.state", if frozen { "FROZEN" } else { "THAWED" })?;
+        self.root.write(&format!("{path}/freezer.state"), if frozen { "FROZEN" } else { "THAWED" })?;
         Ok(true)
     }
 

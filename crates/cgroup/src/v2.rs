@@ -95,21 +95,26 @@ impl Hierarchy for V2 {
         Ok(())
     }
 
-    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
-        self.root.open_dir(path.as_str())
+    fn read(&self, path: &CgroupPath, file: &str) -> Result<String, Error> {
+        self.root.read(&format!("{path}/{file}"))
+    }
+
+    fn exists(&self, path: &CgroupPath) -> bool {
+        self.root.has(path.as_str())
     }
 
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error> {
-        self.group(path)?.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
+        self.root.write(&format!("{path}/cgroup.freeze"), if frozen { "1" } else { "0" })?;
         Ok(true)
     }
 
     fn kill(&self, path: &CgroupPath) -> Result<bool, Error> {
-        let group = self.group(path)?;
-        if !group.has("cgroup.kill") {
+        // Linux 5.14.
+        let file = format!("{path}/cgroup.kill");
+        if !self.root.has(&file) {
             return Ok(false);
         }
-        group.write("cgroup.kill", "1")?;
+        self.root.write(&file, "1")?;
         Ok(true)
     }
 
@@ -119,6 +124,10 @@ impl Hierarchy for V2 {
 }
 
 impl V2 {
+    fn group(&self, path: &CgroupPath) -> Result<Dir, Error> {
+        self.root.open_dir(path.as_str())
+    }
+
     fn apply_unified(&self, path: &CgroupPath, unified: &HashMap<String, String>) -> Result<(), Error> {
         let group = self.group(path)?;
         for (file, value) in unified {

@@ -67,17 +67,25 @@ impl Engine {
     /// # Errors
     /// [`Error::NoContainer`], [`Error::Ambiguous`].
     pub fn container(&self, name: &str) -> Result<Container, Error> {
-        let id = match self.names().id(name) {
-            Some(id) => id,
-            None => self.id_by_prefix(name)?,
-        };
-        self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })
+        self.load(&self.id(name)?)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })
+    }
+
+    /// The id behind a name, an id, or an unambiguous beginning of one. Whether there is such a container is seen when it is
+    /// read.
+    pub(crate) fn id(&self, name: &str) -> Result<String, Error> {
+        match self.names().id(name) {
+            Some(id) => Ok(id),
+            None if is_id(name) => Ok(name.to_owned()),
+            None => self.id_by_prefix(name),
+        }
     }
 
     fn id_by_prefix(&self, prefix: &str) -> Result<String, Error> {
-        let hex =
-            !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let mut found = if hex { ids_with_prefix(&self.containers_dir(), prefix) } else { Vec::new() };
+        let mut found = if !prefix.is_empty() && is_hex(prefix) {
+            ids_with_prefix(&self.containers_dir(), prefix)
+        } else {
+            Vec::new()
+        };
         match (found.pop(), found.is_empty()) {
             (Some(id), true) => Ok(id),
             (Some(_), false) => Err(Error::Ambiguous { name: prefix.to_owned() }),
@@ -173,4 +181,13 @@ impl Engine {
         file.lock().context("lock", path.display())?;
         Ok(file)
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Whether this is a whole id.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && is_hex(text)
 }

@@ -22,7 +22,7 @@ const THROWAWAY_SHARE: u64 = 2;
 pub struct Starting {
     /// Its first client's connection.
     pub connection: Connection,
-    /// Its monitor, a child of this process: who stays until the end reaps it.
+    /// Its monitor, a child of this process: who outlives it reaps it.
     pub monitor: OwnedFd,
 }
 
@@ -44,8 +44,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Io`].
     pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Starting>, Error> {
-        let id = self.container(name)?.config.id;
-        let lock = self.lock(&id)?;
+        let id = self.id(name)?;
+        let lock = match self.lock(&id) {
+            Err(_) if !self.dir(&id).exists() => return Err(Error::NoContainer { name: name.to_owned() }),
+            other => other?,
+        };
         // Looked at again under the lock: two starts must not make two monitors.
         let container = self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })?;
         if container.status == Status::Running {
@@ -59,14 +62,6 @@ impl Engine {
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, monitor) = spawned;
         Ok(Some(Starting { connection, monitor }))
-    }
-
-    /// Waits for the end of the monitor, a child of this process, of a container whose program has ended: nothing of it is
-    /// left then.
-    pub fn finish(&self, container: &Config, monitor: &OwnedFd) {
-        let _ = loment_sys::wait::wait_exit(monitor);
-        // An empty group that stays is found and removed with the container.
-        let _ = loment_monitor::remove_monitor_cgroup(&self.place(container));
     }
 
     /// Waits until a container that is being started runs; returns warnings.
@@ -128,7 +123,7 @@ impl Engine {
         let layers = self.store().rootfs(&config.id)?;
         let layers = layers.ok_or_else(|| Error::NoContainer { name: config.id.clone() })?;
         Ok(Rootfs::Overlay {
-            lower: layers.lower,
+            lower: layers.lower.into_iter().chain([layers.skeleton]).collect(),
             upper: layers.upper,
             work: layers.work,
             volatile: config.auto_remove,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use loment_cgroup::{Cgroup, CgroupPath, Host};
+use loment_cgroup::{CgroupPath, Host};
 use loment_runtime::state::process_start_time;
 use loment_runtime::{
     Cause, Container, Created, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
@@ -192,18 +192,17 @@ pub(crate) fn exec(
     })?)
 }
 
-/// Removes what a container leaves and records its end. Goes on past failures; the record comes last, so that who sees it
-/// sees everything done.
+/// Removes what a container leaves and records its end, or, where it is to be removed, moves it to the tombs. Goes on past
+/// failures; the record comes last, so that who sees it sees everything done.
 pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
     let oom_killed = remove_cgroup(&place.cgroup);
-    let tomb = place.removal.as_ref().and_then(|removal| {
-        let tomb = removal.tombs.join(&place.id);
+    let removed = place.removal.as_ref().is_some_and(|removal| {
         if std::fs::read_link(&removal.name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
             let _ = std::fs::remove_file(&removal.name);
         }
-        std::fs::rename(&place.dir, &tomb).ok().map(|()| tomb)
+        std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok()
     });
-    if tomb.is_none() {
+    if !removed {
         let previous = State::load(&place.dir).unwrap_or_default();
         let ended = exit.is_some();
         let state = State {
@@ -223,9 +222,6 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
         let _ = state.save(&place.dir, true);
     }
     let _ = std::fs::remove_dir_all(&place.run_dir);
-    if let Some(tomb) = tomb {
-        let _ = std::fs::remove_dir_all(tomb);
-    }
 }
 
 /// Removes the group of a monitor that is not in it (any more).
@@ -238,19 +234,33 @@ pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
 }
 
 /// As the last thing a monitor does: leaves a child behind, outside of its group, that removes the group when the monitor
-/// has ended. (To leave the group itself would take the monitor milliseconds: moving waits for the kernel, being made
-/// elsewhere does not.) What remains when that fails is an empty group.
+/// has ended, and the files of a container that is gone: nobody waits for either. (To leave the group itself would take the
+/// monitor milliseconds: moving waits for the kernel, being made elsewhere does not.) What remains when that fails is an
+/// empty group, which goes with the container, and files among the tombs, which every sweep of the store empties.
 pub(crate) fn leave_sweeper(place: &Place) {
     let pid = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
     let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
-    let Ok(root) = Host::detect_tracking().and_then(|h| h.root_entry()) else { return };
-    if let Ok(Fork::Child) = clone3(CloneFlags::empty(), root.v2()) {
+    let root = Host::detect_tracking().and_then(|h| h.root_entry()).unwrap_or_default();
+    let child = clone3(CloneFlags::empty(), root.v2()).or_else(|_| clone3(CloneFlags::empty(), None));
+    if let Ok(Fork::Child) = child {
         let _ = root.join();
         let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
         let _ = rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], Some(&timeout));
-        let _ = remove_monitor_cgroup(place);
+        sweep(place);
         loment_sys::process::exit_now(0)
+    }
+}
+
+fn sweep(place: &Place) {
+    // Whoever holds the lock starts the container again at this moment, with a monitor in the same group.
+    let lock = std::fs::File::open(&place.dir);
+    if lock.as_ref().is_ok_and(|dir| dir.try_lock().is_ok()) || lock.is_err() {
+        let _ = remove_monitor_cgroup(place);
+    }
+    drop(lock);
+    if let Some(removal) = &place.removal {
+        let _ = std::fs::remove_dir_all(removal.tombs.join(&place.id));
     }
 }
 
@@ -259,17 +269,12 @@ fn remove_cgroup(path: &str) -> bool {
     let Ok(host) = Host::detect() else { return false };
     let Ok(path) = CgroupPath::new(path) else { return false };
     let group = host.cgroup(path);
-    let oom = oom_kills(&group) > 0;
+    let oom = group.oom_kills() > 0;
     if group.exists() {
         let _ = group.kill();
     }
     let _ = group.remove();
     oom
-}
-
-fn oom_kills(group: &Cgroup<'_>) -> u64 {
-    let text = group.read("memory.events").or_else(|| group.read("memory.oom_control")).unwrap_or_default();
-    text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
 }
 
 /// The failure of a worker that ended without a word.

@@ -22,6 +22,8 @@ pub struct Rootfs {
     pub image: ImageId,
     /// overlayfs `lowerdir`, top first.
     pub lower: Vec<PathBuf>,
+    /// One more, below those: the directories and files that things are mounted on, for images that lack some.
+    pub skeleton: PathBuf,
     /// overlayfs `upperdir`.
     pub upper: PathBuf,
     /// overlayfs `workdir`.
@@ -55,6 +57,7 @@ impl Store {
     /// A container that does not outlive a boot needs no [`Durability::Full`], which costs two flushes.
     pub fn create_rootfs(&self, id: &str, image: &ImageId, durability: Durability) -> Result<Rootfs, Error> {
         let dir = self.container_dir(id)?;
+        let skeleton = self.skeleton()?;
         let _share = self.share()?;
         let record =
             self.image(image)?.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
@@ -83,7 +86,7 @@ impl Store {
         )
         .during("change owner of", &upper)?;
         chmodat(CWD, &upper, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", &upper)?;
-        Ok(Rootfs { image: image.clone(), lower: lower_dirs(&layers), upper, work })
+        Ok(Rootfs { image: image.clone(), lower: lower_dirs(&layers), skeleton, upper, work })
     }
 
     /// What [`Store::create_rootfs`] made for a container, if it did.
@@ -98,7 +101,8 @@ impl Store {
             layers.push(self.layer(layer)?.ok_or_else(missing)?);
         }
         let (upper, work) = (dir.join("upper"), dir.join("work"));
-        Ok(Some(Rootfs { image: document.image, lower: lower_dirs(&layers), upper, work }))
+        let (lower, skeleton) = (lower_dirs(&layers), self.skeleton()?);
+        Ok(Some(Rootfs { image: document.image, lower, skeleton, upper, work }))
     }
 
     /// Removes a container's directory with everything in it. Nothing may be mounted there. A missing one is fine.

@@ -46,6 +46,7 @@ mod implied;
 mod inherit;
 mod layer;
 mod lease;
+mod skeleton;
 mod store;
 mod tar;
 mod unpack;

@@ -391,3 +391,22 @@ fn helper_fills_the_disk() {
     assert!(message.contains("No space left on device"), "{message}");
     assert!(fs::read_dir(dir.join("root/staging")).unwrap().next().is_none());
 }
+
+#[test]
+fn a_container_has_a_lowest_layer_with_what_things_are_mounted_on() {
+    let fixture = Fixture::new();
+    let lease = fixture.store.lease().unwrap();
+    let record = image(&lease, "one", &["a"]);
+    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
+    for (path, mode) in [("", 0o755), ("proc", 0o755), ("etc", 0o755), ("etc/hosts", 0o644)] {
+        let made = fs::metadata(rootfs.skeleton.join(path)).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777, mode, "{path}");
+    }
+    // It is made again when somebody has removed it, and stays when the container goes.
+    fs::remove_dir_all(&rootfs.skeleton).unwrap();
+    let again = fixture.store.rootfs("ctr").unwrap().unwrap();
+    assert_eq!(again, rootfs);
+    fixture.store.remove_container("ctr").unwrap();
+    fixture.store.gc().unwrap();
+    assert!(again.skeleton.join("run/.containerenv").exists());
+}

@@ -115,13 +115,20 @@ impl World {
 
     /// What is left in directories that hold one entry per container or layer in the making.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        let below = ["root/staging", "root/containers", "root/tombs", "root/leases", "run/containers"];
-        for directory in below.map(|d| self.dir().join(d)) {
-            let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-            found.extend(entries.map(|e| e.path().display().to_string()));
+        // Nobody waits for the tombs to be emptied.
+        for _ in 0..500 {
+            if self.entries("root/tombs").is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
         }
-        found
+        let below = ["root/staging", "root/containers", "root/tombs", "root/leases", "run/containers"];
+        below.iter().flat_map(|directory| self.entries(directory)).collect()
+    }
+
+    fn entries(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.dir().join(directory)).into_iter().flatten().flatten();
+        entries.map(|e| e.path().display().to_string()).collect()
     }
 }
 

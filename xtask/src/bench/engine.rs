@@ -82,8 +82,9 @@ pub(super) fn engines(bench: &Bench) -> anyhow::Result<Vec<Engine>> {
     let registry = fixtures.serve();
     let image = registry.name("busybox:latest");
     let globals = |name: &str| -> Vec<String> {
-        let path = |part: &str| bench.path(&format!("{name}-{part}")).to_string_lossy().into_owned();
-        vec!["--root".into(), path("root"), "--runroot".into(), path("run")]
+        let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let (root, run) = (bench.path(&format!("{name}-root")), bench.run_path(&format!("{name}-run")));
+        vec!["--root".into(), text(root), "--runroot".into(), text(run)]
     };
     let mut engines = vec![Engine {
         name: "loment",

@@ -22,6 +22,8 @@ pub(crate) struct Bench {
     loment: PathBuf,
     /// A directory for bundles and stores, deleted at the end.
     dir: tempfile::TempDir,
+    /// The same, in memory: for what a machine has below /run.
+    volatile: tempfile::TempDir,
     runs: usize,
 }
 
@@ -37,6 +39,11 @@ impl Bench {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// A directory in memory, as /run is.
+    fn run_path(&self, name: &str) -> PathBuf {
+        self.volatile.path().join(name)
     }
 }
 
@@ -61,12 +68,14 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     if let Err(e) = packages::install(packages::TESTS).and_then(|()| packages::install(packages::PEERS)) {
         println!("not every peer can be measured: {e:#}");
     }
+    let directory = |parent: &str| {
+        let made = tempfile::Builder::new().prefix("loment-test-bench-").tempdir_in(parent);
+        made.with_context(|| format!("make a directory in {parent}"))
+    };
     let bench = Bench {
         loment: run::build_loment("release")?,
-        dir: tempfile::Builder::new()
-            .prefix("loment-test-bench-")
-            .tempdir_in("/tmp")
-            .context("make a directory")?,
+        dir: directory("/tmp")?,
+        volatile: directory("/dev/shm")?,
         runs,
     };
     set_child_subreaper(Some(getpid())).context("become a subreaper")?;
@@ -86,8 +95,13 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
 /// The second half of a part that runs in a mount namespace of its own; see [`runtime`].
 pub fn run_in_view(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     set_child_subreaper(Some(getpid())).context("become a subreaper")?;
-    let [dir, loment, runs] = arguments else { bail!("this is called by bench itself") };
-    runtime::in_view(Path::new(dir), Path::new(loment), runs.parse().context("number of runs")?)?;
+    let [dir, states, loment, runs] = arguments else { bail!("this is called by bench itself") };
+    runtime::in_view(
+        Path::new(dir),
+        Path::new(states),
+        Path::new(loment),
+        runs.parse().context("number of runs")?,
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,13 +11,15 @@ use super::Bench;
 use super::measure::{Subject, compare};
 use crate::run::{succeed, which, workspace};
 
+const OURS: &str = "loment-runtime";
+
 /// Measures on the host's control groups, and where those are not v2 alone, a second time in a mount namespace that
 /// sees only v2, since crun knows nothing else.
 pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
-    let dir = bench.path("runtime");
+    let (dir, states) = (bench.path("runtime"), bench.run_path("states"));
     prepare(&dir)?;
-    let mut subjects =
-        vec![floor(&dir, false), floor(&dir, true), ours(bench.named("loment-runtime")?, &dir, "bundle")];
+    let place = Place { dir: &dir, states: &states, bundle: "bundle" };
+    let mut subjects = vec![floor(&dir, false), floor(&dir, true), place.subject(OURS, bench.named(OURS)?)];
     let unified = Path::new("/sys/fs/cgroup/cgroup.procs").exists();
     for peer in ["crun", "runc"] {
         match which(peer) {
@@ -25,7 +27,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
             Some(_) if peer == "crun" && !unified => {
                 println!("crun: only measured on v2, it refuses this machine's")
             }
-            Some(path) => subjects.push(theirs(peer, path, &dir, "bundle")),
+            Some(path) => subjects.push(place.subject(peer, path)),
         }
     }
     compare("runtime: run of /bin/busybox true, default mounts and seccomp profile", &subjects, bench.runs)?;
@@ -36,16 +38,17 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
     let mut view = Command::new("unshare");
     view.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
     view.arg(std::env::current_exe().context("find this program")?).arg("bench-view");
-    view.arg(&dir).arg(bench.named("loment-runtime")?).arg(bench.runs.to_string());
+    view.arg(&dir).arg(&states).arg(bench.named(OURS)?).arg(bench.runs.to_string());
     succeed(&mut view)
 }
 
 /// The second half, called in the mount namespace that sees v2.
-pub(super) fn in_view(dir: &Path, loment: &Path, runs: usize) -> anyhow::Result<()> {
-    let mut subjects = vec![floor(dir, false), ours(loment.to_owned(), dir, "bundle-v2")];
+pub(super) fn in_view(dir: &Path, states: &Path, loment: &Path, runs: usize) -> anyhow::Result<()> {
+    let place = Place { dir, states, bundle: "bundle-v2" };
+    let mut subjects = vec![floor(dir, false), place.subject(OURS, loment.to_owned())];
     for peer in ["crun", "runc"] {
         if let Some(path) = which(peer) {
-            subjects.push(theirs(peer, path, dir, "bundle-v2"));
+            subjects.push(place.subject(peer, path));
         }
     }
     compare(
@@ -94,17 +97,22 @@ fn floor(dir: &Path, parent_moves: bool) -> Subject {
     })
 }
 
-fn ours(program: PathBuf, dir: &Path, bundle: &str) -> Subject {
-    theirs("loment-runtime", program, dir, bundle)
+/// Where bundles are, and where runtimes remember containers: in memory, as below /run.
+struct Place<'a> {
+    dir: &'a Path,
+    states: &'a Path,
+    bundle: &'a str,
 }
 
-fn theirs(name: &str, program: PathBuf, dir: &Path, bundle: &str) -> Subject {
-    let (bundle, root) = (dir.join(bundle), dir.join(format!("state-{name}")));
-    let name = name.to_owned();
-    Subject::new(&name.clone(), move |run| {
-        let mut command = Command::new(&program);
-        command.arg("--root").arg(&root).args(["run", "--bundle"]).arg(&bundle);
-        command.arg(format!("loment-bench-{name}-{run}"));
-        command
-    })
+impl Place<'_> {
+    fn subject(&self, name: &str, program: PathBuf) -> Subject {
+        let (bundle, root) = (self.dir.join(self.bundle), self.states.join(name));
+        let name = name.to_owned();
+        Subject::new(&name.clone(), move |run| {
+            let mut command = Command::new(&program);
+            command.arg("--root").arg(&root).args(["run", "--bundle"]).arg(&bundle);
+            command.arg(format!("loment-bench-{name}-{run}"));
+            command
+        })
+    }
 }

@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::spec_flags::SpecFlags;
-use crate::attach::{Outcome, Session, exit_status};
+use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -48,9 +48,5 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
     };
-    let outcome = session.run();
-    if matches!(outcome, Ok(Outcome::Exited(_)) | Err(Error::Engine(_))) {
-        engine.finish(&container.config, &starting.monitor);
-    }
-    exit_status(outcome)
+    exit_status(session.run())
 }

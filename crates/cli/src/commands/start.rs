@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::for_each;
-use crate::attach::{Outcome, Session, exit_status};
+use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -50,16 +50,12 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let Some(starting) = engine.start_attached(name, Some(streams))? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
-    let outcome = Session {
+    let session = Session {
         connection: starting.connection,
         streams,
         terminal: container.config.terminal,
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
-    }
-    .run();
-    if matches!(outcome, Ok(Outcome::Exited(_)) | Err(Error::Engine(_))) {
-        engine.finish(&container.config, &starting.monitor);
-    }
-    exit_status(outcome)
+    };
+    exit_status(session.run())
 }

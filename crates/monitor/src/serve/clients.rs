@@ -7,7 +7,7 @@ use loment_runtime::Cause;
 use loment_sys::pipe;
 use rustix::net::SocketFlags;
 
-use super::{MAIN, Monitor, STARTER};
+use super::{MAIN, Monitor};
 use crate::client::Client;
 use crate::epoll::Token;
 use crate::protocol::{Answer, Request, Streams};
@@ -33,7 +33,6 @@ impl Monitor {
 
     pub(super) fn drop_client(&mut self, n: u32) {
         let Some(client) = self.clients[n as usize].take() else { return };
-        self.starter_stays &= n != STARTER;
         self.epoll.remove(&client.socket);
         if let Some(session) = client.session {
             self.resume(session);

@@ -24,8 +24,6 @@ use crate::{Error, worker};
 
 /// The container's own program.
 const MAIN: u32 = 0;
-/// The client that started this.
-const STARTER: u32 = 0;
 /// Ends of children nobody asked about yet are kept, up to this many.
 const UNCLAIMED: usize = 64;
 /// How much of a program's output is read at once, in bytes.
@@ -52,14 +50,9 @@ pub fn serve() -> Result<(), Error> {
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(first);
     monitor.read_client(0);
-    monitor.starter_stays =
-        monitor.clients.first().is_some_and(|c| c.as_ref().is_some_and(|c| c.streams.stdout));
     monitor.start();
     let result = monitor.run();
-    // A starter that waits for this process's end removes the empty group.
-    if !monitor.starter_stays {
-        worker::leave_sweeper(&monitor.launch.place);
-    }
+    worker::leave_sweeper(&monitor.launch.place);
     result
 }
 
@@ -75,8 +68,6 @@ struct Monitor {
     unclaimed: Vec<(i32, Exit)>,
     /// Held, with the starter or in its place, until the container runs or has failed to.
     lock: Option<OwnedFd>,
-    /// Whoever started this is attached and waits for the end.
-    starter_stays: bool,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
 }
@@ -114,7 +105,6 @@ impl Monitor {
             clients,
             unclaimed: Vec::new(),
             lock: None,
-            starter_stays: false,
             cleaner: None,
         })
     }
