@@ -15,6 +15,7 @@
 //! leases/ staging/         what is being made; locked while its maker lives
 //! containers/<id>/         the engine's; here rootfs.json, upper/, work/
 //! tombs/                   on the way out
+//! skeleton/                below every image: what things are mounted on
 //! ```
 //!
 //! Lock order: a named lock (`<runroot>/store-locks/`: a blob being pulled, an image or layer record being
