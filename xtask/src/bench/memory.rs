@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -9,6 +11,10 @@ use super::Bench;
 use super::engine::engines;
 
 const MANY: usize = 50;
+/// A supervisor gives memory back when it has been idle for a while. What it costs is what it holds after that.
+const QUIET: Duration = Duration::from_secs(1);
+/// A supervisor that never settles is measured as it is.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
     println!("\nmemory: of one supervisor, after an exec");
@@ -25,6 +31,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
             }
             let pids = supervisors(supervisor)?;
             let sum = |field: &str| -> u64 { pids.iter().filter_map(|p| rollup(*p, field)).sum() };
+            until_settled(|| sum("Pss:"));
             let each = |total: u64| total as f64 / pids.len().max(1) as f64;
             println!(
                 "  {:<44} {:>9.0} {:>14.0}",
@@ -35,6 +42,19 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Waits until `figure` has not changed for [`QUIET`], for at most [`PATIENCE`].
+fn until_settled(figure: impl Fn() -> u64) {
+    let begin = Instant::now();
+    let (mut last, mut since) = (figure(), Instant::now());
+    while since.elapsed() < QUIET && begin.elapsed() < PATIENCE {
+        sleep(Duration::from_millis(100));
+        let now = figure();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
 }
 
 /// Our children of this name: supervisors leave the process that started them, and we are the subreaper.
