@@ -7,6 +7,7 @@ mod bad_input;
 mod environment;
 mod exec;
 mod filesystem;
+mod help;
 mod isolation;
 mod lifecycle;
 mod limits;

@@ -12,7 +12,7 @@ use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
 
-/// Run a process in a running container
+/// Run a command in a running container
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Run in the background
@@ -30,28 +30,23 @@ pub(super) struct Flags {
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// User, and group
+    /// Run as this user, and group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Working directory
+    /// Set the working directory
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
-    /// With every capability
+    /// Give every capability
     #[arg(long)]
     privileged: bool,
-    /// Keys that leave the terminal and let the program run
+    /// Set the keys that leave the terminal and let the command run
     #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
     detach_keys: String,
-    /// The container
+    /// Container
     #[arg(value_name = "CONTAINER")]
     container: String,
-    /// The command and its arguments
-    #[arg(
-        value_name = "COMMAND [ARG...]",
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        required = true
-    )]
+    /// Command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     command: Vec<String>,
 }
 

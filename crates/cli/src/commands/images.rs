@@ -16,7 +16,7 @@ pub(super) struct Flags {
     /// Accepted for compatibility: there are no intermediate images
     #[arg(short, long)]
     all: bool,
-    /// Ids only
+    /// Print ids only
     #[arg(short, long)]
     quiet: bool,
     /// Show digests
@@ -25,13 +25,13 @@ pub(super) struct Flags {
     /// Do not shorten ids
     #[arg(long)]
     no_trunc: bool,
-    /// No headings
+    /// Print no headings
     #[arg(short, long)]
     noheading: bool,
-    /// json, or a Go template
+    /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Images of that name only
+    /// Show only images of this name
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }

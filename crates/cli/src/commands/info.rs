@@ -12,7 +12,7 @@ use crate::output::{execute, print};
 /// Display system information
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// json, or a Go template
+    /// Print as json, or with a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 }

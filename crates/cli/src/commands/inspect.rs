@@ -12,13 +12,13 @@ use crate::output::{complain, execute, print};
 /// Display the configuration of containers and images
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// json, or a Go template
+    /// Print as json, or with a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// container, image or all
+    /// Look only for this type: container, image or all
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "all")]
     kind: String,
-    /// Accepted for compatibility
+    /// Accepted for compatibility: sizes are not shown
     #[arg(short, long)]
     size: bool,
     /// Containers and images

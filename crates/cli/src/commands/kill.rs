@@ -11,10 +11,10 @@ use crate::output::print;
 /// Send a signal to running containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Every running container
+    /// Signal every running container
     #[arg(short, long)]
     all: bool,
-    /// Name or number of the signal
+    /// Choose the signal, by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
     signal: String,
     /// Containers

@@ -15,22 +15,22 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Fetch the logs of a container
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Go on with what is added until the container ends
+    /// Go on with what is added, until the container ends
     #[arg(short, long)]
     follow: bool,
-    /// The last lines only
+    /// Show only so many of the last lines; all is no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     tail: Option<String>,
     /// Show when each line was written
     #[arg(short, long)]
     timestamps: bool,
-    /// Only what is not older: a moment (RFC 3339) or a duration such as 10m
+    /// Show only what is not older: a time (RFC 3339, or seconds since 1970) or an age such as 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Only what is not newer
+    /// Show only what is not newer
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// The container
+    /// Container
     #[arg(value_name = "CONTAINER")]
     container: String,
 }

@@ -45,7 +45,7 @@ const COMMANDS: [Command; 16] = [
     },
     Command {
         name: "exec",
-        about: "Run a process in a running container",
+        about: "Run a command in a running container",
         run: |g, a| exec::run(g, parse(g, "exec", a)?),
     },
     Command {
@@ -60,7 +60,7 @@ const COMMANDS: [Command; 16] = [
     },
     Command {
         name: "inspect",
-        about: "Display the configuration of a container or image",
+        about: "Display the configuration of containers and images",
         run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
     },
     Command {
@@ -76,7 +76,7 @@ const COMMANDS: [Command; 16] = [
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
     Command {
         name: "pull",
-        about: "Pull an image from a registry",
+        about: "Pull images from registries",
         run: |g, a| pull::run(g, &parse(g, "pull", a)?),
     },
     Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
@@ -103,7 +103,7 @@ const COMMANDS: [Command; 16] = [
     },
     Command {
         name: "wait",
-        about: "Wait for containers to stop",
+        about: "Wait for containers to stop and print their exit codes",
         run: |g, a| wait::run(g, &parse(g, "wait", a)?),
     },
 ];
@@ -162,14 +162,23 @@ fn is_near(a: &str, b: &str) -> bool {
     a.len().max(b.len()) > 2 && a.len().max(b.len()) - same_front - same_back <= 1
 }
 
+/// The flags before the command, which `globals` reads.
+const OPTIONS: &str = "
+Options:
+      --root <DIR>     Keep images and containers here [default: /var/lib/loment]
+      --runroot <DIR>  Keep here what a reboot forgets [default: /run/loment]
+  -h, --help           Print help
+  -v, --version        Print the version
+";
+
 fn overview(program: &str) -> String {
     let mut text = format!(
-        "Run and manage containers, pods and images\n\nUsage:\n  {program} [options] [command]\n\nCommands:\n"
+        "Run and manage containers and images\n\nUsage: {program} [OPTIONS] <COMMAND>\n\nCommands:\n"
     );
     for command in &COMMANDS {
         text += &format!("  {:<10}{}\n", command.name, command.about);
     }
-    text + "\nOptions:\n  --root DIR     where images and containers are kept\n  --runroot DIR  where what does not outlive a reboot is\n  -h, --help     show this\n  -v, --version  show the version\n"
+    text + OPTIONS
 }
 
 /// Parses a command's own flags. Mistakes are one line, as Podman's, and end with where to look.

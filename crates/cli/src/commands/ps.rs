@@ -13,28 +13,28 @@ use crate::units::{ago, human_duration, seconds_since};
 /// List containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Those that do not run, too
+    /// Show those that do not run, too
     #[arg(short, long)]
     all: bool,
-    /// Ids only
+    /// Print ids only
     #[arg(short, long)]
     quiet: bool,
-    /// Only containers with: id=, name=, status=, label=, ancestor=, exited=
+    /// Show only those with this id, name, status, label, ancestor or exited (code)
     #[arg(short, long, value_name = "NAME=VALUE")]
     filter: Vec<String>,
-    /// json, or a Go template
+    /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// The newest one, whatever it does
+    /// Show the newest one, running or not
     #[arg(short, long)]
     latest: bool,
-    /// The newest ones, whatever they do
+    /// Show so many of the newest ones, running or not
     #[arg(short = 'n', long, value_name = "NUMBER", allow_hyphen_values = true)]
     last: Option<i64>,
     /// Do not shorten ids and commands
     #[arg(long)]
     no_trunc: bool,
-    /// No headings
+    /// Print no headings
     #[arg(long)]
     noheading: bool,
 }

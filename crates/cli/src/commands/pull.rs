@@ -17,18 +17,18 @@ use crate::output::{complain, print};
 #[derive(Args, Debug, Clone)]
 pub(super) struct PullFlags {
     /// Verify certificates and refuse plain HTTP
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     tls_verify: bool,
-    /// User and password for the registry
+    /// Log in to the registry with this user and password
     #[arg(long, value_name = "USER:PASSWORD")]
     creds: Option<String>,
-    /// Directory with HOST:PORT/*.crt
+    /// Read certificates from HOST:PORT/*.crt in this directory
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
-    /// Platform to choose from an index, as linux/arm64/v8
+    /// Choose this platform of several, such as linux/arm64/v8
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
-    /// No progress
+    /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
 }
@@ -78,7 +78,7 @@ fn platform(text: &str) -> Result<Platform, Error> {
     text.parse().map_err(|e| Error::Invalid(format!("invalid value {text:?} for --platform: {e}")))
 }
 
-/// Pull an image from a registry
+/// Pull images from registries
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     #[command(flatten)]

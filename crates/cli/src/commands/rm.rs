@@ -10,16 +10,16 @@ use crate::output::print;
 /// Remove containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Every container
+    /// Remove every container
     #[arg(short, long)]
     all: bool,
-    /// Kill and remove running ones, too; no error for one that does not exist
+    /// Kill and remove running ones, too; skip those that do not exist
     #[arg(short, long)]
     force: bool,
-    /// No error for a container that does not exist
+    /// Skip containers that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Seconds a running one gets to stop by itself, with --force
+    /// With --force, set the seconds running ones get to stop by themselves; 0 by default
     #[arg(short, long, value_name = "SECONDS")]
     time: Option<u32>,
     /// Accepted for compatibility: anonymous volumes go with their container

@@ -11,13 +11,13 @@ use crate::output::print;
 /// Remove images from local storage
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Every image
+    /// Remove every image
     #[arg(short, long)]
     all: bool,
-    /// Remove its containers and all of its names, too
+    /// Remove their containers and all of their names, too
     #[arg(short, long)]
     force: bool,
-    /// No error for an image that does not exist
+    /// Skip images that do not exist
     #[arg(short, long)]
     ignore: bool,
     /// Images

@@ -17,11 +17,11 @@ pub(super) struct Flags {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     detach: bool,
-    /// Keys that leave the terminal and let the container run
+    /// Set the keys that leave the terminal and let the container run
     #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
     detach_keys: String,
     /// Hand signals on to the container
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
     #[command(flatten)]
     spec: SpecFlags,

@@ -23,10 +23,10 @@ pub(super) struct SpecFlags {
     /// Remove the container when it ends
     #[arg(long)]
     pub(super) rm: bool,
-    /// Name of the container
+    /// Name the container
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Replace a container of the same name
+    /// Replace the container that has the name
     #[arg(long)]
     replace: bool,
     /// Set an environment variable
@@ -35,16 +35,16 @@ pub(super) struct SpecFlags {
     /// Read environment variables from a file
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Working directory
+    /// Set the working directory
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
-    /// User, and group
+    /// Run as this user, and group
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
-    /// Further groups
+    /// Add a group to those of the user
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
-    /// Show a file or directory of the host in the container
+    /// Mount a file or directory of the host, read-only with the option ro
     #[arg(short, long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
     volume: Vec<String>,
     /// Mount a temporary file system
@@ -56,34 +56,34 @@ pub(super) struct SpecFlags {
     /// Replace the image's entry point
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
-    /// Host name
+    /// Set the host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Network: none or host
+    /// Choose the network: none or host
     #[arg(long, alias = "net", value_name = "NETWORK")]
     network: Option<String>,
-    /// The first argument is a directory to run over, not an image; PATH:O throws changes away
+    /// Take IMAGE as a directory to run over; with :O behind it, throw changes away
     #[arg(long)]
     rootfs: bool,
-    /// Run an init as process 1 that hands signals on and reaps
+    /// Run an init as process 1 that hands signals on and reaps children
     #[arg(long)]
     init: bool,
-    /// Memory limit
+    /// Limit memory, in bytes or with a unit: 64m, 2g
     #[arg(short, long, value_name = "SIZE")]
     memory: Option<String>,
-    /// Limit of memory and swap together; -1 is none
+    /// Limit memory and swap together, in bytes or with a unit; -1 is no limit
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_swap: Option<String>,
-    /// Number of CPUs
+    /// Limit CPU time to that of so many CPUs, such as 1.5
     #[arg(long, value_name = "NUMBER")]
     cpus: Option<String>,
-    /// CPUs that may be used
+    /// Use only these CPUs, such as 0-2,4
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
-    /// Most processes and threads; -1 is no limit
+    /// Limit the number of processes and threads; -1 is no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
-    /// Resource limit
+    /// Set a resource limit, such as nofile=1024; -1 is no limit
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
     /// Add a capability
@@ -92,52 +92,52 @@ pub(super) struct SpecFlags {
     /// Drop a capability
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
-    /// Keep nothing of the host from the container
+    /// Give all devices and capabilities, and hide nothing of the host
     #[arg(long)]
     privileged: bool,
-    /// Security options: seccomp=FILE|unconfined, no-new-privileges, unmask=PATHS|ALL
+    /// Set a security option: seccomp=FILE|unconfined, no-new-privileges, unmask=PATHS|ALL
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
-    /// Give the container a device of the host
+    /// Add a device of the host; ACCESS is any of r, w and m
     #[arg(long, value_name = "HOST[:CONTAINER[:ACCESS]]")]
     device: Vec<String>,
-    /// Size of /dev/shm
+    /// Set the size of /dev/shm, in bytes or with a unit: 64m, 2g
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// Signal that asks the container to stop
+    /// Set the signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
-    /// Seconds between that signal and SIGKILL
+    /// Set the seconds between that signal and SIGKILL
     #[arg(long, value_name = "SECONDS")]
     stop_timeout: Option<u32>,
-    /// Label
+    /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// Annotation for the runtime
+    /// Set an annotation for the runtime
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
     /// Write the container's id to a file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
-    /// Log driver: k8s-file or none
+    /// Choose where output is kept: k8s-file or none
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
-    /// Log option: max-size=SIZE, max-file=NUMBER
+    /// Set an option of the log: max-size=SIZE, max-file=NUMBER
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
     #[command(flatten)]
     pull: super::pull::PullFlags,
-    /// When to pull the image: missing, always, never or newer
+    /// Choose when to pull the image: missing, always, never or newer
     #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
     policy: String,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// The image, or with --rootfs the directory
+    /// Image, or directory with --rootfs
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND [ARG...]", trailing_var_arg = true, allow_hyphen_values = true)]
+    /// Command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
 

@@ -13,17 +13,17 @@ use crate::output::{complain, print};
 /// Start containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Take part in the container's output and error output
+    /// Show the container's output and error output until it ends
     #[arg(short, long)]
     attach: bool,
-    /// Take part in its input, too
+    /// Send it standard input
     #[arg(short, long)]
     interactive: bool,
-    /// Keys that leave the terminal and let the container run
+    /// Set the keys that leave the terminal and let the container run
     #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
     detach_keys: String,
     /// Hand signals on to the container
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
     /// Containers
     #[arg(value_name = "CONTAINER", required = true)]

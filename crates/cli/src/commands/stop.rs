@@ -11,13 +11,13 @@ use crate::output::print;
 /// Stop running containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Every running container
+    /// Stop every running container
     #[arg(short, long)]
     all: bool,
-    /// No error for a container that does not exist
+    /// Skip containers that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Seconds to wait before SIGKILL; the container's own by default
+    /// Set the seconds to wait before SIGKILL; the container's own by default
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
     time: Option<u32>,
     /// Containers

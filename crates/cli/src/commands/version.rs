@@ -13,7 +13,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Display version information
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// json, or a Go template
+    /// Print as json, or with a Go template
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
 }

@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
 
-/// Wait for containers to stop, and print their exit codes
+/// Wait for containers to stop and print their exit codes
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// -1 for a container that does not exist
+    /// Print -1 for containers that do not exist
     #[arg(long)]
     ignore: bool,
     /// Containers

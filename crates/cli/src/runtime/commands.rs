@@ -13,7 +13,7 @@ use loment_runtime::{
 use oci_spec::runtime::{ContainerState, Process};
 
 use super::arguments::{Argument, Arguments};
-use super::log::Log;
+use super::{help, log::Log};
 
 /// Where containers are remembered when `--root` is not given.
 const ROOT: &str = "/run/loment-runtime";
@@ -50,6 +50,7 @@ pub(crate) fn run(arguments: &mut Arguments<'_>, log: &mut Log) -> anyhow::Resul
                     }
                 }
                 "--debug" => {}
+                "--help" | "-h" => return print(help::of("")).map(|()| 0),
                 "--version" | "-v" => {
                     print(&format!("loment-runtime version {}\nspec: 1.3.0\n", env!("CARGO_PKG_VERSION")))?;
                     return Ok(0);
@@ -74,6 +75,7 @@ fn dispatch(command: &str, arguments: &mut Arguments<'_>, states: &States) -> an
                 }
             }
             Some(Argument::Flag(flag)) => match (command, flag) {
+                (_, "-h" | "--help") => return print(help::of(command)).map(|()| 0),
                 ("create" | "run", "-b" | "--bundle") => options.bundle = Some(arguments.value(flag)?.into()),
                 ("create" | "run" | "exec", "--console-socket") => {
                     options.console_socket = Some(arguments.value(flag)?.into());

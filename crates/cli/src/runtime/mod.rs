@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod help;
 mod log;
 
 use std::ffi::OsString;
