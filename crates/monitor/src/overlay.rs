@@ -20,8 +20,10 @@ use crate::error::Context;
 use crate::launch::Rootfs;
 
 const MS_PRIVATE: u64 = 1 << 18;
-/// Not files of the host's own: the container gets its own of these, or none.
-const LEFT_OUT: [&str; 4] = ["/proc", "/sys", "/dev", "/run"];
+/// Below the root: not files of the host's own. The container gets its own of these, or none.
+const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
+/// `OVERLAYFS_SUPER_MAGIC` (statfs(2)).
+const OVERLAY_MAGIC: u32 = 0x794c_7630;
 
 /// A root file system, detached, and what could not be done as asked.
 pub(crate) struct Built {
@@ -33,7 +35,7 @@ pub(crate) struct Built {
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
     match rootfs {
         Rootfs::Overlay { lower, upper, work, volatile } => {
-            let tree = overlay(lower, upper, work, *volatile, scratch)
+            let tree = overlay(lower, upper, work, *volatile, MountAttrFlags::empty(), scratch)
                 .context("mount the overlay of", upper.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
@@ -56,6 +58,7 @@ fn overlay(
     upper: &Path,
     work: &Path,
     volatile: bool,
+    flags: MountAttrFlags,
     scratch: &Path,
 ) -> io::Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -65,7 +68,7 @@ fn overlay(
             Ok(()) => {}
             // Before Linux 6.8. All layers in one value do not do: it may have 256 bytes.
             Err(rustix::io::Errno::INVAL) if i == 0 => {
-                return overlay_by_mount(lower, upper, work, volatile, scratch);
+                return overlay_by_mount(lower, upper, work, volatile, flags, scratch);
             }
             Err(e) => return Err(e.into()),
         }
@@ -77,7 +80,7 @@ fn overlay(
         let _ = fsconfig_set_flag(&fs, "volatile");
     }
     fsconfig_create(&fs)?;
-    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
 }
 
 /// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their
@@ -87,6 +90,7 @@ fn overlay_by_mount(
     upper: &Path,
     work: &Path,
     volatile: bool,
+    flags: MountAttrFlags,
     scratch: &Path,
 ) -> io::Result<OwnedFd> {
     own_namespace()?;
@@ -99,7 +103,9 @@ fn overlay_by_mount(
         options += ",volatile";
     }
     let options = CString::new(options).map_err(io::Error::other)?;
-    rustix::mount::mount("overlay", scratch, "overlay", MountFlags::empty(), Some(options.as_c_str()))?;
+    // Those used here have the same numbers: MS_NOSUID, MS_NODEV, MS_NOEXEC.
+    let flags = MountFlags::from_bits_retain(flags.bits());
+    rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
     clone_tree(scratch)
 }
 
@@ -117,7 +123,9 @@ fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
     let changes = private_tmpfs(size, scratch).context("mount a tmpfs on", scratch.display())?;
     let root = changes.join("root");
     let mut warnings = Vec::new();
-    let tree = throwaway_layer(path, &changes, 0).context("overlay", path.display())?;
+    let tree = throwaway_layer(path, &changes, 0)
+        .map_err(|e| too_deep(path, e))
+        .context("overlay", path.display())?;
     std::fs::create_dir(&root).context("create", root.display())?;
     place(&tree, CWD, &root).context("mount", root.display())?;
     let in_root = InRoot::new(open_path(&root).context("open", root.display())?);
@@ -144,6 +152,30 @@ fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
 fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
+}
+
+/// Says what the kernel does not: overlays are stacked two deep at most (`FILESYSTEM_MAX_STACK_DEPTH`).
+fn too_deep(path: &Path, error: io::Error) -> io::Error {
+    let is_overlay = rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u32 == OVERLAY_MAGIC);
+    if error.kind() != io::ErrorKind::InvalidInput || !is_overlay {
+        return error;
+    }
+    io::Error::other(
+        "it is an overlay over an overlay already, and the kernel stacks no further: use a directory on another file system",
+    )
+}
+
+/// What must hold in a file system must hold in the overlay of it: a program set-uid on a mount that is `nosuid` stays
+/// without effect.
+fn restrictions(lower: &OwnedFd) -> io::Result<MountAttrFlags> {
+    use rustix::fs::StatVfsMountFlags as Has;
+    let has = rustix::fs::fstatvfs(lower)?.f_flag;
+    let pairs = [
+        (Has::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        (Has::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
+        (Has::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+    ];
+    Ok(pairs.into_iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, attr)| attr).collect())
 }
 
 fn place(tree: &OwnedFd, dir: impl AsFd, path: &Path) -> io::Result<()> {
@@ -175,15 +207,16 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
         Some(rustix::fs::Gid::from_raw(stat.st_gid)),
     )?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    overlay(&[lower.to_owned()], &upper, &work, true, &scratch)
+    overlay(&[lower.to_owned()], &upper, &work, true, restrictions(&from)?, &scratch)
 }
 
-/// Mount points below `path` that hold files, outermost first.
+/// Mount points below `path` that hold files of the host's own, outermost first.
 fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     let text = std::fs::read_to_string("/proc/self/mountinfo")?;
     let mut points: Vec<PathBuf> = text.lines().filter_map(mount_point).collect();
     points.retain(|p| {
-        p != path && p.starts_with(path) && p.is_dir() && !LEFT_OUT.iter().any(|l| p.starts_with(l))
+        let inside = p.strip_prefix(path).ok().filter(|inside| !inside.as_os_str().is_empty());
+        inside.is_some_and(|inside| !LEFT_OUT.iter().any(|l| inside.starts_with(l)))
     });
     points.sort();
     points.dedup();
@@ -252,12 +285,14 @@ mod tests {
         std::fs::write(lower[1].join("both"), "bottom").unwrap();
         std::fs::write(lower[1].join("one"), "bottom").unwrap();
         // This thread gets a mount namespace of its own, which ends with it.
-        let tree = overlay_by_mount(&lower, &upper, &work, true, &scratch).unwrap();
+        let tree = overlay_by_mount(&lower, &upper, &work, true, MountAttrFlags::MOUNT_ATTR_NOSUID, &scratch)
+            .unwrap();
         let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
         assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");
         assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "bottom");
         std::fs::write(format!("{inside}/new"), "x").unwrap();
         assert!(upper.join("new").exists());
+        assert_eq!(restrictions(&tree).unwrap(), MountAttrFlags::MOUNT_ATTR_NOSUID);
         drop(tree);
         rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
     }
