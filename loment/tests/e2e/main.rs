@@ -19,6 +19,7 @@ mod robustness;
 mod rootfs;
 mod runtime;
 mod terminal;
+mod unified;
 
 use std::path::Path;
 use std::process::Command;
