@@ -18,6 +18,7 @@ mod pull;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod starters;
 mod terminal;
 mod unified;
 
