@@ -1,14 +1,17 @@
 //! What a front end and a monitor say to each other: one message per SEQPACKET packet, a letter and its payload.
 //!
-//! A connection carries one request. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
+//! A connection carries one request. One that is too long for a packet is in a file in memory that the packet carries. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
 //! front ends can ask older monitors.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use loment_runtime::Cause;
 use loment_sys::pipe;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +19,13 @@ use serde::{Deserialize, Serialize};
 pub const SOCKET: &str = "monitor.sock";
 /// The most payload of one message, in bytes.
 pub const MAX_DATA: usize = 32 * 1024;
-/// The most an [`Request::Exec`] may take: below the default socket buffer.
-const MAX_PACKET: usize = 160 * 1024;
+/// The longest packet: a letter and its payload.
+pub(crate) const MAX_PACKET: usize = 1 + MAX_DATA;
+/// The longest request, in bytes. A program's arguments and environment take 6 MiB at most (execve(2)), and six times as much
+/// where JSON must escape every byte.
+const MAX_REQUEST: u64 = 64 << 20;
+/// A packet that is only this letter carries a file with the request.
+const FILE: u8 = b'F';
 
 /// Which streams a client wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,11 +118,18 @@ impl Request {
         })
     }
 
-    /// Reads a request.
+    /// Reads the request of a packet, with the descriptors that came with it.
     ///
     /// # Errors
     /// `InvalidData` for a letter or payload this version does not know.
-    pub fn decode(bytes: &[u8]) -> io::Result<Self> {
+    pub fn receive(packet: &[u8], fds: &[OwnedFd]) -> io::Result<Self> {
+        match (packet, fds) {
+            ([FILE], [file]) => Self::decode(&read_sealed(file)?),
+            _ => Self::decode(packet),
+        }
+    }
+
+    fn decode(bytes: &[u8]) -> io::Result<Self> {
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, "a request this monitor does not know");
         let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
         Ok(match letter {
@@ -132,6 +147,32 @@ impl Request {
             _ => return Err(invalid()),
         })
     }
+}
+
+/// A file in memory that nobody can change any more.
+fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
+    let mut file = File::from(memfd_create("request", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.write_all(content)?;
+    fcntl_add_seals(&file, SEALS)?;
+    Ok(file.into())
+}
+
+const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
+
+/// The content of what [`sealed`] made. Only files in memory have seals: no other, which could make the reader wait, is read.
+fn read_sealed(fd: &OwnedFd) -> io::Result<Vec<u8>> {
+    let invalid = |message| io::Error::new(io::ErrorKind::InvalidData, message);
+    if !fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(SEALS)) {
+        return Err(invalid("a request in a file that is not sealed"));
+    }
+    let file = File::from(fd.try_clone()?);
+    let len = file.metadata()?.len();
+    if len > MAX_REQUEST {
+        return Err(invalid("a request that is too long"));
+    }
+    let mut content = vec![0; len as usize];
+    file.read_exact_at(&mut content, 0)?;
+    Ok(content)
 }
 
 fn packet(letter: u8, payload: &[u8]) -> Vec<u8> {
@@ -219,13 +260,16 @@ impl Connection {
     /// `BrokenPipe` when the monitor is gone, `InvalidInput` when it is too long.
     pub fn send(&self, request: &Request) -> io::Result<()> {
         let bytes = request.encode()?;
-        if bytes.len() > MAX_PACKET {
+        if bytes.len() <= MAX_PACKET {
+            return pipe::send(&self.socket, &bytes, &[]).map(drop);
+        }
+        if bytes.len() as u64 > MAX_REQUEST {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "arguments and environment are too long",
             ));
         }
-        pipe::send(&self.socket, &bytes, &[]).map(drop)
+        pipe::send(&self.socket, &[FILE], &[sealed(&bytes)?.as_fd()]).map(drop)
     }
 
     /// Sends a request if that needs no waiting; whether it was sent. A front end that waited here while its monitor waits for
@@ -277,9 +321,25 @@ mod tests {
             Answer::decode(&answer.encode()).unwrap(),
             Answer::Failed { cause: Cause::NotFound, message } if message == "no such file"
         ));
-        for bad in [&b""[..], b"?", b"W12", b"A{", b"P"] {
+        for bad in [&b""[..], b"?", b"W12", b"A{", b"P", b"F"] {
             assert!(Request::decode(bad).is_err() || bad == b"P", "{bad:?}");
             assert!(Answer::decode(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_request_arrives_and_only_sealed_files_are_read() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let text = vec![b'x'; 3 << 20];
+        Connection::from_fd(ours.into()).send(&Request::Input(text.clone())).unwrap();
+        let mut buffer = vec![0; MAX_PACKET];
+        let received = pipe::receive(&theirs, &mut buffer).unwrap();
+        let request = Request::receive(&buffer[..received.len], &received.fds).unwrap();
+        assert!(matches!(request, Request::Input(data) if data == text));
+        let (pipe, _end) = std::io::pipe().unwrap();
+        let unsealed = memfd_create("x", MemfdFlags::CLOEXEC).unwrap();
+        for fd in [OwnedFd::from(pipe), unsealed, File::open("/dev/zero").unwrap().into()] {
+            assert!(Request::receive(b"F", &[fd]).is_err());
         }
     }
 }

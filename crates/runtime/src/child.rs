@@ -221,7 +221,7 @@ fn run_program(p: &ProcessPlan, path: &CString, init: Option<&OwnedFd>) -> Resul
     } else {
         loment_sys::exec::execve(path, &p.args, &p.env)
     };
-    Err(executable::exec_failure(path, error))
+    Err(executable::exec_failure(p, path, error))
 }
 
 /// Deferred: everything that can fail in the program's name is looked at, then the order is awaited on the socket where

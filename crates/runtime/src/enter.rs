@@ -104,7 +104,7 @@ fn become_process(e: &Enter<'_>, entry: &Entry, socket: &OwnedFd) -> Result<Infa
     std::mem::forget((terminal, root));
     let Err(failure) = child::finish(e.process).and_then(|path| -> Result<Infallible, Failure> {
         let error = loment_sys::exec::execve(&path, &e.process.args, &e.process.env);
-        Err(executable::exec_failure(&path, error))
+        Err(executable::exec_failure(e.process, &path, error))
     });
     if let Some(socket) = kept.first() {
         report::send_failure(socket, &failure);

@@ -113,19 +113,39 @@ fn interpreter(head: &[u8]) -> Option<CString> {
     CString::new(name.split(|&b| b == 0).next()?).ok()
 }
 
-/// What a failed execve means.
-pub(crate) fn exec_failure(path: &CStr, error: io::Error) -> Failure {
+/// What a failed execve of `path` means.
+pub(crate) fn exec_failure(p: &ProcessPlan, path: &CStr, error: io::Error) -> Failure {
     let cause = match error.raw_os_error() {
         // The file was seen: what is missing is its interpreter.
         Some(2) => Cause::NotFound,
         _ => Cause::NotExecutable,
     };
-    Failure {
-        cause,
-        operation: "run".into(),
-        object: format!("executable `{}`", path.to_string_lossy()),
-        source: error,
+    let mut object = format!("executable `{}`", path.to_string_lossy());
+    if Errno::from_io_error(&error) == Some(Errno::TOOBIG) {
+        object += &format!(" with {}", excess(&p.args, &p.env));
     }
+    Failure { cause, operation: "run".into(), object, source: error }
+}
+
+/// The longest single string execve(2) takes, with its NUL: 32 pages.
+const MAX_STRING: usize = 32 * 4096;
+
+/// What of a program's arguments and environment is too long for execve(2): one of them, or all together.
+fn excess(args: &[CString], env: &[CString]) -> String {
+    let len = |s: &CString| s.as_bytes_with_nul().len();
+    if let Some(s) = args.iter().find(|s| len(s) > MAX_STRING) {
+        return format!("an argument of {} bytes (at most {})", len(s) - 1, MAX_STRING - 1);
+    }
+    if let Some(s) = env.iter().find(|s| len(s) > MAX_STRING) {
+        let name = s.to_bytes().split(|&b| b == b'=').next().unwrap_or_default();
+        let name = String::from_utf8_lossy(&name[..name.len().min(64)]);
+        return format!("environment variable {name} of {} bytes (at most {})", len(s) - 1, MAX_STRING - 1);
+    }
+    // Each has a pointer, too. The limit: a quarter of the stack's, between 128 KiB and 6 MiB.
+    let sum: usize = args.iter().chain(env).map(|s| len(s) + size_of::<usize>()).sum();
+    let stack = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+    let most = (stack.unwrap_or(u64::MAX) / 4).clamp(MAX_STRING as u64, 6 << 20);
+    format!("{sum} bytes of arguments and environment (at most {most})")
 }
 
 #[cfg(test)]

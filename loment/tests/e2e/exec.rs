@@ -1,6 +1,6 @@
 //! Further programs in a running container.
 
-use crate::{eventually, sleeper, world_with};
+use crate::{eventually, sleeper, world_over_directory, world_with};
 
 #[test]
 fn exec_is_in_the_containers_namespaces_groups_and_root() {
@@ -83,4 +83,44 @@ fn many_execs_at_once_all_succeed_and_none_stays() {
     });
     let zombies = "grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l";
     assert_eq!(world.loment(["exec", "c", "sh", "-c", zombies]).succeeds(), "0");
+}
+
+#[test]
+fn arguments_and_environment_may_take_what_the_kernel_takes() {
+    let (world, fs) = world_over_directory();
+    sleeper(&world, "c", &["--rootfs"], &fs);
+    let many: Vec<String> = (0..10).map(|n| n.to_string().repeat(100_000)).collect();
+    let arguments: Vec<&str> = many.iter().map(String::as_str).collect();
+    let file = world
+        .write("env", many.iter().enumerate().fold(String::new(), |t, (i, v)| t + &format!("V{i}={v}\n")));
+    // A megabyte each: two are what a stack of eight leaves room for.
+    let script = "echo $# ${#1} ${#10} ${#V0} ${#V9}";
+    let run = ["run", "--rm", "--network", "none", "--env-file", &file, "--rootfs", &fs];
+    let exec = ["exec", "--env-file", &file, "c"];
+    let program = [&["sh", "-c", script, "sh"], arguments.as_slice()].concat();
+    for head in [&run[..], &exec] {
+        assert_eq!(
+            world.loment([head, &program].concat()).succeeds(),
+            "10 100000 100000 100000 100000",
+            "{}",
+            head[0]
+        );
+    }
+}
+
+#[test]
+fn what_is_longer_is_an_error_that_names_it() {
+    let (world, fs) = world_over_directory();
+    sleeper(&world, "c", &["--rootfs"], &fs);
+    let one = world.write("one", format!("SHORT=1\nLONG={}\n", "x".repeat(200_000)));
+    let all = world
+        .write("all", (0..100).fold(String::new(), |t, i| t + &format!("V{i}={}\n", "x".repeat(100_000))));
+    let run = ["run", "--rm", "--network", "none", "--env-file"];
+    for (file, words) in [
+        (&one, ["environment variable LONG of 200005 bytes (at most 131071)", "Argument list too long"]),
+        (&all, ["bytes of arguments and environment (at most ", "Argument list too long"]),
+    ] {
+        world.loment([&run[..], &[file, "--rootfs", &fs, "true"]].concat()).fails_saying(126, &words);
+        world.loment(["exec", "--env-file", file, "c", "true"]).fails_saying(126, &words);
+    }
 }

@@ -10,7 +10,7 @@ use rustix::net::SocketFlags;
 use super::{MAIN, Monitor};
 use crate::client::Client;
 use crate::epoll::Token;
-use crate::protocol::{Answer, Request, Streams};
+use crate::protocol::{Answer, MAX_PACKET, Request, Streams};
 use crate::sink::Sink;
 
 impl Monitor {
@@ -63,13 +63,13 @@ impl Monitor {
     /// Reads one request.
     pub(super) fn read_client(&mut self, n: u32) {
         let Some(client) = self.clients.get(n as usize).and_then(Option::as_ref) else { return };
-        let mut buffer = vec![0; 192 * 1024];
+        let mut buffer = vec![0; MAX_PACKET];
         let received = match pipe::receive(&client.socket, &mut buffer) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-            Ok(r) if r.len > 0 => r,
+            Ok(r) if r.len > 0 && !r.truncated => r,
             _ => return self.drop_client(n),
         };
-        match Request::decode(&buffer[..received.len]) {
+        match Request::receive(&buffer[..received.len], &received.fds) {
             Ok(request) => self.serve_request(n, request),
             Err(e) => self.send(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() }),
         }
