@@ -6,20 +6,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_runtime::InRoot;
+use loment_runtime::{InRoot, MountInfo, parse_mountinfo};
 use loment_sys::clone::{CloneFlags, unshare};
-use loment_sys::mount::{MountAttr, set_attributes};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
+    move_mount, open_tree,
 };
 
 use crate::Error;
 use crate::error::Context;
 use crate::launch::Rootfs;
 
-const MS_PRIVATE: u64 = 1 << 18;
 /// Below the root: not files of the host's own. The container gets its own of these, or none.
 const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
 /// `OVERLAYFS_SUPER_MAGIC` (statfs(2)).
@@ -112,7 +111,7 @@ fn overlay_by_mount(
 /// Gives the caller a mount namespace from which nothing spreads.
 fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::NEWNS)?;
-    set_attributes(CWD, c"/", true, &MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() })
+    Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
 
 /// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
@@ -212,8 +211,8 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
 
 /// Mount points below `path` that hold files of the host's own, outermost first.
 fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let mut points: Vec<PathBuf> = text.lines().filter_map(mount_point).collect();
+    let mounts = parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?);
+    let mut points: Vec<PathBuf> = mounts.into_iter().filter(has_files).map(|m| m.point).collect();
     points.retain(|p| {
         let inside = p.strip_prefix(path).ok().filter(|inside| !inside.as_os_str().is_empty());
         inside.is_some_and(|inside| !LEFT_OUT.iter().any(|l| inside.starts_with(l)))
@@ -223,8 +222,8 @@ fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(points)
 }
 
-/// The mount point of a line of mountinfo (proc_pid_mountinfo(5)), unless its file system is the kernel's own.
-fn mount_point(line: &str) -> Option<PathBuf> {
+/// Whether it holds files, not the kernel's own objects.
+fn has_files(mount: &MountInfo) -> bool {
     const KERNEL: [&str; 14] = [
         "proc",
         "sysfs",
@@ -241,29 +240,7 @@ fn mount_point(line: &str) -> Option<PathBuf> {
         "autofs",
         "binfmt_misc",
     ];
-    let (before, after) = line.split_once(" - ")?;
-    let kind = after.split(' ').next()?;
-    (!KERNEL.contains(&kind)).then(|| PathBuf::from(unescape(before.split(' ').nth(4).unwrap_or_default())))
-}
-
-/// Blanks and backslashes are octal escapes there.
-fn unescape(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((plain, escaped)) = rest.split_once('\\') {
-        out.push_str(plain);
-        match escaped.get(..3).and_then(|d| u8::from_str_radix(d, 8).ok()) {
-            Some(byte) => {
-                out.push(byte.into());
-                rest = &escaped[3..];
-            }
-            None => {
-                out.push('\\');
-                rest = escaped;
-            }
-        }
-    }
-    out + rest
+    !KERNEL.contains(&mount.kind.as_str())
 }
 
 #[cfg(test)]
@@ -295,13 +272,5 @@ mod tests {
         assert_eq!(restrictions(&tree).unwrap(), MountAttrFlags::MOUNT_ATTR_NOSUID);
         drop(tree);
         rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
-    }
-
-    #[test]
-    fn mount_points_are_read() {
-        let line = r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
-        assert_eq!(mount_point(line), Some("/mnt 2".into()));
-        assert_eq!(mount_point("67 66 0:41 / /proc rw - proc proc rw"), None);
-        assert_eq!(mount_point("garbage"), None);
     }
 }

@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod attributes;
 mod bundle;
 mod capabilities;
 mod child;
@@ -29,6 +30,7 @@ mod executable;
 mod identity;
 mod in_root;
 mod masks;
+mod mountinfo;
 mod mounts;
 mod options;
 mod plan;
@@ -45,6 +47,7 @@ pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};
 pub use enter::{Enter, enter};
 pub use error::{Cause, Error, Failure};
 pub use in_root::InRoot;
+pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};
 pub use stdio::Stdio;

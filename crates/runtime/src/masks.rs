@@ -7,26 +7,36 @@ use std::path::{Path, PathBuf};
 use loment_sys::mount::{ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, MountAttr, set_attributes};
 use rustix::fs::{CWD, FileType, makedev};
 
+use crate::attributes::{attach_changed, is_too_old};
 use crate::error::Context;
 use crate::mounts::{attach, clone_tree, file_type, new_filesystem};
 use crate::options::Options;
 use crate::{Failure, InRoot};
 
+/// The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
+const NODE: MountAttr =
+    MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, clear: 0, propagation: 0, userns: 0 };
+
 /// The host's /dev/null, taken before the container's files are entered: an image may have put something else there
 /// (CVE-2025-31133).
 #[derive(Debug)]
-pub(crate) struct HostNull(OwnedFd);
+pub(crate) struct HostNull {
+    tree: OwnedFd,
+    /// What copies of it still need.
+    attr: MountAttr,
+}
 
 impl HostNull {
     pub(crate) fn take() -> io::Result<Self> {
         let tree = clone_tree(CWD, Path::new("/dev/null"), false)?;
         let stat = rustix::fs::fstat(&tree)?;
-        // The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
-        let attr = MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, ..MountAttr::default() };
-        set_attributes(tree.as_fd(), c"", false, &attr)?;
+        let attr = match set_attributes(tree.as_fd(), c"", false, &NODE) {
+            Err(e) if is_too_old(&e) => NODE,
+            other => other.map(|()| MountAttr::default())?,
+        };
         let kind = FileType::from_raw_mode(stat.st_mode);
         let is_null = kind == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3);
-        if is_null { Ok(Self(tree)) } else { Err(io::Error::other("it is not the null device")) }
+        if is_null { Ok(Self { tree, attr }) } else { Err(io::Error::other("it is not the null device")) }
     }
 }
 
@@ -44,16 +54,18 @@ pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: &HostNull) -> Result<
 }
 
 fn cover(target: &OwnedFd, null: &HostNull, empty: &mut Option<OwnedFd>) -> io::Result<()> {
-    let source = if file_type(target)? == FileType::Directory {
+    if file_type(target)? != FileType::Directory {
+        let tree = clone_tree(null.tree.as_fd(), Path::new(""), false)?;
+        return attach_changed(&tree, &[(false, null.attr)], || attach(&tree, target));
+    }
+    let source = match empty {
+        Some(source) => source,
         // One superblock for all of them: each of its own would cost time when the container ends.
-        if empty.is_none() {
+        None => {
             let options = ["ro", "nosuid", "nodev", "noexec", "mode=755", "size=0k", "nr_inodes=1"];
             let options = Options::parse(&options.map(str::to_owned));
-            *empty = Some(new_filesystem("tmpfs", Path::new("tmpfs"), &options)?);
+            empty.insert(new_filesystem("tmpfs", Path::new("tmpfs"), &options)?)
         }
-        empty.as_ref().unwrap_or(&null.0)
-    } else {
-        &null.0
     };
     attach(&clone_tree(source.as_fd(), Path::new(""), false)?, target)
 }
@@ -68,8 +80,7 @@ pub(crate) fn make_read_only(root: &InRoot, paths: &[PathBuf]) -> Result<(), Fai
         let step = || -> io::Result<()> {
             let tree = clone_tree(target.as_fd(), Path::new(""), true)?;
             let read_only = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
-            set_attributes(tree.as_fd(), c"", true, &read_only)?;
-            attach(&tree, &target)
+            attach_changed(&tree, &[(true, read_only)], || attach(&tree, &target))
         };
         step().context("make read-only", path.display())?;
     }

@@ -5,13 +5,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_sys::mount::{self as attr, MountAttr, set_attributes};
+use loment_sys::mount::{self as attr, MountAttr};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    open_tree,
 };
 
+use crate::attributes::{attach_changed, change};
 use crate::copy_up::copy_up;
 use crate::error::Context;
 use crate::options::Options;
@@ -59,18 +61,12 @@ pub(crate) fn new_filesystem(kind: &str, source: &Path, options: &Options) -> io
     Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, set)?)
 }
 
-/// Applies a bind mount's attributes and any mount's propagation.
-fn finish(mount: &OwnedFd, options: &Options, is_bind: bool) -> io::Result<()> {
-    if is_bind && !options.attr.is_empty() {
-        set_attributes(mount.as_fd(), c"", false, &options.attr)?;
-    }
-    if !options.recursive.is_empty() {
-        set_attributes(mount.as_fd(), c"", true, &options.recursive)?;
-    }
-    if let Some((propagation, recursive)) = options.propagation {
-        set_attributes(mount.as_fd(), c"", recursive, &MountAttr { propagation, ..MountAttr::default() })?;
-    }
-    Ok(())
+/// Attaches a mount with attributes of its own, and those of its options that are for mounts below, too.
+fn finish(mount: &OwnedFd, own: MountAttr, options: &Options, target: &OwnedFd) -> io::Result<()> {
+    let (propagation, recursive) = options.propagation.unwrap_or_default();
+    let propagation = MountAttr { propagation, ..MountAttr::default() };
+    let changes = [(false, own), (true, options.recursive), (recursive, propagation)];
+    attach_changed(mount, &changes, || attach(mount, target))
 }
 
 /// Makes one mount of the specification.
@@ -94,17 +90,9 @@ fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
         // A mode that was asked for wins over that of the hidden directory.
         let as_hidden = hides && !m.options.data.iter().any(|(key, _)| key == "mode");
         copy_up(&root.open_dir(&m.destination)?, &inside, as_hidden)?;
-        if m.options.attr.set & attr::ATTR_RDONLY != 0 {
-            set_attributes(
-                mounted.as_fd(),
-                c"",
-                false,
-                &MountAttr { set: attr::ATTR_RDONLY, ..MountAttr::default() },
-            )?;
-        }
     }
-    finish(&mounted, &m.options, false)?;
-    attach(&mounted, &target)
+    let late = if m.options.copy_up { m.options.attr.set & attr::ATTR_RDONLY } else { 0 };
+    finish(&mounted, MountAttr { set: late, ..MountAttr::default() }, &m.options, &target)
 }
 
 /// The directory a file system goes on, made when missing.
@@ -127,8 +115,7 @@ fn bind(root: &InRoot, m: &MountPlan) -> io::Result<()> {
     let source = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
     let is_dir = file_type(&source)? == FileType::Directory;
     let target = if is_dir { root.make_dir_all(&m.destination)? } else { root.make_file(&m.destination)? };
-    finish(&source, &m.options, true)?;
-    attach(&source, &target)
+    finish(&source, m.options.attr, &m.options, &target)
 }
 
 pub(crate) fn file_type(fd: &OwnedFd) -> io::Result<FileType> {
@@ -150,8 +137,7 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
     };
     if rustix::fs::fstatfs(&host)?.f_type == 0x6367_7270 {
         let tree = clone_tree(host.as_fd(), &own("."), false)?;
-        set_attributes(tree.as_fd(), c"", false, &m.options.attr)?;
-        return attach(&tree, &target);
+        return attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &target));
     }
     let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
     options.attr.set |= attr::ATTR_NOEXEC;
@@ -163,7 +149,6 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
         match entry.file_type() {
             FileType::Directory if !name.to_bytes().starts_with(b".") => {
                 let tree = clone_tree(host.as_fd(), &own(&name.to_string_lossy()), false)?;
-                set_attributes(tree.as_fd(), c"", false, &m.options.attr)?;
                 rustix::fs::mkdirat(&base, name, Mode::from_raw_mode(0o755))?;
                 let dir = rustix::fs::openat(
                     &base,
@@ -171,7 +156,7 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
                     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
                     Mode::empty(),
                 )?;
-                attach(&tree, &dir)?;
+                attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &dir))?;
             }
             FileType::Symlink => {
                 let to = rustix::fs::readlinkat(&host, name, Vec::new())?;
@@ -181,11 +166,12 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
         }
     }
     let read_only = MountAttr { set: m.options.attr.set & attr::ATTR_RDONLY, ..MountAttr::default() };
-    if read_only.is_empty() { Ok(()) } else { set_attributes(base.as_fd(), c"", false, &read_only) }
+    if read_only.is_empty() { Ok(()) } else { change(base.as_fd(), &read_only) }
 }
 
 /// Changes how mounts of the caller's namespace spread, from its root downwards.
 pub(crate) fn set_root_propagation(propagation: u64, recursive: bool) -> io::Result<()> {
-    let attr = MountAttr { propagation, ..MountAttr::default() };
-    set_attributes(CWD, c"/", recursive, &attr)
+    let mut flags = MountPropagationFlags::from_bits_retain(propagation as u32);
+    flags.set(MountPropagationFlags::REC, recursive);
+    Ok(mount_change("/", flags)?)
 }

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
+use loment_sys::mount::{ATTR_RDONLY, MountAttr};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
+use crate::attributes::{attach_changed, change};
 use crate::error::Context;
 use crate::mounts::{clone_tree, set_root_propagation};
 use crate::{Failure, InRoot};
@@ -25,11 +26,10 @@ pub(crate) fn attach_root(given: Option<BorrowedFd<'_>>, path: &Path) -> Result<
         None => clone_tree(CWD, path, true).context("open root file system", path.display())?,
     };
     let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
-    set_attributes(tree.as_fd(), c"", true, &private)
-        .context("change the propagation of", "root file system")?;
     // Any directory serves as its place until the pivot: the old root's own is always there.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(&tree, "", CWD, "/", flags).context("attach", "root file system")?;
+    let attach = || Ok(move_mount(&tree, "", CWD, "/", flags)?);
+    attach_changed(&tree, &[(true, private)], attach).context("attach", "root file system")?;
     let open = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::openat(&tree, ".", open, Mode::empty()).context("open", "root file system")?;
     Ok(InRoot::new(root))
@@ -49,5 +49,5 @@ pub(crate) fn pivot(root: &InRoot, no_pivot: bool) -> io::Result<()> {
 
 /// Makes the root mount itself read-only; mounts below it keep what they were given.
 pub(crate) fn make_read_only(root: &OwnedFd) -> io::Result<()> {
-    set_attributes(root.as_fd(), c"", false, &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
+    change(root.as_fd(), &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
 }
