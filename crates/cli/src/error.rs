@@ -41,6 +41,17 @@ impl Error {
             _ => fallback,
         }
     }
+
+    /// The exit status of commands that remove things, which is Podman's: 1 for something that does not exist, 2 for something
+    /// in use.
+    pub(crate) fn status_of_removal(&self) -> u8 {
+        use loment_engine::Error as Engine;
+        match self {
+            Self::Engine(Engine::NoContainer { .. } | Engine::NoImage { .. }) => 1,
+            Self::Engine(Engine::State { .. } | Engine::ImageInUse { .. }) => 2,
+            other => other.status(ENGINE),
+        }
+    }
 }
 
 /// The exit status of a program that could not be started.

@@ -3,7 +3,7 @@
 use clap::Parser;
 use loment_engine::Status;
 
-use super::for_each;
+use super::{chosen, for_each};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -26,12 +26,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let number = loment_runtime::parse_signal(&flags.signal)
         .ok_or_else(|| Error::Invalid(format!("invalid signal {:?}: no such signal", flags.signal)))?;
     let engine = globals.engine()?;
-    let mut names = flags.containers.clone();
-    if flags.all {
-        names.extend(
-            engine.containers()?.into_iter().filter(|c| c.status == Status::Running).map(|c| c.config.id),
-        );
-    }
+    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Running)?;
     for_each(&names, |name| {
         engine.kill(name, number)?;
         print(&format!("{name}\n"))

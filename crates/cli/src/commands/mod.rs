@@ -25,6 +25,7 @@ mod wait;
 use std::ffi::OsString;
 
 use clap::Parser;
+use loment_engine::{Container, Engine};
 
 use crate::error::Error;
 use crate::globals::Globals;
@@ -219,6 +220,30 @@ fn for_each<'a>(
         }
     }
     if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
+}
+
+/// As [`for_each`], with the statuses of removing.
+fn remove_each<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+    mut step: impl FnMut(&str) -> Result<(), Error>,
+) -> Result<u8, Error> {
+    let mut status = 0;
+    let result = for_each(names, |name| step(name).inspect_err(|error| status = error.status_of_removal()));
+    result.map_err(|_| Error::Shown { status })
+}
+
+/// The containers a command is for: those named, and with `all` every one that `which` is true of.
+fn chosen(
+    engine: &Engine,
+    names: &[String],
+    all: bool,
+    which: impl Fn(&Container) -> bool,
+) -> Result<Vec<String>, Error> {
+    let mut names = names.to_vec();
+    if all {
+        names.extend(engine.containers()?.into_iter().filter(which).map(|c| c.config.id));
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

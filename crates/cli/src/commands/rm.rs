@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use super::for_each;
+use super::{chosen, remove_each};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -32,23 +32,12 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let mut names = flags.containers.clone();
-    if flags.all {
-        names.extend(engine.containers()?.into_iter().map(|c| c.config.id));
-    }
-    // Podman's statuses: 1 for a container that does not exist, 2 for one that runs.
-    let mut status = 0;
-    let result = for_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
+    let names = chosen(&engine, &flags.containers, flags.all, |_| true)?;
+    remove_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore || flags.force => Ok(()),
-        Err(e) => {
-            status = match &e {
-                loment_engine::Error::NoContainer { .. } => 1,
-                loment_engine::Error::State { .. } => 2,
-                _ => crate::error::ENGINE,
-            };
-            Err(e.into())
+        other => {
+            other?;
+            print(&format!("{name}\n"))
         }
-        Ok(_) => print(&format!("{name}\n")),
-    });
-    result.map_err(|_| Error::Shown { status })
+    })
 }

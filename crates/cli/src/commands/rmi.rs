@@ -2,8 +2,8 @@
 
 use clap::Parser;
 
-use super::for_each;
 use super::pull::short_names;
+use super::remove_each;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -32,32 +32,18 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.all {
         names.extend(engine.images()?.into_iter().map(|i| i.image.image.id.hex().to_owned()));
     }
-    // Podman's statuses: 1 for an image that does not exist, 2 for one in use.
-    let mut status = 0;
-    let result =
-        for_each(&names, |name| match engine.remove_image(name, &short_names, flags.force || flags.all) {
-            Err(loment_engine::Error::NoImage { .. })
-                if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
-            {
-                Ok(())
+    remove_each(&names, |name| match engine.remove_image(name, &short_names, flags.force || flags.all) {
+        Err(loment_engine::Error::NoImage { .. })
+            if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
+        {
+            Ok(())
+        }
+        other => {
+            let removed = other?;
+            for name in removed.untagged {
+                print(&format!("Untagged: {name}\n"))?;
             }
-            Err(e) => {
-                status = match &e {
-                    loment_engine::Error::NoImage { .. } => 1,
-                    loment_engine::Error::ImageInUse { .. } => 2,
-                    _ => crate::error::ENGINE,
-                };
-                Err(e.into())
-            }
-            Ok(removed) => {
-                for name in removed.untagged {
-                    print(&format!("Untagged: {name}\n"))?;
-                }
-                if let Some(id) = removed.deleted {
-                    print(&format!("Deleted: {id}\n"))?;
-                }
-                Ok(())
-            }
-        });
-    result.map_err(|_| Error::Shown { status })
+            removed.deleted.map_or(Ok(()), |id| print(&format!("Deleted: {id}\n")))
+        }
+    })
 }

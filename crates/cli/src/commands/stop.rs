@@ -3,7 +3,7 @@
 use clap::Parser;
 use loment_engine::Status;
 
-use super::for_each;
+use super::{chosen, for_each};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -27,12 +27,7 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let mut names = flags.containers.clone();
-    if flags.all {
-        names.extend(
-            engine.containers()?.into_iter().filter(|c| c.status == Status::Running).map(|c| c.config.id),
-        );
-    }
+    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Running)?;
     for_each(&names, |name| match engine.stop(name, flags.time) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore => Ok(()),
         other => {
