@@ -1,6 +1,8 @@
 //! create, start, ps, stop, kill, rm, wait, inspect.
 
-use crate::{eventually, lives, pid_of, sleeper, world, world_with};
+use loment_testkit::{Patience, run};
+
+use crate::{eventually, lives, pid_of, sleeper, through, world, world_over_directory, world_with};
 
 #[test]
 fn a_container_goes_through_its_states() {
@@ -219,5 +221,17 @@ fn many_runs_at_once_all_succeed() {
             .collect();
         runs.into_iter().for_each(|r| r.join().unwrap());
     });
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let (world, fs) = world_over_directory();
+    for name in ["a", "b"] {
+        world.loment(["create", "--network", "none", "--name", name, "--rootfs", &fs, "true"]).succeeds();
+    }
+    let outer = "exec 3>&1; { sleep 0.2; \"$@\" 2>&3; echo status $? >&3; } | true";
+    let mut command = through(&["sh", "-c", outer, "sh"], &world.command(["rm", "a", "b"]));
+    assert_eq!(run(&mut command, Patience::NORMAL).succeeds(), "status 0");
     assert_eq!(world.leftovers(), [""; 0]);
 }

@@ -216,7 +216,11 @@ fn for_each<'a>(
     for name in names {
         if let Err(error) = step(name) {
             status = error.status(crate::error::ENGINE);
-            crate::output::complain(&format!("Error: {}", crate::error::one_line(&error)));
+            let text = crate::error::one_line(&error);
+            // A reader that went away is nobody's error.
+            if !text.is_empty() {
+                crate::output::complain(&format!("Error: {text}"));
+            }
         }
     }
     if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
