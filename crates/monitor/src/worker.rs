@@ -8,7 +8,7 @@ use std::path::Path;
 use loment_cgroup::{CgroupPath, Host};
 use loment_runtime::state::process_start_time;
 use loment_runtime::{
-    Cause, Container, Created, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
+    Cause, Container, Created, Description, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
 };
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
@@ -85,19 +85,24 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
     let root = InRoot::new(root.context("open", "root file system")?);
     complete(launch, &root)?;
     drop(root);
-    let plan = Plan::new(launch.spec.as_ref().unwrap_or(&Spec::default()), Path::new("/"))?;
+    let none = Spec::default();
+    let spec = launch.spec.as_ref().unwrap_or(&none);
+    let plan = Plan::new(spec, Path::new("/"))?;
+    let description = Description::new(&launch.place.id, &launch.place.dir, spec.annotations().as_ref());
     group.create()?;
     let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
         let container = Container {
             plan: &plan,
+            description: &description,
             rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
             stdio: stdio(ends),
             start: Start::Now,
             cgroup: Some(&group),
             keep_fds: 0,
-            keyring: Some(&launch.place.id),
+            keyring: true,
             init: launch.init,
             sibling: true,
+            pivot: true,
         };
         let mut saved = Ok(());
         let created = create(&container, |pid| saved = save_running(launch, pid.as_raw_nonzero().get()))?;

@@ -12,15 +12,18 @@ use std::path::Path;
 use loment_cgroup::Entry;
 use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::signal;
-use oci_spec::runtime::LinuxNamespaceType;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
+use rustix::fs::{CWD, Mode, OFlags};
 
-use crate::create::{Container, Rootfs, Start};
+use crate::create::{Container, Start};
 use crate::error::Context;
+use crate::hooks::{self, Hook};
 use crate::masks::{self, HostNull};
+use crate::namespaces::{self, Join};
 use crate::plan::ProcessPlan;
 use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
+use crate::sources::Sources;
 use crate::stdio::Terminal;
 use crate::{Cause, Failure, Plan, devices, executable, identity, mounts, report};
 
@@ -42,28 +45,14 @@ pub(crate) fn report_panics(socket: &OwnedFd) {
 pub(crate) fn become_container(
     c: &Container<'_>,
     entry: &Entry,
+    sources: &Sources,
     socket: &OwnedFd,
 ) -> Result<Infallible, Failure> {
-    isolate(c, entry)?;
-    let null = HostNull::take().context("open the host's", "/dev/null")?;
-    let root = build_root(c)?;
-    let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(&root, size));
-    let terminal = terminal.transpose().context("open", "a terminal")?;
-    if let Some(t) = &terminal {
-        t.mount_console(&root, c.plan.binds_dev()).context("mount", "/dev/console")?;
-        report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
-    }
-    masks::make_read_only(&root, &c.plan.read_only_paths)?;
-    masks::mask(&root, &c.plan.masked, &null)?;
-    if c.plan.read_only {
-        let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
-        rootfs::make_read_only(&fd).context("make read-only", "root file system")?;
-    }
-    pivot(&root, false).context("enter", "root file system")?;
-    if let Some((propagation, recursive)) = c.plan.propagation {
-        mounts::set_root_propagation(propagation, recursive).context("change the propagation of", "/")?;
-    }
-    drop((root, null));
+    isolate(c, entry, socket)?;
+    let terminal = match &sources.root {
+        Some(root) => build(c, root, sources, socket)?,
+        None => run_creation_hooks(c, socket).and_then(|()| terminal_of_joined(c, socket))?,
+    };
     let process = c.plan.process.as_ref().ok_or_else(|| Failure {
         cause: Cause::Setup,
         operation: "start".into(),
@@ -73,10 +62,81 @@ pub(crate) fn become_container(
     become_program(process, c, terminal, socket)
 }
 
+/// The container's files, from its root to its masks; enters them.
+fn build(
+    c: &Container<'_>,
+    root: &OwnedFd,
+    sources: &Sources,
+    socket: &OwnedFd,
+) -> Result<Option<Terminal>, Failure> {
+    let null = HostNull::take().context("open the host's", "/dev/null")?;
+    let root = build_root(c, root, sources)?;
+    let terminal = open_terminal(c, &root)?;
+    if let Some(t) = &terminal {
+        t.mount_console(&root, c.plan.binds_dev()).context("mount", "/dev/console")?;
+        report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
+    }
+    masks::make_read_only(&root, &c.plan.read_only_paths)?;
+    masks::mask(&root, &c.plan.masked, &null)?;
+    run_creation_hooks(c, socket)?;
+    if c.plan.read_only {
+        let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
+        rootfs::make_read_only(&fd).context("make read-only", "root file system")?;
+    }
+    pivot(&root, !c.pivot).context("enter", "root file system")?;
+    if let Some((propagation, recursive)) = c.plan.propagation {
+        mounts::set_root_propagation(propagation, recursive).context("change the propagation of", "/")?;
+    }
+    Ok(terminal)
+}
+
+fn open_terminal(c: &Container<'_>, root: &crate::InRoot) -> Result<Option<Terminal>, Failure> {
+    let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(root, size));
+    terminal.transpose().context("open", "a terminal")
+}
+
+/// In a mount namespace that was joined, the root is what it is.
+fn terminal_of_joined(c: &Container<'_>, socket: &OwnedFd) -> Result<Option<Terminal>, Failure> {
+    rustix::process::chdir("/").context("enter", "root file system")?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, "/", flags, Mode::empty()).context("open", "root file system")?;
+    let terminal = open_terminal(c, &crate::InRoot::new(root))?;
+    if let Some(t) = &terminal {
+        report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
+    }
+    Ok(terminal)
+}
+
+/// The creator's hooks and the container's, before the root is entered.
+fn run_creation_hooks(c: &Container<'_>, socket: &OwnedFd) -> Result<(), Failure> {
+    if c.plan.hooks.interrupt_creation() {
+        report::run_hooks(socket).context("wait for", "hooks")?;
+    }
+    run_own_hooks(c, &c.plan.hooks.create_container, ContainerState::Creating, c.description.bundle())
+}
+
+/// Hooks that run in the container's namespaces see its processes as it does.
+fn run_own_hooks(
+    c: &Container<'_>,
+    list: &[Hook],
+    status: ContainerState,
+    dir: &Path,
+) -> Result<(), Failure> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    hooks::run_all(list, &c.description.json(status, pid), dir)
+}
+
 /// Session, control groups, namespaces, names, network, kernel parameters.
-fn isolate(c: &Container<'_>, entry: &Entry) -> Result<(), Failure> {
+fn isolate(c: &Container<'_>, entry: &Entry, socket: &OwnedFd) -> Result<(), Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
+    if c.plan.in_user_namespace() {
+        report::wait_for_go(socket).context("wait for", "the user namespace")?;
+        namespaces::become_root_of_namespace()?;
+    }
     if matches!(c.start, Start::Now) {
         // A container that is half made ends with its creator; one that waits for its start outlives it.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
@@ -84,25 +144,18 @@ fn isolate(c: &Container<'_>, entry: &Entry) -> Result<(), Failure> {
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
-    for join in &c.plan.join {
-        let kind = match join.kind {
-            LinuxNamespaceType::Network => LinkNameSpaceType::Network,
-            LinuxNamespaceType::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
-            LinuxNamespaceType::Ipc => LinkNameSpaceType::InterProcessCommunication,
-            LinuxNamespaceType::Cgroup => LinkNameSpaceType::ControlGroup,
-            // The creator joined it: a pid namespace is for children only.
-            _ => continue,
-        };
-        std::fs::File::open(&join.path)
-            .and_then(|f| Ok(move_into_link_name_space(f.as_fd(), Some(kind))?))
-            .context("join namespace", join.path.display())?;
-    }
+    // The pid and user namespaces were joined for this process before it was made; the mount namespace comes last, since
+    // the paths of the others are of the creator's.
+    let (mount, others): (Vec<_>, Vec<_>) =
+        c.plan.namespaces.join.iter().partition(|j| j.kind == LinuxNamespaceType::Mount);
+    let made_in = [LinuxNamespaceType::Pid, LinuxNamespaceType::User];
+    others.into_iter().filter(|j| !made_in.contains(&j.kind)).chain(mount).try_for_each(Join::enter)?;
     if c.plan.makes(CloneFlags::NEWCGROUP) {
         // After joining: the root of a cgroup namespace is the group its creator is in at that moment.
         unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
     }
-    if let Some(id) = c.keyring {
-        join_keyring(id)?;
+    if c.keyring {
+        join_keyring(c.description.id())?;
     }
     if let Some(name) = &c.plan.hostname {
         rustix::system::sethostname(name.as_bytes()).context("set hostname", name)?;
@@ -141,7 +194,11 @@ fn write_proc(plan: &Plan) -> Result<(), Failure> {
             proc.write(format!("sys/{key}"), value.as_bytes()).context("set kernel parameter", key)?;
         }
     }
-    plan.process.as_ref().map_or(Ok(()), write_score)
+    match &plan.process {
+        // In a user namespace the creator has done it.
+        Some(process) if !plan.in_user_namespace() => write_score(process),
+        _ => Ok(()),
+    }
 }
 
 /// Sets the out-of-memory score of this process.
@@ -154,20 +211,13 @@ pub(crate) fn write_score(p: &ProcessPlan) -> Result<(), Failure> {
 }
 
 /// Root file system, mounts, devices.
-fn build_root(c: &Container<'_>) -> Result<crate::InRoot, Failure> {
+fn build_root(c: &Container<'_>, root: &OwnedFd, sources: &Sources) -> Result<crate::InRoot, Failure> {
     // Modes are what the specification says, not what the caller's mask leaves.
-    rustix::process::umask(rustix::fs::Mode::empty());
-    let (given, path) = match (&c.rootfs, &c.plan.root) {
-        (Rootfs::Mount(fd), _) => (Some(*fd), Path::new("/")),
-        (Rootfs::Bundle, Some(path)) => (None, path.as_path()),
-        (Rootfs::Bundle, None) => {
-            return Err(io::Error::other("root.path is not set")).context("open", "root file system");
-        }
-    };
-    let root = attach_root(given, path)?;
+    rustix::process::umask(Mode::empty());
+    let root = attach_root(root)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
-    for m in &c.plan.mounts {
-        mounts::mount(&root, m, cgroup)?;
+    for (m, source) in c.plan.mounts.iter().zip(&sources.mounts) {
+        mounts::mount(&root, m, source.as_ref(), cgroup)?;
     }
     // What is bound at /dev is somebody else's.
     if !c.plan.binds_dev() {
@@ -204,8 +254,11 @@ fn become_program(
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
     let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
     let mut connection = None;
-    let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|c| {
-        connection = c;
+    let run_start_hooks =
+        || run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"));
+    let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|starter| {
+        connection = starter;
+        run_start_hooks()?;
         finish(p).and_then(|path| run_program(p, &path, kept.next().as_ref()))
     });
     let Err(failure) = ran;

@@ -1,18 +1,20 @@
 //! Making a container: the creator's side.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loment_cgroup::{Cgroup, Entry};
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
-use oci_spec::runtime::LinuxNamespaceType;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::Context;
+use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
-use crate::{Error, Plan, Stdio, child};
+use crate::sources::Sources;
+use crate::{Description, Error, Failure, Plan, Stdio, child, hooks, identity};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,8 @@ pub enum Start<'a> {
 pub struct Container<'a> {
     /// What to do.
     pub plan: &'a Plan,
+    /// What hooks are told of it; its id names its session keyring.
+    pub description: &'a Description<'a>,
     /// Its files.
     pub rootfs: Rootfs<'a>,
     /// Its program's standard streams.
@@ -47,12 +51,14 @@ pub struct Container<'a> {
     pub cgroup: Option<&'a Cgroup<'a>>,
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
-    /// The name of its session keyring; `None` keeps the caller's.
-    pub keyring: Option<&'a str>,
+    /// Give it a session keyring of its own.
+    pub keyring: bool,
     /// Run the embedded init as process 1, and the program as its child.
     pub init: bool,
     /// Make it a child of the caller's parent.
     pub sibling: bool,
+    /// Let go of the old root with pivot_root(2). Without, as on a root that is a ramdisk, chroot(2) must do.
+    pub pivot: bool,
 }
 
 /// A container that was made.
@@ -74,29 +80,18 @@ pub struct Created {
 pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Error> {
     // Until the program runs, nobody in the container may look at this process (CVE-2019-5736).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
-    let (ours, theirs) = report_socket()?;
+    let sources = Sources::prepare(c)?;
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     let entry = c.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
-    let own_pids = join_pid_namespace(c.plan)?;
-    let clone = if c.sibling { clone3_sibling } else { clone3 };
-    let forked =
-        clone(c.plan.new.without(CloneFlags::NEWCGROUP), entry.v2()).context("clone", "the container")?;
-    let (pid, pidfd) = match forked {
-        Fork::Child => {
-            drop(ours);
-            child::report_panics(&theirs);
-            let Err(failure) = child::become_container(c, &entry, &theirs);
-            report::send_failure(&theirs, &failure);
-            loment_sys::process::exit_now(1)
-        }
-        Fork::Parent { pid, pidfd } => (pid, pidfd),
-    };
-    drop(theirs);
-    cloned(pid);
-    if let Some(own) = own_pids {
-        move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
-            .context("leave", "the pid namespace")?;
-    }
-    let terminal = wait_until_started(&ours).inspect_err(|_| {
+    let child = || child::become_container(c, &entry, &sources, &theirs);
+    let (pid, pidfd) = make_process(c, &entry, &ours, &theirs, child)?;
+    drop((theirs, sources));
+    let finished = set_up_from_outside(c, pid, &ours).map_err(Error::from).and_then(|()| {
+        cloned(pid);
+        wait_until_started(&ours, || run_hooks(c, pid))
+    });
+    let terminal = finished.inspect_err(|_| {
+        let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
         // Reap it here unless that is our parent's to do.
         if !c.sibling {
             let _ = loment_sys::wait::wait_exit(&pidfd);
@@ -105,19 +100,116 @@ pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Er
     Ok(Created { pid, pidfd, terminal })
 }
 
-pub(crate) fn report_socket() -> Result<(OwnedFd, OwnedFd), Error> {
-    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
-    Ok(pair.context("make", "the report socket")?)
+/// The container's first process, in its namespaces; it runs `child`.
+fn make_process(
+    c: &Container<'_>,
+    entry: &Entry,
+    ours: &OwnedFd,
+    theirs: &OwnedFd,
+    child: impl Fn() -> Result<Infallible, Failure>,
+) -> Result<(Pid, OwnedFd), Error> {
+    let namespaces = &c.plan.namespaces;
+    // Both are for children of this process, until they are dropped.
+    let _pids = PidsForChildren::join(namespaces)?;
+    let makes_time = namespaces.new.contains(CloneFlags::NEWTIME);
+    let _time = makes_time.then(|| TimeForChildren::new(&namespaces.offsets)).transpose()?;
+    let flags = namespaces.new.without(CloneFlags::NEWCGROUP).without(CloneFlags::NEWTIME);
+    let clone = if c.sibling { clone3_sibling } else { clone3 };
+    let Some(user) = namespaces.joined(LinuxNamespaceType::User) else {
+        return match clone(flags, entry.v2()).context("clone", "the container")? {
+            Fork::Child => {
+                loment_sys::fd::close_copy(ours);
+                end(theirs, child)
+            }
+            Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        };
+    };
+    // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it, and that cannot be us:
+    // there is no way back.
+    match clone(CloneFlags::empty(), None).context("clone", "a process to join the user namespace")? {
+        Fork::Child => {
+            loment_sys::fd::close_copy(ours);
+            let made = user
+                .enter()
+                .and_then(|()| clone3_sibling(flags, entry.v2()).context("clone", "the container"));
+            match made {
+                Ok(Fork::Child) => end(theirs, child),
+                Ok(Fork::Parent { pidfd, .. }) => drop(report::send_pidfd(theirs, &pidfd)),
+                Err(failure) => report::send_failure(theirs, &failure),
+            }
+            loment_sys::process::exit_now(0)
+        }
+        Fork::Parent { pidfd: helper, .. } => {
+            let answer = report::receive(ours);
+            if !c.sibling {
+                let _ = loment_sys::wait::wait_exit(&helper);
+            }
+            match answer.context("receive", "the report of the process in the user namespace")? {
+                Message::Pidfd(pidfd) => Ok((pid_of(&pidfd)?, pidfd)),
+                Message::Failed(failure) => Err(failure.into()),
+                _ => Err(Error::Failed(Failure::unexpected("join", "the user namespace"))),
+            }
+        }
+    }
+}
+
+/// The life of the child; what it returns is its failure.
+fn end(socket: &OwnedFd, child: impl Fn() -> Result<Infallible, Failure>) -> ! {
+    child::report_panics(socket);
+    let Err(failure) = child();
+    report::send_failure(socket, &failure);
+    loment_sys::process::exit_now(1)
+}
+
+/// The number of the process a pidfd names, as our pid namespace shows it.
+fn pid_of(pidfd: &OwnedFd) -> Result<Pid, Failure> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).context("read", &path)?;
+    let number = text.lines().find_map(|l| l.strip_prefix("Pid:")?.trim().parse().ok());
+    number.and_then(Pid::from_raw).ok_or_else(|| Failure::unexpected("find the process in", &path))
+}
+
+/// What only a process outside of a new user namespace may do for the one in it.
+fn set_up_from_outside(c: &Container<'_>, pid: Pid, socket: &OwnedFd) -> Result<(), Failure> {
+    if !c.plan.in_user_namespace() {
+        return Ok(());
+    }
+    if let Some(mappings) = &c.plan.namespaces.mappings {
+        mappings.apply(pid)?;
+    }
+    if let Some(process) = &c.plan.process {
+        identity::set_rlimits_of(process, pid)?;
+        if let Some(score) = process.oom_score_adj {
+            let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
+            std::fs::write(&path, score.to_string()).context("set oom_score_adj to", score)?;
+        }
+    }
+    report::send_go(socket).context("answer", "the container's process")
+}
+
+fn run_hooks(c: &Container<'_>, pid: Pid) -> Result<(), Failure> {
+    let state = c.description.json(ContainerState::Creating, pid.as_raw_nonzero().get());
+    hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle())
 }
 
 /// A pid namespace to join takes effect for children: the creator joins it, and leaves it when it has cloned.
-fn join_pid_namespace(plan: &Plan) -> Result<Option<std::fs::File>, Error> {
-    let Some(join) = plan.join.iter().find(|j| j.kind == LinuxNamespaceType::Pid) else { return Ok(None) };
-    let own = std::fs::File::open("/proc/self/ns/pid").context("open", "/proc/self/ns/pid")?;
-    std::fs::File::open(&join.path)
-        .and_then(|f| Ok(move_into_link_name_space(f.as_fd(), Some(LinkNameSpaceType::ProcessID))?))
-        .context("join namespace", join.path.display())?;
-    Ok(Some(own))
+struct PidsForChildren(std::fs::File);
+
+impl PidsForChildren {
+    fn join(namespaces: &Namespaces) -> Result<Option<Self>, Failure> {
+        let Some(join) = namespaces.joined(LinuxNamespaceType::Pid) else { return Ok(None) };
+        let own = std::fs::File::open("/proc/self/ns/pid").context("open", "/proc/self/ns/pid")?;
+        join.enter()?;
+        Ok(Some(Self(own)))
+    }
+}
+
+impl Drop for PidsForChildren {
+    fn drop(&mut self) {
+        // Back to where this process is anyway: nothing that could be refused.
+        let _ = move_into_link_name_space(self.0.as_fd(), Some(LinkNameSpaceType::ProcessID));
+    }
 }
 
 /// Waits, on a connection to a deferred container's socket, until its program runs.
@@ -125,24 +217,28 @@ fn join_pid_namespace(plan: &Plan) -> Result<Option<std::fs::File>, Error> {
 /// # Errors
 /// [`Error::Failed`] with the step that failed.
 pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
-    wait_until_started(connection).map(drop)
+    wait_until_started(connection, || Ok(())).map(drop)
 }
 
-/// Reads reports until the program runs.
-pub(crate) fn wait_until_started(socket: &OwnedFd) -> Result<Option<OwnedFd>, Error> {
+/// Reads reports until the program runs; calls `hooks` when the child waits for them.
+pub(crate) fn wait_until_started(
+    socket: &OwnedFd,
+    hooks: impl Fn() -> Result<(), Failure>,
+) -> Result<Option<OwnedFd>, Error> {
     let mut terminal = None;
     loop {
         match report::receive(socket) {
             Ok(Message::Terminal(fd)) => terminal = Some(fd),
             Ok(Message::Ready | Message::Started) => return Ok(terminal),
             Ok(Message::Failed(failure)) => return Err(Error::Failed(failure)),
+            Ok(Message::Hooks) => {
+                hooks()?;
+                report::send_go(socket).context("answer", "the container's process")?;
+            }
+            Ok(Message::Pidfd(_)) => {}
             // The child died without a word: killed from outside, or by its memory limit.
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(terminal),
-            Err(e) => {
-                return Err(Error::Failed(
-                    Err::<(), _>(e).context("receive", "the child's report").unwrap_err(),
-                ));
-            }
+            Err(e) => return Err(e).context("receive", "the child's report").map_err(Error::Failed),
         }
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use crate::create::{report_socket, wait_until_started};
+use crate::create::wait_until_started;
 use crate::error::Context;
 use crate::stdio::Terminal;
 use crate::{Created, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, report};
@@ -42,7 +42,7 @@ pub struct Enter<'a> {
 pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     // From here on this process is in sight of the container's: they must not look into it (CVE-2019-5736).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
-    let (ours, theirs) = report_socket()?;
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     let entry = e.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
     // A namespace the container shares with us is joined too, which changes nothing. The user namespace is left out: our
     // own cannot be joined.
@@ -64,7 +64,7 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
         }
         Fork::Parent { pid, pidfd } => {
             drop(theirs);
-            let terminal = wait_until_started(&ours).inspect_err(|_| {
+            let terminal = wait_until_started(&ours, || Ok(())).inspect_err(|_| {
                 if !e.sibling {
                     let _ = loment_sys::wait::wait_exit(&pidfd);
                 }

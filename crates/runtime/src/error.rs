@@ -50,6 +50,14 @@ pub struct Failure {
     pub source: io::Error,
 }
 
+impl Failure {
+    /// An answer nobody should have given.
+    pub(crate) fn unexpected(operation: &str, object: &str) -> Self {
+        let source = io::ErrorKind::InvalidData.into();
+        Self { cause: Cause::Setup, operation: operation.to_owned(), object: object.to_owned(), source }
+    }
+}
+
 /// Names the step a call belongs to.
 pub(crate) trait Context<T> {
     /// Says what was done to what.

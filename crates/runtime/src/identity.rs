@@ -2,7 +2,8 @@
 
 use std::io;
 
-use rustix::process::{Gid, Uid, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, prlimit, setrlimit};
 
 use crate::Failure;
 use crate::error::Context;
@@ -10,9 +11,18 @@ use crate::plan::ProcessPlan;
 
 /// Sets the resource limits, exactly or not at all.
 pub(crate) fn set_rlimits(p: &ProcessPlan) -> Result<(), Failure> {
+    each_limit(p, setrlimit)
+}
+
+/// The same for another process: one in a user namespace may not raise its own.
+pub(crate) fn set_rlimits_of(p: &ProcessPlan, pid: Pid) -> Result<(), Failure> {
+    each_limit(p, |resource, limit| prlimit(Some(pid), resource, limit).map(drop))
+}
+
+fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errno>) -> Result<(), Failure> {
     for (resource, limit) in &p.rlimits {
         let text = |n: Option<u64>| n.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
-        setrlimit(*resource, *limit).context(
+        set(*resource, *limit).context(
             "set the limit",
             format_args!("{resource:?} to {}:{}", text(limit.current), text(limit.maximum)),
         )?;

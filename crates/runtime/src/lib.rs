@@ -5,13 +5,14 @@
 //! What is not here: images, logs, supervision, defaults. The caller must have one thread.
 //!
 //! ```no_run
-//! use loment_runtime::{Bundle, Container, Plan, Rootfs, Start, Stdio, create};
+//! use loment_runtime::{Bundle, Container, Description, Plan, Rootfs, Start, Stdio, create};
 //! let bundle = Bundle::load("/tmp/bundle".as_ref())?;
 //! let host = loment_cgroup::Host::detect()?;
 //! let group = host.cgroup(loment_cgroup::CgroupPath::new("demo")?);
 //! let plan = Plan::new(&bundle.spec, &bundle.path)?;
-//! let container = Container { plan: &plan, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit, start: Start::Now,
-//!     cgroup: Some(&group), keep_fds: 0, keyring: Some("demo"), init: false, sibling: false };
+//! let description = Description::new("demo", &bundle.path, bundle.spec.annotations().as_ref());
+//! let container = Container { plan: &plan, description: &description, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit,
+//!     start: Start::Now, cgroup: Some(&group), keep_fds: 0, keyring: true, init: false, sibling: false, pivot: true };
 //! let created = create(&container, |_pid| {})?;
 //! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -23,29 +24,35 @@ mod capabilities;
 mod child;
 mod copy_up;
 mod create;
+mod description;
 mod devices;
 mod enter;
 mod error;
 mod executable;
+mod hooks;
 mod identity;
 mod in_root;
 mod masks;
 mod mountinfo;
 mod mounts;
+mod namespaces;
 mod options;
 mod plan;
 mod proc_handle;
 mod report;
 mod rootfs;
 mod signals;
+mod sources;
 pub mod state;
 mod stdio;
 
 pub use bundle::Bundle;
 pub use capabilities::CapabilitySet;
 pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};
+pub use description::Description;
 pub use enter::{Enter, enter};
 pub use error::{Cause, Error, Failure};
+pub use hooks::Hooks;
 pub use in_root::InRoot;
 pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};

@@ -69,10 +69,15 @@ fn finish(mount: &OwnedFd, own: MountAttr, options: &Options, target: &OwnedFd) 
     attach_changed(mount, &changes, || attach(mount, target))
 }
 
-/// Makes one mount of the specification.
-pub(crate) fn mount(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> Result<(), Failure> {
+/// Makes one mount of the specification; `source` is a bind mount's, if it is open already.
+pub(crate) fn mount(
+    root: &InRoot,
+    m: &MountPlan,
+    source: Option<&OwnedFd>,
+    cgroup: Option<&str>,
+) -> Result<(), Failure> {
     match m.kind.as_str() {
-        "bind" => bind(root, m),
+        "bind" => bind(root, m, source),
         "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup),
         _ => filesystem(root, m),
     }
@@ -111,11 +116,18 @@ fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
     }
 }
 
-fn bind(root: &InRoot, m: &MountPlan) -> io::Result<()> {
-    let source = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
-    let is_dir = file_type(&source)? == FileType::Directory;
+fn bind(root: &InRoot, m: &MountPlan, source: Option<&OwnedFd>) -> io::Result<()> {
+    let own;
+    let source = match source {
+        Some(source) => source,
+        None => {
+            own = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
+            &own
+        }
+    };
+    let is_dir = file_type(source)? == FileType::Directory;
     let target = if is_dir { root.make_dir_all(&m.destination)? } else { root.make_file(&m.destination)? };
-    finish(&source, m.options.attr, &m.options, &target)
+    finish(source, m.options.attr, &m.options, &target)
 }
 
 pub(crate) fn file_type(fd: &OwnedFd) -> io::Result<FileType> {

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) flags: Vec<&'static str>,
     /// Everything else, for the file system.
     pub(crate) data: Vec<(String, Option<String>)>,
+    /// `Some(recursive)`: its files have the owners that the container's user namespace gives them.
+    pub(crate) idmap: Option<bool>,
     /// Fill a tmpfs with what it hides.
     pub(crate) copy_up: bool,
 }
@@ -93,6 +95,8 @@ impl Options {
             "mand" => self.flags.push("mand"),
             "silent" => self.flags.push("silent"),
             "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.idmap = Some(false),
+            "ridmap" => self.idmap = Some(true),
             // The kernel's defaults; `remount` of a mount we make is the mount itself.
             "defaults" | "async" | "nolazytime" | "nomand" | "loud" | "iversion" | "noiversion"
             | "remount" => {}

@@ -5,23 +5,16 @@ use std::path::{Path, PathBuf};
 
 use loment_sys::clone::CloneFlags;
 use loment_sys::seccomp::Instruction;
-use oci_spec::runtime::{
-    Linux, LinuxNamespace, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec,
-};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec};
 use rustix::process::{Resource, Rlimit};
 
 use crate::Error;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::invalid;
+use crate::hooks::Hooks;
+use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
-
-/// A namespace to join.
-#[derive(Debug)]
-pub(crate) struct Join {
-    pub(crate) kind: LinuxNamespaceType,
-    pub(crate) path: PathBuf,
-}
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -30,6 +23,16 @@ pub(crate) struct MountPlan {
     pub(crate) kind: String,
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
+    pub(crate) idmap: Option<IdMap>,
+}
+
+/// Other owners for the files of a mount.
+#[derive(Debug)]
+pub(crate) struct IdMap {
+    /// `None`: those of the container's user namespace.
+    pub(crate) mappings: Option<Mappings>,
+    /// Also for mounts below.
+    pub(crate) recursive: bool,
 }
 
 /// The program of a container, or one more program in it.
@@ -61,8 +64,7 @@ pub(crate) struct Filter {
 /// Everything that will be done for one container.
 #[derive(Debug)]
 pub struct Plan {
-    pub(crate) new: CloneFlags,
-    pub(crate) join: Vec<Join>,
+    pub(crate) namespaces: Namespaces,
     pub(crate) root: Option<PathBuf>,
     pub(crate) read_only: bool,
     pub(crate) propagation: Option<(u64, bool)>,
@@ -73,6 +75,8 @@ pub struct Plan {
     pub(crate) sysctl: Vec<(String, String)>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
+    /// Programs of the caller's that run at points of its life.
+    pub hooks: Hooks,
     /// The container's program; a container can be created without, but not started.
     pub process: Option<ProcessPlan>,
     /// The limits of its cgroup, the default device rules included.
@@ -87,12 +91,13 @@ impl Plan {
     /// yet: it is refused, never skipped.
     pub fn new(spec: &Spec, bundle: &Path) -> Result<Self, Error> {
         check_version(spec.version())?;
-        let linux = spec.linux().clone().unwrap_or_default();
-        refuse_unsupported(spec, &linux)?;
-        let (new, join) = namespaces(linux.namespaces().as_deref().unwrap_or_default())?;
+        let none = Linux::default();
+        let linux = spec.linux().as_ref().unwrap_or(&none);
+        refuse_unsupported(spec, linux)?;
+        let namespaces = Namespaces::new(linux)?;
         let process =
             spec.process().as_ref().map(|p| ProcessPlan::new(p, linux.seccomp().as_ref())).transpose()?;
-        if spec.hostname().is_some() && !has(new, &join, CloneFlags::NEWUTS, LinuxNamespaceType::Uts) {
+        if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
             return Err(invalid("hostname", "it needs a uts namespace"));
         }
         let devices = devices::plan(linux.devices().as_deref().unwrap_or_default())?;
@@ -100,20 +105,26 @@ impl Plan {
         if let Some(rules) = resources.devices_mut() {
             rules.extend(devices::default_rules());
         }
-        let sysctl = sysctls(&linux, new, &join)?;
+        let sysctl = sysctls(linux, &namespaces)?;
+        let users = namespaces.have(LinuxNamespaceType::User);
         Ok(Self {
-            new,
-            join,
+            namespaces,
             root: spec.root().as_ref().map(|r| bundle.join(r.path())),
             read_only: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
             propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
-            mounts: spec.mounts().iter().flatten().map(|m| mount(m, bundle)).collect::<Result<_, _>>()?,
+            mounts: spec
+                .mounts()
+                .iter()
+                .flatten()
+                .map(|m| mount(m, bundle, users))
+                .collect::<Result<_, _>>()?,
             devices,
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
             read_only_paths: paths("readonlyPaths", linux.readonly_paths().as_deref())?,
             sysctl,
             hostname: spec.hostname().clone(),
             domainname: spec.domainname().clone(),
+            hooks: Hooks::new(spec.hooks().as_ref())?,
             process,
             resources,
         })
@@ -126,12 +137,18 @@ impl Plan {
 
     /// Whether the container gets (rather than shares) the namespace.
     pub(crate) fn makes(&self, flag: CloneFlags) -> bool {
-        self.new.contains(flag)
+        self.namespaces.new.contains(flag)
     }
-}
 
-fn has(new: CloneFlags, join: &[Join], flag: CloneFlags, kind: LinuxNamespaceType) -> bool {
-    new.contains(flag) || join.iter().any(|j| j.kind == kind)
+    /// Whether its mounts are somebody else's, and made already.
+    pub(crate) fn joins_mounts(&self) -> bool {
+        self.namespaces.joined(LinuxNamespaceType::Mount).is_some()
+    }
+
+    /// Whether its users are not the host's.
+    pub(crate) fn in_user_namespace(&self) -> bool {
+        self.namespaces.have(LinuxNamespaceType::User)
+    }
 }
 
 fn check_version(version: &str) -> Result<(), Error> {
@@ -144,28 +161,16 @@ fn check_version(version: &str) -> Result<(), Error> {
 
 /// What later work owns is refused by name: a field nobody acts on is a promise broken.
 fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), Error> {
-    let hooks = spec.hooks().as_ref().is_some_and(|h| {
-        let sets =
-            [h.create_runtime(), h.create_container(), h.start_container(), h.poststart(), h.poststop()];
-        sets.into_iter().any(|s| s.as_ref().is_some_and(|v| !v.is_empty()))
-            || serde_json::to_value(h).is_ok_and(|v| v["prestart"].as_array().is_some_and(|p| !p.is_empty()))
-    });
-    let mapped = [linux.uid_mappings(), linux.gid_mappings()]
-        .iter()
-        .any(|m| m.as_ref().is_some_and(|m| !m.is_empty()));
     let devices = linux.net_devices().as_ref().is_some_and(|d| !d.is_empty());
     let process = spec.process().as_ref();
     let labelled = |get: fn(&Process) -> &Option<String>| {
         process.and_then(|p| get(p).as_deref()).is_some_and(|l| !l.is_empty())
     };
     let found = [
-        (hooks, "hooks"),
-        (mapped, "linux.uidMappings"),
         (devices, "linux.netDevices"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
         (linux.personality().is_some(), "linux.personality"),
         (linux.memory_policy().is_some(), "linux.memoryPolicy"),
-        (linux.time_offsets().as_ref().is_some_and(|t| !t.is_empty()), "linux.timeOffsets"),
         (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
         (spec.vm().is_some(), "vm"),
         (labelled(Process::apparmor_profile), "process.apparmorProfile"),
@@ -179,40 +184,6 @@ fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), Error> {
     }
 }
 
-fn namespaces(list: &[LinuxNamespace]) -> Result<(CloneFlags, Vec<Join>), Error> {
-    let (mut new, mut join, mut seen) = (CloneFlags::empty(), Vec::new(), Vec::new());
-    for ns in list {
-        let kind = ns.typ();
-        if seen.contains(&kind) {
-            return Err(invalid("linux.namespaces", format!("{kind} is given twice")));
-        }
-        seen.push(kind);
-        if let Some(path) = ns.path().as_ref().filter(|p| !p.as_os_str().is_empty()) {
-            if matches!(kind, LinuxNamespaceType::Mount | LinuxNamespaceType::User | LinuxNamespaceType::Time)
-            {
-                return Err(Error::Unsupported { what: "joining a mount, user or time namespace" });
-            }
-            join.push(Join { kind, path: path.clone() });
-            continue;
-        }
-        new |= match kind {
-            LinuxNamespaceType::Mount => CloneFlags::NEWNS,
-            LinuxNamespaceType::Cgroup => CloneFlags::NEWCGROUP,
-            LinuxNamespaceType::Uts => CloneFlags::NEWUTS,
-            LinuxNamespaceType::Ipc => CloneFlags::NEWIPC,
-            LinuxNamespaceType::Pid => CloneFlags::NEWPID,
-            LinuxNamespaceType::Network => CloneFlags::NEWNET,
-            LinuxNamespaceType::User => return Err(Error::Unsupported { what: "a user namespace" }),
-            LinuxNamespaceType::Time => return Err(Error::Unsupported { what: "a time namespace" }),
-        };
-    }
-    if !new.contains(CloneFlags::NEWNS) {
-        // Without one the mounts below would be made on the host.
-        return Err(invalid("linux.namespaces", "a new mount namespace is required"));
-    }
-    Ok((new, join))
-}
-
 fn propagation(text: &str) -> Result<(u64, bool), Error> {
     let options = Options::parse(&[text.to_owned()]);
     options
@@ -220,7 +191,7 @@ fn propagation(text: &str) -> Result<(u64, bool), Error> {
         .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
 }
 
-fn mount(m: &Mount, bundle: &Path) -> Result<MountPlan, Error> {
+fn mount(m: &Mount, bundle: &Path, users: bool) -> Result<MountPlan, Error> {
     let options = Options::parse(m.options().as_deref().unwrap_or_default());
     let kind = m.typ().clone().unwrap_or_default();
     let is_bind = options.bind.is_some() || kind == "bind";
@@ -236,14 +207,25 @@ fn mount(m: &Mount, bundle: &Path) -> Result<MountPlan, Error> {
     if !is_bind && kind.is_empty() {
         return Err(invalid(field(), "it has no type"));
     }
-    if m.uid_mappings().as_ref().is_some_and(|u| !u.is_empty()) {
-        return Err(Error::Unsupported { what: "an id-mapped mount" });
-    }
-    if options.data.iter().any(|(k, _)| k == "idmap" || k == "ridmap") {
-        return Err(Error::Unsupported { what: "an id-mapped mount" });
-    }
+    let idmap = id_map(m, &options, is_bind, users)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
-    Ok(MountPlan { destination, kind, source, options })
+    Ok(MountPlan { destination, kind, source, options, idmap })
+}
+
+/// Ids are mapped when the mount has mappings of its own, or an option that asks for the container's.
+fn id_map(m: &Mount, options: &Options, is_bind: bool, users: bool) -> Result<Option<IdMap>, Error> {
+    let owner = format!("mount {}", m.destination().display());
+    let mappings = Mappings::new(&owner, m.uid_mappings().as_deref(), m.gid_mappings().as_deref())?;
+    if mappings.is_none() && options.idmap.is_none() {
+        return Ok(None);
+    }
+    if !is_bind {
+        return Err(invalid(owner, "only bind mounts can map ids"));
+    }
+    if mappings.is_none() && !users {
+        return Err(invalid(owner, "idmap without uidMappings and gidMappings needs a user namespace"));
+    }
+    Ok(Some(IdMap { mappings, recursive: options.idmap.unwrap_or(false) }))
 }
 
 fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
@@ -255,7 +237,7 @@ fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Only keys that belong to a namespace of the container are written: the others are the host's.
-fn sysctls(linux: &Linux, new: CloneFlags, join: &[Join]) -> Result<Vec<(String, String)>, Error> {
+fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
     const IPC: [&str; 8] = [
         "kernel.msgmax",
         "kernel.msgmnb",
@@ -269,16 +251,16 @@ fn sysctls(linux: &Linux, new: CloneFlags, join: &[Join]) -> Result<Vec<(String,
     let mut out = Vec::new();
     for (key, value) in linux.sysctl().iter().flatten() {
         let dotted = key.replace('/', ".");
-        let (flag, kind) = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
-            (CloneFlags::NEWIPC, LinuxNamespaceType::Ipc)
+        let kind = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
+            LinuxNamespaceType::Ipc
         } else if dotted.starts_with("net.") {
-            (CloneFlags::NEWNET, LinuxNamespaceType::Network)
+            LinuxNamespaceType::Network
         } else if dotted == "kernel.domainname" {
-            (CloneFlags::NEWUTS, LinuxNamespaceType::Uts)
+            LinuxNamespaceType::Uts
         } else {
             return Err(invalid("linux.sysctl", format!("{key} is not separate in a namespace")));
         };
-        if !has(new, join, flag, kind) {
+        if !namespaces.have(kind) {
             return Err(invalid(
                 "linux.sysctl",
                 format!("{key} needs a {kind} namespace of the container's own"),

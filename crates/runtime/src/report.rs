@@ -4,12 +4,17 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use loment_sys::pipe;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::{Cause, Failure};
 
 const FAILED: u8 = b'E';
 const TERMINAL: u8 = b'T';
 const READY: u8 = b'R';
+const HOOKS: u8 = b'H';
+const PIDFD: u8 = b'P';
+/// What the creator answers.
+const GO: u8 = b'G';
 /// Longer texts are cut: the message must fit one packet.
 const MAX_TEXT: usize = 1500;
 
@@ -21,6 +26,10 @@ pub(crate) enum Message {
     Terminal(OwnedFd),
     /// Everything is set up; waiting for the order to start.
     Ready,
+    /// Everything but the root is set up; waiting for the creator's hooks to have run.
+    Hooks,
+    /// The container's process, from whoever made it for the creator.
+    Pidfd(OwnedFd),
     /// The socket was closed by execve.
     Started,
 }
@@ -87,6 +96,35 @@ pub(crate) fn send_ready(socket: impl AsFd) -> io::Result<()> {
     pipe::send(socket, &[READY], &[]).map(drop)
 }
 
+pub(crate) fn send_pidfd(socket: impl AsFd, pidfd: &OwnedFd) -> io::Result<()> {
+    pipe::send(socket, &[PIDFD], &[pidfd.as_fd()]).map(drop)
+}
+
+/// Asks the creator to run its hooks, and waits until they have.
+pub(crate) fn run_hooks(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(&socket, &[HOOKS], &[])?;
+    wait_for_go(socket)
+}
+
+/// Lets the child go on.
+pub(crate) fn send_go(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(socket, &[GO], &[]).map(drop)
+}
+
+/// Waits for the creator's word; a creator that is gone will not give it.
+pub(crate) fn wait_for_go(socket: impl AsFd) -> io::Result<()> {
+    let mut buffer = [0u8; 1];
+    match pipe::receive(socket, &mut buffer)?.len {
+        1 => Ok(()),
+        _ => Err(io::ErrorKind::ConnectionReset.into()),
+    }
+}
+
+/// The creator's and the child's end.
+pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
 /// Waits for the child's next message.
 pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
     let mut buffer = [0u8; 4096];
@@ -95,6 +133,8 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
     match data.first() {
         None => Ok(Message::Started),
         Some(&READY) => Ok(Message::Ready),
+        Some(&HOOKS) => Ok(Message::Hooks),
+        Some(&PIDFD) if !received.fds.is_empty() => Ok(Message::Pidfd(received.fds.remove(0))),
         Some(&TERMINAL) if !received.fds.is_empty() => Ok(Message::Terminal(received.fds.remove(0))),
         _ => decode(data).map(Message::Failed).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),
     }

@@ -1,8 +1,7 @@
 //! Entering the root file system.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
 
 use loment_sys::mount::{ATTR_RDONLY, MountAttr};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -10,28 +9,24 @@ use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
 use crate::attributes::{attach_changed, change};
 use crate::error::Context;
-use crate::mounts::{clone_tree, set_root_propagation};
+use crate::mounts::set_root_propagation;
 use crate::{Failure, InRoot};
 
 const MS_SLAVE: u64 = 1 << 19;
 const MS_PRIVATE: u64 = 1 << 18;
 
-/// Attaches the root file system in the caller's new mount namespace and returns a handle on it.
-pub(crate) fn attach_root(given: Option<BorrowedFd<'_>>, path: &Path) -> Result<InRoot, Failure> {
+/// Attaches the root file system, a detached mount, in the caller's new mount namespace and returns a handle on it.
+pub(crate) fn attach_root(tree: &OwnedFd) -> Result<InRoot, Failure> {
     // Nothing that is mounted or unmounted from here on may spread to the host, wherever below the root: the old root is
     // taken off with everything in it. What the specification says of propagation is for the new one.
     set_root_propagation(MS_SLAVE, true).context("change the propagation of", "/")?;
-    let tree = match given {
-        Some(fd) => fd.try_clone_to_owned().context("open", "root file system")?,
-        None => clone_tree(CWD, path, true).context("open root file system", path.display())?,
-    };
     let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
     // Any directory serves as its place until the pivot: the old root's own is always there.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    let attach = || Ok(move_mount(&tree, "", CWD, "/", flags)?);
-    attach_changed(&tree, &[(true, private)], attach).context("attach", "root file system")?;
+    let attach = || Ok(move_mount(tree, "", CWD, "/", flags)?);
+    attach_changed(tree, &[(true, private)], attach).context("attach", "root file system")?;
     let open = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(&tree, ".", open, Mode::empty()).context("open", "root file system")?;
+    let root = rustix::fs::openat(tree, ".", open, Mode::empty()).context("open", "root file system")?;
     Ok(InRoot::new(root))
 }
 

@@ -54,6 +54,13 @@ fn close_one_by_one(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes, in a child that is to become another program, its copy of what its creator owns. The owner in the child must not
+/// be used, nor dropped: the child ends with execve or `_exit`.
+pub fn close_copy(fd: &OwnedFd) {
+    // SAFETY: the descriptor is open; as announced, nothing of the child closes it again or uses it.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// Takes ownership of a descriptor this program was started with.
 ///
 /// # Errors

@@ -44,6 +44,8 @@ pub const ATTR_NOATIME: u64 = 0x10;
 pub const ATTR_STRICTATIME: u64 = 0x20;
 /// No access times on directories.
 pub const ATTR_NODIRATIME: u64 = 0x80;
+/// Owners are mapped as in the user namespace of [`MountAttr::userns`] (Linux 5.12).
+pub const ATTR_IDMAP: u64 = 0x0010_0000;
 /// Symbolic links are not followed (Linux 5.14).
 pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 

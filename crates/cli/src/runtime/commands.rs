@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use loment_cgroup::{Cgroup, CgroupPath, Host};
 use loment_runtime::state::{Id, Record, START, States, process_start_time};
 use loment_runtime::{
-    Bundle, Container, Created, Enter, Plan, ProcessPlan, Rootfs, Start, Stdio, create, enter, parse_signal,
+    Bundle, Container, Created, Description, Enter, Plan, ProcessPlan, Rootfs, Start, Stdio, create, enter,
+    parse_signal,
 };
 use oci_spec::runtime::{ContainerState, Process};
 
@@ -165,16 +166,19 @@ fn make(
     deferred: bool,
 ) -> anyhow::Result<Created> {
     let listener = deferred.then(|| listen(&states.dir(id))).transpose()?;
+    let description = Description::new(id.as_str(), &bundle.path, bundle.spec.annotations().as_ref());
     let container = Container {
         plan,
+        description: &description,
         rootfs: Rootfs::Bundle,
         stdio: Stdio::Inherit,
         start: listener.as_ref().map_or(Start::Now, |l| Start::OnConnection(l.as_fd())),
         cgroup: Some(group),
         keep_fds: options.keep_fds,
-        keyring: (!options.no_new_keyring).then_some(id.as_str()),
+        keyring: !options.no_new_keyring,
         init: false,
         sibling: false,
+        pivot: true,
     };
     let mut saved = Ok(());
     let created = create(&container, |pid| saved = save(states, id, options, bundle, group, pid))?;
