@@ -24,6 +24,10 @@ use crate::protocol::{Answer, Exec};
 use crate::state::{Phase, State, boot_id};
 use crate::{Error, now_rfc3339, overlay, user};
 
+/// How often, and after which time, the sweeper looks whether the container's lock is free.
+const SWEEP_TRIES: u32 = 1000;
+const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// Standard streams for a new program: the container's ends.
 pub(crate) type Ends = [OwnedFd; 3];
 
@@ -258,11 +262,18 @@ pub(crate) fn leave_sweeper(place: &Place) {
 }
 
 fn sweep(place: &Place) {
-    // Whoever holds the lock starts the container again at this moment, with a monitor in the same group.
+    // Whoever starts the container again at this moment holds the lock until its new monitor is in the group, which then
+    // cannot be removed.
     let lock = std::fs::File::open(&place.dir);
-    if lock.as_ref().is_ok_and(|dir| dir.try_lock().is_ok()) || lock.is_err() {
-        let _ = remove_monitor_cgroup(place);
+    if let Ok(dir) = &lock {
+        for _ in 0..SWEEP_TRIES {
+            if dir.try_lock().is_ok() {
+                break;
+            }
+            std::thread::sleep(SWEEP_PAUSE);
+        }
     }
+    let _ = remove_monitor_cgroup(place);
     drop(lock);
     if let Some(removal) = &place.removal {
         let _ = std::fs::remove_dir_all(removal.tombs.join(&place.id));

@@ -11,10 +11,11 @@ use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::Context;
+use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
 use crate::sources::Sources;
-use crate::{Description, Error, Failure, Plan, Stdio, child, hooks, identity};
+use crate::{Description, Error, Failure, Plan, Stdio, child, hooks};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -117,60 +118,16 @@ fn make_process(
     let clone = if c.sibling { clone3_sibling } else { clone3 };
     let Some(user) = namespaces.joined(LinuxNamespaceType::User) else {
         return match clone(flags, entry.v2()).context("clone", "the container")? {
-            Fork::Child => {
-                loment_sys::fd::close_copy(ours);
-                end(theirs, child)
-            }
+            Fork::Child => helper::live(ours, theirs, child),
             Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
         };
     };
-    // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it, and that cannot be us:
-    // there is no way back.
-    match clone(CloneFlags::empty(), None).context("clone", "a process to join the user namespace")? {
-        Fork::Child => {
-            loment_sys::fd::close_copy(ours);
-            let made = user
-                .enter()
-                .and_then(|()| clone3_sibling(flags, entry.v2()).context("clone", "the container"));
-            match made {
-                Ok(Fork::Child) => end(theirs, child),
-                Ok(Fork::Parent { pidfd, .. }) => drop(report::send_pidfd(theirs, &pidfd)),
-                Err(failure) => report::send_failure(theirs, &failure),
-            }
-            loment_sys::process::exit_now(0)
-        }
-        Fork::Parent { pidfd: helper, .. } => {
-            let answer = report::receive(ours);
-            if !c.sibling {
-                let _ = loment_sys::wait::wait_exit(&helper);
-            }
-            match answer.context("receive", "the report of the process in the user namespace")? {
-                Message::Pidfd(pidfd) => Ok((pid_of(&pidfd)?, pidfd)),
-                Message::Failed(failure) => Err(failure.into()),
-                _ => Err(Error::Failed(Failure::unexpected("join", "the user namespace"))),
-            }
-        }
-    }
+    // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it.
+    let make = Make { ours, theirs, cgroup: entry.v2(), sibling: c.sibling };
+    Ok(make.through_helper(|| user.enter(), flags, child)?)
 }
 
-/// The life of the child; what it returns is its failure.
-fn end(socket: &OwnedFd, child: impl Fn() -> Result<Infallible, Failure>) -> ! {
-    child::report_panics(socket);
-    let Err(failure) = child();
-    report::send_failure(socket, &failure);
-    loment_sys::process::exit_now(1)
-}
-
-/// The number of the process a pidfd names, as our pid namespace shows it.
-fn pid_of(pidfd: &OwnedFd) -> Result<Pid, Failure> {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
-    let text = std::fs::read_to_string(&path).context("read", &path)?;
-    let number = text.lines().find_map(|l| l.strip_prefix("Pid:")?.trim().parse().ok());
-    number.and_then(Pid::from_raw).ok_or_else(|| Failure::unexpected("find the process in", &path))
-}
-
-/// What only a process outside of a new user namespace may do for the one in it.
+/// What only a process outside of the container's user namespace may do for the one in it.
 fn set_up_from_outside(c: &Container<'_>, pid: Pid, socket: &OwnedFd) -> Result<(), Failure> {
     if !c.plan.in_user_namespace() {
         return Ok(());
@@ -178,14 +135,7 @@ fn set_up_from_outside(c: &Container<'_>, pid: Pid, socket: &OwnedFd) -> Result<
     if let Some(mappings) = &c.plan.namespaces.mappings {
         mappings.apply(pid)?;
     }
-    if let Some(process) = &c.plan.process {
-        identity::set_rlimits_of(process, pid)?;
-        if let Some(score) = process.oom_score_adj {
-            let path = format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero());
-            std::fs::write(&path, score.to_string()).context("set oom_score_adj to", score)?;
-        }
-    }
-    report::send_go(socket).context("answer", "the container's process")
+    helper::set_from_outside(c.plan.process.as_ref(), pid, socket)
 }
 
 fn run_hooks(c: &Container<'_>, pid: Pid) -> Result<(), Failure> {

@@ -12,8 +12,9 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::create::wait_until_started;
 use crate::error::Context;
+use crate::helper::{self, Make};
 use crate::stdio::Terminal;
-use crate::{Created, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, report};
+use crate::{Created, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, namespaces, report};
 
 /// A program to run in a container.
 #[derive(Debug)]
@@ -44,39 +45,71 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
     let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     let entry = e.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
-    // A namespace the container shares with us is joined too, which changes nothing. The user namespace is left out: our
-    // own cannot be joined.
-    let all = ThreadNameSpaceType::MOUNT
+    let foreign = is_separate(e.container, "user")?;
+    let child = || become_process(e, &entry, &theirs, foreign);
+    let (pid, pidfd) = if foreign {
+        let make = Make { ours: &ours, theirs: &theirs, cgroup: entry.v2(), sibling: e.sibling };
+        make.through_helper(|| join(e.container, true), CloneFlags::empty(), child)?
+    } else {
+        join(e.container, false)?;
+        let clone = if e.sibling { clone3_sibling } else { clone3 };
+        match clone(CloneFlags::empty(), entry.v2()).context("clone", "a process for the container")? {
+            Fork::Child => helper::live(&ours, &theirs, child),
+            Fork::Parent { pid, pidfd } => (pid, pidfd),
+        }
+    };
+    let set = if foreign { helper::set_from_outside(Some(e.process), pid, &ours) } else { Ok(()) };
+    drop(theirs);
+    let terminal = set.map_err(Error::from).and_then(|()| wait_until_started(&ours, || Ok(())));
+    let terminal = terminal.inspect_err(|_| {
+        let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
+        if !e.sibling {
+            let _ = loment_sys::wait::wait_exit(&pidfd);
+        }
+    })?;
+    Ok(Created { pid, pidfd, terminal })
+}
+
+/// Whether the container has a namespace of that kind that is not the caller's; `false` where the kernel has none.
+fn is_separate(container: BorrowedFd<'_>, kind: &str) -> Result<bool, Failure> {
+    let identity = |pid: &str| {
+        let path = format!("/proc/{pid}/ns/{kind}");
+        match rustix::fs::stat(&path) {
+            Ok(s) => Ok(Some((s.st_dev, s.st_ino))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(e) => Err(e).context("look at", path),
+        }
+    };
+    let Some(ours) = identity("self")? else { return Ok(false) };
+    let pid = helper::pid_of(container)?.as_raw_nonzero().to_string();
+    Ok(identity(&pid)?.is_some_and(|theirs| theirs != ours))
+}
+
+/// A namespace the container shares with us is joined too, which changes nothing; but our own user namespace cannot be.
+fn join(container: BorrowedFd<'_>, users: bool) -> Result<(), Failure> {
+    let mut all = ThreadNameSpaceType::MOUNT
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::CONTROL_GROUP;
-    move_into_thread_name_spaces(e.container, all).context("join", "the container's namespaces")?;
-    let clone = if e.sibling { clone3_sibling } else { clone3 };
-    match clone(CloneFlags::empty(), entry.v2()).context("clone", "a process for the container")? {
-        Fork::Child => {
-            drop(ours);
-            child::report_panics(&theirs);
-            let Err(failure) = become_process(e, &entry, &theirs);
-            report::send_failure(&theirs, &failure);
-            loment_sys::process::exit_now(1)
-        }
-        Fork::Parent { pid, pidfd } => {
-            drop(theirs);
-            let terminal = wait_until_started(&ours, || Ok(())).inspect_err(|_| {
-                if !e.sibling {
-                    let _ = loment_sys::wait::wait_exit(&pidfd);
-                }
-            })?;
-            Ok(Created { pid, pidfd, terminal })
-        }
-    }
+    all.set(ThreadNameSpaceType::TIME, is_separate(container, "time")?);
+    all.set(ThreadNameSpaceType::USER, users);
+    move_into_thread_name_spaces(container, all).context("join", "the container's namespaces")
 }
 
-fn become_process(e: &Enter<'_>, entry: &Entry, socket: &OwnedFd) -> Result<Infallible, Failure> {
+fn become_process(
+    e: &Enter<'_>,
+    entry: &Entry,
+    socket: &OwnedFd,
+    foreign: bool,
+) -> Result<Infallible, Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
+    if foreign {
+        report::wait_for_go(socket).context("wait for", "the creator")?;
+        namespaces::become_root_of_namespace()?;
+    }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
     if let Some(id) = e.keyring {
@@ -90,7 +123,9 @@ fn become_process(e: &Enter<'_>, entry: &Entry, socket: &OwnedFd) -> Result<Infa
     if let Some(t) = &terminal {
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
-    child::write_score(e.process)?;
+    if !foreign {
+        child::write_score(e.process)?;
+    }
     match &terminal {
         Some(t) => {
             t.set_owner(e.process.uid).context("change the owner of", "the terminal")?;

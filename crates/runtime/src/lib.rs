@@ -29,6 +29,7 @@ mod devices;
 mod enter;
 mod error;
 mod executable;
+mod helper;
 mod hooks;
 mod identity;
 mod in_root;
