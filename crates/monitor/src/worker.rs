@@ -193,6 +193,7 @@ pub(crate) fn exec(
     Ok(enter(&Enter {
         container: container.as_fd(),
         process: &plan,
+        description: Some(&Description::new(&launch.place.id, &launch.place.dir, None)),
         stdio: stdio(ends),
         cgroup: Some(&group),
         keep_fds: 0,

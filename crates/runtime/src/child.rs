@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use loment_cgroup::Entry;
@@ -155,6 +155,7 @@ fn isolate(c: &Container<'_>, entry: &Entry, socket: &OwnedFd) -> Result<(), Fai
         unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
     }
     if c.keyring {
+        c.plan.process.as_ref().map_or(Ok(()), |p| p.labels.apply_to_keys())?;
         join_keyring(c.description.id())?;
     }
     if let Some(name) = &c.plan.hostname {
@@ -259,7 +260,8 @@ fn become_program(
     let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|starter| {
         connection = starter;
         run_start_hooks()?;
-        finish(p).and_then(|path| run_program(p, &path, kept.next().as_ref()))
+        finish(p, connection.as_ref().unwrap_or(&socket))
+            .and_then(|path| run_program(p, &path, kept.next().as_ref()))
     });
     let Err(failure) = ran;
     report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
@@ -298,16 +300,18 @@ fn wait_for_start(
 
 /// The last steps, in the order that the filter and no_new_privs demand (seccomp(2): loading needs CAP_SYS_ADMIN or
 /// no_new_privs).
-pub(crate) fn finish(p: &ProcessPlan) -> Result<CString, Failure> {
+pub(crate) fn finish(p: &ProcessPlan, socket: &OwnedFd) -> Result<CString, Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
+    p.scheduling.apply()?;
+    p.labels.apply()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(p.umask.unwrap_or(0o022)));
     // The program outlives its creator.
     rustix::process::set_parent_process_death_signal(None).context("reset", "the parent death signal")?;
     if p.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context("set", "no_new_privs")?;
     } else {
-        load_filter(p)?;
+        load_filter(p, socket)?;
     }
     // As root first: the directory may be one only root can enter; then it need not be entered again.
     let entered = identity::enter_directory(p);
@@ -317,12 +321,23 @@ pub(crate) fn finish(p: &ProcessPlan) -> Result<CString, Failure> {
     }
     let path = executable::find(p)?;
     if p.no_new_privileges {
-        load_filter(p)?;
+        load_filter(p, socket)?;
     }
     Ok(path)
 }
 
-fn load_filter(p: &ProcessPlan) -> Result<(), Failure> {
+fn load_filter(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {
     let Some(filter) = &p.filter else { return Ok(()) };
-    loment_sys::seccomp::load(&filter.program, filter.flags).map(drop).context("load", "the seccomp filter")
+    let load =
+        || loment_sys::seccomp::load(&filter.program, filter.flags).context("load", "the seccomp filter");
+    if filter.listener.is_none() {
+        return load().map(drop);
+    }
+    // The listener gets the lowest number that is free, as this copy does.
+    let copy = socket.try_clone().context("prepare", "the listener of the seccomp filter")?;
+    let number = copy.as_raw_fd();
+    drop(copy);
+    report::send_listener(socket, number).context("announce", "the listener of the seccomp filter")?;
+    let _listener = load()?;
+    report::wait_for_go(socket).context("wait for", "the agent of the seccomp filter")
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use loment_cgroup::{Cgroup, Entry};
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
@@ -15,7 +15,7 @@ use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
 use crate::sources::Sources;
-use crate::{Description, Error, Failure, Plan, Stdio, child, hooks};
+use crate::{Description, Error, Failure, Listener, Plan, ProcessPlan, Stdio, child, hooks};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Er
     drop((theirs, sources));
     let finished = set_up_from_outside(c, pid, &ours).map_err(Error::from).and_then(|()| {
         cloned(pid);
-        wait_until_started(&ours, || run_hooks(c, pid))
+        wait_until_started(&ours, |request| serve(c, (pid, pidfd.as_fd()), request))
     });
     let terminal = finished.inspect_err(|_| {
         let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
@@ -138,9 +138,25 @@ fn set_up_from_outside(c: &Container<'_>, pid: Pid, socket: &OwnedFd) -> Result<
     helper::set_from_outside(c.plan.process.as_ref(), pid, socket)
 }
 
-fn run_hooks(c: &Container<'_>, pid: Pid) -> Result<(), Failure> {
-    let state = c.description.json(ContainerState::Creating, pid.as_raw_nonzero().get());
-    hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle())
+/// What the child needs its creator for.
+pub(crate) enum Request {
+    Hooks,
+    /// A seccomp listener of that number is to be handed over.
+    Listener(RawFd),
+}
+
+fn serve(c: &Container<'_>, process: (Pid, BorrowedFd<'_>), request: Request) -> Result<(), Failure> {
+    let listener = c.plan.process.as_ref().and_then(ProcessPlan::listener);
+    match (request, listener) {
+        (Request::Hooks, _) => {
+            let state = c.description.json(ContainerState::Creating, process.0.as_raw_nonzero().get());
+            hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle())
+        }
+        (Request::Listener(number), Some(listener)) => {
+            listener.hand_over(process, number, c.description, ContainerState::Creating)
+        }
+        (Request::Listener(_), None) => Err(Failure::unexpected("serve", "the container's process")),
+    }
 }
 
 /// A pid namespace to join takes effect for children: the creator joins it, and leaves it when it has cloned.
@@ -162,29 +178,45 @@ impl Drop for PidsForChildren {
     }
 }
 
+/// A container that waits for the order to start.
+#[derive(Debug)]
+pub struct Waiting<'a> {
+    /// Its first process, and a descriptor of it.
+    pub process: (Pid, BorrowedFd<'a>),
+    /// What agents are told of it.
+    pub description: &'a Description<'a>,
+    /// The agent of its seccomp filter, if that asks questions.
+    pub listener: Option<&'a Listener>,
+}
+
 /// Waits, on a connection to a deferred container's socket, until its program runs.
 ///
 /// # Errors
 /// [`Error::Failed`] with the step that failed.
-pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
-    wait_until_started(connection, || Ok(())).map(drop)
+pub fn wait_for_program(connection: &OwnedFd, container: &Waiting<'_>) -> Result<(), Error> {
+    let serve = |request| match (request, container.listener) {
+        (Request::Listener(number), Some(listener)) => {
+            listener.hand_over(container.process, number, container.description, ContainerState::Created)
+        }
+        _ => Err(Failure::unexpected("serve", "the container's process")),
+    };
+    wait_until_started(connection, serve).map(drop)
 }
 
-/// Reads reports until the program runs; calls `hooks` when the child waits for them.
+/// Reads reports until the program runs; calls `serve` for what the child asks.
 pub(crate) fn wait_until_started(
     socket: &OwnedFd,
-    hooks: impl Fn() -> Result<(), Failure>,
+    serve: impl Fn(Request) -> Result<(), Failure>,
 ) -> Result<Option<OwnedFd>, Error> {
     let mut terminal = None;
+    let go_on = || report::send_go(socket).context("answer", "the container's process");
     loop {
         match report::receive(socket) {
             Ok(Message::Terminal(fd)) => terminal = Some(fd),
             Ok(Message::Ready | Message::Started) => return Ok(terminal),
             Ok(Message::Failed(failure)) => return Err(Error::Failed(failure)),
-            Ok(Message::Hooks) => {
-                hooks()?;
-                report::send_go(socket).context("answer", "the container's process")?;
-            }
+            Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
+            Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,
             Ok(Message::Pidfd(_)) => {}
             // The child died without a word: killed from outside, or by its memory limit.
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(terminal),

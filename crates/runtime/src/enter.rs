@@ -6,15 +6,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use loment_cgroup::{Cgroup, Entry};
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
 use loment_sys::signal;
+use oci_spec::runtime::ContainerState;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
-use crate::create::wait_until_started;
+use crate::create::{Request, wait_until_started};
 use crate::error::Context;
 use crate::helper::{self, Make};
 use crate::stdio::Terminal;
-use crate::{Created, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, namespaces, report};
+use crate::{
+    Created, Description, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, namespaces, report,
+};
 
 /// A program to run in a container.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub struct Enter<'a> {
     pub process: &'a ProcessPlan,
     /// Its standard streams.
     pub stdio: Stdio<'a>,
+    /// What the agent of a seccomp filter is told of the container; needed where the process has one.
+    pub description: Option<&'a Description<'a>>,
     /// The container's control group.
     pub cgroup: Option<&'a Cgroup<'a>>,
     /// Descriptors from 3 on that the program inherits.
@@ -46,10 +51,13 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     let entry = e.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
     let foreign = is_separate(e.container, "user")?;
+    e.process.scheduling.before_cgroup()?;
     let child = || become_process(e, &entry, &theirs, foreign);
-    let (pid, pidfd) = if foreign {
+    // Who hands a listener to its agent must still find the agent's socket.
+    let stays = foreign || e.process.listener().is_some();
+    let (pid, pidfd) = if stays {
         let make = Make { ours: &ours, theirs: &theirs, cgroup: entry.v2(), sibling: e.sibling };
-        make.through_helper(|| join(e.container, true), CloneFlags::empty(), child)?
+        make.through_helper(|| join(e.container, foreign), CloneFlags::empty(), child)?
     } else {
         join(e.container, false)?;
         let clone = if e.sibling { clone3_sibling } else { clone3 };
@@ -60,7 +68,13 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     };
     let set = if foreign { helper::set_from_outside(Some(e.process), pid, &ours) } else { Ok(()) };
     drop(theirs);
-    let terminal = set.map_err(Error::from).and_then(|()| wait_until_started(&ours, || Ok(())));
+    let serve = |request| match (request, e.process.listener(), e.description) {
+        (Request::Listener(number), Some(listener), Some(description)) => {
+            listener.hand_over((pid, pidfd.as_fd()), number, description, ContainerState::Running)
+        }
+        _ => Err(Failure::unexpected("serve", "the container's process")),
+    };
+    let terminal = set.map_err(Error::from).and_then(|()| wait_until_started(&ours, serve));
     let terminal = terminal.inspect_err(|_| {
         let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
         if !e.sibling {
@@ -112,7 +126,9 @@ fn become_process(
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
+    e.process.scheduling.after_cgroup()?;
     if let Some(id) = e.keyring {
+        e.process.labels.apply_to_keys()?;
         child::join_keyring(id)?;
     }
     let root =
@@ -137,12 +153,11 @@ fn become_process(
     let kept =
         loment_sys::fd::keep_only(&[socket.as_fd()], 3 + e.keep_fds).context("close", "descriptors")?;
     std::mem::forget((terminal, root));
-    let Err(failure) = child::finish(e.process).and_then(|path| -> Result<Infallible, Failure> {
+    let Some(socket) = kept.first() else { loment_sys::process::exit_now(1) };
+    let Err(failure) = child::finish(e.process, socket).and_then(|path| -> Result<Infallible, Failure> {
         let error = loment_sys::exec::execve(&path, &e.process.args, &e.process.env);
         Err(executable::exec_failure(e.process, &path, error))
     });
-    if let Some(socket) = kept.first() {
-        report::send_failure(socket, &failure);
-    }
+    report::send_failure(socket, &failure);
     loment_sys::process::exit_now(1)
 }

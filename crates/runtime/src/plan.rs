@@ -13,8 +13,11 @@ use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::invalid;
 use crate::hooks::Hooks;
+use crate::labels::Labels;
+use crate::listener::Listener;
 use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
+use crate::scheduling::Scheduling;
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub struct ProcessPlan {
     pub(crate) no_new_privileges: bool,
     pub(crate) oom_score_adj: Option<i32>,
     pub(crate) filter: Option<Filter>,
+    pub(crate) scheduling: Scheduling,
+    pub(crate) labels: Labels,
     /// `Some((rows, columns))` for a terminal; zeroes leave the kernel's size.
     pub(crate) terminal: Option<(u16, u16)>,
 }
@@ -59,6 +64,8 @@ pub struct ProcessPlan {
 pub(crate) struct Filter {
     pub(crate) program: Vec<Instruction>,
     pub(crate) flags: u32,
+    /// Who answers its questions, if it asks any.
+    pub(crate) listener: Option<Listener>,
 }
 
 /// Everything that will be done for one container.
@@ -93,10 +100,9 @@ impl Plan {
         check_version(spec.version())?;
         let none = Linux::default();
         let linux = spec.linux().as_ref().unwrap_or(&none);
-        refuse_unsupported(spec, linux)?;
+        refuse_unsupported(linux)?;
         let namespaces = Namespaces::new(linux)?;
-        let process =
-            spec.process().as_ref().map(|p| ProcessPlan::new(p, linux.seccomp().as_ref())).transpose()?;
+        let process = spec.process().as_ref().map(|p| ProcessPlan::of_container(p, linux)).transpose()?;
         if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
             return Err(invalid("hostname", "it needs a uts namespace"));
         }
@@ -160,23 +166,12 @@ fn check_version(version: &str) -> Result<(), Error> {
 }
 
 /// What later work owns is refused by name: a field nobody acts on is a promise broken.
-fn refuse_unsupported(spec: &Spec, linux: &Linux) -> Result<(), Error> {
+fn refuse_unsupported(linux: &Linux) -> Result<(), Error> {
     let devices = linux.net_devices().as_ref().is_some_and(|d| !d.is_empty());
-    let process = spec.process().as_ref();
-    let labelled = |get: fn(&Process) -> &Option<String>| {
-        process.and_then(|p| get(p).as_deref()).is_some_and(|l| !l.is_empty())
-    };
     let found = [
         (devices, "linux.netDevices"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
-        (linux.personality().is_some(), "linux.personality"),
-        (linux.memory_policy().is_some(), "linux.memoryPolicy"),
         (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
-        (spec.vm().is_some(), "vm"),
-        (labelled(Process::apparmor_profile), "process.apparmorProfile"),
-        (labelled(Process::selinux_label), "process.selinuxLabel"),
-        (process.is_some_and(|p| p.scheduler().is_some()), "process.scheduler"),
-        (process.is_some_and(|p| p.io_priority().is_some()), "process.ioPriority"),
     ];
     match found.into_iter().find(|(set, _)| *set) {
         Some((_, what)) => Err(Error::Unsupported { what }),
@@ -280,6 +275,21 @@ fn c_string(field: &str, text: &str) -> Result<CString, Error> {
 }
 
 impl ProcessPlan {
+    /// Who answers the questions of its seccomp filter, if it asks any.
+    pub fn listener(&self) -> Option<&Listener> {
+        self.filter.as_ref()?.listener.as_ref()
+    }
+
+    /// As [`ProcessPlan::new`], with everything that a specification says for all programs of its container.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn of_container(p: &Process, linux: &Linux) -> Result<Self, Error> {
+        let mut plan = Self::new(p, linux.seccomp().as_ref())?;
+        plan.scheduling.of_container(linux)?;
+        Ok(plan)
+    }
+
     /// Checks a process and compiles its filter.
     ///
     /// # Errors
@@ -307,6 +317,8 @@ impl ProcessPlan {
             no_new_privileges: p.no_new_privileges().unwrap_or(false),
             oom_score_adj: p.oom_score_adj(),
             filter: seccomp.map(compile).transpose()?,
+            scheduling: Scheduling::new(p)?,
+            labels: Labels::new(p)?,
             terminal: p.terminal().unwrap_or(false).then_some(size),
         })
     }
@@ -316,12 +328,11 @@ fn compile(seccomp: &oci_spec::runtime::LinuxSeccomp) -> Result<Filter, Error> {
     let arch = loment_seccomp::Arch::native();
     let arch = arch.ok_or(Error::Unsupported { what: "a seccomp profile on this architecture" })?;
     let filter = loment_seccomp::compile(seccomp, arch)?;
-    if filter.flags.bits() & loment_sys::seccomp::FLAG_NEW_LISTENER != 0 {
-        return Err(Error::Unsupported { what: "the seccomp action SCMP_ACT_NOTIFY" });
-    }
+    let asks = filter.flags.bits() & loment_sys::seccomp::FLAG_NEW_LISTENER != 0;
+    let listener = asks.then(|| Listener::new(seccomp)).transpose()?;
     let program =
         filter.instructions.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k });
-    Ok(Filter { program: program.collect(), flags: filter.flags.bits() })
+    Ok(Filter { program: program.collect(), flags: filter.flags.bits(), listener })
 }
 
 fn rlimits(p: &Process) -> Result<Vec<(Resource, Rlimit)>, Error> {

@@ -1,7 +1,7 @@
 //! What the child tells its creator: whole messages on a SEQPACKET socket; the end of the stream is success.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use loment_sys::pipe;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -13,6 +13,7 @@ const TERMINAL: u8 = b'T';
 const READY: u8 = b'R';
 const HOOKS: u8 = b'H';
 const PIDFD: u8 = b'P';
+const LISTENER: u8 = b'L';
 /// What the creator answers.
 const GO: u8 = b'G';
 /// Longer texts are cut: the message must fit one packet.
@@ -28,6 +29,8 @@ pub(crate) enum Message {
     Ready,
     /// Everything but the root is set up; waiting for the creator's hooks to have run.
     Hooks,
+    /// A seccomp filter is about to be loaded; its listener will have this number.
+    Listener(RawFd),
     /// The container's process, from whoever made it for the creator.
     Pidfd(OwnedFd),
     /// The socket was closed by execve.
@@ -106,6 +109,12 @@ pub(crate) fn run_hooks(socket: impl AsFd) -> io::Result<()> {
     wait_for_go(socket)
 }
 
+/// Says which number the listener of the filter that is about to be loaded will have.
+pub(crate) fn send_listener(socket: impl AsFd, number: RawFd) -> io::Result<()> {
+    let [a, b, c, d] = number.to_le_bytes();
+    pipe::send(socket, &[LISTENER, a, b, c, d], &[]).map(drop)
+}
+
 /// Lets the child go on.
 pub(crate) fn send_go(socket: impl AsFd) -> io::Result<()> {
     pipe::send(socket, &[GO], &[]).map(drop)
@@ -114,9 +123,14 @@ pub(crate) fn send_go(socket: impl AsFd) -> io::Result<()> {
 /// Waits for the creator's word; a creator that is gone will not give it.
 pub(crate) fn wait_for_go(socket: impl AsFd) -> io::Result<()> {
     let mut buffer = [0u8; 1];
-    match pipe::receive(socket, &mut buffer)?.len {
-        1 => Ok(()),
-        _ => Err(io::ErrorKind::ConnectionReset.into()),
+    loop {
+        // The plainest of calls: a filter that has been loaded may know it.
+        match rustix::io::read(&socket, &mut buffer) {
+            Ok(1) => return Ok(()),
+            Ok(_) => return Err(io::ErrorKind::ConnectionReset.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
     }
 }
 
@@ -134,6 +148,10 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         None => Ok(Message::Started),
         Some(&READY) => Ok(Message::Ready),
         Some(&HOOKS) => Ok(Message::Hooks),
+        Some(&LISTENER) => match data[1..].try_into() {
+            Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),
+            Err(_) => Err(io::ErrorKind::InvalidData.into()),
+        },
         Some(&PIDFD) if !received.fds.is_empty() => Ok(Message::Pidfd(received.fds.remove(0))),
         Some(&TERMINAL) if !received.fds.is_empty() => Ok(Message::Terminal(received.fds.remove(0))),
         _ => decode(data).map(Message::Failed).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData)),

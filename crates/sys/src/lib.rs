@@ -24,6 +24,7 @@ pub mod mount;
 pub mod net;
 pub mod pipe;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;

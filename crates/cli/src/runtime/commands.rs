@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use loment_cgroup::{Cgroup, CgroupPath, Host};
 use loment_runtime::state::{Id, Record, START, States, process_start_time};
 use loment_runtime::{
-    Bundle, Container, Created, Description, Enter, Plan, ProcessPlan, Rootfs, Start, Stdio, create, enter,
-    parse_signal,
+    Bundle, Container, Created, Description, Enter, Listener, Plan, ProcessPlan, Rootfs, Start, Stdio,
+    Waiting, create, enter, parse_signal,
 };
 use oci_spec::runtime::{ContainerState, Process};
 
@@ -261,7 +261,20 @@ fn start(states: &States, id: &Id) -> anyhow::Result<u8> {
     let (address, _dir) = loment_sys::pipe::address_in(&states.dir(id), START)?;
     rustix::net::connect(&socket, &address).with_context(|| format!("start container {:?}", id.as_str()))?;
     std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
-    loment_runtime::wait_for_program(&socket)?;
+    let bundle = Bundle::load(&record.bundle)?;
+    let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let asks = seccomp.filter(|s| s.listener_path().is_some());
+    let listener = asks.map(Listener::new).transpose()?;
+    let pid = rustix::process::Pid::from_raw(record.pid);
+    let (Some(pid), Some(pidfd)) = (pid, record.open_process()) else {
+        bail!("container {:?} has ended", id.as_str());
+    };
+    let waiting = Waiting {
+        process: (pid, pidfd.as_fd()),
+        description: &Description::new(id.as_str(), &bundle.path, bundle.spec.annotations().as_ref()),
+        listener: listener.as_ref(),
+    };
+    loment_runtime::wait_for_program(&socket, &waiting)?;
     Ok(0)
 }
 
@@ -361,6 +374,7 @@ fn exec(states: &States, id: &Id, options: &Options, words: &[String]) -> anyhow
     let created = enter(&Enter {
         container: pidfd.as_fd(),
         process: &plan,
+        description: Some(&Description::new(id.as_str(), &bundle.path, bundle.spec.annotations().as_ref())),
         stdio: Stdio::Inherit,
         cgroup: group.as_ref(),
         keep_fds: options.keep_fds,

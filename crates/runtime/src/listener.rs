@@ -1,0 +1,93 @@
+//! Handing the listener of a seccomp filter with SCMP_ACT_NOTIFY to the agent that answers its questions (runtime-spec,
+//! config-linux.md, "The Container Process State").
+//!
+//! The process that loads the filter may be stopped by it at its next system call, so it does nothing for the hand-over: it
+//! says before which number the listener will have, and its creator takes a copy of that descriptor.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use loment_sys::pipe;
+use oci_spec::runtime::{ContainerProcessStateBuilder, ContainerState, LinuxSeccomp};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
+
+use crate::description::SPECIFICATION;
+use crate::error::{Context, invalid};
+use crate::{Description, Error, Failure};
+
+/// How often, and after which time, the creator looks for the descriptor: the kernel compiles the filter first.
+const TRIES: u32 = 20_000;
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Who answers.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    path: PathBuf,
+    metadata: Option<String>,
+}
+
+impl Listener {
+    /// The agent a profile names.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it names none, or by a path that is not absolute.
+    pub fn new(seccomp: &LinuxSeccomp) -> Result<Self, Error> {
+        let path = seccomp.listener_path().clone().unwrap_or_default();
+        if !path.is_absolute() {
+            let reason = format!("{path:?} is not an absolute path, and the profile has SCMP_ACT_NOTIFY");
+            return Err(invalid("linux.seccomp.listenerPath", reason));
+        }
+        Ok(Self { path, metadata: seccomp.listener_metadata().clone() })
+    }
+
+    /// Takes descriptor `number` of the process, its listener, and sends it to the agent. `status` is the container's.
+    pub(crate) fn hand_over(
+        &self,
+        process: (Pid, BorrowedFd<'_>),
+        number: RawFd,
+        description: &Description<'_>,
+        status: ContainerState,
+    ) -> Result<(), Failure> {
+        let (pid, pidfd) = process;
+        let pid = pid.as_raw_nonzero().get();
+        let listener = take(pidfd, number).context("take", "the listener of the seccomp filter")?;
+        let mut state = ContainerProcessStateBuilder::default()
+            .version(SPECIFICATION)
+            .fds(vec!["seccompFd".to_owned()])
+            .pid(pid)
+            .state(description.state(status, pid));
+        if let Some(metadata) = &self.metadata {
+            state = state.metadata(metadata.clone());
+        }
+        let state = state.build().expect("every required field is set");
+        let state = serde_json::to_vec(&state).expect("a state has string keys only");
+        let send = || -> io::Result<()> {
+            let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            connect(&socket, &SocketAddrUnix::new(&self.path)?)?;
+            let sent = pipe::send(&socket, &state, &[listener.as_fd()])?;
+            std::io::Write::write_all(&mut std::fs::File::from(socket), &state[sent..])
+        };
+        send().context("send the listener of the seccomp filter to", self.path.display())
+    }
+}
+
+fn take(pidfd: BorrowedFd<'_>, number: RawFd) -> io::Result<OwnedFd> {
+    for _ in 0..TRIES {
+        match pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty()) {
+            Ok(fd) if is_listener(&fd) => return Ok(fd),
+            // Not open yet.
+            Ok(_) | Err(rustix::io::Errno::BADF) => {}
+            Err(e) => return Err(e.into()),
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(io::ErrorKind::TimedOut.into())
+}
+
+fn is_listener(fd: &OwnedFd) -> bool {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    link.is_ok_and(|target| target.as_os_str() == "anon_inode:seccomp notify")
+}
