@@ -14,6 +14,7 @@ mod limits;
 mod logs;
 mod monitor;
 mod names;
+mod oci;
 mod old_kernels;
 mod pull;
 mod robustness;

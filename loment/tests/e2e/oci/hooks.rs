@@ -1,0 +1,119 @@
+//! Hooks: their order, what they are told, and what becomes of a container when one fails.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use loment_testkit::World;
+use serde_json::{Value, json};
+
+use super::{assert_gone, run};
+use crate::world;
+
+/// A hook that appends `name`, a mount namespace and its standard input to a log.
+fn logging(world: &World, name: &str) -> Value {
+    let log = world.path("hooks.log");
+    let script = format!("echo {name} $MARK $(readlink /proc/self/ns/mnt) $(cat) >> {}", log.display());
+    json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin", "MARK=set"] })
+}
+
+#[test]
+fn hooks_run_in_order_and_are_told_the_state() {
+    let world = world();
+    let output = run(&world, "hooks", "cat /hooked", |config| {
+        let hook = |name| json!([logging(&world, name)]);
+        config["annotations"] = json!({ "org.example": "value" });
+        config["hooks"] = json!({
+            "createContainer": hook("createContainer"),
+            "createRuntime": hook("createRuntime"),
+            "prestart": [logging(&world, "first"), logging(&world, "second")],
+            "startContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", "cat > /hooked"], "env": ["PATH=/bin"] }],
+        });
+    });
+    let started: Value = serde_json::from_str(output.succeeds()).unwrap();
+    assert_eq!((&started["status"], &started["pid"]), (&json!("created"), &json!(1)));
+    let log = fs::read_to_string(world.path("hooks.log")).unwrap();
+    let lines: Vec<Vec<&str>> = log.lines().map(|l| l.splitn(4, ' ').collect()).collect();
+    let names: Vec<_> = lines.iter().map(|l| l[0]).collect();
+    assert_eq!(names, ["first", "second", "createRuntime", "createContainer"]);
+    let host = fs::read_link("/proc/self/ns/mnt").unwrap();
+    for line in &lines {
+        let [name, mark, namespace, state] = line[..] else { panic!("{line:?}") };
+        assert_eq!(mark, "set");
+        assert_eq!(namespace == host.to_str().unwrap(), name != "createContainer", "{name}");
+        let state: Value = serde_json::from_str(state).unwrap();
+        assert_eq!(state["status"], "creating", "{name}");
+        assert_eq!(state["pid"] == json!(1), name == "createContainer", "{name}");
+        assert_eq!(state["annotations"]["org.example"], "value", "{name}");
+        assert_eq!(state["bundle"], world.path("bundle").to_str().unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_hook_that_fails_says_why_and_ends_the_container() {
+    for point in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let world = world();
+        let output = run(&world, point, "echo never", |config| {
+            let script = "echo it went wrong >&2; exit 3";
+            config["hooks"] = json!({ point: [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+        });
+        assert_ne!(output.code, 0, "{point}");
+        assert_eq!(output.stdout, "", "{point}");
+        for part in [point, "/bin/sh", "exit status 3", "it went wrong"] {
+            assert!(output.stderr.contains(part), "{part}: {output}");
+        }
+        assert_gone(&world, point);
+    }
+}
+
+#[test]
+fn a_hook_that_hangs_is_ended_with_what_it_started() {
+    let world = world();
+    let file = world.path("alive");
+    let begin = Instant::now();
+    let output = run(&world, "hang", "echo never", |config| {
+        let script = format!("(sleep 3; touch {}) & sleep 1000", file.display());
+        config["hooks"] =
+            json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1 }] });
+    });
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("did not end within 1 s"), "{output}");
+    assert_gone(&world, "hang");
+    std::thread::sleep(Duration::from_secs(4).saturating_sub(begin.elapsed()));
+    assert!(!file.exists(), "its child lives on");
+}
+
+#[test]
+fn a_hook_inherits_nothing_and_may_talk_without_end() {
+    let world = world();
+    let list = world.path("descriptors");
+    run(&world, "talk", "true", |config| {
+        let script =
+            format!("ls /proc/self/fd > {}; yes | head -c 10000000; cat /proc/self/status", list.display());
+        let hook =
+            json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+        config["hooks"] = json!({ "createRuntime": hook });
+    })
+    .succeeds();
+    // The last is that of the listing itself.
+    assert_eq!(
+        fs::read_to_string(&list).unwrap().split_whitespace().collect::<Vec<_>>(),
+        ["0", "1", "2", "3"]
+    );
+}
+
+#[test]
+fn hooks_that_make_no_sense_are_refused_by_name() {
+    let cases = [
+        (json!({ "path": "relative" }), "not absolute"),
+        (json!({ "path": "/bin/true", "timeout": 0 }), "not above 0"),
+        (json!({ "path": "/no/such/hook" }), "/no/such/hook: No such file"),
+    ];
+    for (hook, part) in cases {
+        let world = world();
+        let output =
+            run(&world, "odd", "true", |config| config["hooks"] = json!({ "createRuntime": [hook] }));
+        assert_ne!(output.code, 0);
+        assert!(output.stderr.contains(part), "{part}: {output}");
+        assert_gone(&world, "odd");
+    }
+}

@@ -1,0 +1,66 @@
+//! Scheduler, I/O priority, personality, memory policy.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::run;
+use crate::world;
+
+#[test]
+fn a_program_is_scheduled_as_asked() {
+    let world = world();
+    let script = "uname -m; ionice -p 1; cut -d' ' -f19,41 /proc/1/stat; head -n1 /proc/1/numa_maps";
+    let output = run(&world, "sched", script, |config| {
+        config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 7 });
+        config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+        config["linux"]["personality"] = json!({ "domain": "LINUX32" });
+        config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0" });
+    });
+    let lines: Vec<_> = output.stdout.lines().collect();
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(lines[0], "i686");
+    }
+    assert_eq!(lines[1], "best-effort: prio 6");
+    assert_eq!(lines[2], "7 3", "nice and policy");
+    // A kernel without NUMA has no such file.
+    if fs::exists("/proc/self/numa_maps").unwrap() {
+        assert!(lines[3].contains("interleave:0"), "{output}");
+    }
+}
+
+#[test]
+fn values_that_make_no_sense_are_refused_by_name() {
+    let cases = [
+        ("process", "scheduler", json!({ "policy": "SCHED_ISO" }), "SCHED_ISO"),
+        ("process", "scheduler", json!({ "policy": "SCHED_OTHER", "period": 1 }), "SCHED_DEADLINE"),
+        ("process", "ioPriority", json!({ "class": "IOPRIO_CLASS_BE", "priority": 8 }), "priority 8"),
+        ("linux", "memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "1-0" }), "1-0"),
+        ("linux", "memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "900" }), "the memory policy"),
+        ("linux", "personality", json!({ "domain": "LINUX", "flags": ["X"] }), "flags"),
+    ];
+    for (part, field, value, expected) in cases {
+        let world = world();
+        let output = run(&world, "odd", "true", |config| config[part][field] = value);
+        assert_ne!(output.code, 0, "{expected}");
+        assert!(output.stderr.contains(expected), "{expected}: {output}");
+    }
+}
+
+#[test]
+fn labels_of_modules_that_are_not_there_are_refused() {
+    for (field, module, file) in [
+        ("apparmorProfile", "AppArmor", "/sys/kernel/security/apparmor"),
+        ("selinuxLabel", "SELinux", "/sys/fs/selinux/enforce"),
+    ] {
+        if fs::exists(file).unwrap() {
+            println!("skipped: a label without {module}, because this machine has it");
+            continue;
+        }
+        let world = world();
+        let output =
+            run(&world, "label", "echo never", |config| config["process"][field] = json!("some-label"));
+        assert_ne!(output.code, 0);
+        assert!(output.stderr.contains(module) && output.stderr.contains("some-label"), "{output}");
+    }
+}

@@ -1,0 +1,172 @@
+//! User namespaces and mounts with other owners.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::process::{Command, Stdio};
+
+use loment_testkit::World;
+use serde_json::{Value, json};
+
+use super::{add_namespace, assert_gone, run};
+use crate::runtime::{bundle, id, runtime};
+use crate::world;
+
+const FIRST: u32 = 100_000;
+
+fn mapped(config: &mut Value) {
+    add_namespace(config, json!({ "type": "user" }));
+    let mapping = json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
+    config["linux"]["uidMappings"] = mapping.clone();
+    config["linux"]["gidMappings"] = mapping;
+}
+
+#[test]
+fn the_superuser_of_a_container_is_somebody_else_on_the_host() {
+    let world = world();
+    let script = "id -u; cat /proc/self/uid_map; echo > /dev/null && touch /dev/shm/made && ls -ln /dev/shm/made; \
+                  touch /etc/passwd; stat -c %u /proc/self";
+    let output = run(&world, "users", script, |config| {
+        mapped(config);
+        let shm = json!({ "destination": "/dev/shm", "type": "tmpfs", "source": "shm" });
+        config["mounts"].as_array_mut().unwrap().push(shm);
+        config["process"]["oomScoreAdj"] = json!(100);
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 128 }]);
+    });
+    let lines: Vec<_> = output.stdout.lines().collect();
+    assert_eq!(lines[0], "0");
+    assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    assert_eq!(lines[2].split_whitespace().nth(2), Some("0"), "{output}");
+    // The files of the bundle are the host's root's.
+    assert!(
+        output.stderr.contains("/etc/passwd: Permission denied") || output.stderr.contains("passwd"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_program_that_enters_is_in_the_user_namespace_with_limits_of_its_own() {
+    let world = world();
+    let dir = bundle(&world, "sleep 1000", |config| {
+        mapped(config);
+        config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 128 }]);
+    });
+    let pid_file = world.path("pid");
+    let arguments =
+        ["run", "--detach", "--bundle", dir.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap()];
+    detached(&world, &[&arguments[..], &[&id("enter")]].concat());
+    let pid = fs::read_to_string(&pid_file).unwrap();
+    assert_eq!(fs::metadata(format!("/proc/{pid}")).unwrap().uid(), FIRST);
+    let script = "id -u; readlink /proc/self/ns/user; ulimit -n; ulimit -Hn";
+    let output = runtime(&world, &["exec", &id("enter"), "/bin/sh", "-c", script]);
+    let namespace = fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
+    let expected = ["0", namespace.to_str().unwrap(), "64", "128"];
+    assert_eq!(output.succeeds().lines().collect::<Vec<_>>(), expected);
+
+    // Another container joins it, with everything that belongs to it.
+    let other = crate::world();
+    let output = run(
+        &other,
+        "join",
+        "id -u; readlink /proc/self/ns/user; readlink /proc/self/ns/net; ps | grep -c 'sleep 100[0]'",
+        |c| {
+            let own =
+                |kind: &str, file: &str| json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") });
+            c["linux"]["namespaces"] = json!([own("user", "user"), own("network", "net"), own("pid", "pid"), { "type": "mount" }, { "type": "uts" }]);
+        },
+    );
+    let network = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    let expected = ["0", namespace.to_str().unwrap(), network.to_str().unwrap(), "1"];
+    assert_eq!(output.succeeds().lines().collect::<Vec<_>>(), expected);
+    runtime(&world, &["delete", "--force", &id("enter")]).succeeds();
+}
+
+/// A container that is left running keeps the streams it was given.
+#[track_caller]
+fn detached(world: &World, arguments: &[&str]) {
+    runtime(world, &["--version"]).succeeds();
+    let mut command = Command::new(world.dir().join("loment-runtime"));
+    command.arg("--root").arg(world.dir().join("runtime")).args(arguments);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn mounts_have_the_owners_that_are_asked_for() {
+    let (first, world) = (world(), world());
+    let source = first.path("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "").unwrap();
+    chown(source.join("file"), Some(1000), Some(1000)).unwrap();
+    let bind = |options: Value, mappings: Option<Value>| {
+        let mut mount = json!({ "destination": "/mnt", "type": "bind", "source": source.to_str().unwrap(), "options": options });
+        if let Some(m) = mappings {
+            (mount["uidMappings"], mount["gidMappings"]) = (m.clone(), m);
+        }
+        mount
+    };
+    let owner = "stat -c '%u %g' /mnt/file";
+    let map = json!([{ "containerID": 1000, "hostID": 2000, "size": 1 }]);
+    let output = run(&world, "own", owner, |config| {
+        config["mounts"].as_array_mut().unwrap().push(bind(json!(["bind"]), Some(map)));
+    });
+    assert_eq!(output.succeeds(), "2000 2000");
+    // Without mappings of its own: as the container's users are.
+    let world = crate::world();
+    let output = run(
+        &world,
+        "theirs",
+        &format!("{owner}; touch /mnt/new; {}", owner.replace("file", "new")),
+        |config| {
+            mapped(config);
+            // Its root may not make anything in the bundle's files, which are the host's root's.
+            fs::create_dir(world.path("bundle").join("rootfs/mnt")).unwrap();
+            config["mounts"].as_array_mut().unwrap().push(bind(json!(["bind", "idmap"]), None));
+        },
+    );
+    assert_eq!(output.succeeds(), "1000 1000\n0 0");
+    let made = fs::metadata(source.join("new")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (0, 0), "on the host");
+    let world = crate::world();
+    let output = run(&world, "none", owner, |config| {
+        config["mounts"].as_array_mut().unwrap().push(bind(json!(["bind", "idmap"]), None));
+    });
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("needs a user namespace"), "{output}");
+}
+
+#[test]
+fn mappings_that_make_no_sense_are_refused_by_name() {
+    let line = |size: u32| json!([{ "containerID": 0, "hostID": FIRST, "size": size }]);
+    let cases: [(Value, Value, bool, &str); 5] = [
+        (line(1), json!([]), true, "gidMappings"),
+        (line(0), line(1), true, "size"),
+        (line(1), line(1), false, "user namespace"),
+        (json!([]), json!([]), true, "uidMappings"),
+        (json!(vec![line(1)[0].clone(); 341]), line(1), true, "341"),
+    ];
+    for (uid, gid, with_namespace, part) in cases {
+        let world = world();
+        let output = run(&world, "map", "true", |config| {
+            if with_namespace {
+                add_namespace(config, json!({ "type": "user" }));
+            }
+            (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (uid, gid);
+        });
+        assert_ne!(output.code, 0, "{part}");
+        assert!(output.stderr.contains(part), "{part}: {output}");
+        assert_gone(&world, "map");
+    }
+}
+
+#[test]
+fn a_namespace_of_another_kind_is_not_joined() {
+    let world = world();
+    let output = run(&world, "kind", "true", |config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|n| n["type"] != "network");
+        list.push(json!({ "type": "network", "path": "/proc/self/ns/uts" }));
+    });
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("/proc/self/ns/uts: it is not a net namespace"), "{output}");
+    assert_gone(&world, "kind");
+}
