@@ -146,6 +146,11 @@ impl Plan {
         self.namespaces.new.contains(flag)
     }
 
+    /// Whether other processes see the one that becomes the container's first: it gets no pid namespace of its own.
+    pub fn is_seen_by_others(&self) -> bool {
+        !self.makes(CloneFlags::NEWPID)
+    }
+
     /// Whether its mounts are somebody else's, and made already.
     pub(crate) fn joins_mounts(&self) -> bool {
         self.namespaces.joined(LinuxNamespaceType::Mount).is_some()

@@ -82,20 +82,62 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// This program's own file, through a read-only mount of its own where the kernel allows: whoever gets at a process's
-/// /proc/PID/exe cannot write to the file on the host (CVE-2019-5736).
+/// This program's own file in a form that cannot be written to: through a read-only mount of its own, which is in no mount
+/// table, or as a sealed copy in memory where the kernel has no such mounts (before Linux 5.12). Whoever gets at
+/// /proc/PID/exe of a process that runs it does not get at the file on the host (CVE-2019-5736).
 ///
 /// # Errors
 /// The kernel's errno.
 pub fn own_executable() -> io::Result<OwnedFd> {
-    use rustix::fs::{CWD, Mode, OFlags};
+    use rustix::fs::CWD;
     use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if let Ok(tree) = open_tree(CWD, "/proc/self/exe", flags) {
+    if let Ok(tree) = open_tree(CWD, EXE, flags) {
         let attr = crate::mount::MountAttr { set: crate::mount::ATTR_RDONLY, ..Default::default() };
         if crate::mount::set_attributes(tree.as_fd(), c"", false, &attr).is_ok() {
             return Ok(tree);
         }
     }
-    Ok(rustix::fs::openat(CWD, "/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    sealed_copy()
+}
+
+/// Whether the file this program runs from cannot be written to: see [`own_executable`].
+pub fn is_protected() -> bool {
+    use rustix::fs::{SealFlags, StatVfsMountFlags};
+    if rustix::fs::statvfs(EXE).is_ok_and(|s| s.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+        return true;
+    }
+    let seals = std::fs::File::open(EXE).ok().and_then(|exe| rustix::fs::fcntl_get_seals(exe).ok());
+    seals.is_some_and(|seals| seals.contains(SealFlags::WRITE))
+}
+
+const EXE: &str = "/proc/self/exe";
+
+fn sealed_copy() -> io::Result<OwnedFd> {
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // The kernel may want to know whether it is to be run (Linux 6.3); older ones do not know the flag.
+    let copy = memfd_create("loment", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("loment", flags))?;
+    let mut file = std::fs::File::from(copy);
+    io::copy(&mut std::fs::File::open(EXE)?, &mut file)?;
+    fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_form_of_the_program_can_be_written_to() {
+        assert!(!is_protected(), "a test is run from where it was built");
+        for exe in [own_executable().unwrap(), sealed_copy().unwrap()] {
+            let path = format!("/proc/self/fd/{}", exe.as_raw_fd());
+            assert!(std::fs::read(&path).unwrap().starts_with(b"\x7fELF"));
+            let mut options = std::fs::File::options();
+            let written =
+                options.write(true).open(&path).and_then(|mut f| io::Write::write_all(&mut f, b"x"));
+            assert!(written.is_err(), "{path}");
+        }
+    }
 }

@@ -53,7 +53,7 @@ impl Drop for FrontEnd {
 }
 
 /// Runs something when it is dropped.
-struct Guard<F: FnMut()>(F);
+pub(crate) struct Guard<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for Guard<F> {
     fn drop(&mut self) {

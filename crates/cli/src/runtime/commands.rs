@@ -14,6 +14,7 @@ use loment_runtime::{
 use oci_spec::runtime::{ContainerState, Process};
 
 use super::arguments::{Argument, Arguments};
+use super::protect;
 use super::{help, log::Log};
 
 /// Where containers are remembered when `--root` is not given.
@@ -131,6 +132,9 @@ fn cgroup_path(bundle: &Bundle, id: &Id) -> anyhow::Result<CgroupPath> {
 fn create_container(states: &States, id: &Id, options: &Options, deferred: bool) -> anyhow::Result<u8> {
     let bundle = Bundle::load(options.bundle.as_deref().unwrap_or(Path::new(".")))?;
     let plan = Plan::new(&bundle.spec, &bundle.path)?;
+    if plan.is_seen_by_others() {
+        protect::ensure()?;
+    }
     let host = Host::detect()?;
     let group = host.cgroup(cgroup_path(&bundle, id)?);
     states.reserve(id)?;
@@ -362,6 +366,7 @@ fn delete(states: &States, id: &Id, force: bool) -> anyhow::Result<u8> {
 }
 
 fn exec(states: &States, id: &Id, options: &Options, words: &[String]) -> anyhow::Result<u8> {
+    protect::ensure()?;
     let record = states.load(id)?;
     refuse_unless(&record, states, "execute in", &[ContainerState::Running])?;
     let bundle = Bundle::load(&record.bundle)?;

@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod help;
 mod log;
+mod protect;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
