@@ -15,6 +15,21 @@ pub(crate) fn max_or(limit: i64) -> String {
     if limit < 0 { "max".to_owned() } else { limit.to_string() }
 }
 
+/// A process limit: of no process at all, not even the first could be made, so 0 is 1 (as runc has it).
+pub(crate) fn pids(limit: i64) -> String {
+    max_or(if limit == 0 { 1 } else { limit })
+}
+
+/// Refuses a memory limit that is below what is used already (`checkBeforeUpdate`).
+pub(crate) fn check_usage(limit: i64, usage: &str) -> Result<(), crate::Error> {
+    match usage.trim().parse::<i64>() {
+        Ok(used) if used > limit => {
+            Err(crate::Error::Value { name: "memory limit (more is in use)", value: limit.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// v2's swap limit counts swap only, the specification's counts memory and swap.
 pub(crate) fn swap_only(swap: i64, memory: Option<i64>) -> Result<String, crate::Error> {
     match (swap, memory) {

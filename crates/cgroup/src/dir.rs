@@ -98,6 +98,13 @@ impl Dir {
         rustix::fs::accessat(&self.fd, name, rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
+    /// Changes the owner of something in this directory.
+    pub(crate) fn give(&self, name: &str, uid: u32) -> Result<(), Error> {
+        let uid = Some(rustix::fs::Uid::from_raw(uid));
+        rustix::fs::chownat(&self.fd, name, uid, None, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|e| self.io("change the owner of", name, e))
+    }
+
     /// The text of the file `name`, which may be in a group below.
     pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
         let fd = self.open_file(name, OFlags::RDONLY)?;

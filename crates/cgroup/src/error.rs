@@ -15,12 +15,14 @@ pub enum Error {
     Exists { path: String },
     #[error("the {controller} cgroup controller is not available, but {wanted} was asked for")]
     NoController { controller: &'static str, wanted: String },
+    #[error("the {controller} cgroup controller is not available, but {wanted} was asked for")]
+    NotAvailable { controller: String, wanted: String },
     #[error("invalid value {value} for {name}")]
     Value { name: &'static str, value: String },
     #[error("write {value:?} to cgroup file {path}")]
     Write { path: String, value: String, source: io::Error },
     #[error("{operation} cgroup {path}")]
     Io { operation: &'static str, path: String, source: io::Error },
-    #[error("{what} limits are not supported yet: remove them from the configuration")]
+    #[error("{what} cannot be set: remove it from the configuration")]
     Unsupported { what: &'static str },
 }

@@ -20,6 +20,9 @@ mod convert;
 mod devices;
 mod dir;
 mod error;
+mod huge;
+mod io;
+mod other;
 mod path;
 mod v1;
 mod v2;
@@ -31,7 +34,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use dir::{Dir, Generation};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxBlockIo, LinuxResources};
 use rustix::fs::{Mode, OFlags};
 
 /// Where the control groups are mounted.
@@ -55,6 +58,8 @@ trait Hierarchy: std::fmt::Debug {
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
     /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
     fn kill(&self, path: &CgroupPath) -> Result<bool, Error>;
+    /// Gives the group to a user, if groups of this hierarchy can be given away.
+    fn delegate(&self, path: &CgroupPath, uid: u32) -> Result<(), Error>;
     /// Removes the group and its descendants; one that is gone already is no error.
     fn remove(&self, path: &CgroupPath) -> Result<(), Error>;
 }
@@ -226,17 +231,57 @@ impl Cgroup<'_> {
         Ok(())
     }
 
+    /// As [`Cgroup::create`], but takes over a group that is there and has nobody in it: one that somebody prepared.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when it is in use; as [`Cgroup::create`].
+    pub fn create_or_adopt(&self) -> Result<(), Error> {
+        for h in &self.host.hierarchies {
+            match h.create(&self.path) {
+                Err(Error::Exists { path }) => {
+                    let members = h.read(&self.path, "cgroup.procs")?;
+                    if !members.trim().is_empty() {
+                        return Err(Error::Exists { path });
+                    }
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a user outside make groups of its own below this one, where that is safe: on v2 (cgroups(7), "Delegating a
+    /// hierarchy").
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn delegate(&self, uid: u32) -> Result<(), Error> {
+        self.host.hierarchies.iter().try_for_each(|h| h.delegate(&self.path, uid))
+    }
+
     /// Writes limits.
     ///
     /// # Errors
     /// [`Error::NoController`] when a limit needs a controller the host does not have, [`Error::Write`] when the kernel
     /// refuses a value.
     pub fn apply(&self, resources: &LinuxResources) -> Result<(), Error> {
-        refuse_unsupported(resources)?;
         for (controller, wanted) in wanted(resources) {
             if !self.host.has(controller) {
                 return Err(Error::NoController { controller, wanted: wanted.to_owned() });
             }
+        }
+        // v1 calls it blkio, v2 io.
+        if resources.block_io().as_ref().is_some_and(|io| *io != LinuxBlockIo::default())
+            && !self.host.has("blkio")
+            && !self.host.has("io")
+        {
+            return Err(Error::NoController { controller: "io", wanted: "a block I/O limit".into() });
+        }
+        if self.host.version == Version::V1 && resources.unified().as_ref().is_some_and(|u| !u.is_empty()) {
+            return Err(Error::NoController {
+                controller: "v2",
+                wanted: "a value of linux.resources.unified".into(),
+            });
         }
         self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))
     }
@@ -340,39 +385,31 @@ impl Cgroup<'_> {
 }
 
 /// The controllers that limits need, and what for.
-fn wanted(resources: &LinuxResources) -> Vec<(&'static str, &'static str)> {
+fn wanted(r: &LinuxResources) -> Vec<(&'static str, &'static str)> {
     let mut out = Vec::new();
-    if resources.memory().as_ref().is_some_and(|m| m.limit().or(m.swap()).or(m.reservation()).is_some()) {
-        out.push(("memory", "a memory limit"));
-    }
-    if resources.pids().is_some() {
-        out.push(("pids", "a process limit"));
-    }
-    if let Some(cpu) = resources.cpu() {
-        if cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some() {
-            out.push(("cpu", "a CPU limit"));
+    let mut want = |condition: bool, controller, what| {
+        if condition {
+            out.push((controller, what));
         }
-        if cpu.cpus().is_some() || cpu.mems().is_some() {
-            out.push(("cpuset", "a CPU set"));
-        }
-    }
-    out
-}
-
-/// A limit that nobody writes would be a limit the user believes in.
-fn refuse_unsupported(resources: &LinuxResources) -> Result<(), Error> {
-    let what = if resources.block_io().is_some() {
-        "block I/O"
-    } else if resources.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()) {
-        "huge page"
-    } else if resources.network().is_some() {
-        "network class"
-    } else if resources.rdma().as_ref().is_some_and(|r| !r.is_empty()) {
-        "RDMA"
-    } else {
-        return Ok(());
     };
-    Err(Error::Unsupported { what })
+    let memory = r.memory().as_ref();
+    let limited = memory.is_some_and(|m| m.limit().or(m.swap()).or(m.reservation()).is_some());
+    want(limited, "memory", "a memory limit");
+    want(r.pids().is_some(), "pids", "a process limit");
+    if let Some(cpu) = r.cpu() {
+        let time = cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some();
+        let real = cpu.realtime_runtime().is_some_and(|t| t != 0);
+        want(time || real || cpu.burst().is_some(), "cpu", "a CPU limit");
+        want(cpu.cpus().is_some() || cpu.mems().is_some(), "cpuset", "a CPU set");
+    }
+    if let Some(network) = r.network() {
+        want(network.class_id().is_some(), "net_cls", "a network class");
+        let priorities = network.priorities().as_ref().is_some_and(|p| !p.is_empty());
+        want(priorities, "net_prio", "a network priority");
+    }
+    want(r.hugepage_limits().as_ref().is_some_and(|l| !l.is_empty()), "hugetlb", "a huge page limit");
+    want(r.rdma().as_ref().is_some_and(|l| !l.is_empty()), "rdma", "an RDMA limit");
+    out
 }
 
 /// How directories of a hierarchy are opened.

@@ -4,7 +4,7 @@ use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fs::OFlags;
 
 use crate::dir::Dir;
-use crate::{CgroupPath, Entry, Error, Hierarchy, devices};
+use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices, huge, io, other};
 
 #[derive(Debug)]
 pub(crate) struct V1 {
@@ -68,7 +68,24 @@ impl Hierarchy for V1 {
             }
         }
         if let Some(pids) = resources.pids().as_ref().filter(|_| self.has("pids")) {
-            group()?.write("pids.max", &crate::convert::max_or(pids.limit()))?;
+            group()?.write("pids.max", &convert::pids(pids.limit()))?;
+        }
+        if let Some(io) = resources.block_io().as_ref().filter(|_| self.has("blkio")) {
+            io::apply_v1(&group()?, io)?;
+        }
+        if let Some(limits) = resources.hugepage_limits().as_ref().filter(|_| self.has("hugetlb")) {
+            huge::apply(&group()?, limits, "limit_in_bytes")?;
+        }
+        if let Some(network) = resources.network() {
+            if self.has("net_cls") {
+                other::apply_class(&group()?, network)?;
+            }
+            if self.has("net_prio") {
+                other::apply_priorities(&group()?, network)?;
+            }
+        }
+        if let Some(devices) = resources.rdma().as_ref().filter(|_| self.has("rdma")) {
+            other::apply_rdma(&group()?, devices)?;
         }
         if let Some(rules) = resources.devices().as_ref().filter(|r| self.has("devices") && !r.is_empty()) {
             devices::apply_v1(&group()?, rules)?;
@@ -102,6 +119,11 @@ impl Hierarchy for V1 {
         Ok(false)
     }
 
+    fn delegate(&self, _path: &CgroupPath, _uid: u32) -> Result<(), Error> {
+        // Whoever may write to a v1 group may take processes out of it.
+        Ok(())
+    }
+
     fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
         self.root.remove_tree(path.as_str())
     }
@@ -111,6 +133,9 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
     const LIMIT: &str = "memory.limit_in_bytes";
     const SWAP: &str = "memory.memsw.limit_in_bytes";
     let swap = memory.swap().filter(|&s| s != 0);
+    if let Some(limit) = memory.limit().filter(|&l| l >= 0 && memory.check_before_update() == Some(true)) {
+        convert::check_usage(limit, &group.read("memory.usage_in_bytes")?)?;
+    }
     if swap.is_some() && !group.has(SWAP) {
         return Err(Error::NoController {
             controller: "memory (swap accounting)",
@@ -141,6 +166,12 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
             return Err(Error::Value { name: "memory swappiness (0 to 100)", value: swappiness.to_string() });
         }
         group.write("memory.swappiness", &swappiness.to_string())?;
+    }
+    if let Some(tcp) = memory.kernel_tcp() {
+        group.write("memory.kmem.tcp.limit_in_bytes", &tcp.to_string())?;
+    }
+    if memory.use_hierarchy() == Some(true) {
+        group.write("memory.use_hierarchy", "1")?;
     }
     if memory.disable_oom_killer() == Some(true) {
         group.write("memory.oom_control", "1")?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 use crate::dir::Dir;
-use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices};
+use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices, huge, io, other};
 
 #[derive(Debug)]
 pub(crate) struct V2 {
@@ -73,7 +73,16 @@ impl Hierarchy for V2 {
         if let Some(pids) = resources.pids()
             && self.has("pids")
         {
-            self.group(path)?.write("pids.max", &convert::max_or(pids.limit()))?;
+            self.group(path)?.write("pids.max", &convert::pids(pids.limit()))?;
+        }
+        if let Some(io) = resources.block_io().as_ref().filter(|_| self.has("io")) {
+            io::apply_v2(&self.group(path)?, io)?;
+        }
+        if let Some(limits) = resources.hugepage_limits().as_ref().filter(|_| self.has("hugetlb")) {
+            huge::apply(&self.group(path)?, limits, "max")?;
+        }
+        if let Some(devices) = resources.rdma().as_ref().filter(|_| self.has("rdma")) {
+            other::apply_rdma(&self.group(path)?, devices)?;
         }
         if let Some(rules) = resources.devices().as_ref().filter(|r| !r.is_empty())
             && self.pure
@@ -118,6 +127,15 @@ impl Hierarchy for V2 {
         Ok(true)
     }
 
+    fn delegate(&self, path: &CgroupPath, uid: u32) -> Result<(), Error> {
+        // What the kernel says may be given away (Linux 4.15), or what always could be.
+        let files = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
+        let group = self.group(path)?;
+        group.give(".", uid)?;
+        files.lines().filter(|file| group.has(file)).try_for_each(|file| group.give(file, uid))
+    }
+
     fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
         self.root.remove_tree(path.as_str())
     }
@@ -134,6 +152,13 @@ impl V2 {
             if file.contains('/') || file.starts_with('.') {
                 return Err(Error::Value { name: "unified (a file name of the group)", value: file.clone() });
             }
+            let controller = file.split('.').next().unwrap_or_default();
+            if controller != "cgroup" && !self.has(controller) {
+                return Err(Error::NotAvailable {
+                    controller: controller.to_owned(),
+                    wanted: format!("unified {file}"),
+                });
+            }
             group.write(file, value)?;
         }
         Ok(())
@@ -141,6 +166,14 @@ impl V2 {
 }
 
 fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
+    // A limit that nobody keeps would be one the user believes in. (A kernel limit is obsolete and ignored everywhere.)
+    let refuse = |asked: bool, what| if asked { Err(Error::Unsupported { what }) } else { Ok(()) };
+    refuse(memory.swappiness().is_some(), "memory swappiness (cgroup v2 has none)")?;
+    refuse(memory.disable_oom_killer() == Some(true), "disabled out-of-memory killer (cgroup v2 has none)")?;
+    refuse(memory.kernel_tcp().is_some_and(|l| l > 0), "kernel TCP memory (cgroup v2 has none)")?;
+    if let Some(limit) = memory.limit().filter(|&l| l >= 0 && memory.check_before_update() == Some(true)) {
+        convert::check_usage(limit, &group.read("memory.current")?)?;
+    }
     // -1 without a value for swap lifts both, as v1 would have to.
     if let Some(swap) = memory.swap() {
         let limit = memory.limit().filter(|&l| l > 0);
@@ -156,6 +189,9 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
 }
 
 fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
+    if cpu.realtime_runtime().is_some_and(|t| t != 0) || cpu.realtime_period().is_some_and(|t| t != 0) {
+        return Err(Error::Unsupported { what: "real-time CPU (cgroup v2 has none)" });
+    }
     if let Some(idle) = cpu.idle() {
         group.write("cpu.idle", &idle.to_string())?;
     }

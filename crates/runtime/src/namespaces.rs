@@ -154,6 +154,16 @@ impl Mappings {
         }
     }
 
+    /// Which user outside a user of the namespace is.
+    pub(crate) fn outside(&self, uid: u32) -> Option<u32> {
+        self.uid.lines().find_map(|line| {
+            let mut numbers = line.split(' ').map(|n| n.parse::<u32>().ok());
+            let (inside, outside, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
+            let offset = uid.checked_sub(inside).filter(|offset| *offset < size)?;
+            outside.checked_add(offset)
+        })
+    }
+
     /// A user namespace with these mappings and nobody in it.
     pub(crate) fn namespace(&self) -> io::Result<OwnedFd> {
         let (ours, theirs) = report::socket_pair()?;

@@ -146,6 +146,20 @@ impl Plan {
         self.namespaces.new.contains(flag)
     }
 
+    /// The user outside who may make groups below the container's own: that of its program, where it has a user and a cgroup
+    /// namespace and its groups are mounted writable (config-linux.md, "Cgroup ownership").
+    pub fn cgroup_owner(&self) -> Option<u32> {
+        let mounted = |m: &MountPlan| {
+            matches!(m.kind.as_str(), "cgroup" | "cgroup2")
+                && m.options.attr.set & loment_sys::mount::ATTR_RDONLY == 0
+        };
+        let process = self.process.as_ref()?;
+        if !self.makes(CloneFlags::NEWCGROUP) || !self.mounts.iter().any(mounted) {
+            return None;
+        }
+        self.namespaces.mappings.as_ref()?.outside(process.uid)
+    }
+
     /// Whether other processes see the one that becomes the container's first: it gets no pid namespace of its own.
     pub fn is_seen_by_others(&self) -> bool {
         !self.makes(CloneFlags::NEWPID)

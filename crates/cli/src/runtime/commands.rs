@@ -138,8 +138,9 @@ fn create_container(states: &States, id: &Id, options: &Options, deferred: bool)
     let host = Host::detect()?;
     let group = host.cgroup(cgroup_path(&bundle, id)?);
     states.reserve(id)?;
-    let made = group.create().map_err(anyhow::Error::from).and_then(|()| {
+    let made = group.create_or_adopt().map_err(anyhow::Error::from).and_then(|()| {
         group.apply(&plan.resources)?;
+        plan.cgroup_owner().map_or(Ok(()), |uid| group.delegate(uid))?;
         make(states, id, options, &bundle, &plan, &group, deferred)
     });
     let created = match made {
