@@ -67,10 +67,34 @@ pub fn build_loment(profile: &str) -> anyhow::Result<PathBuf> {
 pub fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
     let mut build = cargo(["build", "--locked", "--message-format=json-render-diagnostics"]);
     let text = output(build.args(arguments))?;
-    let artifacts = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-    let executables: Vec<PathBuf> = artifacts
-        .filter(|a| a["target"]["name"] == "loment" && a["profile"]["test"] == false)
-        .filter_map(|a| a["executable"].as_str().map(PathBuf::from))
-        .collect();
-    executables.into_iter().next_back().context("cargo build named no executable of loment")
+    executable(&text, "loment", false).context("cargo build named no executable of loment")
+}
+
+/// A test program and the binary that it tests.
+#[derive(Debug)]
+pub struct Built {
+    /// The test program.
+    pub program: PathBuf,
+    /// The binary.
+    pub loment: PathBuf,
+}
+
+/// Builds a test program of a package, and the package's binary, in the dev profile.
+pub fn build_test(package: &str, test: &str) -> anyhow::Result<Built> {
+    let mut build = cargo(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"]);
+    let text = output(build.args(["--package", package, "--test", test]))?;
+    let program =
+        executable(&text, test, true).with_context(|| format!("cargo named no test program {test}"))?;
+    let loment =
+        executable(&text, package, false).with_context(|| format!("cargo named no binary {package}"))?;
+    Ok(Built { program, loment })
+}
+
+/// The executable of a target in cargo's messages.
+fn executable(messages: &str, target: &str, is_test: bool) -> Option<PathBuf> {
+    let artifacts = messages.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let executables = artifacts
+        .filter(|a| a["target"]["name"] == target && a["profile"]["test"] == is_test)
+        .filter_map(|a| a["executable"].as_str().map(PathBuf::from));
+    executables.last()
 }
