@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use loment_testkit::Fixtures;
 
 use super::boot::{self, Groups};
@@ -39,7 +39,7 @@ pub fn run(
         let program = Program::build("e2e", &mut shared)?;
         let chosen = chosen(program.tests(false)?, end_to_end)?;
         tasks.extend(chosen.iter().map(|name| program.task(name)));
-        shared.push(fixtures()?);
+        shared.push(fixtures(&program)?);
     }
     let share = boot::share(&shared)?;
     let mut all = Tally::default();
@@ -62,10 +62,12 @@ fn runs_with(groups: Groups, name: &str) -> bool {
     groups == Groups::V2 || !V2_ONLY.iter().any(|module| name.starts_with(module))
 }
 
-/// The images that end-to-end tests pull, made here, where it is faster.
-fn fixtures() -> anyhow::Result<PathBuf> {
+/// The images that end-to-end tests pull, made here, where it is faster. They lie where cargo tells tests to keep their files
+/// (`CARGO_TARGET_TMPDIR`): in `tmp` beside the profile's directory.
+fn fixtures(program: &Program) -> anyhow::Result<PathBuf> {
     packages::install(packages::TESTS)?;
-    let directory = run::target_directory()?.join("tmp");
+    let directory =
+        program.0.ancestors().nth(3).context("cargo's directories are arranged in another way")?.join("tmp");
     drop(Fixtures::cached(&directory));
     Ok(directory)
 }
