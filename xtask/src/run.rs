@@ -11,10 +11,15 @@ pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A cargo command in the workspace.
+/// A cargo command in the workspace. What cargo told us about our own package, it must not take for an answer about others:
+/// build scripts ask for such variables, and would run again each time they change.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(workspace());
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -93,8 +98,8 @@ pub fn build_test(package: &str, test: &str) -> anyhow::Result<Built> {
 /// The executable of a target in cargo's messages.
 fn executable(messages: &str, target: &str, is_test: bool) -> Option<PathBuf> {
     let artifacts = messages.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-    let executables = artifacts
+    let mut executables = artifacts
         .filter(|a| a["target"]["name"] == target && a["profile"]["test"] == is_test)
         .filter_map(|a| a["executable"].as_str().map(PathBuf::from));
-    executables.last()
+    executables.next_back()
 }
