@@ -1,8 +1,8 @@
 //! Developer glue: everything a contributor or CI runs, as `cargo xtask COMMAND`.
 //!
 //! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
-//! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]). What it does not: anything the product needs to
-//! work. It is a program for developers, so it prints, reads the environment and runs other programs.
+//! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]), runs
+//! tests in a machine of its own ([`vm`]). What it does not: anything the product needs to work. It is a program for developers, so it prints, reads the environment and runs other programs.
 //!
 //! ```no_run
 //! let leaks = xtask::leaks::Machine::here(std::path::Path::new(".")).look()?;
@@ -19,6 +19,7 @@ pub mod packages;
 pub mod run;
 pub mod symbols;
 pub mod test;
+pub mod vm;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,10 @@ usage: cargo xtask COMMAND
   leaks            list what tests left on this machine; exit 1 when there is something
   bench [PART…] [--runs N]
                    ours beside Debian's crun, runc and Podman; parts: runtime run exec queries memory
+  vm [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1] [-- COMMAND…]
+                   make the test machine's disk (root; SUITE is bookworm or trixie); with COMMAND, boot it and run that
+  vm-test [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1]… [--e2e FILTER]… [NAME…]
+                   run tests in that machine: all, those with NAME in their name, end-to-end tests with FILTER in theirs
   symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
 ";
 
@@ -53,6 +58,9 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["symbols"] => symbols::run(&run::build_loment("dev")?),
         ["symbols", file] => symbols::run(file.as_ref()),
         ["bench", rest @ ..] => bench::run(rest),
+        ["vm", rest @ ..] => vm::run(rest),
+        ["vm-test", rest @ ..] => vm::run_tests(rest),
+        ["vm-guest"] => vm::guest::run(),
         ["bench-view", rest @ ..] => bench::run_in_view(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -29,6 +29,10 @@ pub const TESTS: &[&str] = &[
     "zstd",
 ];
 
+/// Debian packages that make and run the machine of [`crate::vm`].
+pub const MACHINE: &[&str] =
+    &["busybox-static", "debootstrap", "e2fsprogs", "qemu-system-x86", "tar", "util-linux", "xz-utils"];
+
 /// Debian packages that only benchmarks use: the programs we are compared with.
 pub const PEERS: &[&str] = &["crun", "podman", "runc"];
 

@@ -11,10 +11,15 @@ pub fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A cargo command in the workspace.
+/// A cargo command in the workspace. What cargo told us about our own package, it must not take for an answer about others:
+/// build scripts ask for such variables, and would run again each time they change.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(workspace());
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(ours)) {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -67,10 +72,34 @@ pub fn build_loment(profile: &str) -> anyhow::Result<PathBuf> {
 pub fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
     let mut build = cargo(["build", "--locked", "--message-format=json-render-diagnostics"]);
     let text = output(build.args(arguments))?;
-    let artifacts = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
-    let executables: Vec<PathBuf> = artifacts
-        .filter(|a| a["target"]["name"] == "loment" && a["profile"]["test"] == false)
-        .filter_map(|a| a["executable"].as_str().map(PathBuf::from))
-        .collect();
-    executables.into_iter().next_back().context("cargo build named no executable of loment")
+    executable(&text, "loment", false).context("cargo build named no executable of loment")
+}
+
+/// A test program and the binary that it tests.
+#[derive(Debug)]
+pub struct Built {
+    /// The test program.
+    pub program: PathBuf,
+    /// The binary.
+    pub loment: PathBuf,
+}
+
+/// Builds a test program of a package, and the package's binary, in the dev profile.
+pub fn build_test(package: &str, test: &str) -> anyhow::Result<Built> {
+    let mut build = cargo(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"]);
+    let text = output(build.args(["--package", package, "--test", test]))?;
+    let program =
+        executable(&text, test, true).with_context(|| format!("cargo named no test program {test}"))?;
+    let loment =
+        executable(&text, package, false).with_context(|| format!("cargo named no binary {package}"))?;
+    Ok(Built { program, loment })
+}
+
+/// The executable of a target in cargo's messages.
+fn executable(messages: &str, target: &str, is_test: bool) -> Option<PathBuf> {
+    let artifacts = messages.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    let mut executables = artifacts
+        .filter(|a| a["target"]["name"] == target && a["profile"]["test"] == is_test)
+        .filter_map(|a| a["executable"].as_str().map(PathBuf::from));
+    executables.next_back()
 }

@@ -60,18 +60,24 @@ fn overlay(
     flags: MountAttrFlags,
     scratch: &Path,
 ) -> io::Result<OwnedFd> {
+    match overlay_by_parameters(lower, upper, work, volatile, flags) {
+        // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
+        // keeps parameters it does not know, and refuses them when the file system is made.
+        Err(rustix::io::Errno::INVAL) => overlay_by_mount(lower, upper, work, volatile, flags, scratch),
+        made => Ok(made?),
+    }
+}
+
+fn overlay_by_parameters(
+    lower: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    volatile: bool,
+    flags: MountAttrFlags,
+) -> rustix::io::Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", "overlay")?;
-    for (i, dir) in lower.iter().enumerate() {
-        match fsconfig_set_string(&fs, "lowerdir+", dir) {
-            Ok(()) => {}
-            // Before Linux 6.8. All layers in one value do not do: it may have 256 bytes.
-            Err(rustix::io::Errno::INVAL) if i == 0 => {
-                return overlay_by_mount(lower, upper, work, volatile, flags, scratch);
-            }
-            Err(e) => return Err(e.into()),
-        }
-    }
+    lower.iter().try_for_each(|dir| fsconfig_set_string(&fs, "lowerdir+", dir))?;
     fsconfig_set_string(&fs, "upperdir", upper)?;
     fsconfig_set_string(&fs, "workdir", work)?;
     if volatile {
@@ -79,7 +85,7 @@ fn overlay(
         let _ = fsconfig_set_flag(&fs, "volatile");
     }
     fsconfig_create(&fs)?;
-    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)?)
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
 /// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their

@@ -77,7 +77,7 @@ fn build(
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     masks::make_read_only(&root, &c.plan.read_only_paths)?;
-    masks::mask(&root, &c.plan.masked, &null)?;
+    masks::mask(&root, &c.plan.masked, null)?;
     run_creation_hooks(c, socket)?;
     if c.plan.read_only {
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;

@@ -105,8 +105,7 @@ fn join(container: BorrowedFd<'_>, users: bool) -> Result<(), Failure> {
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::NETWORK
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
-        | ThreadNameSpaceType::CONTROL_GROUP;
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME;
     all.set(ThreadNameSpaceType::TIME, is_separate(container, "time")?);
     all.set(ThreadNameSpaceType::USER, users);
     move_into_thread_name_spaces(container, all).context("join", "the container's namespaces")
@@ -127,6 +126,10 @@ fn become_process(
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
     e.process.scheduling.after_cgroup()?;
+    // Only as a member: where v2 is mounted with `nsdelegate`, as systemd does, nobody comes into a group from outside the
+    // root of the namespace that he is in (cgroup_attach_permissions).
+    move_into_thread_name_spaces(e.container, ThreadNameSpaceType::CONTROL_GROUP)
+        .context("join", "the container's cgroup namespace")?;
     if let Some(id) = e.keyring {
         e.process.labels.apply_to_keys()?;
         child::join_keyring(id)?;

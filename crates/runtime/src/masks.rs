@@ -22,7 +22,7 @@ const NODE: MountAttr =
 #[derive(Debug)]
 pub(crate) struct HostNull {
     tree: OwnedFd,
-    /// What copies of it still need.
+    /// What it still needs.
     attr: MountAttr,
 }
 
@@ -41,33 +41,57 @@ impl HostNull {
 }
 
 /// Hides paths: files under the null device, directories under one empty read-only tmpfs. Missing ones are skipped.
-pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: &HostNull) -> Result<(), Failure> {
-    let mut empty = None;
+pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: HostNull) -> Result<(), Failure> {
+    let (mut null, mut empty) = (Cover::new(null.tree, null.attr), None);
     for path in paths {
         let target = match root.resolve(path) {
             Err(e) if is_missing(&e) => continue,
             other => other.context("open", path.display())?,
         };
-        cover(&target, null, &mut empty).context("mask", path.display())?;
+        let mut cover = || match file_type(&target)? {
+            FileType::Directory => empty_cover(&mut empty)?.put_on(&target),
+            _ => null.put_on(&target),
+        };
+        cover().context("mask", path.display())?;
     }
     Ok(())
 }
 
-fn cover(target: &OwnedFd, null: &HostNull, empty: &mut Option<OwnedFd>) -> io::Result<()> {
-    if file_type(target)? != FileType::Directory {
-        let tree = clone_tree(null.tree.as_fd(), Path::new(""), false)?;
-        return attach_changed(&tree, &[(false, null.attr)], || attach(&tree, target));
-    }
-    let source = match empty {
-        Some(source) => source,
-        // One superblock for all of them: each of its own would cost time when the container ends.
+/// One superblock for all directories: each of its own would cost time when the container ends.
+fn empty_cover(made: &mut Option<Cover>) -> io::Result<&mut Cover> {
+    match made {
+        Some(cover) => Ok(cover),
         None => {
             let options = ["ro", "nosuid", "nodev", "noexec", "mode=755", "size=0k", "nr_inodes=1"];
             let options = Options::parse(&options.map(str::to_owned));
-            empty.insert(new_filesystem("tmpfs", Path::new("tmpfs"), &options)?)
+            let mount = new_filesystem("tmpfs", Path::new("tmpfs"), &options)?;
+            Ok(made.insert(Cover::new(mount, MountAttr::default())))
         }
-    };
-    attach(&clone_tree(source.as_fd(), Path::new(""), false)?, target)
+    }
+}
+
+/// A mount that hides any number of paths. It is itself attached to the first of them, because a detached mount cannot be
+/// copied before Linux 6.15.
+struct Cover {
+    mount: OwnedFd,
+    attached: bool,
+    /// What the mount, and no copy of it, still needs.
+    attr: MountAttr,
+}
+
+impl Cover {
+    fn new(mount: OwnedFd, attr: MountAttr) -> Self {
+        Self { mount, attached: false, attr }
+    }
+
+    fn put_on(&mut self, target: &OwnedFd) -> io::Result<()> {
+        if self.attached {
+            return attach(&clone_tree(self.mount.as_fd(), Path::new(""), false)?, target);
+        }
+        attach_changed(&self.mount, &[(false, self.attr)], || attach(&self.mount, target))?;
+        self.attached = true;
+        Ok(())
+    }
 }
 
 /// Makes paths read-only, with everything mounted below. Missing ones are skipped.

@@ -69,6 +69,11 @@ impl std::fmt::Display for Output {
     }
 }
 
+/// How much longer everything takes: where `cargo xtask vm-test` runs us, the processor is emulated.
+fn slowness() -> u32 {
+    if std::env::var_os("LOMENT_VM").is_some() { 4 } else { 1 }
+}
+
 /// Runs with nothing on standard input.
 #[track_caller]
 pub fn run(command: &mut Command, patience: Patience) -> Output {
@@ -129,7 +134,7 @@ fn read(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 
 /// The exit status, or none when the patience ended; then the program has been killed.
 fn wait(child: &mut Child, patience: Patience) -> Option<i32> {
-    let end = Instant::now() + patience.0;
+    let end = Instant::now() + patience.0 * slowness();
     loop {
         let status = child.try_wait().expect("a child can be waited for");
         if let Some(status) = status {

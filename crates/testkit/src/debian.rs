@@ -36,8 +36,8 @@ pub(crate) fn minbase() -> Result<RawLayer, String> {
     Ok(Layer::from_tar(output.stdout))
 }
 
-/// The archive and the release that apt is configured with here.
-fn mirror() -> Result<(String, String), String> {
+/// The archive and the release that apt is configured with here, or why there are none.
+pub fn mirror() -> Result<(String, String), String> {
     let mut apt = Command::new("apt-get");
     apt.args([
         "indextargets",

@@ -28,6 +28,7 @@ mod tree;
 mod world;
 
 pub use command::{Output, Patience, run, run_with_input};
+pub use debian::mirror as debian_mirror;
 pub use digest::digest;
 pub use fixtures::{Fixtures, busybox_rootfs};
 pub use image::{Compression, Config, Image};

@@ -18,7 +18,8 @@ fn group(world: &World, name: &str, controller: &str) -> Option<PathBuf> {
     }
     let v2 = fields.find(|f| f[0] == "0").map(path)?;
     let dir = PathBuf::from("/sys/fs/cgroup").join(v2);
-    dir.join(format!("{controller}.stat")).exists().then_some(dir)
+    let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|c| c == controller).then_some(dir)
 }
 
 /// What the first of `files` that exists in the container's group holds.

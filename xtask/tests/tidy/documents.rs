@@ -20,7 +20,7 @@ fn exists(reference: &str) -> bool {
         return xtask::bench::NAMES.contains(&part);
     }
     if let Some(command) = reference.strip_prefix("cargo xtask ") {
-        return ["test", "leaks", "symbols", "bench"].contains(&command);
+        return ["test", "leaks", "symbols", "bench", "vm", "vm-test"].contains(&command);
     }
     let Some((place, path)) = reference.split_once(' ') else { return false };
     let (package, binary) = place.split_once("::").map_or((place, None), |(p, b)| (p, Some(b)));

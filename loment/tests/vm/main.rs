@@ -1,0 +1,141 @@
+//! What only a machine with systemd, all controllers of control groups and ordinary users can show.
+//!
+//! These tests are ignored elsewhere: `cargo xtask vm-test` boots such a machine and runs them in it, once for each
+//! arrangement of control groups. Those in `v2` and `user` run where there is only the v2 hierarchy, and those in `user` in
+//! a login session of an ordinary user.
+
+mod groups;
+mod host;
+mod kernel;
+mod limits;
+mod user;
+mod v2;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use loment_testkit::{Output, Patience, World, busybox_rootfs, run};
+use serde_json::{Value, json};
+
+/// A world with a root file system in a directory, which `--rootfs` takes, and its path.
+#[track_caller]
+fn world() -> (World, String) {
+    assert!(std::env::var_os("LOMENT_VM").is_some(), "run these by `cargo xtask vm-test`");
+    let world = World::new(Path::new(env!("CARGO_BIN_EXE_loment")));
+    let dir = world.path("fs");
+    busybox_rootfs(&dir);
+    (world, dir.into_os_string().into_string().expect("our paths are UTF-8"))
+}
+
+/// A program that runs until it is stopped.
+const SLEEP: &str = "trap 'exit 0' TERM; while :; do sleep 0.1; done";
+
+/// Starts a container called `c` that runs until it is stopped, and returns its first process.
+#[track_caller]
+fn sleeper(world: &World, flags: &[&str], fs: &str) -> u32 {
+    let head = ["run", "--detach", "--network", "none", "--name", "c"];
+    world.loment([&head, flags, &["--rootfs", fs, "sh", "-c", SLEEP]].concat()).succeeds();
+    world.inspect("{{.State.Pid}}", "c").parse().expect("a pid is a number")
+}
+
+/// `run --rm FLAGS --rootfs FS sh -c SCRIPT`.
+#[track_caller]
+fn sh(world: &World, flags: &[&str], fs: &str, script: &str) -> Output {
+    let head = ["run", "--rm", "--network", "none"];
+    world.loment([&head, flags, &["--rootfs", fs, "sh", "-c", script]].concat())
+}
+
+/// The id of the container that [`bundle`] is for; control groups make it unique on the host.
+const ID: &str = "vm-bundle";
+
+/// A bundle over that directory whose process is a shell with this script and whose resources are these.
+fn bundle(world: &World, fs: &str, script: &str, resources: &Value) -> String {
+    let config = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["/bin/sh", "-c", script],
+            "env": ["PATH=/bin"],
+            "cwd": "/",
+        },
+        "root": { "path": fs },
+        "mounts": [{ "destination": "/proc", "type": "proc", "source": "proc" }],
+        "linux": {
+            "namespaces": [{ "type": "pid" }, { "type": "mount" }, { "type": "ipc" }, { "type": "network" }],
+            "resources": resources,
+        },
+    });
+    fs::create_dir_all(world.path("bundle")).expect("make a directory");
+    world.write("bundle/config.json", config.to_string());
+    world.path("bundle").into_os_string().into_string().expect("our paths are UTF-8")
+}
+
+/// `loment-runtime ARGUMENTS`.
+#[track_caller]
+fn runtime(world: &World, arguments: &[&str]) -> Output {
+    let root = world.dir().join("runtime").into_os_string().into_string().expect("our paths are UTF-8");
+    world.named("loment-runtime", [&["--root", root.as_str()], arguments].concat())
+}
+
+/// A container of `loment-runtime` that is deleted whatever happens.
+struct Running<'w>(&'w World);
+
+impl<'w> Running<'w> {
+    /// Starts one over a [`bundle`] that runs until it is stopped.
+    #[track_caller]
+    fn with(world: &'w World, fs: &str, resources: &Value) -> (Self, u32) {
+        let dir = bundle(world, fs, SLEEP, resources);
+        // The container inherits our streams; a pipe would stay open.
+        runtime(world, &["--version"]).succeeds();
+        let mut start = Command::new("sh");
+        start
+            .args(["-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"])
+            .arg(world.dir().join("loment-runtime"));
+        start.arg("--root").arg(world.dir().join("runtime")).args(["run", "--detach", "--bundle", &dir, ID]);
+        run(&mut start, Patience::NORMAL).succeeds();
+        let state: Value = serde_json::from_str(runtime(world, &["state", ID]).succeeds()).expect("JSON");
+        let pid = state["pid"].as_u64().and_then(|p| p.try_into().ok());
+        (Self(world), pid.expect("a running container has a pid"))
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let output = runtime(self.0, &["delete", "--force", ID]);
+        assert!(output.code == 0 || std::thread::panicking(), "{output}");
+    }
+}
+
+/// The directory of a process's group for a controller: in its own v1 hierarchy, or in the unified one.
+#[track_caller]
+fn group(pid: u32, controller: &str) -> PathBuf {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("the process lives");
+    let fields = || text.lines().map(|l| l.splitn(3, ':').collect::<Vec<_>>());
+    let below =
+        |mount: &str, path: &str| Path::new("/sys/fs/cgroup").join(mount).join(path.trim_start_matches('/'));
+    if let Some(v1) = fields().find(|f| f[1].split(',').any(|c| c == controller)) {
+        return below(v1[1], v1[2]);
+    }
+    let v2 = fields().find(|f| f[0] == "0").expect("every process is somewhere");
+    below("", v2[2])
+}
+
+/// What the first of `files` that exists in the process's group holds.
+#[track_caller]
+fn setting(pid: u32, controller: &str, files: &[&str]) -> String {
+    let dir = group(pid, controller);
+    let text = files.iter().find_map(|f| fs::read_to_string(dir.join(f)).ok());
+    text.unwrap_or_else(|| panic!("none of {files:?} in {}", dir.display())).trim().to_owned()
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
