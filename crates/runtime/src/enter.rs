@@ -52,7 +52,8 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     let entry = e.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
     let foreign = is_separate(e.container, "user")?;
     e.process.scheduling.before_cgroup()?;
-    let child = || become_process(e, &entry, &theirs, foreign);
+    let own_groups = is_separate(e.container, "cgroup")?;
+    let child = || become_process(e, &entry, &theirs, foreign, own_groups);
     // Who hands a listener to its agent must still find the agent's socket.
     let stays = foreign || e.process.listener().is_some();
     let (pid, pidfd) = if stays {
@@ -116,6 +117,7 @@ fn become_process(
     entry: &Entry,
     socket: &OwnedFd,
     foreign: bool,
+    own_groups: bool,
 ) -> Result<Infallible, Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
@@ -126,10 +128,12 @@ fn become_process(
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
     e.process.scheduling.after_cgroup()?;
-    // Only as a member: where v2 is mounted with `nsdelegate`, as systemd does, nobody comes into a group from outside the
-    // root of the namespace that he is in (cgroup_attach_permissions).
-    move_into_thread_name_spaces(e.container, ThreadNameSpaceType::CONTROL_GROUP)
-        .context("join", "the container's cgroup namespace")?;
+    if own_groups {
+        // Only as a member: where v2 is mounted with `nsdelegate`, as systemd does, nobody comes into a group from outside
+        // the root of the namespace that he is in (cgroup_attach_permissions).
+        move_into_thread_name_spaces(e.container, ThreadNameSpaceType::CONTROL_GROUP)
+            .context("join", "the container's cgroup namespace")?;
+    }
     if let Some(id) = e.keyring {
         e.process.labels.apply_to_keys()?;
         child::join_keyring(id)?;

@@ -48,6 +48,7 @@ fn a_program_that_enters_is_in_the_user_namespace_with_limits_of_its_own() {
     let world = world();
     let dir = bundle(&world, "sleep 1000", |config| {
         mapped(config);
+        add_namespace(config, json!({ "type": "cgroup" }));
         config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 128 }]);
     });
     let pid_file = world.path("pid");
