@@ -1,6 +1,7 @@
 //! What a specification can ask of `loment-runtime`, a file for each part of it.
 
 mod clocks;
+mod groups;
 mod hooks;
 mod listener;
 mod scheduling;
