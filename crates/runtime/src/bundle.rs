@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use crate::Error;
 use crate::error::Context;
+use crate::{Error, parse_spec};
 
 /// A bundle as it was when it was read: later edits of its files have no effect (runtime-spec, runtime.md, create).
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Bundle {
     pub path: PathBuf,
     /// config.json.
     pub spec: Spec,
+    /// What in it was left out, and why.
+    pub warnings: Vec<String>,
 }
 
 impl Bundle {
@@ -25,8 +27,8 @@ impl Bundle {
         let path = path.canonicalize().context("open bundle", path.display())?;
         let config = path.join("config.json");
         let bytes = std::fs::read(&config).context("open", config.display())?;
-        let spec = serde_json::from_slice(&bytes)
+        let (spec, warnings) = parse_spec(&bytes)
             .map_err(|source| Error::Parse { path: config.display().to_string(), source })?;
-        Ok(Self { path, spec })
+        Ok(Self { path, spec, warnings })
     }
 }

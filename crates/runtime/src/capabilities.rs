@@ -116,25 +116,29 @@ impl Sets {
         Ok(())
     }
 
-    /// Sets the thread's sets. What the creator itself does not hold cannot be given and is left out, as the
-    /// specification asks (config.md, capabilities: a warning, not an error).
-    pub(crate) fn apply(&self) -> io::Result<()> {
-        let own = rustix::thread::capabilities(None)?.permitted.bits();
-        let bits = |s: CapabilitySet| Bits::from_bits_retain(s.0 & own);
-        rustix::thread::set_capabilities(
-            None,
-            CapabilitySets {
-                effective: bits(self.effective),
-                permitted: bits(self.permitted),
-                inheritable: bits(self.inheritable),
-            },
-        )?;
+    /// Sets the thread's sets, with CAP_SYS_ADMIN besides where it is still needed to load a filter. What the creator itself
+    /// does not hold cannot be given and is left out, as the specification asks (config.md, capabilities: a warning, not an
+    /// error).
+    pub(crate) fn apply(&self, admin: bool) -> io::Result<()> {
         match rustix::thread::clear_ambient_capability_set() {
-            Ok(()) => {}
             // Before Linux 4.3 there is no ambient set.
-            Err(rustix::io::Errno::INVAL) => return Ok(()),
+            Ok(()) | Err(rustix::io::Errno::INVAL) => {}
             Err(e) => return Err(e.into()),
         }
+        let own = rustix::thread::capabilities(None)?.permitted.bits();
+        let more = if admin { SYS_ADMIN } else { 0 };
+        set(self.effective.0 | more, self.permitted.0 | more, self.inheritable.0, own)?;
+        if admin { Ok(()) } else { self.raise_ambient(own) }
+    }
+
+    /// Gives up what [`Sets::apply`] left besides. A filter has been loaded: no more is done than must be.
+    pub(crate) fn drop_admin(&self) -> io::Result<()> {
+        let own = rustix::thread::capabilities(None)?.permitted.bits();
+        set(self.effective.0, self.permitted.0, self.inheritable.0, own)?;
+        self.raise_ambient(own)
+    }
+
+    fn raise_ambient(&self, own: u64) -> io::Result<()> {
         for number in 0..ORDER.len() {
             let bit = self.ambient.0 & self.permitted.0 & self.inheritable.0 & own & 1 << number;
             if bit != 0 {
@@ -143,6 +147,19 @@ impl Sets {
         }
         Ok(())
     }
+}
+
+/// linux/capability.h
+const SYS_ADMIN: u64 = 1 << 21;
+
+fn set(effective: u64, permitted: u64, inheritable: u64, own: u64) -> io::Result<()> {
+    let bits = |set: u64| Bits::from_bits_retain(set & own);
+    let sets = CapabilitySets {
+        effective: bits(effective),
+        permitted: bits(permitted),
+        inheritable: bits(inheritable),
+    };
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 #[cfg(test)]

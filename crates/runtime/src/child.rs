@@ -13,7 +13,7 @@ use loment_cgroup::Entry;
 use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::signal;
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::create::{Container, Start};
 use crate::error::Context;
@@ -49,10 +49,7 @@ pub(crate) fn become_container(
     socket: &OwnedFd,
 ) -> Result<Infallible, Failure> {
     isolate(c, entry, socket)?;
-    let terminal = match &sources.root {
-        Some(root) => build(c, root, sources, socket)?,
-        None => run_creation_hooks(c, socket).and_then(|()| terminal_of_joined(c, socket))?,
-    };
+    let terminal = build(c, sources, socket)?;
     let process = c.plan.process.as_ref().ok_or_else(|| Failure {
         cause: Cause::Setup,
         operation: "start".into(),
@@ -63,15 +60,11 @@ pub(crate) fn become_container(
 }
 
 /// The container's files, from its root to its masks; enters them.
-fn build(
-    c: &Container<'_>,
-    root: &OwnedFd,
-    sources: &Sources,
-    socket: &OwnedFd,
-) -> Result<Option<Terminal>, Failure> {
+fn build(c: &Container<'_>, sources: &Sources, socket: &OwnedFd) -> Result<Option<Terminal>, Failure> {
     let null = HostNull::take().context("open the host's", "/dev/null")?;
-    let root = build_root(c, root, sources)?;
-    let terminal = open_terminal(c, &root)?;
+    let root = build_root(c, sources)?;
+    let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(&root, size));
+    let terminal = terminal.transpose().context("open", "a terminal")?;
     if let Some(t) = &terminal {
         t.mount_console(&root, c.plan.binds_dev()).context("mount", "/dev/console")?;
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
@@ -83,26 +76,11 @@ fn build(
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
         rootfs::make_read_only(&fd).context("make read-only", "root file system")?;
     }
-    pivot(&root, !c.pivot).context("enter", "root file system")?;
+    // Others in a mount namespace that was joined keep the root they have.
+    let pivots = c.pivot && c.plan.makes(CloneFlags::NEWNS);
+    pivot(&root, !pivots).context("enter", "root file system")?;
     if let Some((propagation, recursive)) = c.plan.propagation {
         mounts::set_root_propagation(propagation, recursive).context("change the propagation of", "/")?;
-    }
-    Ok(terminal)
-}
-
-fn open_terminal(c: &Container<'_>, root: &crate::InRoot) -> Result<Option<Terminal>, Failure> {
-    let terminal = c.plan.process.as_ref().and_then(|p| p.terminal).map(|size| Terminal::open(root, size));
-    terminal.transpose().context("open", "a terminal")
-}
-
-/// In a mount namespace that was joined, the root is what it is.
-fn terminal_of_joined(c: &Container<'_>, socket: &OwnedFd) -> Result<Option<Terminal>, Failure> {
-    rustix::process::chdir("/").context("enter", "root file system")?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::openat(CWD, "/", flags, Mode::empty()).context("open", "root file system")?;
-    let terminal = open_terminal(c, &crate::InRoot::new(root))?;
-    if let Some(t) = &terminal {
-        report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     Ok(terminal)
 }
@@ -212,10 +190,10 @@ pub(crate) fn write_score(p: &ProcessPlan) -> Result<(), Failure> {
 }
 
 /// Root file system, mounts, devices.
-fn build_root(c: &Container<'_>, root: &OwnedFd, sources: &Sources) -> Result<crate::InRoot, Failure> {
+fn build_root(c: &Container<'_>, sources: &Sources) -> Result<crate::InRoot, Failure> {
     // Modes are what the specification says, not what the caller's mask leaves.
     rustix::process::umask(Mode::empty());
-    let root = attach_root(root)?;
+    let root = attach_root(&sources.root)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
     for (m, source) in c.plan.mounts.iter().zip(&sources.mounts) {
         mounts::mount(&root, m, source.as_ref(), cgroup)?;
@@ -298,8 +276,8 @@ fn wait_for_start(
     }
 }
 
-/// The last steps, in the order that the filter and no_new_privs demand (seccomp(2): loading needs CAP_SYS_ADMIN or
-/// no_new_privs).
+/// The last steps. A filter comes after everything else that needs system calls, since it may know none that is younger than
+/// itself; loading it needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)), so that capability may go last.
 pub(crate) fn finish(p: &ProcessPlan, socket: &OwnedFd) -> Result<CString, Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
@@ -310,18 +288,18 @@ pub(crate) fn finish(p: &ProcessPlan, socket: &OwnedFd) -> Result<CString, Failu
     rustix::process::set_parent_process_death_signal(None).context("reset", "the parent death signal")?;
     if p.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context("set", "no_new_privs")?;
-    } else {
-        load_filter(p, socket)?;
     }
+    let admin = p.filter.is_some() && !p.no_new_privileges;
     // As root first: the directory may be one only root can enter; then it need not be entered again.
     let entered = identity::enter_directory(p);
-    identity::assume(p)?;
+    identity::assume(p, admin)?;
     if entered.is_err() {
         identity::enter_directory(p)?;
     }
     let path = executable::find(p)?;
-    if p.no_new_privileges {
-        load_filter(p, socket)?;
+    load_filter(p, socket)?;
+    if admin {
+        p.capabilities.drop_admin().context("set", "capabilities")?;
     }
     Ok(path)
 }

@@ -73,7 +73,7 @@ fn refuse_own_program(path: &CStr, depth: u32) -> Result<(), Errno> {
     };
     match open(OFlags::PATH) {
         Ok(_) => {}
-        // Hidden by the container's own filter: the file on the host is read-only to it all the same.
+        // Hidden by a filter around us: the file on the host is read-only to it all the same.
         Err(Errno::NOSYS | Errno::PERM) => return Ok(()),
         Err(e) => return Err(e),
     }

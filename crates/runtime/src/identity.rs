@@ -30,8 +30,9 @@ fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errn
     Ok(())
 }
 
-/// User, groups and capabilities. The bounding set goes first, while CAP_SETPCAP is held.
-pub(crate) fn assume(p: &ProcessPlan) -> Result<(), Failure> {
+/// User, groups and capabilities; CAP_SYS_ADMIN is kept besides where `admin` says so. The bounding set goes first, while
+/// CAP_SETPCAP is held.
+pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
     p.capabilities.bound().context("drop", "capabilities from the bounding set")?;
     rustix::thread::set_keep_capabilities(true).context("keep", "capabilities")?;
     let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
@@ -41,7 +42,7 @@ pub(crate) fn assume(p: &ProcessPlan) -> Result<(), Failure> {
     let uid = Uid::from_raw(p.uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid).context("set user", p.uid)?;
     rustix::thread::set_keep_capabilities(false).context("keep", "capabilities")?;
-    p.capabilities.apply().context("set", "capabilities")
+    p.capabilities.apply(admin).context("set", "capabilities")
 }
 
 /// Enters the working directory, and makes sure that it is inside the root: a leaked descriptor of a host directory

@@ -47,6 +47,7 @@ mod rootfs;
 mod scheduling;
 mod signals;
 mod sources;
+mod spec_text;
 pub mod state;
 mod stdio;
 
@@ -63,4 +64,5 @@ pub use listener::Listener;
 pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};
+pub use spec_text::parse_spec;
 pub use stdio::Stdio;

@@ -165,11 +165,6 @@ impl Plan {
         !self.makes(CloneFlags::NEWPID)
     }
 
-    /// Whether its mounts are somebody else's, and made already.
-    pub(crate) fn joins_mounts(&self) -> bool {
-        self.namespaces.joined(LinuxNamespaceType::Mount).is_some()
-    }
-
     /// Whether its users are not the host's.
     pub(crate) fn in_user_namespace(&self) -> bool {
         self.namespaces.have(LinuxNamespaceType::User)

@@ -16,19 +16,16 @@ use crate::plan::{IdMap, MountPlan, Plan};
 use crate::{Error, Failure};
 
 /// Detached mounts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
-    /// The root file system; `None` where the container joins a mount namespace.
-    pub(crate) root: Option<OwnedFd>,
+    /// The root file system.
+    pub(crate) root: OwnedFd,
     /// One for each mount of the plan; `None` where the container opens its source itself.
     pub(crate) mounts: Vec<Option<OwnedFd>>,
 }
 
 impl Sources {
     pub(crate) fn prepare(c: &Container<'_>) -> Result<Self, Error> {
-        if c.plan.joins_mounts() {
-            return Ok(Self::default());
-        }
         let root = match (&c.rootfs, &c.plan.root) {
             (Rootfs::Mount(fd), _) => fd.try_clone_to_owned().context("open", "root file system")?,
             (Rootfs::Bundle, Some(path)) => {
@@ -39,7 +36,7 @@ impl Sources {
             }
         };
         let mounts = c.plan.mounts.iter().map(|m| source(c.plan, m)).collect::<Result<_, _>>()?;
-        Ok(Self { root: Some(root), mounts })
+        Ok(Self { root, mounts })
     }
 }
 
