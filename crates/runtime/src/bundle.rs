@@ -16,6 +16,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// What in it was left out, and why.
     pub warnings: Vec<String>,
+    /// The same as `spec`, byte for byte.
+    pub text: Vec<u8>,
 }
 
 impl Bundle {
@@ -26,9 +28,17 @@ impl Bundle {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let path = path.canonicalize().context("open bundle", path.display())?;
         let config = path.join("config.json");
-        let bytes = std::fs::read(&config).context("open", config.display())?;
-        let (spec, warnings) = parse_spec(&bytes)
+        Self::read(path, &config)
+    }
+
+    /// Reads another file as the configuration of the bundle at `path`, which is absolute.
+    ///
+    /// # Errors
+    /// As [`Bundle::load`].
+    pub fn read(path: PathBuf, config: &Path) -> Result<Self, Error> {
+        let text = std::fs::read(config).context("open", config.display())?;
+        let (spec, warnings) = parse_spec(&text)
             .map_err(|source| Error::Parse { path: config.display().to_string(), source })?;
-        Ok(Self { path, spec, warnings })
+        Ok(Self { path, spec, warnings, text })
     }
 }

@@ -15,6 +15,16 @@ pub enum Error {
     // Engines match on "does not exist" (containerd, youki's contest).
     #[error("container {id:?} does not exist")]
     NotFound { id: String },
+    #[error("container with given ID already exists: {id:?}: choose another, or delete that one")]
+    Exists { id: String },
+    #[error("container {id:?} is being created or deleted by another process: try again")]
+    Busy { id: String },
+    #[error("container {id:?} belongs to {owner}, which wrote {path}: use {owner}, or another --root")]
+    Foreign { id: String, owner: &'static str, path: String },
+    #[error("{path} of container {id:?} is of version {found}: use the loment-runtime that wrote it")]
+    Version { id: String, found: u64, path: String },
+    #[error("{path} of container {id:?} is damaged: {reason}: end its processes and remove the directory")]
+    Damaged { id: String, path: String, reason: String },
     #[error("cannot {operation} container {id:?}: it is {status}")]
     State { operation: &'static str, id: String, status: String },
     #[error(transparent)]

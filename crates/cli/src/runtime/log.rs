@@ -1,28 +1,114 @@
-//! Where a runtime's errors go: standard error, and the file the engine named.
+//! Where a runtime's errors go: standard error, and where the engine wants them.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 
-/// The settings of `--log` and `--log-format`.
+use anyhow::{Context, bail};
+
+/// systemd-journald(8), native protocol.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+const SYSLOG: &str = "/dev/log";
+/// syslog(3): LOG_USER, and the severities.
+const USER: u8 = 8;
+const ERROR: u8 = 3;
+const WARNING: u8 = 4;
+
+/// What is written where.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    pub(crate) file: Option<std::path::PathBuf>,
-    pub(crate) json: bool,
+    target: Option<Target>,
+    json: bool,
+    quiet: bool,
+}
+
+#[derive(Debug)]
+enum Target {
+    File(File),
+    Journal(UnixDatagram, String),
+    Syslog(UnixDatagram, String),
 }
 
 impl Log {
+    /// `--log`: a path, or crun's `file:PATH`, `journald:NAME`, `syslog:NAME`. It is opened now: later this process may be in a
+    /// container's mount namespace.
+    pub(crate) fn write_to(&mut self, text: &str) -> anyhow::Result<()> {
+        let connect = |path: &str| {
+            let socket = UnixDatagram::unbound()?;
+            socket.connect(path).map(|()| socket)
+        };
+        self.target = Some(if let Some(name) = text.strip_prefix("journald:") {
+            Target::Journal(connect(JOURNAL).with_context(|| format!("connect to {JOURNAL}"))?, name.into())
+        } else if let Some(name) = text.strip_prefix("syslog:") {
+            Target::Syslog(connect(SYSLOG).with_context(|| format!("connect to {SYSLOG}"))?, name.into())
+        } else {
+            let path = text.strip_prefix("file:").unwrap_or(text);
+            let file = File::options().create(true).append(true).open(path);
+            Target::File(file.with_context(|| format!("open log file {path}"))?)
+        });
+        Ok(())
+    }
+
+    /// `--log-format`.
+    pub(crate) fn set_format(&mut self, name: &str) -> anyhow::Result<()> {
+        self.json = match name {
+            "json" => true,
+            "text" => false,
+            other => bail!("invalid --log-format {other:?}: use text or json"),
+        };
+        Ok(())
+    }
+
+    /// `--log-level`: there are errors and warnings only.
+    pub(crate) fn set_level(&mut self, name: &str) -> anyhow::Result<()> {
+        self.quiet = match name {
+            "error" => true,
+            "debug" | "info" | "warning" | "warn" => false,
+            other => bail!("invalid --log-level {other:?}: use debug, info, warning or error"),
+        };
+        Ok(())
+    }
+
     /// Writes an error. containerd and conmon read the last line of the file.
     pub(crate) fn error(&self, message: &str) {
-        // Nobody is left to tell when standard error is closed.
-        let _ = writeln!(std::io::stderr(), "loment-runtime: {message}");
-        let Some(path) = &self.file else { return };
-        let time = jiff::Timestamp::now();
-        let line = if self.json {
-            serde_json::json!({"level": "error", "msg": message, "time": time.to_string()}).to_string()
-        } else {
-            format!("time={:?} level=error msg={message:?}", time.to_string())
+        self.write("error", ERROR, message);
+    }
+
+    /// Writes down what went wrong without ending the command.
+    pub(crate) fn warn(&self, message: &str) {
+        if !self.quiet {
+            self.write("warning", WARNING, message);
+        }
+    }
+
+    fn write(&self, level: &str, severity: u8, message: &str) {
+        let shown = if severity == ERROR { String::new() } else { format!("{level}: ") };
+        // Nobody is left to tell when standard error is closed, or what is logged to.
+        let _ = writeln!(std::io::stderr(), "loment-runtime: {shown}{message}");
+        let _ = match &self.target {
+            None => return,
+            Some(Target::File(file)) => {
+                // One write: others append to the same file.
+                let line = self.line(level, message) + "\n";
+                (&*file).write_all(line.as_bytes())
+            }
+            Some(Target::Journal(socket, name)) => {
+                let message = message.replace('\n', "; ");
+                let text = format!("MESSAGE={message}\nPRIORITY={severity}\nSYSLOG_IDENTIFIER={name}\n");
+                socket.send(text.as_bytes()).map(drop)
+            }
+            Some(Target::Syslog(socket, name)) => {
+                socket.send(format!("<{}>{name}: {message}", USER | severity).as_bytes()).map(drop)
+            }
         };
-        if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(path) {
-            let _ = writeln!(file, "{line}");
+    }
+
+    fn line(&self, level: &str, message: &str) -> String {
+        let time = jiff::Timestamp::now().to_string();
+        if self.json {
+            serde_json::json!({"level": level, "msg": message, "time": time}).to_string()
+        } else {
+            format!("time={time:?} level={level} msg={message:?}")
         }
     }
 }

@@ -1,0 +1,106 @@
+//! `delete`.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use anyhow::bail;
+use loment_runtime::Hooks;
+use loment_runtime::state::Status;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::super::arguments::{Argument, Arguments, unknown};
+use super::super::found::Found;
+use super::super::globals::{Runtime, id};
+use super::super::hooks;
+use crate::error::one_line;
+
+/// How long to wait for the end of a process that was killed.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+pub(super) const HELP: &str = "\
+Remove a stopped container
+
+Usage: loment-runtime delete [OPTIONS] <ID>
+
+Options:
+  -f, --force  Kill and remove a running one, too; skip one that does not exist
+  -h, --help   Print help
+";
+
+pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyhow::Result<u8> {
+    let (mut words, mut force) = (Vec::new(), false);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Argument::Word(word) => words.push(word),
+            Argument::Flag("-f" | "--force") => force = true,
+            Argument::Flag(flag) => return unknown(flag),
+        }
+    }
+    let id = id(&words)?;
+    let found = match runtime.find(&id) {
+        Err(e @ loment_runtime::Error::NotFound { .. }) => {
+            runtime.states.clear(&id)?;
+            return if force { Ok(0) } else { Err(e.into()) };
+        }
+        other => other?,
+    };
+    if !force && ![Status::Stopped, Status::Created].contains(&found.status) {
+        // runc's words.
+        let (id, status) = (found.id(), found.status);
+        bail!(
+            "cannot delete container {id} that is not stopped: {status}: it is running, kill it or use --force"
+        );
+    }
+    end(&found)?;
+    remove(runtime, &found)?;
+    Ok(0)
+}
+
+/// Kills what is left of it.
+fn end(found: &Found) -> anyhow::Result<()> {
+    let pidfd = found.record.open_process();
+    if let Some(pidfd) = &pidfd {
+        // One that ends by itself at this moment is what is wanted.
+        let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
+    }
+    if let Some(place) = found.place()? {
+        let group = place.group();
+        if group.exists() {
+            group.kill()?;
+        }
+    }
+    if let Some(pidfd) = &pidfd
+        && !wait_for_end(pidfd)
+    {
+        bail!("container {:?} does not end: its process {} is stuck", found.id(), found.record.pid);
+    }
+    Ok(())
+}
+
+/// Waits for the end of a process; `false` when that takes too long.
+pub(super) fn wait_for_end(pidfd: &OwnedFd) -> bool {
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&PATIENCE)) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return other.is_ok_and(|n| n > 0),
+        }
+    }
+}
+
+fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
+    // Read before it is gone. One that is damaged does not keep the container.
+    let attended = found.record.attended.then(|| {
+        let bundle = runtime.states.config(&found.record)?;
+        let hooks = Hooks::new(bundle.spec.hooks().as_ref())?;
+        Ok::<_, loment_runtime::Error>((bundle, hooks))
+    });
+    let cleared = found.place()?.map_or(Ok(()), |place| place.group().remove());
+    runtime.states.forget(&found.record.id)?;
+    match attended {
+        Some(Ok((bundle, hooks))) => {
+            hooks::stopped(&hooks, &found.description(&bundle), &bundle.path, runtime.log);
+        }
+        Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line(&e))),
+        None => {}
+    }
+    Ok(cleared?)
+}

@@ -1,0 +1,114 @@
+//! Which control group a container gets, and by whom: the one place where another manager is to be plugged in.
+
+use anyhow::bail;
+use loment_cgroup::{CgroupPath, Host};
+use loment_runtime::state::Id;
+use oci_spec::runtime::{LinuxResources, Spec};
+
+use super::log::Log;
+
+/// Who makes control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manager {
+    /// We, as directories.
+    Direct,
+    /// systemd, as scopes.
+    Systemd,
+    /// Nobody: containers stay in the caller's.
+    Disabled,
+}
+
+impl Manager {
+    /// The manager of that name, as crun calls them.
+    pub(crate) fn parse(name: &str) -> anyhow::Result<Self> {
+        match name {
+            "cgroupfs" => Ok(Self::Direct),
+            "systemd" => Ok(Self::Systemd),
+            "disabled" => Ok(Self::Disabled),
+            other => bail!("invalid --cgroup-manager {other:?}: use cgroupfs, systemd or disabled"),
+        }
+    }
+}
+
+/// How control groups are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places {
+    pub(crate) manager: Manager,
+    /// A group that may not be made is done without.
+    pub(crate) tolerant: bool,
+}
+
+/// A container's control group, and the host it is on.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) host: Host,
+    pub(crate) path: CgroupPath,
+}
+
+impl Place {
+    /// The group a record names, if it names one.
+    pub(crate) fn recorded(path: Option<&str>) -> anyhow::Result<Option<Self>> {
+        let Some(path) = path else { return Ok(None) };
+        Ok(Some(Self { host: Host::detect()?, path: CgroupPath::new(path)? }))
+    }
+
+    pub(crate) fn group(&self) -> loment_cgroup::Cgroup<'_> {
+        self.host.cgroup(self.path.clone())
+    }
+
+    /// Ends every member and removes the group.
+    pub(crate) fn clear(&self) -> Result<(), loment_cgroup::Error> {
+        let group = self.group();
+        let killed = if group.exists() { group.kill() } else { Ok(()) };
+        killed.and(group.remove())
+    }
+}
+
+impl Places {
+    /// Makes and limits the group of a new container; `None` when it has none of its own.
+    pub(crate) fn make(
+        &self,
+        spec: &Spec,
+        id: &Id,
+        resources: &LinuxResources,
+        log: &Log,
+    ) -> anyhow::Result<Option<Place>> {
+        match self.manager {
+            Manager::Disabled => return Ok(None),
+            Manager::Systemd => {
+                bail!("the systemd cgroup driver is not supported yet: use --cgroup-manager cgroupfs")
+            }
+            Manager::Direct => {}
+        }
+        let place = Place { host: Host::detect()?, path: path(spec, id)? };
+        let group = place.group();
+        match group.create() {
+            Err(loment_cgroup::Error::Io { operation, path, source })
+                if self.tolerant && is_refusal(&source) =>
+            {
+                log.warn(&format!("the container has no cgroup: {operation} {path}: {source}"));
+                return Ok(None);
+            }
+            other => other?,
+        }
+        if let Err(e) = group.apply(resources) {
+            // What was wrong with the limits is what the caller needs to know.
+            let _ = group.remove();
+            return Err(e.into());
+        }
+        Ok(Some(place))
+    }
+}
+
+fn is_refusal(e: &std::io::Error) -> bool {
+    matches!(e.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
+/// As configured, else one of our own.
+fn path(spec: &Spec, id: &Id) -> anyhow::Result<CgroupPath> {
+    let configured = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_ref());
+    Ok(match configured.filter(|p| !p.as_os_str().is_empty()) {
+        Some(path) => CgroupPath::new(&path.to_string_lossy())?,
+        None => CgroupPath::new(&format!("loment-{}", id.as_str()))?,
+    })
+}
