@@ -9,7 +9,10 @@ use crate::run;
 /// Debian packages that tests use; `busybox-static` rather than `busybox`, which it replaces. Peers and servers are real ones: a registry, other tools' images, other runtimes.
 pub const TESTS: &[&str] = &[
     "attr",
+    "buildah",
     "busybox-static",
+    "conmon",
+    "containerd",
     "crun",
     "debootstrap",
     "docker-registry",
@@ -20,6 +23,8 @@ pub const TESTS: &[&str] = &[
     "libcap2-bin",
     "libseccomp-dev",
     "nftables",
+    "podman",
+    "procps",
     "runc",
     "skopeo",
     "strace",

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bad_input;
+mod engines;
 mod environment;
 mod exec;
 mod filesystem;
@@ -86,7 +87,7 @@ fn sleeper(world: &World, name: &str, flags: &[&str], image: &str) -> String {
 
 /// Waits until `condition` holds.
 #[track_caller]
-fn eventually(what: &str, condition: impl Fn() -> bool) {
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(Instant::now() < end, "never: {what}");

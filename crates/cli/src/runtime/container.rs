@@ -11,6 +11,7 @@ use rustix::process::Pid;
 use super::arguments::Arguments;
 use super::descriptors::{Receiver, inherited};
 use super::globals::Runtime;
+use super::notify::Relay;
 use super::pid_file::PidFile;
 use super::place::Place;
 use super::{hooks, notify};
@@ -93,6 +94,8 @@ pub(crate) struct Made {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
     pub(crate) place: Option<Place>,
+    /// For its readiness messages; there before its program is.
+    pub(crate) relay: Option<Relay>,
 }
 
 /// A container in the making.
@@ -127,11 +130,15 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
         .map_err(anyhow::Error::from)
         .and_then(|()| notify::prepare(&mut bundle.spec, &runtime.states.dir(id)))
         .and_then(|()| {
+            let relay = match mode {
+                Mode::Deferred => None,
+                Mode::Detached | Mode::Attached => Relay::open(&runtime.states.dir(id))?,
+            };
             let plan = Plan::new(&bundle.spec, &bundle.path)?;
             let place = runtime.places.make(&bundle.spec, id, &plan.resources, runtime.log)?;
-            Ok((plan, place))
+            Ok((plan, place, relay))
         });
-    let (plan, place) = match prepared {
+    let (plan, place, relay) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => {
             let _ = runtime.states.abandon(id, &reservation);
@@ -140,7 +147,7 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
     };
     let making = Making { runtime, id, options, bundle: &bundle, mode, console, pidfd, pid_file, keep_fds };
     match making.create(&plan, place.as_ref()) {
-        Ok(created) => Ok(Made { created, bundle, plan, place }),
+        Ok(created) => Ok(Made { created, bundle, plan, place, relay }),
         Err(e) => {
             undo(runtime, id, &reservation, place.as_ref());
             let description = Description::new(id.as_str(), &bundle.path, bundle.spec.annotations().as_ref());

@@ -9,7 +9,6 @@ use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::container::{Made, Mode, Options, make};
 use super::super::globals::{Runtime, id};
 use super::super::hooks;
-use super::super::notify::Relay;
 use super::super::place::Place;
 use super::super::session::Session;
 
@@ -74,7 +73,7 @@ fn follow(
     made: Made,
     session: Option<Session>,
 ) -> (Rest, anyhow::Result<Option<u8>>) {
-    let Made { created, bundle, plan, place } = made;
+    let Made { created, bundle, plan, place, relay } = made;
     let rest = Rest { bundle, hooks: plan.hooks, place };
     let pid = created.pid.as_raw_nonzero().get();
     let stop = || {
@@ -82,16 +81,11 @@ fn follow(
         let _ = loment_sys::process::pidfd_signal(created.pidfd.as_fd(), 9);
         let _ = loment_sys::wait::wait_exit(&created.pidfd);
     };
-    let relay = hooks::started(&rest.hooks, &rest.description(id), pid, &rest.bundle.path)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Relay::open(&runtime.states.dir(id)));
-    let relay = match relay {
-        Ok(relay) => relay,
-        Err(e) => {
-            stop();
-            return (rest, Err(e));
-        }
-    };
+    let started = hooks::started(&rest.hooks, &rest.description(id), pid, &rest.bundle.path);
+    if let Err(e) = started {
+        stop();
+        return (rest, Err(e.into()));
+    }
     let Some(session) = session else {
         if let (Some(relay), Ok(record)) = (relay, runtime.states.load(id))
             && let Err(e) = relay.wait(&record)

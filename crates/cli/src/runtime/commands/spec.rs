@@ -133,7 +133,7 @@ fn make_rootless(spec: &mut Value) {
                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
         }
         // Groups other than its own do not exist in its user namespace.
-        if let Some(options) = mount["options"].as_array_mut() {
+        if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             options.retain(|o| !o.as_str().is_some_and(|o| o.starts_with("gid=")));
         }
     }
