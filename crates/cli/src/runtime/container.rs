@@ -14,7 +14,7 @@ use super::globals::Runtime;
 use super::notify::Relay;
 use super::pid_file::PidFile;
 use super::place::Place;
-use super::{hooks, notify};
+use super::{hooks, notify, protect};
 
 /// crun's annotation: the socket that is sent a descriptor of the container's first process.
 const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
@@ -118,27 +118,29 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
     check_terminal(terminal, mode == Mode::Attached, options.console_socket.as_deref())?;
     refuse_handler(&bundle)?;
     let keep_fds = inherited(options.preserve_fds, bundle.spec.process_mut().as_mut())?;
+    let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
+    let plan = Plan::new(&bundle.spec, &bundle.path)?;
+    if plan.is_seen_by_others() {
+        // Before anything is done that would be done twice.
+        protect::ensure()?;
+    }
     let connect = |what, path: Option<&Path>| path.map(|p| Receiver::connect(what, p)).transpose();
     let annotated = annotation(&bundle, PIDFD_RECEIVER).map(Path::new);
     let console = connect("console", options.console_socket.as_deref())?;
     let pidfd = connect("pidfd", options.pidfd_socket.as_deref().or(annotated))?;
     let pid_file = options.pid_file.as_deref().map(PidFile::new).transpose()?;
     let reservation = runtime.states.reserve(id)?;
-    let prepared = runtime
-        .states
-        .keep_config(id, &bundle)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| notify::prepare(&mut bundle.spec, &runtime.states.dir(id)))
-        .and_then(|()| {
-            let relay = match mode {
-                Mode::Deferred => None,
-                Mode::Detached | Mode::Attached => Relay::open(&runtime.states.dir(id))?,
-            };
-            let plan = Plan::new(&bundle.spec, &bundle.path)?;
-            let place = runtime.places.make(&bundle.spec, id, &plan.resources, runtime.log)?;
-            Ok((plan, place, relay))
-        });
-    let (plan, place, relay) = match prepared {
+    let prepare = || -> anyhow::Result<_> {
+        runtime.states.keep_config(id, &bundle)?;
+        let dir = runtime.states.dir(id);
+        if notified {
+            notify::make_place(&dir)?;
+        }
+        let relay = if mode == Mode::Deferred { None } else { Relay::open(&dir)? };
+        let place = runtime.places.make(&bundle.spec, id, &plan, runtime.log)?;
+        Ok((place, relay))
+    };
+    let (place, relay) = match prepare() {
         Ok(prepared) => prepared,
         Err(e) => {
             let _ = runtime.states.abandon(id, &reservation);

@@ -25,22 +25,27 @@ fn manager() -> Option<PathBuf> {
     std::env::var_os(VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from)
 }
 
-/// Gives the program of a container, whose directory is `dir`, a way to the service manager.
-pub(crate) fn prepare(spec: &mut Spec, dir: &Path) -> anyhow::Result<()> {
+/// Tells the program of a container, whose directory is `dir`, of a way to the service manager; `false` when there is none.
+pub(crate) fn describe(spec: &mut Spec, dir: &Path) -> anyhow::Result<bool> {
     if manager().is_none() {
-        return Ok(());
+        return Ok(false);
     }
-    let source = dir.join(NOTIFY);
-    let make = std::fs::create_dir(&source)
-        .and_then(|()| std::fs::set_permissions(&source, PermissionsExt::from_mode(0o755)));
-    make.with_context(|| format!("create {}", source.display()))?;
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
-    let mount = MountBuilder::default().destination(INSIDE).typ("bind").source(source).options(options);
+    let mount =
+        MountBuilder::default().destination(INSIDE).typ("bind").source(dir.join(NOTIFY)).options(options);
     spec.mounts_mut().get_or_insert_default().push(mount.build().context("describe the mount")?);
     if let Some(process) = spec.process_mut() {
         process.env_mut().get_or_insert_default().push(format!("{VARIABLE}={INSIDE}/{SOCKET}"));
     }
-    Ok(())
+    Ok(true)
+}
+
+/// Makes what was described.
+pub(crate) fn make_place(dir: &Path) -> anyhow::Result<()> {
+    let place = dir.join(NOTIFY);
+    std::fs::create_dir(&place)
+        .and_then(|()| std::fs::set_permissions(&place, PermissionsExt::from_mode(0o755)))
+        .with_context(|| format!("create {}", place.display()))
 }
 
 /// The container's socket, and the service manager's.

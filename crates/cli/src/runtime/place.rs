@@ -2,8 +2,9 @@
 
 use anyhow::bail;
 use loment_cgroup::{CgroupPath, Host};
+use loment_runtime::Plan;
 use loment_runtime::state::Id;
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::Spec;
 
 use super::log::Log;
 
@@ -66,13 +67,7 @@ impl Place {
 
 impl Places {
     /// Makes and limits the group of a new container; `None` when it has none of its own.
-    pub(crate) fn make(
-        &self,
-        spec: &Spec,
-        id: &Id,
-        resources: &LinuxResources,
-        log: &Log,
-    ) -> anyhow::Result<Option<Place>> {
+    pub(crate) fn make(&self, spec: &Spec, id: &Id, plan: &Plan, log: &Log) -> anyhow::Result<Option<Place>> {
         match self.manager {
             Manager::Disabled => return Ok(None),
             Manager::Systemd => {
@@ -82,7 +77,7 @@ impl Places {
         }
         let place = Place { host: Host::detect()?, path: path(spec, id)? };
         let group = place.group();
-        match group.create() {
+        match group.create_or_adopt() {
             Err(loment_cgroup::Error::Io { operation, path, source })
                 if self.tolerant && is_refusal(&source) =>
             {
@@ -91,7 +86,9 @@ impl Places {
             }
             other => other?,
         }
-        if let Err(e) = group.apply(resources) {
+        let limited = group.apply(&plan.resources);
+        let limited = limited.and_then(|()| plan.cgroup_owner().map_or(Ok(()), |uid| group.delegate(uid)));
+        if let Err(e) = limited {
             // What was wrong with the limits is what the caller needs to know.
             let _ = group.remove();
             return Err(e.into());

@@ -16,6 +16,7 @@ use super::super::found::Found;
 use super::super::globals::{Runtime, id};
 use super::super::pid_file::PidFile;
 use super::super::place::Place;
+use super::super::protect;
 use super::super::session::Session;
 
 pub(super) const HELP: &str = "\
@@ -112,6 +113,7 @@ fn user(text: &str) -> anyhow::Result<(u32, Option<u32>)> {
 }
 
 pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyhow::Result<u8> {
+    protect::ensure()?;
     let (mut options, mut words) = (Options::default(), Vec::new());
     while let Some(argument) = arguments.next()? {
         match argument {
