@@ -56,7 +56,12 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 /// Gives the order and waits until the program runs.
 fn order(found: &Found, pidfd: &OwnedFd, bundle: Option<&Bundle>) -> anyhow::Result<()> {
     let doing = || format!("start container {:?}", found.id());
-    let empty = Bundle { path: found.record.bundle.clone(), spec: Default::default(), warnings: Vec::new(), text: Vec::new() };
+    let empty = Bundle {
+        path: found.record.bundle.clone(),
+        spec: Default::default(),
+        warnings: Vec::new(),
+        text: Vec::new(),
+    };
     let bundle = bundle.unwrap_or(&empty);
     let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
     let asks = seccomp.filter(|s| s.listener_path().is_some());
