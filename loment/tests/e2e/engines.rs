@@ -178,7 +178,9 @@ fn podman_manages_a_container_as_with_runc() {
             // Ids differ from run to run.
             let said = if output.stdout.len() > 60 { String::new() } else { output.stdout.clone() };
             all.push((output.code, said));
-            all.push(outcome(&status()));
+            // Podman says "stopped" until it has cleaned up.
+            let (code, said) = outcome(&status());
+            all.push((code, said.replace("stopped", "exited")));
         }
         eventually("it is gone", || status().stdout.contains("exited"));
         all.push(outcome(&status()));
