@@ -2,7 +2,7 @@
 //!
 //! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
 //! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]), runs
-//! tests in a machine of its own ([`vm`]). What it does not: anything the product needs to work. It is a program for developers, so it prints, reads the environment and runs other programs.
+//! tests in a machine of its own ([`vm`]), has others judge the runtime ([`conformance`]). What it does not: anything the product needs to work. It is a program for developers, so it prints, reads the environment and runs other programs.
 //!
 //! ```no_run
 //! let leaks = xtask::leaks::Machine::here(std::path::Path::new(".")).look()?;
@@ -14,6 +14,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a developer program talks to its terminal")]
 
 pub mod bench;
+pub mod conformance;
 pub mod leaks;
 pub mod packages;
 pub mod run;
@@ -36,6 +37,8 @@ usage: cargo xtask COMMAND
                    make the test machine's disk (root; SUITE is bookworm or trixie); with COMMAND, boot it and run that
   vm-test [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1]… [--e2e FILTER]… [NAME…]
                    run tests in that machine: all, those with NAME in their name, end-to-end tests with FILTER in theirs
+  conformance CHECKOUT [NAME…]
+                   run the validation programs of a checkout of opencontainers/runtime-tools on ours and on runc (root, Go)
   symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
 ";
 
@@ -58,6 +61,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["symbols"] => symbols::run(&run::build_loment("dev")?),
         ["symbols", file] => symbols::run(file.as_ref()),
         ["bench", rest @ ..] => bench::run(rest),
+        ["conformance", checkout, names @ ..] => conformance::run(checkout.as_ref(), names),
         ["vm", rest @ ..] => vm::run(rest),
         ["vm-test", rest @ ..] => vm::run_tests(rest),
         ["vm-guest"] => vm::guest::run(),

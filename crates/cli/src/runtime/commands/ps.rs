@@ -1,8 +1,14 @@
 //! `ps`.
 
-use std::process::Command;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
 
 use anyhow::{Context, bail};
+use loment_sys::spawn::{Program, spawn};
+use loment_sys::wait::{Exit, wait_exit};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::globals::{Runtime, id};
@@ -49,12 +55,36 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     if options.is_empty() {
         options.push("-ef".into());
     }
-    let output = Command::new("ps").args(&options).output().context("execute ps")?;
-    if !output.status.success() {
-        bail!("ps {}: {}", options.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    let (exit, output) = ps(&options).context("execute ps")?;
+    if exit != Exit::Code(0) {
+        bail!("ps {}: {}", options.join(" "), output.trim());
     }
-    print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
+    print(&rows_of(&output, &pids)?)?;
     Ok(0)
+}
+
+/// Runs ps(1): how it ended, and what it said. (The standard library's way of running programs would link the C library's
+/// `fork`, and with it name services, which do not work in a static binary.)
+fn ps(options: &[String]) -> anyhow::Result<(Exit, String)> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let found = std::env::split_paths(&path).find_map(|dir| File::open(dir.join("ps")).ok());
+    let program = found.context("it is not in $PATH")?;
+    let argv = [c"ps".to_owned()].into_iter().map(Ok).chain(options.iter().map(|o| CString::new(o.as_str())));
+    let mut output = File::from(memfd_create("ps", MemfdFlags::CLOEXEC)?);
+    let null = File::open("/dev/null")?;
+    let (_, pidfd) = spawn(&Program {
+        exe: program.as_fd(),
+        argv: &argv.collect::<Result<Vec<_>, _>>()?,
+        envp: &[c"LANG=C.UTF-8".to_owned()],
+        fds: &[null.as_fd(), output.as_fd(), output.as_fd()],
+        cgroup: None,
+        tasks: &[],
+    })?;
+    let exit = wait_exit(pidfd)?;
+    output.rewind()?;
+    let mut text = Vec::new();
+    output.read_to_end(&mut text)?;
+    Ok((exit, String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// The header, and the lines about those processes.
