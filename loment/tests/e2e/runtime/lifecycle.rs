@@ -215,3 +215,11 @@ fn signals_for_all_reach_groups_below_the_containers() {
     runtime(&world, &["kill", "--all", &c.id, "USR1"]).succeeds();
     eventually("both end", || pids().is_empty());
 }
+
+#[test]
+fn a_root_can_be_entered_without_pivot() {
+    let world = world();
+    let dir = bundle(&world, "ls -d /bin; hostname", |_| ());
+    let output = runtime(&world, &["run", "--no-pivot", "--bundle", dir.to_str().unwrap(), &id("no-pivot")]);
+    assert_eq!(output.succeeds(), "/bin\nbundle");
+}

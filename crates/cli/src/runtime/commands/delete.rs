@@ -102,7 +102,8 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
         let hooks = Hooks::new(bundle.spec.hooks().as_ref())?;
         Ok::<_, loment_runtime::Error>((bundle, hooks))
     });
-    let cleared = found.place()?.map_or(Ok(()), |place| place.group().remove());
+    // A group that cannot be removed keeps the container: it can be deleted again.
+    found.place()?.map_or(Ok(()), |place| place.group().remove())?;
     runtime.states.forget(&found.record.id)?;
     match attended {
         Some(Ok((bundle, hooks))) => {
@@ -111,5 +112,5 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
         Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line(&e))),
         None => {}
     }
-    Ok(cleared?)
+    Ok(())
 }
