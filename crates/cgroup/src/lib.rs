@@ -22,6 +22,7 @@ mod dir;
 mod error;
 mod huge;
 mod io;
+mod members;
 mod other;
 mod path;
 mod v1;
@@ -44,6 +45,8 @@ const MOUNT_POINT: &str = "/sys/fs/cgroup";
 trait Hierarchy: std::fmt::Debug {
     /// Whether groups of this hierarchy can have limits of that controller.
     fn has(&self, controller: &str) -> bool;
+    /// Its root group.
+    fn root(&self) -> &Dir;
     /// Makes the group; one that is there already is an error.
     fn create(&self, path: &CgroupPath) -> Result<(), Error>;
     /// Writes the limits this hierarchy is responsible for.
@@ -294,16 +297,6 @@ impl Cgroup<'_> {
         let mut entry = Entry::default();
         self.host.hierarchies.iter().try_for_each(|h| h.enter(Some(&self.path), &mut entry))?;
         Ok(entry)
-    }
-
-    /// The members' pids, as this process's pid namespace shows them.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        let Some(h) = self.host.hierarchies.first() else { return Ok(Vec::new()) };
-        let text = h.read(&self.path, "cgroup.procs")?;
-        Ok(text.lines().filter_map(|l| l.parse().ok()).filter(|&p| p > 0).collect())
     }
 
     /// Stops every member, or lets it go on.

@@ -37,6 +37,10 @@ impl Hierarchy for V1 {
         self.controllers.iter().any(|c| c == controller)
     }
 
+    fn root(&self) -> &Dir {
+        &self.root
+    }
+
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
         let mut parent = ".";

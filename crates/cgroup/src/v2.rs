@@ -38,6 +38,10 @@ impl Hierarchy for V2 {
         self.controllers.split_whitespace().any(|c| c == controller)
     }
 
+    fn root(&self) -> &Dir {
+        &self.root
+    }
+
     fn create(&self, path: &CgroupPath) -> Result<(), Error> {
         let mut new = false;
         let mut parent = ".";

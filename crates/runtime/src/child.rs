@@ -3,6 +3,7 @@
 //! It was cloned from a process with one thread, so it may allocate. It never logs, and every error and panic goes to its
 //! creator as one message (see `report`).
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io;
@@ -25,7 +26,7 @@ use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
 use crate::stdio::Terminal;
-use crate::{Cause, Failure, Plan, devices, executable, identity, mounts, report};
+use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report};
 
 /// Sends a panic to the creator before the process is aborted.
 pub(crate) fn report_panics(socket: &OwnedFd) {
@@ -239,20 +240,25 @@ fn become_program(
         connection = starter;
         run_start_hooks()?;
         finish(p, connection.as_ref().unwrap_or(&socket))
-            .and_then(|path| run_program(p, &path, kept.next().as_ref()))
+            .and_then(|(path, env)| run_program(p, &path, &env, kept.next().as_ref()))
     });
     let Err(failure) = ran;
     report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
     loment_sys::process::exit_now(1)
 }
 
-fn run_program(p: &ProcessPlan, path: &CString, init: Option<&OwnedFd>) -> Result<Infallible, Failure> {
+fn run_program(
+    p: &ProcessPlan,
+    path: &CString,
+    env: &[CString],
+    init: Option<&OwnedFd>,
+) -> Result<Infallible, Failure> {
     let error = if let Some(image) = init {
         let args: Vec<CString> =
             [CString::from(c"init"), path.clone()].into_iter().chain(p.args.iter().cloned()).collect();
-        loment_sys::exec::fexecve(image.as_fd(), &args, &p.env)
+        loment_sys::exec::fexecve(image.as_fd(), &args, env)
     } else {
-        loment_sys::exec::execve(path, &p.args, &p.env)
+        loment_sys::exec::execve(path, &p.args, env)
     };
     Err(executable::exec_failure(p, path, error))
 }
@@ -278,7 +284,10 @@ fn wait_for_start(
 
 /// The last steps. A filter comes after everything else that needs system calls, since it may know none that is younger than
 /// itself; loading it needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)), so that capability may go last.
-pub(crate) fn finish(p: &ProcessPlan, socket: &OwnedFd) -> Result<CString, Failure> {
+pub(crate) fn finish<'p>(
+    p: &'p ProcessPlan,
+    socket: &OwnedFd,
+) -> Result<(CString, Cow<'p, [CString]>), Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
     p.scheduling.apply()?;
@@ -296,12 +305,12 @@ pub(crate) fn finish(p: &ProcessPlan, socket: &OwnedFd) -> Result<CString, Failu
     if entered.is_err() {
         identity::enter_directory(p)?;
     }
-    let path = executable::find(p)?;
+    let (path, env) = (executable::find(p)?, home::environment(p));
     load_filter(p, socket)?;
     if admin {
         p.capabilities.drop_admin().context("set", "capabilities")?;
     }
-    Ok(path)
+    Ok((path, env))
 }
 
 fn load_filter(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {

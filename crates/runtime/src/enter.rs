@@ -161,10 +161,11 @@ fn become_process(
         loment_sys::fd::keep_only(&[socket.as_fd()], 3 + e.keep_fds).context("close", "descriptors")?;
     std::mem::forget((terminal, root));
     let Some(socket) = kept.first() else { loment_sys::process::exit_now(1) };
-    let Err(failure) = child::finish(e.process, socket).and_then(|path| -> Result<Infallible, Failure> {
-        let error = loment_sys::exec::execve(&path, &e.process.args, &e.process.env);
-        Err(executable::exec_failure(e.process, &path, error))
-    });
+    let Err(failure) =
+        child::finish(e.process, socket).and_then(|(path, env)| -> Result<Infallible, Failure> {
+            let error = loment_sys::exec::execve(&path, &e.process.args, &env);
+            Err(executable::exec_failure(e.process, &path, error))
+        });
     report::send_failure(socket, &failure);
     loment_sys::process::exit_now(1)
 }

@@ -30,6 +30,7 @@ mod enter;
 mod error;
 mod executable;
 mod helper;
+mod home;
 mod hooks;
 mod identity;
 mod in_root;

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use anyhow::bail;
 use loment_runtime::state::{Id, Record, Status};
 use loment_runtime::{Bundle, Description};
+use regex::Regex;
 use serde_json::{Value, json};
 
 use super::globals::Runtime;
 use super::place::Place;
+use crate::error::one_line;
 
 /// A container as it is now.
 #[derive(Debug)]
@@ -25,6 +27,31 @@ impl Runtime<'_> {
         let dir = self.states.dir(id);
         let status = record.status(&dir)?;
         Ok(Found { record, dir, status })
+    }
+
+    /// Does something with every container whose id the pattern, the only word, matches; goes on past failures.
+    pub(crate) fn each_matching(
+        &self,
+        words: &[&str],
+        act: impl Fn(&Id) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let [pattern] = words else { bail!("one regular expression is needed") };
+        let pattern = match Regex::new(pattern) {
+            Ok(parsed) => parsed,
+            // It draws a picture first; the reason is its last line.
+            Err(e) => {
+                let text = e.to_string();
+                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                bail!("parse regular expression {pattern:?}: {reason}")
+            }
+        };
+        let mut failed = Vec::new();
+        for id in self.states.list()?.iter().filter(|id| pattern.is_match(id.as_str())) {
+            if let Err(e) = act(id) {
+                failed.push(one_line(e.as_ref()));
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
     }
 }
 

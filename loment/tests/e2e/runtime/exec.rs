@@ -85,3 +85,19 @@ fn a_group_below_the_containers_is_entered_by_name_and_never_left() {
         "in"
     );
 }
+
+#[test]
+fn a_program_without_a_home_gets_its_users() {
+    let world = world();
+    let dir = bundle(&world, "echo $HOME > /out; sleep 60", |_| ());
+    fs::create_dir_all(dir.join("rootfs/etc")).unwrap();
+    fs::write(dir.join("rootfs/etc/passwd"), "root:x:0:0::/root:\nx:x:7:7::/h/x:\n").unwrap();
+    let c = Guard::start(&world, "home", &dir);
+    eventually("it runs", || fs::read_to_string(dir.join("rootfs/out")).is_ok_and(|h| h == "/root\n"));
+    for (flags, home) in
+        [(&["--user", "7"][..], "/h/x"), (&["--user", "9"], "/"), (&["--env", "HOME=/own"], "/own")]
+    {
+        let words = [&["exec"], flags, &[&c.id, "/bin/sh", "-c", "echo $HOME"]].concat();
+        assert_eq!(runtime(&world, &words).succeeds(), home);
+    }
+}

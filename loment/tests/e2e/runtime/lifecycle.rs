@@ -180,3 +180,46 @@ fn run_hands_signals_on_and_ends_as_its_program() {
     rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
+
+#[test]
+fn a_regular_expression_names_several_containers() {
+    let world = world();
+    let dir = bundle(&world, "sleep 60", |_| ());
+    let all = ["one", "other", "third"].map(|name| Guard::start(&world, &format!("regex-{name}"), &dir));
+    runtime(&world, &["kill", "--regex", "regex-o(ne|ther)-", "KILL"]).succeeds();
+    eventually("two end", || all[0].status() == "stopped" && all[1].status() == "stopped");
+    assert_eq!(all[2].status(), "running");
+    runtime(&world, &["delete", "--regex", "regex-t"]).fails_saying(1, &["that is not stopped: running"]);
+    runtime(&world, &["delete", "--regex", "^test-regex-o"]).succeeds();
+    assert_eq!(runtime(&world, &["list", "-q"]).succeeds(), all[2].id);
+    runtime(&world, &["delete", "--regex", "("]).fails_saying(1, &["parse regular expression"]);
+}
+
+#[test]
+fn signals_for_all_reach_groups_below_the_containers() {
+    let world = world();
+    let script = "mkdir /sys/fs/cgroup/unified/below 2>/dev/null || mkdir /sys/fs/cgroup/below; \
+        d=$(ls -d /sys/fs/cgroup/unified/below /sys/fs/cgroup/below 2>/dev/null | head -n 1); \
+        sleep 70 & echo $! > $d/cgroup.procs && echo ready > /ready; wait";
+    let dir = bundle(&world, script, |c| {
+        let groups = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup"});
+        c["mounts"].as_array_mut().unwrap().push(groups);
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+    });
+    let c = Guard::start(&world, "below", &dir);
+    eventually("it is ready", || dir.join("rootfs/ready").exists());
+    let pids = || -> Vec<u32> {
+        serde_json::from_str(runtime(&world, &["ps", "-f", "json", &c.id]).succeeds()).unwrap()
+    };
+    assert_eq!(pids().len(), 2);
+    runtime(&world, &["kill", "--all", &c.id, "USR1"]).succeeds();
+    eventually("both end", || pids().is_empty());
+}
+
+#[test]
+fn a_root_can_be_entered_without_pivot() {
+    let world = world();
+    let dir = bundle(&world, "ls -d /bin; hostname", |_| ());
+    let output = runtime(&world, &["run", "--no-pivot", "--bundle", dir.to_str().unwrap(), &id("no-pivot")]);
+    assert_eq!(output.succeeds(), "/bin\nbundle");
+}

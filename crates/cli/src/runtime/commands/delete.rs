@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
 use loment_runtime::Hooks;
-use loment_runtime::state::Status;
+use loment_runtime::state::{Id, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::arguments::{Argument, Arguments, unknown};
@@ -23,23 +23,33 @@ Usage: loment-runtime delete [OPTIONS] <ID>
 
 Options:
   -f, --force  Kill and remove a running one, too; skip one that does not exist
+  -r, --regex  Remove all containers whose id this regular expression matches
   -h, --help   Print help
 ";
 
 pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyhow::Result<u8> {
-    let (mut words, mut force) = (Vec::new(), false);
+    let (mut words, mut force, mut regex) = (Vec::new(), false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Argument::Word(word) => words.push(word),
             Argument::Flag("-f" | "--force") => force = true,
+            Argument::Flag("-r" | "--regex") => regex = true,
             Argument::Flag(flag) => return unknown(flag),
         }
     }
-    let id = id(&words)?;
-    let found = match runtime.find(&id) {
+    if regex {
+        runtime.each_matching(&words, |id| delete(runtime, id, force))?;
+    } else {
+        delete(runtime, &id(&words)?, force)?;
+    }
+    Ok(0)
+}
+
+fn delete(runtime: &Runtime<'_>, id: &Id, force: bool) -> anyhow::Result<()> {
+    let found = match runtime.find(id) {
         Err(e @ loment_runtime::Error::NotFound { .. }) => {
-            runtime.states.clear(&id)?;
-            return if force { Ok(0) } else { Err(e.into()) };
+            runtime.states.clear(id)?;
+            return if force { Ok(()) } else { Err(e.into()) };
         }
         other => other?,
     };
@@ -51,8 +61,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
         );
     }
     end(&found)?;
-    remove(runtime, &found)?;
-    Ok(0)
+    remove(runtime, &found)
 }
 
 /// Kills what is left of it.
@@ -93,7 +102,8 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
         let hooks = Hooks::new(bundle.spec.hooks().as_ref())?;
         Ok::<_, loment_runtime::Error>((bundle, hooks))
     });
-    let cleared = found.place()?.map_or(Ok(()), |place| place.group().remove());
+    // A group that cannot be removed keeps the container: it can be deleted again.
+    found.place()?.map_or(Ok(()), |place| place.group().remove())?;
     runtime.states.forget(&found.record.id)?;
     match attended {
         Some(Ok((bundle, hooks))) => {
@@ -102,5 +112,5 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
         Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line(&e))),
         None => {}
     }
-    Ok(cleared?)
+    Ok(())
 }

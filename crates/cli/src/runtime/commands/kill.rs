@@ -21,31 +21,39 @@ Arguments:
   [SIGNAL]  Name or number of the signal [default: TERM]
 
 Options:
-  -a, --all   Signal every process of the container
-  -h, --help  Print help
+  -a, --all    Signal every process of the container
+  -r, --regex  Signal all containers whose id this regular expression matches
+  -h, --help   Print help
 ";
 
 pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyhow::Result<u8> {
-    let (mut words, mut all) = (Vec::new(), false);
+    let (mut words, mut all, mut regex) = (Vec::new(), false, false);
     while let Some(argument) = arguments.next()? {
         match argument {
             Argument::Word(word) => words.push(word),
             Argument::Flag("-a" | "--all") => all = true,
+            Argument::Flag("-r" | "--regex") => regex = true,
             Argument::Flag(flag) => return unknown(flag),
         }
     }
     let name = if words.len() > 1 { words.remove(1) } else { "TERM" };
-    let found = runtime.find(&id(&words)?)?;
     let signal = parse_signal(name).with_context(|| format!("unknown signal {name:?}"))?;
+    if regex {
+        runtime.each_matching(&words, |id| kill(&runtime.find(id)?, signal, all))?;
+    } else {
+        kill(&runtime.find(&id(&words)?)?, signal, all)?;
+    }
+    Ok(0)
+}
+
+fn kill(found: &Found, signal: i32, all: bool) -> anyhow::Result<()> {
     if all {
-        signal_all(&found, signal)?;
-        return Ok(0);
+        return signal_all(found, signal);
     }
     found.must_live()?;
-    if signal == SIGKILL && shares_processes(&found) {
+    if signal == SIGKILL && shares_processes(found) {
         // The end of its first process would not end the others.
-        signal_all(&found, signal)?;
-        return Ok(0);
+        return signal_all(found, signal);
     }
     match loment_sys::process::pidfd_signal(found.process()?.as_fd(), signal) {
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
@@ -57,7 +65,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
         // What is frozen does not die.
         found.needed_place()?.group().freeze(false)?;
     }
-    Ok(0)
+    Ok(())
 }
 
 /// Signals every process in the container's control group, also when its program has ended.

@@ -105,8 +105,9 @@ impl Rest {
 }
 
 fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
+    // A group that cannot be removed keeps the container, for `delete`.
     let cleared = rest.place.as_ref().map_or(Ok(()), |place| place.clear());
-    let forgotten = runtime.states.forget(id);
+    let forgotten = if cleared.is_ok() { runtime.states.forget(id) } else { Ok(()) };
     hooks::stopped(&rest.hooks, &rest.description(id), &rest.bundle.path, runtime.log);
     cleared?;
     Ok(forgotten?)
