@@ -129,6 +129,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Io`]; a container that cannot be read is an error that names it.
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
+        self.sweep_tombs();
         let mut all = Vec::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
             match self.load(&id)? {
@@ -188,6 +189,6 @@ fn is_hex(text: &str) -> bool {
 }
 
 /// Whether this is a whole id.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     text.len() == 64 && is_hex(text)
 }

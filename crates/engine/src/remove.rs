@@ -1,7 +1,15 @@
 //! Removing containers.
 
-use crate::container::{Container, Status};
+use std::time::Duration;
+
+use loment_cgroup::{CgroupPath, Host};
+
+use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
+use crate::engine::is_id;
 use crate::{Engine, Error};
+
+/// A tomb that is older than this is nobody's work any more: sweepers wait for less.
+const TOMB_AGE: Duration = Duration::from_secs(60);
 
 /// How often a container that is started again and again is killed before giving up.
 const TRIES: u32 = 10;
@@ -40,11 +48,49 @@ impl Engine {
                 return Ok(false);
             }
             self.clear_leftovers(&now);
+            // Left when whoever removes it after a monitor's end was killed.
+            let _ = loment_monitor::remove_monitor_cgroup(&self.place(&now.config));
         }
         self.names().release(&container.config.name, id);
         self.store().remove_container(id)?;
         Ok(true)
     }
+}
+
+impl Engine {
+    /// Removes what is left of containers that were removed at their end, where whoever did it was killed before it was done.
+    pub(crate) fn sweep_tombs(&self) {
+        self.sweep_tombs_older_than(TOMB_AGE);
+    }
+
+    fn sweep_tombs_older_than(&self, age: Duration) {
+        let entries = std::fs::read_dir(self.root().join("tombs")).into_iter().flatten().flatten();
+        for tomb in entries {
+            let Some(id) = tomb.file_name().to_str().filter(|name| is_id(name)).map(str::to_owned) else {
+                continue;
+            };
+            let since = tomb.metadata().ok().and_then(|m| renamed(&m)?.elapsed().ok());
+            if since.is_none_or(|since| since < age) {
+                continue;
+            }
+            // Each of them may be gone.
+            if let Ok(host) = Host::detect() {
+                for name in [cgroup_name(&id), monitor_cgroup_name(&id)] {
+                    let group = CgroupPath::new(&name).map(|path| host.cgroup(path));
+                    let _ = group.and_then(|group| group.kill().and(group.remove()));
+                }
+            }
+            let _ = std::fs::remove_dir_all(self.run_dir(&id));
+            let _ = std::fs::remove_dir_all(tomb.path());
+        }
+    }
+}
+
+/// When a directory was renamed last.
+fn renamed(metadata: &std::fs::Metadata) -> Option<std::time::SystemTime> {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = u64::try_from(metadata.ctime()).ok()?;
+    Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
 fn running(id: String) -> Error {
@@ -53,5 +99,32 @@ fn running(id: String) -> Error {
         id,
         status: "running",
         hint: " - running or paused containers cannot be removed without force: stop it or use --force",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_sweeper_left_is_removed_when_it_is_old() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&dir.path().join("root"), &dir.path().join("run")).unwrap();
+        let id = format!("{:064x}", std::process::id());
+        let (tomb, run) = (engine.root().join("tombs").join(&id), engine.run_dir(&id));
+        for path in [tomb.join("upper/x"), run.join("scratch")] {
+            std::fs::create_dir_all(path).unwrap();
+        }
+        let host = Host::detect().unwrap();
+        let group = host.cgroup(CgroupPath::new(&monitor_cgroup_name(&id)).unwrap());
+        group.create().unwrap();
+        engine.sweep_tombs();
+        let kept = tomb.exists() && run.exists() && group.exists();
+        engine.sweep_tombs_older_than(Duration::ZERO);
+        let left = [tomb.exists(), run.exists(), group.exists()];
+        group.remove().unwrap();
+        assert!(kept, "it may be somebody's work");
+        assert_eq!(left, [false; 3]);
     }
 }

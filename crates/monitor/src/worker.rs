@@ -206,6 +206,7 @@ pub(crate) fn exec(
 /// failures; the record comes last, so that who sees it sees everything done.
 pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
     let oom_killed = remove_cgroup(&place.cgroup);
+    let _ = std::fs::remove_dir_all(&place.run_dir);
     let removed = place.removal.as_ref().is_some_and(|removal| {
         if std::fs::read_link(&removal.name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
             let _ = std::fs::remove_file(&removal.name);
@@ -231,7 +232,6 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }
-    let _ = std::fs::remove_dir_all(&place.run_dir);
 }
 
 /// Removes the group of a monitor that is not in it (any more).
@@ -246,7 +246,7 @@ pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
 /// As the last thing a monitor does: leaves a child behind, outside of its group, that removes the group when the monitor
 /// has ended, and the files of a container that is gone: nobody waits for either. (To leave the group itself would take the
 /// monitor milliseconds: moving waits for the kernel, being made elsewhere does not.) What remains when that fails is an
-/// empty group, which goes with the container, and files among the tombs, which every sweep of the store empties.
+/// empty group, which goes with the container, and a tomb, which the engine looks for when it lists containers.
 pub(crate) fn leave_sweeper(place: &Place) {
     let pid = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
@@ -255,9 +255,14 @@ pub(crate) fn leave_sweeper(place: &Place) {
     let child = clone3(CloneFlags::empty(), root.v2()).or_else(|_| clone3(CloneFlags::empty(), None));
     if let Ok(Fork::Child) = child {
         let _ = root.join();
-        let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
-        let _ = rustix::event::poll(&mut [PollFd::new(&monitor, PollFlags::IN)], Some(&timeout));
-        sweep(place);
+        // Nothing of the monitor's stays open: whoever still waits on its sockets hears that it has ended.
+        if let Ok(kept) = loment_sys::fd::keep_only(&[monitor.as_fd()], 3)
+            && let Some(monitor) = kept.first()
+        {
+            let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+            let _ = rustix::event::poll(&mut [PollFd::new(monitor, PollFlags::IN)], Some(&timeout));
+            sweep(place);
+        }
         loment_sys::process::exit_now(0)
     }
 }

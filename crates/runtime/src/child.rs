@@ -46,11 +46,11 @@ pub(crate) fn report_panics(socket: &OwnedFd) {
 pub(crate) fn become_container(
     c: &Container<'_>,
     entry: &Entry,
-    sources: &Sources,
+    mut sources: Sources,
     socket: &OwnedFd,
 ) -> Result<Infallible, Failure> {
-    isolate(c, entry, socket)?;
-    let terminal = build(c, sources, socket)?;
+    isolate(c, entry, &mut sources, socket)?;
+    let terminal = build(c, &sources, socket)?;
     let process = c.plan.process.as_ref().ok_or_else(|| Failure {
         cause: Cause::Setup,
         operation: "start".into(),
@@ -91,7 +91,8 @@ fn run_creation_hooks(c: &Container<'_>, socket: &OwnedFd) -> Result<(), Failure
     if c.plan.hooks.interrupt_creation() {
         report::run_hooks(socket).context("wait for", "hooks")?;
     }
-    run_own_hooks(c, &c.plan.hooks.create_container, ContainerState::Creating, c.description.bundle())
+    let (hooks, bundle) = (&c.plan.hooks.create_container, c.description.bundle());
+    run_own_hooks(c, hooks, ContainerState::Creating, bundle, &|| Ok(()))
 }
 
 /// Hooks that run in the container's namespaces see its processes as it does.
@@ -100,20 +101,21 @@ fn run_own_hooks(
     list: &[Hook],
     status: ContainerState,
     dir: &Path,
+    confine: hooks::Confine<'_>,
 ) -> Result<(), Failure> {
     if list.is_empty() {
         return Ok(());
     }
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    hooks::run_all(list, &c.description.json(status, pid), dir)
+    hooks::run_all(list, &c.description.json(status, pid), dir, confine)
 }
 
 /// Session, control groups, namespaces, names, network, kernel parameters.
-fn isolate(c: &Container<'_>, entry: &Entry, socket: &OwnedFd) -> Result<(), Failure> {
+fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &OwnedFd) -> Result<(), Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
     if c.plan.in_user_namespace() {
-        report::wait_for_go(socket).context("wait for", "the user namespace")?;
+        report::take_sources(socket, sources).context("wait for", "the user namespace")?;
         namespaces::become_root_of_namespace()?;
     }
     if matches!(c.start, Start::Now) {
@@ -194,7 +196,8 @@ pub(crate) fn write_score(p: &ProcessPlan) -> Result<(), Failure> {
 fn build_root(c: &Container<'_>, sources: &Sources) -> Result<crate::InRoot, Failure> {
     // Modes are what the specification says, not what the caller's mask leaves.
     rustix::process::umask(Mode::empty());
-    let root = attach_root(&sources.root)?;
+    let root = sources.root.as_ref().ok_or(rustix::io::Errno::BADF).context("open", "root file system")?;
+    let root = attach_root(root)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
     for (m, source) in c.plan.mounts.iter().zip(&sources.mounts) {
         mounts::mount(&root, m, source.as_ref(), cgroup)?;
@@ -234,12 +237,13 @@ fn become_program(
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
     let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
     let mut connection = None;
-    let run_start_hooks =
-        || run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"));
+    // They are programs of the container's, and may do what its own program may.
+    let run_start_hooks = |confine: hooks::Confine<'_>| {
+        run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"), confine)
+    };
     let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|starter| {
         connection = starter;
-        run_start_hooks()?;
-        finish(p, connection.as_ref().unwrap_or(&socket))
+        finish(p, connection.as_ref().unwrap_or(&socket), run_start_hooks)
             .and_then(|(path, env)| run_program(p, &path, &env, kept.next().as_ref()))
     });
     let Err(failure) = ran;
@@ -284,9 +288,12 @@ fn wait_for_start(
 
 /// The last steps. A filter comes after everything else that needs system calls, since it may know none that is younger than
 /// itself; loading it needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)), so that capability may go last.
+///
+/// `hooks` is called when all rights but the last have been given up; what it is given does the rest, for another process.
 pub(crate) fn finish<'p>(
     p: &'p ProcessPlan,
     socket: &OwnedFd,
+    hooks: impl FnOnce(hooks::Confine<'_>) -> Result<(), Failure>,
 ) -> Result<(CString, Cow<'p, [CString]>), Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
@@ -306,25 +313,36 @@ pub(crate) fn finish<'p>(
         identity::enter_directory(p)?;
     }
     let (path, env) = (executable::find(p)?, home::environment(p));
-    load_filter(p, socket)?;
-    if admin {
-        p.capabilities.drop_admin().context("set", "capabilities")?;
+    let drop_admin = || match admin {
+        true => p.capabilities.drop_admin().context("set", "capabilities"),
+        false => Ok(()),
+    };
+    if p.listener().is_some() {
+        // It has one listener, so what it starts must inherit the filter.
+        report::send_set(socket).context("report", "that everything is set up")?;
+        load_with_listener(p, socket)?;
+        drop_admin()?;
+        hooks(&|| Ok(()))?;
+        return Ok((path, env));
     }
+    let confine = || load_filter(p).map(drop).and_then(|()| drop_admin());
+    hooks(&confine)?;
+    report::send_set(socket).context("report", "that everything is set up")?;
+    confine()?;
     Ok((path, env))
 }
 
-fn load_filter(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {
-    let Some(filter) = &p.filter else { return Ok(()) };
-    let load =
-        || loment_sys::seccomp::load(&filter.program, filter.flags).context("load", "the seccomp filter");
-    if filter.listener.is_none() {
-        return load().map(drop);
-    }
+fn load_filter(p: &ProcessPlan) -> Result<Option<OwnedFd>, Failure> {
+    let Some(filter) = &p.filter else { return Ok(None) };
+    loment_sys::seccomp::load(&filter.program, filter.flags).context("load", "the seccomp filter")
+}
+
+fn load_with_listener(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {
     // The listener gets the lowest number that is free, as this copy does.
     let copy = socket.try_clone().context("prepare", "the listener of the seccomp filter")?;
     let number = copy.as_raw_fd();
     drop(copy);
     report::send_listener(socket, number).context("announce", "the listener of the seccomp filter")?;
-    let _listener = load()?;
+    let _listener = load_filter(p)?;
     report::wait_for_go(socket).context("wait for", "the agent of the seccomp filter")
 }

@@ -14,7 +14,7 @@ use crate::error::Context;
 use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
-use crate::sources::Sources;
+use crate::sources::{Sources, open_inside};
 use crate::{Description, Error, Failure, Listener, Plan, ProcessPlan, Stdio, child, hooks};
 
 /// Where the root file system comes from.
@@ -84,10 +84,10 @@ pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Er
     let sources = Sources::prepare(c)?;
     let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     let entry = c.cgroup.map_or_else(|| Ok(Entry::default()), Cgroup::entry)?;
-    let child = || child::become_container(c, &entry, &sources, &theirs);
+    let child = || child::become_container(c, &entry, sources, &theirs);
     let (pid, pidfd) = make_process(c, &entry, &ours, &theirs, child)?;
-    drop((theirs, sources));
-    let finished = set_up_from_outside(c, pid, &ours).map_err(Error::from).and_then(|()| {
+    drop(theirs);
+    let finished = set_up_from_outside(c, (pid, pidfd.as_fd()), &ours).map_err(Error::from).and_then(|()| {
         cloned(pid);
         wait_until_started(&ours, |request| serve(c, (pid, pidfd.as_fd()), request))
     });
@@ -107,7 +107,7 @@ fn make_process(
     entry: &Entry,
     ours: &OwnedFd,
     theirs: &OwnedFd,
-    child: impl Fn() -> Result<Infallible, Failure>,
+    child: impl FnOnce() -> Result<Infallible, Failure>,
 ) -> Result<(Pid, OwnedFd), Error> {
     let namespaces = &c.plan.namespaces;
     // Both are for children of this process, until they are dropped.
@@ -128,13 +128,18 @@ fn make_process(
 }
 
 /// What only a process outside of the container's user namespace may do for the one in it.
-fn set_up_from_outside(c: &Container<'_>, pid: Pid, socket: &OwnedFd) -> Result<(), Failure> {
+fn set_up_from_outside(
+    c: &Container<'_>,
+    (pid, pidfd): (Pid, BorrowedFd<'_>),
+    socket: &OwnedFd,
+) -> Result<(), Failure> {
     if !c.plan.in_user_namespace() {
         return Ok(());
     }
     if let Some(mappings) = &c.plan.namespaces.mappings {
         mappings.apply(pid)?;
     }
+    open_inside(c, pidfd, socket)?;
     helper::set_from_outside(c.plan.process.as_ref(), pid, socket)
 }
 
@@ -150,7 +155,7 @@ fn serve(c: &Container<'_>, process: (Pid, BorrowedFd<'_>), request: Request) ->
     match (request, listener) {
         (Request::Hooks, _) => {
             let state = c.description.json(ContainerState::Creating, process.0.as_raw_nonzero().get());
-            hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle())
+            hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle(), &|| Ok(()))
         }
         (Request::Listener(number), Some(listener)) => {
             listener.hand_over(process, number, c.description, ContainerState::Creating)
@@ -208,18 +213,21 @@ pub(crate) fn wait_until_started(
     socket: &OwnedFd,
     serve: impl Fn(Request) -> Result<(), Failure>,
 ) -> Result<Option<OwnedFd>, Error> {
-    let mut terminal = None;
+    let (mut terminal, mut set) = (None, false);
     let go_on = || report::send_go(socket).context("answer", "the container's process");
     loop {
         match report::receive(socket) {
             Ok(Message::Terminal(fd)) => terminal = Some(fd),
-            Ok(Message::Ready | Message::Started) => return Ok(terminal),
+            Ok(Message::Ready) => return Ok(terminal),
+            Ok(Message::Set) => set = true,
+            Ok(Message::Closed) if set => return Ok(terminal),
             Ok(Message::Failed(failure)) => return Err(Error::Failed(failure)),
             Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
             Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,
             Ok(Message::Pidfd(_)) => {}
-            // The child died without a word: killed from outside, or by its memory limit.
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(terminal),
+            // The child died without a word.
+            Ok(Message::Closed) => return Err(Failure::killed().into()),
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Err(Failure::killed().into()),
             Err(e) => return Err(e).context("receive", "the child's report").map_err(Error::Failed),
         }
     }

@@ -61,6 +61,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A child that ended without a word.
+    pub(crate) fn killed() -> Self {
+        Self {
+            cause: Cause::Setup,
+            operation: "set up".to_owned(),
+            object: "the container".to_owned(),
+            source: io::Error::other("its process was killed, perhaps for lack of memory"),
+        }
+    }
+
     /// An answer nobody should have given.
     pub(crate) fn unexpected(operation: &str, object: &str) -> Self {
         let source = io::ErrorKind::InvalidData.into();

@@ -1,7 +1,6 @@
 //! Hooks: programs of the caller's, run at fixed points of a container's life with its state on standard input
 //! (runtime-spec, config.md, "POSIX-platform Hooks").
 
-use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -77,12 +76,12 @@ impl Hooks {
     /// # Errors
     /// [`Error::Failed`] for the first that fails; those after it are not run.
     pub fn run_poststart(&self, state: &[u8], bundle: &Path) -> Result<(), Error> {
-        Ok(run_all(&self.poststart, state, bundle)?)
+        Ok(run_all(&self.poststart, state, bundle, &|| Ok(()))?)
     }
 
     /// Runs the hooks for a container that is gone, all of them; returns what failed.
     pub fn run_poststop(&self, state: &[u8], bundle: &Path) -> Vec<Failure> {
-        self.poststop.iter().filter_map(|hook| hook.run(state, bundle).err()).collect()
+        self.poststop.iter().filter_map(|hook| hook.run(state, bundle, &|| Ok(())).err()).collect()
     }
 }
 
@@ -90,9 +89,12 @@ fn list(kind: &str, hooks: &Option<Vec<SpecHook>>) -> Result<Vec<Hook>, Error> {
     hooks.iter().flatten().map(|hook| Hook::new(kind, hook)).collect()
 }
 
+/// What a hook's process does last before it becomes the hook.
+pub(crate) type Confine<'a> = &'a dyn Fn() -> Result<(), Failure>;
+
 /// Runs hooks one after the other until one fails.
-pub(crate) fn run_all(hooks: &[Hook], state: &[u8], dir: &Path) -> Result<(), Failure> {
-    hooks.iter().try_for_each(|hook| hook.run(state, dir))
+pub(crate) fn run_all(hooks: &[Hook], state: &[u8], dir: &Path, confine: Confine<'_>) -> Result<(), Failure> {
+    hooks.iter().try_for_each(|hook| hook.run(state, dir, confine))
 }
 
 impl Hook {
@@ -117,7 +119,7 @@ impl Hook {
     }
 
     /// Runs it in `dir` and waits for its end. It inherits no descriptor but its streams.
-    fn run(&self, state: &[u8], dir: &Path) -> Result<(), Failure> {
+    fn run(&self, state: &[u8], dir: &Path, confine: Confine<'_>) -> Result<(), Failure> {
         let start = || -> io::Result<(Pid, OwnedFd, OwnedFd, OwnedFd)> {
             let mut input = std::fs::File::from(memfd_create("state", MemfdFlags::CLOEXEC)?);
             input.write_all(state)?;
@@ -127,9 +129,7 @@ impl Hook {
             match clone3(CloneFlags::empty(), None)? {
                 Fork::Child => {
                     drop((ours, output));
-                    let Err(failure) = self.become_hook(&input.into(), &theirs, socket.as_fd(), dir);
-                    report::send_failure(&socket, &failure);
-                    loment_sys::process::exit_now(1)
+                    self.become_hook(&input.into(), &theirs, &socket, dir, confine)
                 }
                 Fork::Parent { pid, pidfd } => Ok((pid, pidfd, output, ours)),
             }
@@ -145,20 +145,21 @@ impl Hook {
             Exit::Code(n) => format!("exit status {n}"),
             Exit::Signal(n) => format!("killed by signal {n}"),
         };
-        let said = String::from_utf8_lossy(&said);
-        let said = said.trim().replace('\n', "; ");
+        let said = one_line(&String::from_utf8_lossy(&said));
         let problem = if said.is_empty() { problem } else { format!("{problem}: {said}") };
         Err(io::Error::other(problem)).context("run", &self.name)
     }
 
+    /// The life of its process.
     fn become_hook(
         &self,
         input: &OwnedFd,
         output: &OwnedFd,
-        socket: impl AsFd,
+        socket: &OwnedFd,
         dir: &Path,
-    ) -> Result<Infallible, Failure> {
-        let prepare = || -> io::Result<()> {
+        confine: Confine<'_>,
+    ) -> ! {
+        let prepare = || -> io::Result<Vec<OwnedFd>> {
             signal::reset_dispositions();
             signal::set_mask(&signal::SignalSet::empty())?;
             // It may start others: all of them end when its time is up.
@@ -167,18 +168,22 @@ impl Hook {
             rustix::io::ioctl_fionbio(output, false)?;
             Stdio::Files([input.as_fd(), output.as_fd(), output.as_fd()]).install()?;
             rustix::process::chdir(dir)?;
-            let kept = loment_sys::fd::keep_only(&[socket.as_fd()], 3)?;
-            let error = loment_sys::exec::execve(&self.path, &self.args, &self.env);
-            if let Some(socket) = kept.first() {
-                let failed = Err::<(), _>(error).context("run", &self.name);
-                failed.unwrap_or_else(|failure| report::send_failure(socket, &failure));
-            }
-            loment_sys::process::exit_now(1)
+            loment_sys::fd::keep_only(&[socket.as_fd()], 3)
         };
-        match prepare() {
-            Ok(()) => loment_sys::process::exit_now(1),
-            Err(e) => Err(e).context("start", &self.name),
+        let run = || {
+            confine()?;
+            let error = loment_sys::exec::execve(&self.path, &self.args, &self.env);
+            Err::<(), _>(error).context("run", &self.name)
+        };
+        match prepare().context("start", &self.name) {
+            Err(failure) => report::send_failure(socket, &failure),
+            Ok(kept) => {
+                if let (Err(failure), Some(socket)) = (run(), kept.first()) {
+                    report::send_failure(socket, &failure);
+                }
+            }
         }
+        loment_sys::process::exit_now(1)
     }
 
     /// How it ended, and the end of what it said. One that takes too long is killed, with what it started.
@@ -214,6 +219,16 @@ impl Hook {
             }
         }
     }
+}
+
+/// Text of somebody else's for a terminal: what would move its cursor or change its colours is written out.
+fn one_line(text: &str) -> String {
+    let lines: Vec<_> = text.trim().lines().collect();
+    let mut shown = String::new();
+    for c in lines.join("; ").chars() {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
 }
 
 /// Reads what is there, and keeps the end; `false` when there will be no more.

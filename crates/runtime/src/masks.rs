@@ -14,7 +14,7 @@ use crate::options::Options;
 use crate::{Failure, InRoot};
 
 /// The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
-const NODE: MountAttr =
+pub(crate) const NODE: MountAttr =
     MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, clear: 0, propagation: 0, userns: 0 };
 
 /// The host's /dev/null, taken before the container's files are entered: an image may have put something else there

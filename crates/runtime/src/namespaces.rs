@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
 use loment_sys::wait::wait_exit;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -39,7 +40,9 @@ impl Join {
             LinuxNamespaceType::Time => LinkNameSpaceType::Time,
         };
         let enter = || -> io::Result<()> {
-            let file = File::open(&self.path)?;
+            // Whatever else is there, such as a pipe, is not waited for.
+            let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(CWD, &self.path, flags, Mode::empty())?;
             match move_into_link_name_space(file.as_fd(), Some(kind)) {
                 Err(rustix::io::Errno::INVAL) => {
                     Err(io::Error::other(format!("it is not a {} namespace that can be joined", self.kind)))
@@ -176,7 +179,7 @@ impl Mappings {
             }
             Fork::Parent { pid, pidfd } => {
                 drop(theirs);
-                let file = self.apply(pid).map_err(|f| io::Error::new(f.source.kind(), f.to_string()));
+                let file = self.apply(pid).map_err(|f| io::Error::other(format!("{f}: {}", f.source)));
                 let file = file.and_then(|()| File::open(format!("/proc/{}/ns/user", pid.as_raw_nonzero())));
                 drop(ours);
                 wait_exit(&pidfd)?;
@@ -190,8 +193,10 @@ impl Mappings {
         let pid = pid.as_raw_nonzero();
         for (file, text) in [("uid_map", &self.uid), ("gid_map", &self.gid)] {
             let path = format!("/proc/{pid}/{file}");
-            std::fs::write(&path, text)
-                .context("map ids of the user namespace in", format_args!("{path} ({})", text.trim_end()))?;
+            std::fs::write(&path, text).context(
+                "map ids of the user namespace in",
+                format_args!("{path} ({})", text.trim_end().replace('\n', ", ")),
+            )?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use loment_sys::pipe;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use crate::sources::{Place, Sources};
 use crate::{Cause, Failure};
 
 const FAILED: u8 = b'E';
@@ -16,6 +17,12 @@ const PIDFD: u8 = b'P';
 const LISTENER: u8 = b'L';
 /// What the creator answers.
 const GO: u8 = b'G';
+/// What the creator sends before: a mount, and what it is for.
+const SOURCE: u8 = b'M';
+/// The root's number among mounts.
+const ROOT: u32 = u32::MAX;
+/// The child is about to become the program.
+const SET: u8 = b'S';
 /// Longer texts are cut: the message must fit one packet.
 const MAX_TEXT: usize = 1500;
 
@@ -27,14 +34,16 @@ pub(crate) enum Message {
     Terminal(OwnedFd),
     /// Everything is set up; waiting for the order to start.
     Ready,
+    /// Everything is set up and the program comes next: the end of the stream is success from here on.
+    Set,
     /// Everything but the root is set up; waiting for the creator's hooks to have run.
     Hooks,
     /// A seccomp filter is about to be loaded; its listener will have this number.
     Listener(RawFd),
     /// The container's process, from whoever made it for the creator.
     Pidfd(OwnedFd),
-    /// The socket was closed by execve.
-    Started,
+    /// The socket was closed: by execve, or by the end of the process.
+    Closed,
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
@@ -115,6 +124,37 @@ pub(crate) fn send_listener(socket: impl AsFd, number: RawFd) -> io::Result<()> 
     pipe::send(socket, &[LISTENER, a, b, c, d], &[]).map(drop)
 }
 
+/// Sends the child a mount.
+pub(crate) fn send_source(socket: impl AsFd, place: Place, tree: &OwnedFd) -> io::Result<()> {
+    let number = match place {
+        Place::Root => ROOT,
+        Place::Mount(n) => n as u32,
+    };
+    let [a, b, c, d] = number.to_le_bytes();
+    pipe::send(socket, &[SOURCE, a, b, c, d], &[tree.as_fd()]).map(drop)
+}
+
+/// Takes mounts from the creator until it lets the child go on.
+pub(crate) fn take_sources(socket: impl AsFd, sources: &mut Sources) -> io::Result<()> {
+    loop {
+        let mut buffer = [0u8; 8];
+        let mut received = pipe::receive(&socket, &mut buffer)?;
+        let number = buffer[1..].first_chunk::<4>().map(|n| u32::from_le_bytes(*n));
+        match (buffer[0], received.len, number, received.fds.pop()) {
+            (GO, 1, ..) => return Ok(()),
+            (SOURCE, 5, Some(ROOT), Some(tree)) => sources.put(Place::Root, tree),
+            (SOURCE, 5, Some(n), Some(tree)) => sources.put(Place::Mount(n as usize), tree),
+            (_, 0, ..) => return Err(io::ErrorKind::ConnectionReset.into()),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Says that only what needs no creator any more is left to do.
+pub(crate) fn send_set(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(socket, &[SET], &[]).map(drop)
+}
+
 /// Lets the child go on.
 pub(crate) fn send_go(socket: impl AsFd) -> io::Result<()> {
     pipe::send(socket, &[GO], &[]).map(drop)
@@ -145,9 +185,10 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
     let mut received = pipe::receive(socket, &mut buffer)?;
     let data = &buffer[..received.len];
     match data.first() {
-        None => Ok(Message::Started),
+        None => Ok(Message::Closed),
         Some(&READY) => Ok(Message::Ready),
         Some(&HOOKS) => Ok(Message::Hooks),
+        Some(&SET) => Ok(Message::Set),
         Some(&LISTENER) => match data[1..].try_into() {
             Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),
             Err(_) => Err(io::ErrorKind::InvalidData.into()),

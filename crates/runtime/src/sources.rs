@@ -2,57 +2,135 @@
 //! reach, and, for mounts with ids of their own, changed in a way that its user namespace may not.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
+use loment_sys::wait::Exit;
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::create::{Container, Rootfs};
 use crate::error::Context;
 use crate::mounts::clone_tree;
 use crate::plan::{IdMap, MountPlan, Plan};
-use crate::{Error, Failure};
+use crate::report::{self, Message};
+use crate::{Error, Failure, helper};
 
 /// Detached mounts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sources {
     /// The root file system.
-    pub(crate) root: OwnedFd,
+    pub(crate) root: Option<OwnedFd>,
     /// One for each mount of the plan; `None` where the container opens its source itself.
     pub(crate) mounts: Vec<Option<OwnedFd>>,
 }
 
 impl Sources {
+    /// Opens what a container needs that has the creator's users. Others get theirs by [`open_inside`].
     pub(crate) fn prepare(c: &Container<'_>) -> Result<Self, Error> {
-        let root = match (&c.rootfs, &c.plan.root) {
-            (Rootfs::Mount(fd), _) => fd.try_clone_to_owned().context("open", "root file system")?,
-            (Rootfs::Bundle, Some(path)) => {
-                clone_tree(CWD, path, true).context("open root file system", path.display())?
+        let mut sources = Self::for_plan(c.plan);
+        if !c.plan.in_user_namespace() {
+            for place in places(c) {
+                sources.put(place, open(c, place)?);
             }
-            (Rootfs::Bundle, None) => {
-                return Err(io::Error::other("root.path is not set")).context("open", "root file system")?;
+        }
+        Ok(sources)
+    }
+
+    /// Nothing open yet.
+    pub(crate) fn for_plan(plan: &Plan) -> Self {
+        Self { root: None, mounts: plan.mounts.iter().map(|_| None).collect() }
+    }
+
+    /// Takes what was opened for a place; one that nobody asked for is closed.
+    pub(crate) fn put(&mut self, place: Place, tree: OwnedFd) {
+        match place {
+            Place::Root => self.root = Some(tree),
+            Place::Mount(n) => {
+                if let Some(slot) = self.mounts.get_mut(n) {
+                    *slot = Some(tree);
+                }
             }
-        };
-        let mounts = c.plan.mounts.iter().map(|m| source(c.plan, m)).collect::<Result<_, _>>()?;
-        Ok(Self { root, mounts })
+        }
     }
 }
 
-fn source(plan: &Plan, m: &MountPlan) -> Result<Option<OwnedFd>, Failure> {
-    if m.kind != "bind" || (m.idmap.is_none() && !plan.in_user_namespace()) {
-        return Ok(None);
-    }
+/// What a tree is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Root,
+    /// The mount of that number.
+    Mount(usize),
+}
+
+/// What somebody other than the container's own process has to open.
+fn places(c: &Container<'_>) -> impl Iterator<Item = Place> {
+    let users = c.plan.in_user_namespace();
+    let ours = move |m: &MountPlan| m.kind == "bind" && (users || m.idmap.is_some());
+    let mounts = c.plan.mounts.iter().enumerate().filter(move |(_, m)| ours(m));
+    std::iter::once(Place::Root).chain(mounts.map(|(n, _)| Place::Mount(n)))
+}
+
+fn open(c: &Container<'_>, place: Place) -> Result<OwnedFd, Failure> {
+    let m = match place {
+        Place::Mount(n) => &c.plan.mounts[n],
+        Place::Root => {
+            return match (&c.rootfs, &c.plan.root) {
+                (Rootfs::Mount(fd), _) => fd.try_clone_to_owned().context("open", "root file system"),
+                (Rootfs::Bundle, Some(path)) => {
+                    clone_tree(CWD, path, true).context("open root file system", path.display())
+                }
+                (Rootfs::Bundle, None) => {
+                    Err(io::Error::other("root.path is not set")).context("open", "root file system")
+                }
+            };
+        }
+    };
     let open = || -> io::Result<OwnedFd> {
         let tree = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
         if let Some(idmap) = &m.idmap {
-            map_ids(plan, &tree, idmap)?;
+            map_ids(c.plan, &tree, idmap)?;
         }
         Ok(tree)
     };
-    let names = format_args!("{} (type bind) on {}", m.source.display(), m.destination.display());
-    open().context("mount", names).map(Some)
+    open().context("mount", format_args!("{} (type bind) on {}", m.source.display(), m.destination.display()))
+}
+
+/// Opens what a container with users of its own needs, with the creator's rights but in the container's mount namespace,
+/// and sends it to the container's process on the creator's end of its socket.
+///
+/// The kernel locked what it copied into that namespace: what is read-only stays so, and what is covered stays covered
+/// (mount_namespaces(7), "Restrictions on mount namespaces"). Copies of the creator's own mounts would have no such locks.
+pub(crate) fn open_inside(c: &Container<'_>, pidfd: BorrowedFd<'_>, socket: &OwnedFd) -> Result<(), Failure> {
+    // By a child: a process that has entered another mount namespace is not our own any more.
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
+    match clone3(CloneFlags::empty(), None).context("clone", "a process to open mounts")? {
+        Fork::Child => helper::live(&ours, &theirs, || {
+            // Mappings are made by paths of the creator's; they are read before.
+            move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
+                .context("join", "the container's mount namespace")?;
+            for place in places(c) {
+                let tree = open(c, place)?;
+                report::send_source(socket, place, &tree).context("send", "a mount to the container")?;
+            }
+            loment_sys::process::exit_now(0)
+        }),
+        Fork::Parent { pidfd: child, .. } => {
+            drop(theirs);
+            let answer = report::receive(&ours);
+            let exit =
+                loment_sys::wait::wait_exit(&child).context("wait for", "the process that opens mounts")?;
+            match (answer, exit) {
+                (Ok(Message::Failed(failure)), _) => Err(failure),
+                (_, Exit::Code(0)) => Ok(()),
+                _ => Err(Failure::unexpected("open", "the mounts of the container")),
+            }
+        }
+    }
 }
 
 /// Gives the files of a mount other owners (mount_setattr(2), Linux 5.12).
@@ -67,9 +145,9 @@ fn map_ids(plan: &Plan, tree: &OwnedFd, idmap: &IdMap) -> io::Result<()> {
     };
     let namespace = idmap.mappings.as_ref().map_or_else(own, |m| m.namespace())?;
     let attr = MountAttr { set: ATTR_IDMAP, userns: namespace.as_raw_fd() as u64, ..MountAttr::default() };
-    set_attributes(tree.as_fd(), c"", idmap.recursive, &attr).map_err(|e| match e.raw_os_error() {
+    set_attributes(tree.as_fd(), c"", idmap.recursive, &attr).map_err(|e| match Errno::from_io_error(&e) {
         // The file system (or one below) does not support it.
-        Some(22) => io::Error::other("ids cannot be mapped on this file system (EINVAL)"),
+        Some(Errno::INVAL) => io::Error::other("ids cannot be mapped on this file system (EINVAL)"),
         _ => e,
     })
 }

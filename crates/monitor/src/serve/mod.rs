@@ -259,6 +259,8 @@ impl Monitor {
 
     fn fail_start(&mut self, answer: &Answer) {
         let Answer::Failed { cause, message } = answer else { return };
+        // Its fate is known.
+        self.lock = None;
         let answer = Answer::Failed { cause: *cause, message: message.clone() };
         self.clean_up(None, message, answer);
     }

@@ -117,3 +117,55 @@ fn hooks_that_make_no_sense_are_refused_by_name() {
         assert_gone(&world, "odd");
     }
 }
+
+#[test]
+fn a_hook_of_the_containers_may_do_what_its_program_may() {
+    let world = world();
+    let script = "grep -E '^(Cap|Seccomp:|NoNewPrivs|Uid|Gid|Groups)' /proc/self/status";
+    for no_new_privileges in [false, true] {
+        let world = if no_new_privileges { &crate::world() } else { &world };
+        let output = run(world, "rights", &format!("cat /tmp/hook; echo; {script}"), |config| {
+            let command = format!("{script} > /tmp/hook");
+            config["hooks"] = json!({ "startContainer": [
+                { "path": "/bin/sh", "args": ["sh", "-c", command], "env": ["PATH=/bin"] },
+            ] });
+            let sets = json!(["CAP_CHOWN", "CAP_KILL"]);
+            config["process"]["capabilities"] =
+                json!({ "bounding": sets, "effective": sets, "permitted": sets });
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["process"]["user"] = json!({ "uid": 0, "gid": 0, "additionalGids": [7] });
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["memfd_create", "openat2", "clone3"], "action": "SCMP_ACT_ERRNO" }],
+            });
+        });
+        let (hook, program) = output.succeeds().split_once("\n\n").unwrap();
+        assert_eq!(hook, program);
+        assert!(hook.contains("CapEff:\t0000000000000021") && hook.contains("Seccomp:\t2"), "{hook}");
+    }
+}
+
+#[test]
+fn what_a_hook_says_does_not_reach_the_terminal_raw() {
+    let world = world();
+    let output = run(&world, "raw", "true", |config| {
+        let script = "printf 'a\\033]0;owned\\007b\\n\\000c'; exit 1";
+        config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    });
+    assert!(!output.stderr.contains(['\u{1b}', '\u{7}', '\0']), "{:?}", output.stderr);
+    assert!(output.stderr.contains("a\\u{1b}]0;owned\\u{7}b; \\u{0}c"), "{output}");
+}
+
+#[test]
+fn a_container_that_is_killed_while_it_is_made_is_not_called_created() {
+    let world = world();
+    let output = run(&world, "killed", "echo never", |config| {
+        let list = config["linux"]["namespaces"].as_array_mut().unwrap();
+        list.retain(|n| n["type"] != "pid");
+        let script = "kill -9 $PPID; sleep 0.2";
+        config["hooks"] = json!({ "createContainer": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    });
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("was killed"), "{output}");
+    assert_gone(&world, "killed");
+}

@@ -171,3 +171,66 @@ fn a_namespace_of_another_kind_is_not_joined() {
     assert!(output.stderr.contains("/proc/self/ns/uts: it is not a net namespace"), "{output}");
     assert_gone(&world, "kind");
 }
+
+/// What the host has made read-only, free of devices, or covered, stays so for somebody who is root in a user namespace only.
+#[test]
+fn mounts_of_the_host_keep_their_locks_in_a_user_namespace() {
+    let world = world();
+    let host = world.path("host");
+    fs::create_dir(&host).unwrap();
+    // In a mount namespace of its own, which ends with it.
+    let dir = bundle(
+        &world,
+        "mount -o remount,bind,rw /mnt 2>&1; touch /mnt/x 2>/dev/null && echo written; \
+         umount /mnt/secret 2>/dev/null; cat /mnt/secret/s 2>/dev/null; \
+         mount -o remount,bind,rw,dev /mnt 2>/dev/null; head -c1 /mnt/zero 2>/dev/null | wc -c; \
+         mount -o remount,bind,rw / 2>/dev/null; touch /x 2>/dev/null && echo written; echo done",
+        |config| {
+            mapped(config);
+            let all = json!(["CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]);
+            config["process"]["capabilities"] =
+                json!({ "bounding": all, "effective": all, "permitted": all });
+            let mount = json!({ "destination": "/mnt", "type": "bind", "source": host.to_str().unwrap(), "options": ["rbind"] });
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        },
+    );
+    fs::create_dir(dir.join("rootfs/mnt")).unwrap();
+    runtime(&world, &["--version"]).succeeds();
+    let script = "set -e; cd \"$1\"; mount -t tmpfs none host; mkdir host/secret; echo topsecret > host/secret/s; \
+                  mknod -m 666 host/zero c 1 5; mount -t tmpfs none host/secret; \
+                  mount -o remount,bind,ro,nodev,nosuid host; mount --bind bundle/rootfs bundle/rootfs; \
+                  mount -o remount,bind,ro bundle/rootfs; shift; exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .arg(host.parent().unwrap());
+    command.arg(world.dir().join("loment-runtime")).arg("--root").arg(world.dir().join("runtime"));
+    command.args(["run", "--bundle"]).arg(&dir).arg(id("locks"));
+    let output = loment_testkit::run(&mut command, loment_testkit::Patience::NORMAL);
+    let text = output.succeeds();
+    assert!(text.ends_with("done") && !text.contains("written") && !text.contains("topsecret"), "{output}");
+    assert!(text.lines().any(|line| line.trim() == "0"), "no byte of the device: {output}");
+}
+
+#[test]
+fn nodes_of_the_host_cannot_be_changed_by_a_container_with_its_numbers() {
+    let world = world();
+    let before = fs::metadata("/dev/full").unwrap();
+    let output = run(
+        &world,
+        "nodes",
+        "chmod 600 /dev/full; chown 1 /dev/full; echo > /dev/null; echo done",
+        |config| {
+            add_namespace(config, json!({ "type": "user" }));
+            let mapping = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+            config["linux"]["uidMappings"] = mapping.clone();
+            config["linux"]["gidMappings"] = mapping;
+        },
+    );
+    assert_eq!(output.succeeds(), "done");
+    let after = fs::metadata("/dev/full").unwrap();
+    assert_eq!(
+        (before.ctime(), before.ctime_nsec(), before.mode()),
+        (after.ctime(), after.ctime_nsec(), after.mode())
+    );
+}

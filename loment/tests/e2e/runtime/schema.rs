@@ -7,7 +7,8 @@ use serde_json::Value;
 
 /// Where the specification's `schema` directory is, if the developer has one.
 pub(super) fn directory() -> Option<PathBuf> {
-    let dir = std::env::var_os("LOMENT_RUNTIME_SPEC_SCHEMA").map(PathBuf::from)?;
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/runtime-spec-schema");
+    let dir = std::env::var_os("LOMENT_RUNTIME_SPEC_SCHEMA").map_or_else(|| beside.into(), PathBuf::from);
     dir.join("state-schema.json").exists().then_some(dir)
 }
 
