@@ -97,6 +97,27 @@ impl Places {
     }
 }
 
+/// Removes the group of a container whose creator was killed before it wrote down that there is one. A group that was
+/// configured may be somebody else's: only an empty one goes.
+pub(crate) fn abandon(spec: &Spec, id: &Id) {
+    let Ok((host, path)) = Host::detect().map_err(anyhow::Error::from).and_then(|h| Ok((h, path(spec, id)?)))
+    else {
+        return;
+    };
+    let ours = path.as_str() == own_name(id);
+    let group = host.cgroup(path);
+    if ours && group.exists() {
+        let _ = group.kill();
+    }
+    if group.pids().is_ok_and(|pids| pids.is_empty()) {
+        let _ = group.remove();
+    }
+}
+
+fn own_name(id: &Id) -> String {
+    format!("loment-{}", id.as_str())
+}
+
 fn is_refusal(e: &std::io::Error) -> bool {
     matches!(e.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
@@ -106,6 +127,6 @@ fn path(spec: &Spec, id: &Id) -> anyhow::Result<CgroupPath> {
     let configured = spec.linux().as_ref().and_then(|l| l.cgroups_path().as_ref());
     Ok(match configured.filter(|p| !p.as_os_str().is_empty()) {
         Some(path) => CgroupPath::new(&path.to_string_lossy())?,
-        None => CgroupPath::new(&format!("loment-{}", id.as_str()))?,
+        None => CgroupPath::new(&own_name(id))?,
     })
 }

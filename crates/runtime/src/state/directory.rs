@@ -188,15 +188,25 @@ impl States {
         }
     }
 
-    /// Removes what a creator left that was killed before there was a container, if anything.
+    /// Removes what a creator left that was killed before there was a container, if anything. `undo` is called before, where it
+    /// is known what the container was to be.
     ///
     /// # Errors
     /// As [`States::forget`]; [`Error::Foreign`] when the directory holds what is not ours.
-    pub fn clear(&self, id: &Id) -> Result<(), Error> {
+    pub fn clear(&self, id: &Id, undo: impl FnOnce(&Bundle)) -> Result<(), Error> {
         let entries = fs::read_dir(self.dir(id)).into_iter().flatten().flatten();
         match entries.into_iter().find(|e| !OURS.iter().any(|name| e.file_name() == *name)) {
             Some(file) => Err(foreign(id, "another runtime", &file.path())),
-            None => self.forget(id),
+            None => match self.lock(id)? {
+                Some(reservation) => {
+                    let dir = self.dir(id);
+                    if let Ok(bundle) = Bundle::read(dir.clone(), &dir.join(CONFIG)) {
+                        undo(&bundle);
+                    }
+                    self.abandon(id, &reservation)
+                }
+                None => self.forget(id),
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 mod clocks;
 mod groups;
 mod hooks;
+mod killed;
 mod listener;
 mod scheduling;
 mod users;

@@ -11,6 +11,7 @@ use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::found::Found;
 use super::super::globals::{Runtime, id};
 use super::super::hooks;
+use super::super::place;
 use crate::error::one_line;
 
 /// How long to wait for the end of a process that was killed.
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 fn delete(runtime: &Runtime<'_>, id: &Id, force: bool) -> anyhow::Result<()> {
     let found = match runtime.find(id) {
         Err(e @ loment_runtime::Error::NotFound { .. }) => {
-            runtime.states.clear(id)?;
+            runtime.states.clear(id, |bundle| place::abandon(&bundle.spec, id))?;
             return if force { Ok(()) } else { Err(e.into()) };
         }
         other => other?,
