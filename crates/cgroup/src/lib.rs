@@ -255,17 +255,13 @@ impl Cgroup<'_> {
         owner.map_or(Ok(()), |uid| self.host.hierarchies.iter().try_for_each(|h| h.delegate(&self.path, uid)))
     }
 
-    /// Makes the group everywhere, or nowhere. Of a scope, sees only that there is none.
+    /// Makes the group everywhere, or nowhere. Of a scope, nothing: [`Cgroup::place`] does.
     ///
     /// # Errors
     /// [`Error::Exists`] when it is there already, [`Error::Io`] otherwise.
     pub fn create(&self) -> Result<(), Error> {
-        if let Some(scope) = &self.scope {
-            let path = scope.path();
-            return match self.host.hierarchies.first().is_some_and(|h| h.exists(path)) {
-                true => Err(Error::Exists { path: path.to_string() }),
-                false => Ok(()),
-            };
+        if self.scope.is_some() {
+            return Ok(());
         }
         for (done, h) in self.host.hierarchies.iter().enumerate() {
             if let Err(e) = h.create(&self.path) {

@@ -144,7 +144,7 @@ pub(super) fn limits(resources: &LinuxResources, version: Version) -> Result<Vec
             false => set("BlockIOWeight", Some(weight.into())),
         }
     }
-    if let Some(cpu) = resources.cpu().as_ref().filter(|_| v2) {
+    if let Some(cpu) = resources.cpu() {
         for (name, list) in [("AllowedCPUs", cpu.cpus()), ("AllowedMemoryNodes", cpu.mems())] {
             if let Some(list) = list.as_deref().filter(|l| !l.is_empty()) {
                 let set = bits(list).ok_or_else(|| Error::Value { name: "a CPU set", value: list.into() })?;
@@ -152,7 +152,44 @@ pub(super) fn limits(resources: &LinuxResources, version: Version) -> Result<Vec
             }
         }
     }
+    for (file, value) in resources.unified().iter().flatten() {
+        for property in of_file(file, value)? {
+            out.retain(|p| p.name != property.name);
+            out.push(property);
+        }
+    }
     Ok(out)
+}
+
+/// What systemd calls what is written to a file of a v2 group; nothing where it has no name for that.
+fn of_file(file: &str, value: &str) -> Result<Vec<Property>, Error> {
+    let fail = || Error::Value { name: "a file of the group (unified)", value: format!("{file} = {value}") };
+    let number = |text: &str| match text.trim() {
+        "max" => Ok(u64::MAX),
+        text => text.parse().map_err(|_| fail()),
+    };
+    let name = match file {
+        "memory.min" => "MemoryMin",
+        "memory.low" => "MemoryLow",
+        "memory.high" => "MemoryHigh",
+        "memory.max" => "MemoryMax",
+        "memory.swap.max" => "MemorySwapMax",
+        "pids.max" => "TasksMax",
+        "cpu.weight" => "CPUWeight",
+        "cpuset.cpus" | "cpuset.mems" => {
+            let name = if file == "cpuset.cpus" { "AllowedCPUs" } else { "AllowedMemoryNodes" };
+            return Ok(vec![Property::new(name, Value::bytes(&bits(value).ok_or_else(fail)?))]);
+        }
+        "cpu.max" => {
+            let (quota, period) = value.trim().split_once(' ').unwrap_or((value, "100000"));
+            let (quota, period) = (number(quota)?, period.trim().parse::<u64>().map_err(|_| fail())?);
+            let quota = if quota == u64::MAX { quota } else { per_second(quota, period.max(1)) };
+            let property = |name, value| Property::new(name, Value::U64(value));
+            return Ok(vec![property("CPUQuotaPeriodUSec", period), property("CPUQuotaPerSecUSec", quota)]);
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(vec![Property::new(name, Value::U64(number(value)?))])
 }
 
 fn or_infinity(limit: i64) -> u64 {
@@ -218,14 +255,34 @@ mod tests {
         v2.push(("AllowedCPUs".into(), Value::bytes(&[3, 2])));
         v2.push(("AllowedMemoryNodes".into(), Value::bytes(&[1])));
         assert_eq!(properties(resources.clone(), Version::V2), v2);
-        let v1 = named(&[
+        let mut v1 = named(&[
             ("MemoryLimit", 100),
             ("CPUShares", 1024),
             ("CPUQuotaPeriodUSec", 100_000),
             ("CPUQuotaPerSecUSec", 510_000),
             ("TasksMax", 1),
         ]);
+        v1.extend_from_slice(&v2[v2.len() - 2..]);
         assert_eq!(properties(resources, Version::Hybrid), v1);
+    }
+
+    #[test]
+    fn files_that_systemd_has_a_property_for_are_told_it() {
+        let json = serde_json::json!({
+            "memory": {"limit": 5},
+            "unified": {"memory.max": "max", "memory.high": "77", "cpu.max": "1000 2000", "cgroup.max.depth": "2"},
+        });
+        let mut all = properties(json, Version::V2);
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        let numbers: Vec<_> = all.iter().map(|(n, v)| format!("{n} {v:?}")).collect();
+        let expected = [
+            "CPUQuotaPerSecUSec U64(500000)",
+            "CPUQuotaPeriodUSec U64(2000)",
+            "MemoryHigh U64(77)",
+            "MemoryMax U64(18446744073709551615)",
+        ];
+        assert_eq!(numbers, expected);
+        assert!(of_file("pids.max", "many").is_err());
     }
 
     #[test]

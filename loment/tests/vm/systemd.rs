@@ -1,0 +1,216 @@
+//! Groups that systemd makes: `loment-runtime --systemd-cgroup`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use loment_testkit::{Output, Patience, World, run, skip};
+use serde_json::{Value, json};
+
+use crate::groups::{disturb, lives, systemctl};
+use crate::{SLEEP, bundle, eventually, group, setting, world};
+
+const ID: &str = "vm-scope";
+const UNIT: &str = "loment-vm-scope.scope";
+
+/// A scope that is stopped whatever happens.
+struct Scope(&'static str);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // One that is gone is what is wanted.
+        drop(Command::new("systemctl").args(["stop", self.0]).output());
+    }
+}
+
+/// A [`bundle`] for a scope in that slice.
+fn scope_bundle(world: &World, fs: &str, script: &str, resources: &Value) -> String {
+    let dir = bundle(world, fs, script, resources);
+    let file = format!("{dir}/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["linux"]["cgroupsPath"] = json!(format!("vm-test.slice:loment:{ID}"));
+    config["annotations"] = json!({ "org.systemd.property.TimeoutStopSec": "7" });
+    fs::write(file, config.to_string()).unwrap();
+    dir
+}
+
+/// `PROGRAM --root DIR --systemd-cgroup ARGUMENTS`, with nothing of ours inherited.
+#[track_caller]
+fn with_systemd(world: &World, program: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new("sh");
+    // A container that goes on must not keep our pipes.
+    let errors = if arguments.contains(&"--detach") { "2>/dev/null" } else { "" };
+    command.args(["-c", &format!("exec \"$@\" >/dev/null </dev/null {errors}"), "sh"]).arg(program);
+    command.arg("--root").arg(world.dir().join("runtime")).arg("--systemd-cgroup").args(arguments);
+    run(&mut command, Patience::NORMAL)
+}
+
+#[track_caller]
+fn ours(world: &World, arguments: &[&str]) -> Output {
+    world.named("loment-runtime", ["--version"]).succeeds();
+    with_systemd(world, &world.dir().join("loment-runtime"), arguments)
+}
+
+/// Starts a container in a scope and returns its first process.
+#[track_caller]
+fn start(world: &World, fs: &str, resources: &Value) -> u32 {
+    let dir = scope_bundle(world, fs, SLEEP, resources);
+    let pid_file = format!("{dir}/pid");
+    ours(world, &["run", "--detach", "--bundle", &dir, "--pid-file", &pid_file, ID]).succeeds();
+    fs::read_to_string(pid_file).unwrap().trim().parse().unwrap()
+}
+
+#[track_caller]
+fn show(property: &str) -> String {
+    let mut command = Command::new("systemctl");
+    command.args(["show", "--value", "--property", property, UNIT]);
+    run(&mut command, Patience::NORMAL).succeeds().to_owned()
+}
+
+fn limits() -> Value {
+    json!({
+        "memory": { "limit": 64 << 20, "swap": 96 << 20 },
+        "cpu": { "quota": 50000, "period": 100_000, "shares": 512, "cpus": "1", "mems": "0" },
+        "pids": { "limit": 33 },
+    })
+}
+
+/// Everything that [`limits`] writes.
+fn settings(pid: u32) -> Vec<String> {
+    let files: [(&str, &[&str]); 6] = [
+        ("memory", &["memory.limit_in_bytes", "memory.max"]),
+        ("memory", &["memory.memsw.limit_in_bytes", "memory.swap.max"]),
+        ("cpu", &["cpu.cfs_quota_us", "cpu.max"]),
+        ("cpu", &["cpu.shares", "cpu.weight"]),
+        ("cpuset", &["cpuset.cpus"]),
+        ("pids", &["pids.max"]),
+    ];
+    files.iter().map(|(controller, files)| setting(pid, controller, files)).collect()
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_container_is_a_scope_with_its_limits() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let pid = start(&world, &fs, &limits());
+    let group = group(pid, "memory");
+    assert!(group.ends_with(format!("vm.slice/vm-test.slice/{UNIT}")), "{}", group.display());
+    assert_eq!(show("Slice"), "vm-test.slice");
+    assert_eq!(show("Delegate"), "yes");
+    assert_eq!(show("TimeoutStopUSec"), "7s");
+    assert_eq!(show("TasksMax"), "33");
+    let written = settings(pid);
+    assert_eq!(written[0], (64 << 20).to_string());
+    assert!(written[2].starts_with("50000"), "{written:?}");
+    assert_eq!(written[4..], ["1", "33"]);
+    ours(&world, &["delete", "--force", ID]).succeeds();
+    assert!(!lives(pid));
+    eventually("its group is gone", || !group.exists());
+    assert_eq!(show("LoadState"), "not-found");
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn limits_of_a_scope_stay_when_systemd_arranges_its_groups() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let pid = start(&world, &fs, &limits());
+    let before = settings(pid);
+    disturb();
+    assert_eq!(settings(pid), before);
+    ours(&world, &["delete", "--force", ID]).succeeds();
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn stopping_the_scope_ends_the_container() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let pid = start(&world, &fs, &json!({}));
+    ours(&world, &["exec", ID, "true"]).succeeds();
+    systemctl(&["stop", UNIT]);
+    assert!(!lives(pid));
+    assert_eq!(show("LoadState"), "not-found");
+    ours(&world, &["delete", ID]).succeeds();
+    // The id and the unit can be used again.
+    start(&world, &fs, &json!({}));
+    ours(&world, &["delete", "--force", ID]).succeeds();
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_program_that_ends_leaves_no_scope() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let dir = scope_bundle(&world, &fs, "exit 7", &json!({ "memory": { "limit": 1 << 20 } }));
+    for _ in 0..3 {
+        ours(&world, &["run", "--bundle", &dir, ID]).fails(7);
+        assert_eq!(show("LoadState"), "not-found");
+    }
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_container_that_cannot_be_made_leaves_no_scope() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let dir = scope_bundle(&world, &fs, "true", &json!({ "cpu": { "cpus": "4000" } }));
+    let output = ours(&world, &["run", "--bundle", &dir, ID]);
+    assert!(output.code != 0 && output.stderr.contains("cpuset.cpus"), "{output}");
+    assert_eq!(show("LoadState"), "not-found");
+    let path = format!("{dir}/config.json");
+    let bad = fs::read_to_string(&path).unwrap().replace("vm-test.slice:loment:", "/a/b/");
+    fs::write(&path, bad).unwrap();
+    let output = ours(&world, &["run", "--bundle", &dir, ID]);
+    assert!(output.code != 0 && output.stderr.contains("slice:prefix:name"), "{output}");
+}
+
+/// The control: what runc and crun of the same machine tell systemd, we tell it, too.
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_scope_has_the_properties_that_its_peers_give_it() {
+    let (world, fs) = world();
+    let properties = [
+        "Slice",
+        "Delegate",
+        "DefaultDependencies",
+        "MemoryMax",
+        "MemorySwapMax",
+        "MemoryLimit",
+        "CPUQuotaPerSecUSec",
+        "CPUWeight",
+        "CPUShares",
+        "AllowedCPUs",
+        "AllowedMemoryNodes",
+        "TasksMax",
+    ];
+    let all = || properties.map(show);
+    let own = {
+        let _scope = Scope(UNIT);
+        start(&world, &fs, &limits());
+        let own = all();
+        ours(&world, &["delete", "--force", ID]).succeeds();
+        own
+    };
+    for peer in ["runc", "crun"] {
+        let Some(program) =
+            ["/usr/sbin", "/usr/bin"].iter().map(|d| Path::new(d).join(peer)).find(|p| p.exists())
+        else {
+            skip("the properties of a scope", &format!("the machine has no {peer}"));
+            continue;
+        };
+        let _scope = Scope(UNIT);
+        let dir = scope_bundle(&world, &fs, SLEEP, &limits());
+        let output = with_systemd(&world, &program, &["run", "--detach", "--bundle", &dir, ID]);
+        if output.code != 0 {
+            skip("the properties of a scope", &format!("{peer} does not run here: {}", output.stderr));
+            continue;
+        }
+        let theirs = all();
+        with_systemd(&world, &program, &["delete", "--force", ID]).succeeds();
+        for ((name, own), theirs) in properties.iter().zip(&own).zip(&theirs) {
+            assert_eq!(own, theirs, "{name} of {peer}");
+        }
+    }
+}
