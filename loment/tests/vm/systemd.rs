@@ -179,7 +179,7 @@ fn a_scope_has_the_properties_that_its_peers_give_it() {
         "MemorySwapMax",
         "MemoryLimit",
         "CPUQuotaPerSecUSec",
-        "CPUWeight",
+        // Not CPUWeight: older ones convert shares by another formula.
         "CPUShares",
         "AllowedCPUs",
         "AllowedMemoryNodes",
@@ -204,7 +204,7 @@ fn a_scope_has_the_properties_that_its_peers_give_it() {
         let dir = scope_bundle(&world, &fs, SLEEP, &limits());
         let output = with_systemd(&world, &program, &["run", "--detach", "--bundle", &dir, ID]);
         if output.code != 0 {
-            skip("the properties of a scope", &format!("{peer} does not run here: {}", output.stderr));
+            skip("the properties of a scope", &format!("{peer} does not run here"));
             continue;
         }
         let theirs = all();
