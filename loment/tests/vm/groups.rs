@@ -81,20 +81,24 @@ pub(crate) fn disturb() {
     systemctl(&["daemon-reload"]);
 }
 
-/// Not the CPU's and the CPU set's on v2: systemd takes controllers that none of its units uses away from every group below
-/// the root, ours among them, and we do not ask it for a group of our own yet.
+/// On v2 systemd takes controllers that none of its units uses away from every group that is not its own.
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
-fn limits_of_memory_and_processes_stay_when_systemd_arranges_its_own_groups() {
+fn limits_stay_when_systemd_arranges_its_own_groups() {
     let (world, fs) = world();
-    let pid = sleeper(&world, &["--memory", "64m", "--pids-limit", "33"], &fs);
-    let both = || {
-        let memory = setting(pid, "memory", &["memory.limit_in_bytes", "memory.max"]);
-        (memory, setting(pid, "pids", &["pids.max"]))
+    let others = ["--cpus", "0.5", "--cpuset-cpus", "1"];
+    let pid = sleeper(&world, &[["--memory", "64m", "--pids-limit", "33"], others].concat(), &fs);
+    let all = || {
+        [
+            setting(pid, "memory", &["memory.limit_in_bytes", "memory.max"]),
+            setting(pid, "pids", &["pids.max"]),
+            setting(pid, "cpu", &["cpu.cfs_quota_us", "cpu.max"]),
+            setting(pid, "cpuset", &["cpuset.cpus"]),
+        ]
     };
-    let before = both();
+    let before = all();
     disturb();
-    assert_eq!(both(), before);
+    assert_eq!(all(), before);
 }
 
 #[test]

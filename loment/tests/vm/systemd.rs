@@ -8,7 +8,7 @@ use loment_testkit::{Output, Patience, World, run, skip};
 use serde_json::{Value, json};
 
 use crate::groups::{disturb, lives, systemctl};
-use crate::{SLEEP, bundle, eventually, group, setting, world};
+use crate::{SLEEP, bundle, eventually, group, setting, sleeper, world};
 
 const ID: &str = "vm-scope";
 const UNIT: &str = "loment-vm-scope.scope";
@@ -212,5 +212,89 @@ fn a_scope_has_the_properties_that_its_peers_give_it() {
         for ((name, own), theirs) in properties.iter().zip(&own).zip(&theirs) {
             assert_eq!(own, theirs, "{name} of {peer}");
         }
+    }
+}
+
+/// Whether systemd manages the groups of this machine, so that the engine lets it.
+fn is_default() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn the_engine_has_systemd_make_groups_where_it_manages_them() {
+    let (world, fs) = world();
+    let manager = world.loment(["info", "--format", "{{.host.cgroupManager}}"]);
+    assert_eq!(manager.succeeds(), if is_default() { "systemd" } else { "cgroupfs" });
+    let pid = sleeper(&world, &[], &fs);
+    let id = world.inspect("{{.Id}}", "c");
+    let name = if is_default() { format!("machine.slice/loment-{id}.scope") } else { format!("loment-{id}") };
+    assert_eq!(world.inspect("{{.State.CgroupPath}}", "c"), format!("/{name}"));
+    assert!(group(pid, "pids").ends_with(name), "{}", group(pid, "pids").display());
+    world.loment(["rm", "--force", "--time", "0", "c"]).succeeds();
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn both_managers_can_be_asked_for_and_take_a_parent() {
+    let (world, fs) = world();
+    for (manager, parent, path) in [
+        ("systemd", "vm-own.slice", "vm.slice/vm-own.slice/loment-ID.scope"),
+        ("cgroupfs", "/vm-own/deep", "vm-own/deep/loment-ID"),
+    ] {
+        let flags = ["--cgroup-manager", manager, "run", "--detach", "--network", "none", "--name", "c"];
+        let rest = ["--cgroup-parent", parent, "-m", "64m", "--rootfs", &fs, "sh", "-c", SLEEP];
+        world.loment([flags.as_slice(), &rest].concat()).succeeds();
+        let pid: u32 = world.inspect("{{.State.Pid}}", "c").parse().unwrap();
+        let path = path.replace("ID", &world.inspect("{{.Id}}", "c"));
+        assert!(group(pid, "memory").ends_with(&path), "{}", group(pid, "memory").display());
+        let memory = || setting(pid, "memory", &["memory.limit_in_bytes", "memory.max"]);
+        assert_eq!(memory(), (64 << 20).to_string());
+        assert_eq!(world.loment(["exec", "c", "echo", "in"]).succeeds(), "in");
+        let dir = group(pid, "memory");
+        world.loment(["rm", "--force", "--time", "0", "c"]).succeeds();
+        eventually("its group is gone", || !dir.exists());
+        if manager == "cgroupfs" {
+            fs::remove_dir(dir.parent().unwrap()).unwrap();
+        }
+    }
+    let run = ["--cgroup-manager", "systemd", "run", "--cgroup-parent", "a/b", "--rootfs", &fs, "true"];
+    let output = world.loment(run);
+    assert!(output.code == 125 && output.stderr.contains("slice"), "{output}");
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_container_whose_scope_is_stopped_is_recorded_and_can_be_started_again() {
+    let (world, fs) = world();
+    let flags = ["--cgroup-manager", "systemd", "run", "--detach", "--network", "none", "--name", "c"];
+    world.loment([flags.as_slice(), &["--rootfs", &fs, "sh", "-c", SLEEP]].concat()).succeeds();
+    let unit = format!("loment-{}.scope", world.inspect("{{.Id}}", "c"));
+    systemctl(&["stop", &unit]);
+    // Its program was sent its stop signal.
+    assert_eq!(world.loment(["wait", "c"]).succeeds(), "0");
+    assert_eq!(world.inspect("{{.State.Status}} {{.State.OOMKilled}}", "c"), "exited false");
+    world.loment(["start", "c"]).succeeds();
+    systemctl(&["is-active", &unit]);
+    world.loment(["stop", "c"]).succeeds();
+    eventually("the scope is gone", || state_of(&unit) == "not-found");
+}
+
+fn state_of(unit: &str) -> String {
+    let mut state = Command::new("systemctl");
+    state.args(["show", "--value", "--property", "LoadState", unit]);
+    run(&mut state, Patience::NORMAL).succeeds().to_owned()
+}
+
+/// systemd removes a scope as soon as it is empty, and with it the count.
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn too_much_memory_is_reported_of_a_scope_too() {
+    let (world, fs) = world();
+    for _ in 0..5 {
+        let flags = ["--cgroup-manager", "systemd", "run", "--network", "none", "--name", "c", "--replace"];
+        let rest = ["-m", "16m", "--memory-swap", "16m", "--rootfs", &fs, "tail", "/dev/zero"];
+        world.loment([flags.as_slice(), &rest].concat()).fails(137);
+        assert_eq!(world.inspect("{{.State.OOMKilled}} {{.State.ExitCode}}", "c"), "true 137");
     }
 }

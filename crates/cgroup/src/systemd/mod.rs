@@ -45,9 +45,11 @@ impl Manager {
         Self { addresses, user: true }
     }
 
-    /// Whether systemd is process 1: one look at a directory.
+    /// Whether systemd is process 1 and there is something to speak to it through. Where it is not, this is one look at a
+    /// directory.
     pub fn is_running() -> bool {
         Path::new(BOOTED).is_dir()
+            && [SYSTEM_BUS, SYSTEM_PRIVATE].iter().any(|socket| Path::new(socket).exists())
     }
 
     /// The slice for containers that name none: what runc takes.
