@@ -23,6 +23,18 @@ pub enum Error {
     Write { path: String, value: String, source: io::Error },
     #[error("{operation} cgroup {path}")]
     Io { operation: &'static str, path: String, source: io::Error },
+    #[error("invalid name {name:?} for a unit of systemd: {reason}")]
+    UnitName { name: String, reason: &'static str },
+    #[error("invalid value {value:?} for systemd's property {name}")]
+    Property { name: String, value: String },
+    #[error("connect to systemd at {addresses}: see that it runs, or let cgroups be made without it")]
+    Bus { addresses: String, source: io::Error },
+    #[error("{operation} {unit} through systemd")]
+    Unit { operation: &'static str, unit: String, source: io::Error },
+    #[error("{operation} {unit} through systemd: its job ended as {result}")]
+    Job { operation: &'static str, unit: String, result: String },
+    #[error("systemd put process {pid} into {found:?} instead of cgroup {path}")]
+    Misplaced { pid: i32, found: String, path: String },
     #[error("{what} cannot be set: remove it from the configuration")]
     Unsupported { what: &'static str },
 }

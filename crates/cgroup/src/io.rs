@@ -51,7 +51,7 @@ pub(crate) fn apply_v1(group: &Dir, io: &LinuxBlockIo) -> Result<(), Error> {
 }
 
 /// v1's weight (10 to 1000) as that of `io.weight` (1 to 10000): linear, as runc and crun do it.
-fn io_weight(weight: u16) -> u64 {
+pub(crate) fn weight_v2(weight: u16) -> u64 {
     1 + (u64::from(weight.clamp(10, 1000)) - 10) * 9999 / 990
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn apply_v2(group: &Dir, io: &LinuxBlockIo) -> Result<(), Error> {
     }
     let bfq = group.has("io.bfq.weight");
     let file = if bfq { "io.bfq.weight" } else { "io.weight" };
-    let text = |weight: u16| if bfq { weight.to_string() } else { io_weight(weight).to_string() };
+    let text = |weight: u16| if bfq { weight.to_string() } else { weight_v2(weight).to_string() };
     if let Some(weight) = io.weight().filter(|&w| w != 0) {
         group.write(file, &text(weight))?;
     }
@@ -85,6 +85,6 @@ pub(crate) fn apply_v2(group: &Dir, io: &LinuxBlockIo) -> Result<(), Error> {
 mod tests {
     #[test]
     fn weights_map_end_points() {
-        assert_eq!([10, 100, 1000].map(super::io_weight), [1, 910, 10_000]);
+        assert_eq!([10, 100, 1000].map(super::weight_v2), [1, 910, 10_000]);
     }
 }

@@ -1,8 +1,8 @@
 //! Control groups: v1, v2 and hybrid hosts behind one type.
 //!
 //! [`Host::detect`] finds what is mounted; [`Host::cgroup`] names one group on every hierarchy; [`Cgroup`] makes it,
-//! limits it, lets a child join it, kills what is in it and removes it. What is not here: systemd's scopes,
-//! statistics, and any choice of names or defaults.
+//! limits it, lets a child join it, kills what is in it and removes it. [`Host::scope`] names one that systemd makes, with
+//! the same operations ([`systemd`]). What is not here: statistics, and any choice of names or defaults.
 //!
 //! ```no_run
 //! use loment_cgroup::{CgroupPath, Host};
@@ -23,8 +23,10 @@ mod error;
 mod huge;
 mod io;
 mod members;
+mod membership;
 mod other;
 mod path;
+pub mod systemd;
 mod v1;
 mod v2;
 
@@ -35,8 +37,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use dir::{Dir, Generation};
+use membership::Memberships;
 use oci_spec::runtime::{LinuxBlockIo, LinuxResources};
 use rustix::fs::{Mode, OFlags};
+use systemd::Scope;
 
 /// Where the control groups are mounted.
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
@@ -61,6 +65,9 @@ trait Hierarchy: std::fmt::Debug {
     fn freeze(&self, path: &CgroupPath, frozen: bool) -> Result<bool, Error>;
     /// Kills every member at once; `Ok(false)` where this hierarchy cannot.
     fn kill(&self, path: &CgroupPath) -> Result<bool, Error>;
+    /// Makes a process a member of the group that systemd has made, or of a group in it. Where systemd has made none, as for
+    /// controllers it does not know, it is made.
+    fn place(&self, path: &CgroupPath, pid: i32, memberships: &Memberships) -> Result<(), Error>;
     /// Gives the group to a user, if groups of this hierarchy can be given away.
     fn delegate(&self, path: &CgroupPath, uid: u32) -> Result<(), Error>;
     /// Removes the group and its descendants; one that is gone already is no error.
@@ -167,7 +174,12 @@ impl Host {
 
     /// The group of that name on every hierarchy. Nothing is made yet.
     pub fn cgroup(&self, path: CgroupPath) -> Cgroup<'_> {
-        Cgroup { host: self, path }
+        Cgroup { host: self, path, scope: None }
+    }
+
+    /// The group of a scope, which systemd makes when the container's first process is there ([`Cgroup::place`]).
+    pub fn scope(&self, scope: Scope) -> Cgroup<'_> {
+        Cgroup { host: self, path: scope.container_path().clone(), scope: Some(scope) }
     }
 }
 
@@ -176,6 +188,7 @@ impl Host {
 pub struct Cgroup<'h> {
     host: &'h Host,
     path: CgroupPath,
+    scope: Option<Scope>,
 }
 
 /// What a child needs to become a member: opened by its creator, used by itself.
@@ -217,11 +230,39 @@ impl Cgroup<'_> {
         &self.path
     }
 
-    /// Makes the group everywhere, or nowhere.
+    /// The unit of systemd that it is, if it is one.
+    pub fn unit(&self) -> Option<&str> {
+        self.scope.as_ref().map(Scope::unit)
+    }
+
+    /// Whether there is no group before its first process is: it must wait until [`Cgroup::place`] has returned.
+    pub fn is_made_for_a_process(&self) -> bool {
+        self.scope.as_ref().is_some_and(Scope::is_new)
+    }
+
+    /// Has systemd make the group for this process, limits it, and gives it to `owner` as [`Cgroup::delegate`] does. Of a
+    /// group that is no scope, everything of this has been done.
+    ///
+    /// # Errors
+    /// [`Error::Bus`], [`Error::Unit`], [`Error::Job`]; as [`Cgroup::apply`] and [`Cgroup::delegate`].
+    pub fn place(&self, pid: i32, resources: &LinuxResources, owner: Option<u32>) -> Result<(), Error> {
+        let Some(scope) = self.scope.as_ref().filter(|s| s.is_new()) else { return Ok(()) };
+        scope.start(pid, resources, self.host.version)?;
+        let memberships = Memberships::of(pid)?;
+        memberships.expect(scope.path())?;
+        self.host.hierarchies.iter().try_for_each(|h| h.place(&self.path, pid, &memberships))?;
+        self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))?;
+        owner.map_or(Ok(()), |uid| self.host.hierarchies.iter().try_for_each(|h| h.delegate(&self.path, uid)))
+    }
+
+    /// Makes the group everywhere, or nowhere. Of a scope, nothing: [`Cgroup::place`] does.
     ///
     /// # Errors
     /// [`Error::Exists`] when it is there already, [`Error::Io`] otherwise.
     pub fn create(&self) -> Result<(), Error> {
+        if self.scope.is_some() {
+            return Ok(());
+        }
         for (done, h) in self.host.hierarchies.iter().enumerate() {
             if let Err(e) = h.create(&self.path) {
                 for made in &self.host.hierarchies[..done] {
@@ -239,6 +280,9 @@ impl Cgroup<'_> {
     /// # Errors
     /// [`Error::Exists`] when it is in use; as [`Cgroup::create`].
     pub fn create_or_adopt(&self) -> Result<(), Error> {
+        if self.scope.is_some() {
+            return self.create();
+        }
         for h in &self.host.hierarchies {
             match h.create(&self.path) {
                 Err(Error::Exists { path }) => {
@@ -259,10 +303,13 @@ impl Cgroup<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn delegate(&self, uid: u32) -> Result<(), Error> {
+        if self.is_made_for_a_process() {
+            return Ok(());
+        }
         self.host.hierarchies.iter().try_for_each(|h| h.delegate(&self.path, uid))
     }
 
-    /// Writes limits.
+    /// Writes limits. Those of a scope that is to be made are only checked: [`Cgroup::place`] writes them.
     ///
     /// # Errors
     /// [`Error::NoController`] when a limit needs a controller the host does not have, [`Error::Write`] when the kernel
@@ -286,14 +333,23 @@ impl Cgroup<'_> {
                 wanted: "a value of linux.resources.unified".into(),
             });
         }
+        if self.is_made_for_a_process() {
+            return Ok(());
+        }
+        if let Some(scope) = &self.scope {
+            scope.update(resources, self.host.version)?;
+        }
         self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))
     }
 
-    /// Opens what a child needs to become a member.
+    /// Opens what a child needs to become a member: nothing where [`Cgroup::place`] sees to that.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn entry(&self) -> Result<Entry, Error> {
+        if self.is_made_for_a_process() {
+            return Ok(Entry::default());
+        }
         let mut entry = Entry::default();
         self.host.hierarchies.iter().try_for_each(|h| h.enter(Some(&self.path), &mut entry))?;
         Ok(entry)
@@ -348,9 +404,11 @@ impl Cgroup<'_> {
     /// # Errors
     /// The first failure: [`Error::Io`] with `EBUSY` while members are left.
     pub fn remove(&self) -> Result<(), Error> {
-        let mut first = Ok(());
+        // systemd first: a group whose unit lives comes back.
+        let mut first = self.scope.as_ref().map_or(Ok(()), Scope::stop);
+        let path = self.scope.as_ref().map_or(&self.path, Scope::path);
         for h in &self.host.hierarchies {
-            let r = h.remove(&self.path);
+            let r = h.remove(path);
             first = first.and(r);
         }
         first

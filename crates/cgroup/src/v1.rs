@@ -4,6 +4,7 @@ use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 use rustix::fs::OFlags;
 
 use crate::dir::Dir;
+use crate::membership::Memberships;
 use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices, huge, io, other};
 
 #[derive(Debug)]
@@ -95,6 +96,17 @@ impl Hierarchy for V1 {
             devices::apply_v1(&group()?, rules)?;
         }
         Ok(())
+    }
+
+    fn place(&self, path: &CgroupPath, pid: i32, memberships: &Memberships) -> Result<(), Error> {
+        match self.create(path) {
+            Ok(()) | Err(Error::Exists { .. }) => {}
+            Err(e) => return Err(e),
+        }
+        if self.controllers.iter().any(|c| memberships.of_v1(c) == Some(path.as_str())) {
+            return Ok(());
+        }
+        self.root.write(&format!("{path}/cgroup.procs"), &pid.to_string())
     }
 
     fn enter(&self, path: Option<&CgroupPath>, entry: &mut Entry) -> Result<(), Error> {

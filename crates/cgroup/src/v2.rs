@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
 use crate::dir::Dir;
+use crate::membership::Memberships;
 use crate::{CgroupPath, Entry, Error, Hierarchy, convert, devices, huge, io, other};
 
 #[derive(Debug)]
@@ -129,6 +130,23 @@ impl Hierarchy for V2 {
         }
         self.root.write(&file, "1")?;
         Ok(true)
+    }
+
+    fn place(&self, path: &CgroupPath, pid: i32, memberships: &Memberships) -> Result<(), Error> {
+        let mut parent = None;
+        for name in path.ancestors() {
+            if self.root.make_dir(name)? {
+                parent = name.rsplit_once('/').map(|(parent, _)| parent);
+            }
+        }
+        if memberships.of_v2() != Some(path.as_str()) {
+            self.root.write(&format!("{path}/cgroup.procs"), &pid.to_string())?;
+        }
+        // Only a group without members of its own passes controllers on.
+        if let Some(parent) = parent {
+            self.pass_controllers_on(parent);
+        }
+        Ok(())
     }
 
     fn delegate(&self, path: &CgroupPath, uid: u32) -> Result<(), Error> {

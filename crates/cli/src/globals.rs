@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use loment_engine::Engine;
+use loment_engine::config::GroupManager;
 
 use crate::error::Error;
 use crate::persona::Persona;
@@ -14,11 +15,13 @@ pub(crate) struct Globals {
     pub(crate) persona: &'static Persona,
     root: PathBuf,
     runroot: PathBuf,
+    /// Who makes control groups; `None` is who does best here.
+    pub(crate) cgroup_manager: Option<GroupManager>,
 }
 
 /// Flags that take a value and change nothing here: peers' command lines contain them.
-const IGNORED_WITH_VALUE: [&str; 6] =
-    ["--log-level", "--cgroup-manager", "--events-backend", "--runtime", "--storage-driver", "--tmpdir"];
+const IGNORED_WITH_VALUE: [&str; 5] =
+    ["--log-level", "--events-backend", "--runtime", "--storage-driver", "--tmpdir"];
 
 impl Globals {
     /// Reads the flags; returns where the command begins.
@@ -26,7 +29,8 @@ impl Globals {
         persona: &'static Persona,
         arguments: &[OsString],
     ) -> Result<(Self, Option<usize>), Error> {
-        let mut globals = Self { persona, root: "/var/lib/loment".into(), runroot: "/run/loment".into() };
+        let (root, runroot) = ("/var/lib/loment".into(), "/run/loment".into());
+        let mut globals = Self { persona, root, runroot, cgroup_manager: None };
         let mut i = 0;
         while let Some(argument) = arguments.get(i) {
             let text = argument.to_str().unwrap_or_default();
@@ -48,6 +52,7 @@ impl Globals {
             match flag {
                 "--root" => globals.root = absolute(&value()?)?,
                 "--runroot" => globals.runroot = absolute(&value()?)?,
+                "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
                 flag if IGNORED_WITH_VALUE.contains(&flag) => drop(value()?),
@@ -70,6 +75,13 @@ impl Globals {
         }
         Ok(Engine::open(&self.root, &self.runroot)?)
     }
+}
+
+fn cgroup_manager(name: &str) -> Result<GroupManager, Error> {
+    let all = [GroupManager::Cgroupfs, GroupManager::Systemd];
+    all.into_iter().find(|m| m.name() == name).ok_or_else(|| {
+        Error::Invalid(format!("invalid value {name:?} for --cgroup-manager: use systemd or cgroupfs"))
+    })
 }
 
 /// Container directories are named to the kernel and to monitors: relative paths would change meaning.

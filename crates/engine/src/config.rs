@@ -87,6 +87,37 @@ pub struct Config {
     pub create_command: Vec<String>,
     /// Told to programs as `container=`.
     pub flavour: String,
+    /// Its control group.
+    #[serde(default)]
+    pub cgroup: GroupUse,
+}
+
+/// A container's control group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupUse {
+    /// Below the root of each hierarchy; empty in documents of versions that had but one place for it.
+    pub path: String,
+    /// The slice in which systemd makes it as a scope; `None` where systemd does not.
+    pub slice: Option<String>,
+}
+
+/// Who makes control groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupManager {
+    /// We, as directories.
+    Cgroupfs,
+    /// systemd, as scopes.
+    Systemd,
+}
+
+impl GroupManager {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cgroupfs => "cgroupfs",
+            Self::Systemd => "systemd",
+        }
+    }
 }
 
 /// The image a container was made from.

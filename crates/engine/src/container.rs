@@ -95,7 +95,7 @@ impl Container {
 
     /// Its control group.
     pub fn cgroup(&self) -> String {
-        cgroup_name(&self.config.id)
+        cgroup_of(&self.config)
     }
 
     /// Where its log is.
@@ -104,7 +104,15 @@ impl Container {
     }
 }
 
-/// The control group of the container with that id.
+/// The control group of the container with that configuration.
+pub(crate) fn cgroup_of(config: &Config) -> String {
+    match config.cgroup.path.as_str() {
+        "" => cgroup_name(&config.id),
+        path => path.to_owned(),
+    }
+}
+
+/// The control group, among our own, of the container with that id.
 pub(crate) fn cgroup_name(id: &str) -> String {
     format!("loment-{id}")
 }

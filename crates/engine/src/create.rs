@@ -87,6 +87,10 @@ pub struct Create {
     pub labels: Vec<(String, String)>,
     /// Annotations.
     pub annotations: Vec<(String, String)>,
+    /// Who makes its control group; `None` is who does best here.
+    pub cgroup_manager: Option<crate::config::GroupManager>,
+    /// The group, or slice, that its group is in.
+    pub cgroup_parent: Option<String>,
     /// What was typed.
     pub create_command: Vec<String>,
     /// Told to programs as `container=`.
@@ -170,6 +174,8 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
     if resources.pids_limit.is_none() && loment_cgroup::Host::detect()?.has("pids") {
         resources.pids_limit = Some(PIDS_LIMIT);
     }
+    let manager = asked.cgroup_manager.unwrap_or_else(crate::config::GroupManager::of_this_machine);
+    let cgroup = manager.place(asked.cgroup_parent.as_deref(), id)?;
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
     let labels = defaults.labels.clone().into_iter().chain(asked.labels).collect();
     Ok(Config {
@@ -215,6 +221,7 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
         log: asked.log.unwrap_or_else(|| LogUse { driver: "k8s-file".into(), max_size: None, max_files: 1 }),
         create_command: asked.create_command,
         flavour: asked.flavour,
+        cgroup,
     })
 }
 

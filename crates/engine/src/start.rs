@@ -10,7 +10,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::config::Config;
-use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
+use crate::container::{Container, Status, cgroup_of, monitor_cgroup_name};
 use crate::error::Context;
 use crate::{Engine, Error, spec};
 
@@ -83,7 +83,8 @@ impl Engine {
     pub(crate) fn place(&self, config: &Config) -> Place {
         Place {
             id: config.id.clone(),
-            cgroup: cgroup_name(&config.id),
+            cgroup: cgroup_of(config),
+            slice: config.cgroup.slice.clone(),
             monitor_cgroup: monitor_cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),

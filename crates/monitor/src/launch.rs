@@ -47,6 +47,9 @@ pub struct Place {
     pub id: String,
     /// Its control group.
     pub cgroup: String,
+    /// The slice in which systemd makes it as a scope; `None` where systemd does not.
+    #[serde(default)]
+    pub slice: Option<String>,
     /// Its monitor's, in the hierarchies that track sessions.
     pub monitor_cgroup: String,
     /// Holds `state.json`.

@@ -20,6 +20,7 @@ mod client;
 mod clock;
 mod epoll;
 mod error;
+mod groups;
 pub mod launch;
 pub mod log;
 mod overlay;
@@ -34,6 +35,7 @@ mod worker;
 
 pub use clock::now_rfc3339;
 pub use error::Error;
+pub use groups::scope_name;
 pub use launch::Launch;
 pub use serve::serve;
 pub use worker::{clean_up, remove_monitor_cgroup};

@@ -22,7 +22,7 @@ use crate::error::Context;
 use crate::launch::{Launch, Place, Rootfs};
 use crate::protocol::{Answer, Exec};
 use crate::state::{Phase, State, boot_id};
-use crate::{Error, now_rfc3339, overlay, user};
+use crate::{Error, groups, now_rfc3339, overlay, user};
 
 /// How often, and after which time, the sweeper looks whether the container's lock is free.
 const SWEEP_TRIES: u32 = 1000;
@@ -75,7 +75,6 @@ fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
 pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) -> Result<Created, Error> {
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
-    let group = host.cgroup(CgroupPath::new(&launch.place.cgroup)?);
     let built = overlay::build(&launch.rootfs, &launch.place.run_dir.join("scratch"))?;
     for warning in built.warnings {
         let _ = pipe::send(socket, &Answer::Warning { message: warning }.encode(), &[]);
@@ -92,6 +91,7 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
     let none = Spec::default();
     let spec = launch.spec.as_ref().unwrap_or(&none);
     let plan = Plan::new(spec, Path::new("/"))?;
+    let group = groups::to_make(&host, &launch.place, spec)?;
     let description = Description::new(&launch.place.id, &launch.place.dir, spec.annotations().as_ref());
     group.create()?;
     let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
@@ -178,7 +178,7 @@ pub(crate) fn exec(
     ends: Option<&Ends>,
 ) -> Result<Created, Error> {
     let host = Host::detect()?;
-    let group = host.cgroup(CgroupPath::new(&launch.place.cgroup)?);
+    let group = groups::to_join(&host, &launch.place)?;
     let number = rustix::process::Pid::from_raw(pid);
     let container = number
         .ok_or(rustix::io::Errno::SRCH)
@@ -205,7 +205,13 @@ pub(crate) fn exec(
 /// Removes what a container leaves and records its end, or, where it is to be removed, moves it to the tombs. Goes on past
 /// failures; the record comes last, so that who sees it sees everything done.
 pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
-    let oom_killed = remove_cgroup(&place.cgroup);
+    clean_up_after(place, exit, error, false);
+}
+
+/// As [`clean_up`], with what was seen of the group when the container ended.
+pub(crate) fn clean_up_after(place: &Place, exit: Option<Exit>, error: &str, seen_out_of_memory: bool) {
+    let oom_killed = seen_out_of_memory || groups::out_of_memory(place);
+    groups::remove(place);
     let _ = std::fs::remove_dir_all(&place.run_dir);
     let removed = place.removal.as_ref().is_some_and(|removal| {
         if std::fs::read_link(&removal.name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
@@ -284,19 +290,6 @@ fn sweep(place: &Place) {
     if let Some(removal) = &place.removal {
         let _ = std::fs::remove_dir_all(removal.tombs.join(&place.id));
     }
-}
-
-/// Kills what is left in the group and removes it; whether something in it was killed for lack of memory.
-fn remove_cgroup(path: &str) -> bool {
-    let Ok(host) = Host::detect() else { return false };
-    let Ok(path) = CgroupPath::new(path) else { return false };
-    let group = host.cgroup(path);
-    let oom = group.oom_kills() > 0;
-    if group.exists() {
-        let _ = group.kill();
-    }
-    let _ = group.remove();
-    oom
 }
 
 /// The failure of a worker that ended without a word.

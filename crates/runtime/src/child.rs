@@ -114,8 +114,10 @@ fn run_own_hooks(
 fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &OwnedFd) -> Result<(), Failure> {
     signal::reset_dispositions();
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
+    if c.waits_for_creator() {
+        report::take_sources(socket, sources).context("wait for", "the creator")?;
+    }
     if c.plan.in_user_namespace() {
-        report::take_sources(socket, sources).context("wait for", "the user namespace")?;
         namespaces::become_root_of_namespace()?;
     }
     if matches!(c.start, Start::Now) {

@@ -48,7 +48,8 @@ pub struct Container<'a> {
     pub stdio: Stdio<'a>,
     /// When its program runs.
     pub start: Start<'a>,
-    /// Its control group, made and limited already; `None` leaves it in the caller's.
+    /// Its control group, made and limited already unless it is a scope, which is made for its first process; `None` leaves
+    /// it in the caller's.
     pub cgroup: Option<&'a Cgroup<'a>>,
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
@@ -60,6 +61,13 @@ pub struct Container<'a> {
     pub sibling: bool,
     /// Let go of the old root with pivot_root(2). Without, as on a root that is a ramdisk, chroot(2) must do.
     pub pivot: bool,
+}
+
+impl Container<'_> {
+    /// Whether its process can do nothing before its creator has done something for it.
+    pub(crate) fn waits_for_creator(&self) -> bool {
+        self.plan.in_user_namespace() || self.cgroup.is_some_and(Cgroup::is_made_for_a_process)
+    }
 }
 
 /// A container that was made.
@@ -87,7 +95,7 @@ pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Er
     let child = || child::become_container(c, &entry, sources, &theirs);
     let (pid, pidfd) = make_process(c, &entry, &ours, &theirs, child)?;
     drop(theirs);
-    let finished = set_up_from_outside(c, (pid, pidfd.as_fd()), &ours).map_err(Error::from).and_then(|()| {
+    let finished = set_up_from_outside(c, (pid, pidfd.as_fd()), &ours).and_then(|()| {
         cloned(pid);
         wait_until_started(&ours, |request| serve(c, (pid, pidfd.as_fd()), request))
     });
@@ -127,20 +135,27 @@ fn make_process(
     Ok(make.through_helper(|| user.enter(), flags, child)?)
 }
 
-/// What only a process outside of the container's user namespace may do for the one in it.
+/// What only a process outside of the container's user namespace may do for the one in it, and a group that is made for a
+/// process.
 fn set_up_from_outside(
     c: &Container<'_>,
     (pid, pidfd): (Pid, BorrowedFd<'_>),
     socket: &OwnedFd,
-) -> Result<(), Failure> {
-    if !c.plan.in_user_namespace() {
+) -> Result<(), Error> {
+    if !c.waits_for_creator() {
         return Ok(());
     }
     if let Some(mappings) = &c.plan.namespaces.mappings {
         mappings.apply(pid)?;
     }
+    if let Some(group) = c.cgroup {
+        group.place(pid.as_raw_nonzero().get(), &c.plan.resources, c.plan.cgroup_owner())?;
+    }
+    if !c.plan.in_user_namespace() {
+        return Ok(helper::set_from_outside(None, pid, socket)?);
+    }
     open_inside(c, pidfd, socket)?;
-    helper::set_from_outside(c.plan.process.as_ref(), pid, socket)
+    Ok(helper::set_from_outside(c.plan.process.as_ref(), pid, socket)?)
 }
 
 /// What the child needs its creator for.

@@ -8,6 +8,7 @@ mod groups;
 mod host;
 mod kernel;
 mod limits;
+mod systemd;
 mod user;
 mod v2;
 

@@ -3,6 +3,7 @@
 use clap::Parser;
 use loment_cgroup::{Host, Version};
 use loment_engine::Status;
+use loment_engine::config::GroupManager;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -45,7 +46,7 @@ fn document(globals: &Globals) -> Result<Value, Error> {
     Ok(json!({
         "host": {
             "arch": platform.architecture,
-            "cgroupManager": "cgroupfs",
+            "cgroupManager": globals.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine).name(),
             "cgroupVersion": cgroups,
             "cpus": std::thread::available_parallelism().map_or(1, usize::from),
             "eventLogger": "none",

@@ -1,6 +1,6 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
-use loment_engine::config::{Config, Seccomp};
+use loment_engine::config::{Config, GroupManager, GroupUse, Seccomp};
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
@@ -136,9 +136,16 @@ fn host_config(c: &Container) -> Value {
         .collect();
     let ulimits: Vec<Value> =
         config.ulimits.iter().map(|u| json!({"Name": u.name, "Soft": u.soft, "Hard": u.hard})).collect();
+    let (cgroup_manager, cgroup_parent) = match &config.cgroup {
+        GroupUse { slice: Some(slice), .. } => (GroupManager::Systemd, slice.as_str()),
+        GroupUse { path, .. } => {
+            (GroupManager::Cgroupfs, path.rsplit_once('/').map_or("", |(parent, _)| parent))
+        }
+    };
+    let cgroup_manager = cgroup_manager.name();
     json!({
         "Binds": binds,
-        "CgroupMode": "private", "CgroupParent": "", "Cgroup": "",
+        "CgroupMode": "private", "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
         "ContainerIDFile": "",
         "LogConfig": {
             "Type": config.log.driver, "Path": c.log_path(), "Size": config.log.max_size,

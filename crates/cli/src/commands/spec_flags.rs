@@ -80,6 +80,9 @@ pub(super) struct SpecFlags {
     /// Use only these CPUs, such as 0-2,4
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
+    /// Put the control group below this one, or with systemd into this slice
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
     /// Limit the number of processes and threads; -1 is no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
@@ -275,6 +278,8 @@ impl SpecFlags {
             devices: self.device.iter().map(|d| values::device(d)).collect::<Result<_, _>>()?,
             labels: self.label.iter().map(|l| values::label(l)).collect::<Result<_, _>>()?,
             annotations: self.annotation.iter().map(|a| values::label(a)).collect::<Result<_, _>>()?,
+            cgroup_manager: globals.cgroup_manager,
+            cgroup_parent: self.cgroup_parent.clone(),
             create_command: std::env::args().collect(),
             flavour: globals.persona.flavour.to_owned(),
             image: None,

@@ -220,6 +220,7 @@ impl Making<'_> {
             bundle: self.bundle.path.clone(),
             rootfs: spec.root().as_ref().map(|r| self.bundle.path.join(r.path())).unwrap_or_default(),
             cgroup: place.map(|p| p.path.as_str().to_owned()),
+            unit: place.and_then(Place::unit).map(str::to_owned),
             created: jiff::Timestamp::now().to_string(),
             owner: rustix::process::geteuid().as_raw(),
             keyring: !self.options.no_new_keyring,

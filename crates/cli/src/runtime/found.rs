@@ -62,7 +62,7 @@ impl Found {
 
     /// Its control group.
     pub(crate) fn place(&self) -> anyhow::Result<Option<Place>> {
-        Place::recorded(self.record.cgroup.as_deref())
+        Place::recorded(self.record.cgroup.as_deref(), self.record.unit.as_deref())
     }
 
     /// Its control group, for what cannot be done without one.

@@ -2,7 +2,8 @@
 //! container, and building a parser costs more than reading six flags.
 //!
 //! `globals.rs` has the flags before the command, `commands/` one file for each command. What several commands do is in the
-//! other files: `container.rs` makes containers, `place.rs` chooses their control groups, `session.rs` waits for programs.
+//! other files: `container.rs` makes containers, `place.rs` chooses their control groups, `session.rs` waits for programs,
+//! `systemd.rs` knows the scopes that systemd makes.
 
 mod arguments;
 mod commands;
@@ -18,6 +19,7 @@ mod pid_file;
 mod place;
 mod protect;
 mod session;
+mod systemd;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

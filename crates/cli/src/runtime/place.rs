@@ -1,12 +1,14 @@
-//! Which control group a container gets, and by whom: the one place where another manager is to be plugged in.
+//! Which control group a container gets, and by whom.
 
 use anyhow::bail;
+use loment_cgroup::systemd::Scope;
 use loment_cgroup::{CgroupPath, Host};
 use loment_runtime::Plan;
 use loment_runtime::state::Id;
 use oci_spec::runtime::Spec;
 
 use super::log::Log;
+use super::systemd;
 
 /// Who makes control groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +46,29 @@ pub(crate) struct Places {
 pub(crate) struct Place {
     pub(crate) host: Host,
     pub(crate) path: CgroupPath,
+    /// What systemd makes it as, if systemd does.
+    scope: Option<Scope>,
 }
 
 impl Place {
     /// The group a record names, if it names one.
-    pub(crate) fn recorded(path: Option<&str>) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn recorded(path: Option<&str>, unit: Option<&str>) -> anyhow::Result<Option<Self>> {
         let Some(path) = path else { return Ok(None) };
-        Ok(Some(Self { host: Host::detect()?, path: CgroupPath::new(path)? }))
+        let path = CgroupPath::new(path)?;
+        let scope = unit.map(|unit| systemd::existing(unit, &path)).transpose()?;
+        Ok(Some(Self { host: Host::detect()?, path, scope }))
     }
 
     pub(crate) fn group(&self) -> loment_cgroup::Cgroup<'_> {
-        self.host.cgroup(self.path.clone())
+        match &self.scope {
+            Some(scope) => self.host.scope(scope.clone()),
+            None => self.host.cgroup(self.path.clone()),
+        }
+    }
+
+    /// The unit of systemd that it is, if it is one.
+    pub(crate) fn unit(&self) -> Option<&str> {
+        self.scope.as_ref().map(Scope::unit)
     }
 
     /// Ends every member and removes the group.
@@ -68,14 +82,15 @@ impl Place {
 impl Places {
     /// Makes and limits the group of a new container; `None` when it has none of its own.
     pub(crate) fn make(&self, spec: &Spec, id: &Id, plan: &Plan, log: &Log) -> anyhow::Result<Option<Place>> {
-        match self.manager {
+        let (path, scope) = match self.manager {
             Manager::Disabled => return Ok(None),
             Manager::Systemd => {
-                bail!("the systemd cgroup driver is not supported yet: use --cgroup-manager cgroupfs")
+                let scope = systemd::scope(spec, id)?;
+                (scope.container_path().clone(), Some(scope))
             }
-            Manager::Direct => {}
-        }
-        let place = Place { host: Host::detect()?, path: path(spec, id)? };
+            Manager::Direct => (path(spec, id)?, None),
+        };
+        let place = Place { host: Host::detect()?, path, scope };
         let group = place.group();
         match group.create_or_adopt() {
             Err(loment_cgroup::Error::Io { operation, path, source })

@@ -5,6 +5,7 @@ mod devices;
 mod mounts;
 mod paths;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use loment_seccomp::{Arch, Caps, KernelVersion, Profile, default_profile};
@@ -12,7 +13,7 @@ use oci_spec::runtime::{LinuxSeccomp, Process};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Network, Seccomp};
-use crate::container::cgroup_name;
+use crate::container::cgroup_of;
 use crate::error::{Context, invalid};
 use crate::{Error, rlimits};
 
@@ -34,7 +35,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "resources": resources(config, devices.rules),
         "maskedPaths": masked,
         "readonlyPaths": read_only,
-        "cgroupsPath": cgroup_name(&config.id),
+        "cgroupsPath": cgroup_of(config),
         "rootfsPropagation": "private",
     });
     if let Some(filter) = seccomp(config)? {
@@ -47,8 +48,20 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "process": process_value(config, &config.args(), &config.env, config.terminal)?,
         "mounts": mounts::all(config, run_dir)?,
         "linux": linux,
-        "annotations": config.annotations,
+        "annotations": annotations(config),
     }))
+}
+
+/// The user's, and what systemd is to do when it stops the container's scope: what `stop` does.
+fn annotations(config: &Config) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    if config.cgroup.slice.is_some() {
+        let prefix = "org.systemd.property.";
+        all.insert(format!("{prefix}KillSignal"), config.stop_signal.to_string());
+        all.insert(format!("{prefix}TimeoutStopSec"), format!("uint64 {}", config.stop_timeout));
+    }
+    all.extend(config.annotations.clone());
+    all
 }
 
 /// A process with the container's rights. Its user is filled in where the container's files are at hand.

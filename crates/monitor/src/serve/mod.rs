@@ -20,7 +20,7 @@ use crate::launch::{CLIENT_FD, LAUNCH_FD, LOCK_FD, Launch, VERSION};
 use crate::log::Log;
 use crate::protocol::{Answer, Exec, MAX_DATA, SOCKET};
 use crate::session::Session;
-use crate::{Error, worker};
+use crate::{Error, groups, worker};
 
 /// The container's own program.
 const MAIN: u32 = 0;
@@ -70,6 +70,8 @@ struct Monitor {
     lock: Option<OwnedFd>,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
+    /// The container's scope had run out of memory when the container ended.
+    out_of_memory: bool,
 }
 
 impl Monitor {
@@ -106,6 +108,7 @@ impl Monitor {
             unclaimed: Vec::new(),
             lock: None,
             cleaner: None,
+            out_of_memory: false,
         })
     }
 
@@ -301,6 +304,10 @@ impl Monitor {
                     if let Some(s) = &mut self.sessions[n] {
                         s.exit = Some(exit);
                     }
+                    if n == MAIN as usize && self.launch.place.slice.is_some() {
+                        // Before systemd removes the group, which is empty now.
+                        self.out_of_memory = groups::out_of_memory(&self.launch.place);
+                    }
                     self.drain(n as u32);
                 }
                 // Programs whose worker has not reported yet; orphans of the container.
@@ -350,15 +357,16 @@ impl Monitor {
     }
 
     fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
+        let clean_up = || worker::clean_up_after(&self.launch.place, exit, error, self.out_of_memory);
         match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
-                worker::clean_up(&self.launch.place, exit, error);
+                clean_up();
                 loment_sys::process::exit_now(0)
             }
             Ok(Fork::Parent { pid, .. }) => self.cleaner = Some((pid.as_raw_nonzero().get(), parting)),
             Err(_) => {
                 // No process to be had: do it here.
-                worker::clean_up(&self.launch.place, exit, error);
+                clean_up();
                 self.cleaner = Some((0, parting));
             }
         }

@@ -32,6 +32,9 @@ pub struct Record {
     pub rootfs: PathBuf,
     /// Its cgroup, relative to each hierarchy.
     pub cgroup: Option<String>,
+    /// The unit of systemd that this is, if it is one.
+    #[serde(default)]
+    pub unit: Option<String>,
     /// RFC 3339.
     pub created: String,
     /// Who made it.

@@ -14,6 +14,7 @@ fn record(id: &Id) -> Record {
         bundle: "/bundle".into(),
         rootfs: "/bundle/rootfs".into(),
         cgroup: None,
+        unit: None,
         created: String::new(),
         owner: 0,
         keyring: true,

@@ -49,8 +49,8 @@ Options:
       --log-format <FORMAT>       Choose the format of that file: text or json [default: text]
       --log-level <LEVEL>         Say only what is that serious: debug, info, warning or error [default: warning]
       --debug                     Accepted for compatibility: there are no debug messages
-      --cgroup-manager <MANAGER>  Choose who makes control groups: cgroupfs or disabled [default: cgroupfs]
-  -s, --systemd-cgroup            Refused by create and run: there is no systemd driver yet
+      --cgroup-manager <MANAGER>  Choose who makes control groups: cgroupfs, systemd or disabled [default: cgroupfs]
+  -s, --systemd-cgroup            Have systemd make control groups; cgroupsPath is SLICE:PREFIX:NAME
       --rootless <WHEN>           Do without control groups that may not be made: true, false or auto [default: auto]
       --criu <FILE>               Accepted for compatibility
   -h, --help                      Print help

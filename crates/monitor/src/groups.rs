@@ -1,0 +1,63 @@
+//! The container's control group: a directory of ours, or a scope of systemd's.
+
+use std::collections::BTreeMap;
+
+use loment_cgroup::systemd::{Manager, Property, Scope, ScopeName};
+use loment_cgroup::{Cgroup, CgroupPath, Error, Host};
+use oci_spec::runtime::Spec;
+
+use crate::launch::Place;
+
+/// What comes before the id in the name of a scope.
+const PREFIX: &str = "loment";
+
+/// The name of the scope of a container, for which systemd has a group of the same name.
+///
+/// # Errors
+/// [`Error::UnitName`] when that is not a slice.
+pub fn scope_name(slice: &str, id: &str) -> Result<ScopeName, Error> {
+    ScopeName::new(slice, PREFIX, id)
+}
+
+fn scope(place: &Place) -> Result<Option<Scope>, Error> {
+    let Some(slice) = &place.slice else { return Ok(None) };
+    // Who manages the system has its groups at the root.
+    Ok(Some(Manager::system().scope_below(&scope_name(slice, &place.id)?, "")?))
+}
+
+/// The group that a container is to get.
+pub(crate) fn to_make<'h>(host: &'h Host, place: &Place, spec: &Spec) -> Result<Cgroup<'h>, Error> {
+    let Some(scope) = scope(place)? else { return Ok(host.cgroup(CgroupPath::new(&place.cgroup)?)) };
+    let annotations: BTreeMap<_, _> =
+        spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let properties = Property::from_annotations(&annotations)?;
+    let description = format!("loment container {}", place.id);
+    Ok(host.scope(scope.with_description(&description).with_properties(properties)))
+}
+
+/// The group that it has, to be joined.
+pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, Error> {
+    Ok(host.cgroup(CgroupPath::new(&place.cgroup)?))
+}
+
+/// Whether something in it was killed for lack of memory: to be asked at once, since systemd removes a scope that is empty.
+pub(crate) fn out_of_memory(place: &Place) -> bool {
+    let count = || -> Result<u64, Error> { Ok(to_join(&Host::detect()?, place)?.oom_kills()) };
+    count().is_ok_and(|kills| kills > 0)
+}
+
+/// Kills what is left in it and removes it. What remains when that fails is an empty group.
+pub(crate) fn remove(place: &Place) {
+    let removed = || -> Result<(), Error> {
+        let host = Host::detect()?;
+        let group = match scope(place)? {
+            Some(scope) => host.scope(scope),
+            None => to_join(&host, place)?,
+        };
+        if group.exists() {
+            let _ = group.kill();
+        }
+        group.remove()
+    };
+    let _ = removed();
+}
