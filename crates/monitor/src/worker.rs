@@ -212,7 +212,6 @@ pub fn clean_up(place: &Place, exit: Option<Exit>, error: &str) {
 pub(crate) fn clean_up_after(place: &Place, exit: Option<Exit>, error: &str, seen_out_of_memory: bool) {
     let oom_killed = seen_out_of_memory || groups::out_of_memory(place);
     groups::remove(place);
-    let _ = std::fs::remove_dir_all(&place.run_dir);
     let removed = place.removal.as_ref().is_some_and(|removal| {
         if std::fs::read_link(&removal.name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
             let _ = std::fs::remove_file(&removal.name);
@@ -238,6 +237,8 @@ pub(crate) fn clean_up_after(place: &Place, exit: Option<Exit>, error: &str, see
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }
+    // Whoever finds nobody there any more looks at the record.
+    let _ = std::fs::remove_dir_all(&place.run_dir);
 }
 
 /// Removes the group of a monitor that is not in it (any more).

@@ -124,7 +124,7 @@ pub(crate) fn abandon(spec: &Spec, id: &Id) {
     if ours && group.exists() {
         let _ = group.kill();
     }
-    if group.pids().is_ok_and(|pids| pids.is_empty()) {
+    if ours || group.pids().is_ok_and(|pids| pids.is_empty()) {
         let _ = group.remove();
     }
 }

@@ -62,6 +62,10 @@ fn without_control_groups_the_container_stays_in_the_callers() {
     let flags = ["--cgroup-manager", "disabled", "run", "--bundle", path, &id];
     let output = runtime(&world, &flags);
     assert!(!output.succeeds().contains(&id), "{output}");
+    if std::path::Path::new("/run/systemd/system").exists() {
+        println!("skipped: --systemd-cgroup without systemd, because this machine has it");
+        return;
+    }
     let flags = ["--systemd-cgroup", "run", "--bundle", path, &id];
-    runtime(&world, &flags).fails_saying(1, &["systemd cgroup driver is not supported yet"]);
+    runtime(&world, &flags).fails_saying(1, &["connect to systemd"]);
 }
