@@ -201,6 +201,21 @@ pub struct Entry {
     v1: Vec<OwnedFd>,
 }
 
+/// Counts how many processes of a group were killed for lack of memory.
+#[derive(Debug)]
+pub struct OomCounter(OwnedFd);
+
+impl OomCounter {
+    /// How many, in one system call; `None` when the group is gone or nobody counts.
+    pub fn kills(&self) -> Option<u64> {
+        // A dozen short lines.
+        let mut buffer = [0; 1024];
+        let length = rustix::io::pread(&self.0, &mut buffer, 0).ok()?;
+        let text = std::str::from_utf8(&buffer[..length]).ok()?;
+        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok())
+    }
+}
+
 impl Entry {
     /// The v2 directory, for `CLONE_INTO_CGROUP`.
     pub fn v2(&self) -> Option<BorrowedFd<'_>> {
@@ -427,11 +442,15 @@ impl Cgroup<'_> {
     /// How many processes of the group were killed for lack of memory; 0 where nobody counts (v1 before Linux 4.13, no
     /// memory controller).
     pub fn oom_kills(&self) -> u64 {
-        let Some(h) = self.host.hierarchies.iter().find(|h| h.has("memory")) else { return 0 };
-        let text =
-            ["memory.events", "memory.oom_control"].iter().find_map(|file| h.read(&self.path, file).ok());
-        let text = text.unwrap_or_default();
-        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+        self.oom_counter().and_then(|counter| counter.kills()).unwrap_or(0)
+    }
+
+    /// What counts them, held open for who must ask quickly; `None` where nobody counts.
+    pub fn oom_counter(&self) -> Option<OomCounter> {
+        let h = self.host.hierarchies.iter().find(|h| h.has("memory"))?;
+        let group = h.root().open_dir(self.path.as_str()).ok()?;
+        let open = |file| group.open_file(file, OFlags::RDONLY).ok();
+        ["memory.events", "memory.oom_control"].into_iter().find_map(open).map(OomCounter)
     }
 }
 

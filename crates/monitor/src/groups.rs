@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use loment_cgroup::systemd::{Manager, Property, Scope, ScopeName};
-use loment_cgroup::{Cgroup, CgroupPath, Error, Host};
+use loment_cgroup::{Cgroup, CgroupPath, Error, Host, OomCounter};
 use oci_spec::runtime::Spec;
 
 use crate::launch::Place;
@@ -40,10 +40,16 @@ pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, E
     Ok(host.cgroup(CgroupPath::new(&place.cgroup)?))
 }
 
-/// Whether something in it was killed for lack of memory: to be asked at once, since systemd removes a scope that is empty.
+/// Whether something in it was killed for lack of memory.
 pub(crate) fn out_of_memory(place: &Place) -> bool {
     let count = || -> Result<u64, Error> { Ok(to_join(&Host::detect()?, place)?.oom_kills()) };
     count().is_ok_and(|kills| kills > 0)
+}
+
+/// What tells that of a scope, which systemd removes as soon as it is empty: opened before, and asked at once.
+pub(crate) fn scope_counter(place: &Place) -> Option<OomCounter> {
+    place.slice.as_ref()?;
+    to_join(&Host::detect().ok()?, place).ok()?.oom_counter()
 }
 
 /// Kills what is left in it and removes it. What remains when that fails is an empty group.

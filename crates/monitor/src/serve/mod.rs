@@ -6,6 +6,7 @@ mod streams;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
+use loment_cgroup::OomCounter;
 use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::signal::{self, SignalSet};
@@ -70,7 +71,9 @@ struct Monitor {
     lock: Option<OwnedFd>,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
-    /// The container's scope had run out of memory when the container ended.
+    /// Of a container that is a scope.
+    oom_counter: Option<OomCounter>,
+    /// The scope had run out of memory when something in it ended.
     out_of_memory: bool,
 }
 
@@ -108,6 +111,7 @@ impl Monitor {
             unclaimed: Vec::new(),
             lock: None,
             cleaner: None,
+            oom_counter: None,
             out_of_memory: false,
         })
     }
@@ -249,6 +253,9 @@ impl Monitor {
             self.unclaimed.iter().position(|(p, _)| *p == pid).map(|i| self.unclaimed.swap_remove(i).1);
         let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
         (session.pid, session.exit) = (Some(pid), ended);
+        if n == MAIN {
+            self.oom_counter = groups::scope_counter(&self.launch.place);
+        }
         if let Some(terminal) = terminal
             && session.take_terminal(terminal).is_ok()
             && let Some(source) = &session.sources[0]
@@ -286,6 +293,10 @@ impl Monitor {
     }
 
     fn reap(&mut self) {
+        if let Some(counter) = &self.oom_counter {
+            // First of all: if it was the last of its scope that has ended, systemd removes that now.
+            self.out_of_memory |= counter.kills().is_some_and(|kills| kills > 0);
+        }
         while let Ok(Some((pid, exit))) = reap_any() {
             if let Some((cleaner, _)) = &mut self.cleaner
                 && *cleaner == pid
@@ -303,10 +314,6 @@ impl Monitor {
                 Some(n) => {
                     if let Some(s) = &mut self.sessions[n] {
                         s.exit = Some(exit);
-                    }
-                    if n == MAIN as usize && self.launch.place.slice.is_some() {
-                        // Before systemd removes the group, which is empty now.
-                        self.out_of_memory = groups::out_of_memory(&self.launch.place);
                     }
                     self.drain(n as u32);
                 }

@@ -62,10 +62,17 @@ fn without_control_groups_the_container_stays_in_the_callers() {
     let flags = ["--cgroup-manager", "disabled", "run", "--bundle", path, &id];
     let output = runtime(&world, &flags);
     assert!(!output.succeeds().contains(&id), "{output}");
+}
+
+#[test]
+fn where_systemd_does_not_answer_a_scope_is_refused_and_nothing_is_left() {
     if std::path::Path::new("/run/systemd/system").exists() {
-        println!("skipped: --systemd-cgroup without systemd, because this machine has it");
-        return;
+        return loment_testkit::skip("a scope without systemd", "systemd runs here");
     }
-    let flags = ["--systemd-cgroup", "run", "--bundle", path, &id];
-    runtime(&world, &flags).fails_saying(1, &["connect to systemd"]);
+    let world = world();
+    let dir = bundle(&world, "true", |_| ());
+    let id = super::id("noscope");
+    let flags = ["--systemd-cgroup", "run", "--bundle", dir.to_str().unwrap(), &id];
+    runtime(&world, &flags).fails_saying(1, &["connect to systemd at /run/dbus/system_bus_socket"]);
+    runtime(&world, &["state", &id]).fails_saying(1, &["does not exist"]);
 }
