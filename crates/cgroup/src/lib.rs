@@ -205,14 +205,30 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct OomCounter(OwnedFd);
 
+impl AsFd for OomCounter {
+    /// Has an exceptional condition (`POLLPRI`) when it has changed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 impl OomCounter {
     /// How many, in one system call; `None` when the group is gone or nobody counts.
     pub fn kills(&self) -> Option<u64> {
+        self.number("oom_kill ")
+    }
+
+    /// How often the group was at its limit, which it is before something in it is killed; `None` also on v1.
+    pub fn times_at_limit(&self) -> Option<u64> {
+        self.number("max ")
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
         // A dozen short lines.
         let mut buffer = [0; 1024];
         let length = rustix::io::pread(&self.0, &mut buffer, 0).ok()?;
         let text = std::str::from_utf8(&buffer[..length]).ok()?;
-        text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.trim().parse().ok())
+        text.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok())
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) enum Token {
     Source(u32, bool),
     /// A session's input can take more.
     Sink(u32),
+    /// The container's memory: something was counted.
+    Memory,
 }
 
 impl Token {
@@ -36,6 +38,7 @@ impl Token {
             Self::Source(n, false) => (4, n),
             Self::Source(n, true) => (5, n),
             Self::Sink(n) => (6, n),
+            Self::Memory => (7, 0),
         };
         kind << 32 | u64::from(n)
     }
@@ -49,7 +52,8 @@ impl Token {
             3 => Self::Worker(n),
             4 => Self::Source(n, false),
             5 => Self::Source(n, true),
-            _ => Self::Sink(n),
+            6 => Self::Sink(n),
+            _ => Self::Memory,
         }
     }
 }
@@ -78,6 +82,12 @@ impl Epoll {
     /// Waits for `fd` to become readable.
     pub(crate) fn add(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
         Ok(epoll::add(&self.0, fd, EventData::new_u64(token.pack()), EventFlags::IN)?)
+    }
+
+    /// Waits for changes of what a file of the kernel's says. Each wakes once: one that is gone must not do so for ever.
+    pub(crate) fn add_changes(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
+        let data = EventData::new_u64(token.pack());
+        Ok(epoll::add(&self.0, fd, data, EventFlags::PRI | EventFlags::ET)?)
     }
 
     /// Waits for `fd` from now on as told.

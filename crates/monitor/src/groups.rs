@@ -52,6 +52,13 @@ pub(crate) fn scope_counter(place: &Place) -> Option<OomCounter> {
     to_join(&Host::detect().ok()?, place).ok()?.oom_counter()
 }
 
+/// How many processes of the machine were killed for lack of memory since it was booted; asked for scopes only.
+pub(crate) fn kills_of_machine(place: &Place) -> u64 {
+    let text =
+        place.slice.as_ref().and_then(|_| std::fs::read_to_string("/proc/vmstat").ok()).unwrap_or_default();
+    text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
+}
+
 /// Kills what is left in it and removes it. What remains when that fails is an empty group.
 pub(crate) fn remove(place: &Place) {
     let removed = || -> Result<(), Error> {

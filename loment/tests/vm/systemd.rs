@@ -303,7 +303,7 @@ fn state_of(unit: &str) -> String {
 #[ignore = "run by cargo xtask vm-test"]
 fn too_much_memory_is_reported_of_a_scope_too() {
     let (world, fs) = world();
-    for _ in 0..15 {
+    for _ in 0..8 {
         let flags = ["--cgroup-manager", "systemd", "run", "--network", "none", "--name", "c", "--replace"];
         let rest = ["-m", "16m", "--memory-swap", "16m", "--rootfs", &fs, "tail", "/dev/zero"];
         world.loment([flags.as_slice(), &rest].concat()).fails(137);

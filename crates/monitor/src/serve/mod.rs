@@ -73,6 +73,10 @@ struct Monitor {
     cleaner: Option<(i32, Answer)>,
     /// Of a container that is a scope.
     oom_counter: Option<OomCounter>,
+    /// It may have been, as far as is known.
+    was_at_limit: bool,
+    /// [`groups::kills_of_machine`] before the container was made.
+    kills_before: u64,
     /// The scope had run out of memory when something in it ended.
     out_of_memory: bool,
 }
@@ -99,6 +103,7 @@ impl Monitor {
         epoll.add(&listener, Token::Listener).context("watch", "the listener")?;
         epoll.add(&signals, Token::Signal).context("watch", "signals")?;
         let log = Log::open(launch.log.clone()).context("open the log of", &launch.place.id)?;
+        let kills_before = groups::kills_of_machine(&launch.place);
         let (sessions, clients) = (vec![None], Vec::new());
         Ok(Self {
             launch,
@@ -112,6 +117,8 @@ impl Monitor {
             lock: None,
             cleaner: None,
             oom_counter: None,
+            kills_before,
+            was_at_limit: true,
             out_of_memory: false,
         })
     }
@@ -126,6 +133,7 @@ impl Monitor {
                     Token::Worker(n) => self.hear_worker(n),
                     Token::Source(n, error) => self.pump(n, usize::from(error)),
                     Token::Sink(n) => self.feed(n),
+                    Token::Memory => self.ask_memory(),
                 }
             }
             if self.cleaner.is_none() && self.session(MAIN).is_some_and(|s| s.is_over()) {
@@ -255,6 +263,10 @@ impl Monitor {
         (session.pid, session.exit) = (Some(pid), ended);
         if n == MAIN {
             self.oom_counter = groups::scope_counter(&self.launch.place);
+            if let Some(counter) = &self.oom_counter {
+                // Without, it is asked when something ends, which may be too late.
+                let _ = self.epoll.add_changes(counter, Token::Memory);
+            }
         }
         if let Some(terminal) = terminal
             && session.take_terminal(terminal).is_ok()
@@ -292,11 +304,19 @@ impl Monitor {
         }
     }
 
-    fn reap(&mut self) {
-        if let Some(counter) = &self.oom_counter {
-            // First of all: if it was the last of its scope that has ended, systemd removes that now.
-            self.out_of_memory |= counter.kills().is_some_and(|kills| kills > 0);
+    fn ask_memory(&mut self) {
+        let Some(counter) = &self.oom_counter else { return };
+        let kills = counter.kills();
+        self.out_of_memory |= kills.is_some_and(|kills| kills > 0);
+        match counter.times_at_limit() {
+            Some(times) => self.was_at_limit = times > 0,
+            None => self.oom_counter = None,
         }
+    }
+
+    fn reap(&mut self) {
+        // First of all: if it was the last of its scope that has ended, systemd removes that now.
+        self.ask_memory();
         while let Ok(Some((pid, exit))) = reap_any() {
             if let Some((cleaner, _)) = &mut self.cleaner
                 && *cleaner == pid
@@ -364,6 +384,10 @@ impl Monitor {
     }
 
     fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
+        // Of one whose counter was gone before it could be asked, it is all that can be known.
+        if self.oom_counter.is_none() && self.was_at_limit && matches!(exit, Some(Exit::Signal(9))) {
+            self.out_of_memory |= groups::kills_of_machine(&self.launch.place) > self.kills_before;
+        }
         let clean_up = || worker::clean_up_after(&self.launch.place, exit, error, self.out_of_memory);
         match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
