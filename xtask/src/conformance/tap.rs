@@ -16,9 +16,9 @@ impl Outcome {
         Self { ok: count("ok "), not_ok: count("not ok "), ended_well }
     }
 
-    /// More failures, or an end before its time.
+    /// More failures, or an end before its time, than a control that came to its end.
     pub(super) fn is_worse_than(&self, control: &Self) -> bool {
-        self.not_ok > control.not_ok || (!self.ended_well && control.ended_well)
+        control.ended_well && (self.not_ok > control.not_ok || !self.ended_well)
     }
 }
 
@@ -39,6 +39,7 @@ mod tests {
         assert_eq!(good.to_string(), "2/0");
         let bad = Outcome::parse("ok 1 - a\nnot ok 2 - b\n  ---\n", true);
         assert!(bad.is_worse_than(&good) && !good.is_worse_than(&bad) && !good.is_worse_than(&good));
-        assert!(Outcome::parse("", false).is_worse_than(&good));
+        let cut = Outcome::parse("", false);
+        assert!(cut.is_worse_than(&good) && !bad.is_worse_than(&cut));
     }
 }
