@@ -28,6 +28,7 @@ pub(super) fn evaluate(profile: &LinuxSeccomp, host: Arch, call: &Call) -> u32 {
         for name in rule.names() {
             let number = Syscall::from_name(name).and_then(|call| call.number(arch));
             newest = newest.max(number.filter(|number| *number < 0xf_0000 || arch != Arch::Arm));
+            newest = newest.max(known_through(name, rule, action, arch));
             if action == default {
                 continue;
             }
@@ -95,18 +96,35 @@ fn holds(args: &[LinuxSeccompArg], arch: Arch, call: &Call) -> Holds {
     }
 }
 
+/// In the order of their selectors, from 1 on.
+const SOCKETS: &str = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto recvfrom \
+                       shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
+const SYSV: &str = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - shmat shmdt \
+                    shmget shmctl";
+
+fn permits(action: u32) -> bool {
+    matches!(action >> 16, 0x7fc0 | 0x7ff0 | 0x7ffc | 0x7fff)
+}
+
+/// The call of x86 that a rule holds inside of: its author knew that, too.
+fn known_through(name: &str, rule: &LinuxSyscall, action: u32, arch: Arch) -> Option<u32> {
+    let followed = rule.args().as_ref().is_none_or(Vec::is_empty) || !permits(action);
+    let among = |list: &str| list.split_ascii_whitespace().any(|known| known == name);
+    match arch == Arch::X86 && followed {
+        true if among(SOCKETS) => Some(102),
+        true if among(SYSV) => Some(117),
+        _ => None,
+    }
+}
+
 /// A rule for a socket or System V call, when the call is x86's `socketcall` or `ipc`.
 fn holds_inside(name: &str, rule: &LinuxSyscall, action: u32, arch: Arch, call: &Call) -> Holds {
-    let sockets = "socket bind connect listen accept getsockname getpeername socketpair send recv sendto \
-                   recvfrom shutdown setsockopt getsockopt sendmsg recvmsg accept4 recvmmsg sendmmsg";
-    let sysv = "semop semget semctl semtimedop - - - - - - msgsnd msgrcv msgget msgctl - - - - - - \
-                shmat shmdt shmget shmctl";
     let (list, ipc) = match call.number {
-        102 => (sockets, false),
-        117 => (sysv, true),
+        102 => (SOCKETS, false),
+        117 => (SYSV, true),
         _ => return Holds::Not,
     };
-    let permits = matches!(action >> 16, 0x7fc0 | 0x7ff0 | 0x7ffc | 0x7fff);
+    let permits = permits(action);
     let unconditional = rule.args().as_ref().is_none_or(Vec::is_empty);
     let position = list.split_ascii_whitespace().position(|known| known == name);
     let selector = call.args[0] as u32 & if ipc && !permits { 0xffff } else { u32::MAX };

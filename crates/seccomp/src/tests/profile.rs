@@ -221,6 +221,18 @@ fn calls_newer_than_the_profile_fail_with_enosys() {
     }
 }
 
+/// On x86 `accept` has no number of its own: a profile that names it knows `socketcall`, 102, and nothing newer.
+#[test]
+fn a_call_inside_another_makes_that_known() {
+    let section = section(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["accept"], "action": "SCMP_ACT_KILL"}]}"#,
+    );
+    let filter = compile(&section, Arch::X86).expect("compiles");
+    assert_eq!(verdict(&filter, Arch::X86, 102, [5, 0, 0, 0, 0, 0]), KILL_THREAD, "accept is number 5 of it");
+    assert_eq!(verdict(&filter, Arch::X86, 102, [4, 0, 0, 0, 0, 0]), EPERM);
+    assert_eq!(verdict(&filter, Arch::X86, 103, [0; 6]), ENOSYS);
+}
+
 #[test]
 fn kernel_versions_are_read_from_uname() {
     assert_eq!("6.1.0-39-amd64".parse(), Ok(KernelVersion::new(6, 1)));

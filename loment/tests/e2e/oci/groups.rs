@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use super::{assert_gone, run};
-use crate::runtime::id;
+use crate::runtime::{bundle, id, runtime, state};
 use crate::world;
 
 /// Every directory below the hierarchies that is called so.
@@ -78,4 +79,25 @@ fn limits_that_cannot_be_had_leave_nothing() {
         assert_gone(&world, "odd");
         assert_eq!(groups(&format!("loment-{}", id("odd"))), Vec::<PathBuf>::new());
     }
+}
+
+#[test]
+fn a_group_in_use_is_refused_and_nobody_in_it_is_hurt() {
+    let first = world();
+    let path = format!("/loment-test-{}", id("shared"));
+    let dir = bundle(&first, "sleep 1000", |config| config["linux"]["cgroupsPath"] = json!(path));
+    runtime(&first, &["--version"]).succeeds();
+    let mut command = Command::new(first.dir().join("loment-runtime"));
+    command.arg("--root").arg(first.dir().join("runtime")).args(["run", "--detach", "--bundle"]).arg(&dir);
+    command.arg(id("shared")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+    let second = world();
+    let output =
+        run(&second, "intruder", "echo never", |config| config["linux"]["cgroupsPath"] = json!(path));
+    let status = state(&first, &id("shared"));
+    runtime(&first, &["delete", "--force", &id("shared")]).succeeds();
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("already exists"), "{output}");
+    assert_eq!(status, "running");
+    assert_gone(&second, "intruder");
 }
