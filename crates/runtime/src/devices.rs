@@ -10,7 +10,7 @@ use rustix::process::{Gid, Uid};
 use crate::attributes::attach_changed;
 use crate::error::{Context, invalid};
 use crate::masks::NODE;
-use crate::mounts::attach;
+use crate::mounts::{attach, clone_tree};
 use crate::{Error, Failure, InRoot};
 
 /// A node to make.
@@ -167,13 +167,11 @@ fn make_node(root: &InRoot, dev: &std::os::fd::OwnedFd, d: &Device) -> std::io::
 
 /// Where nodes may not be made (a user namespace, a device cgroup), the host's own is bound over an empty file.
 fn bind_from_host(parent: &std::os::fd::OwnedFd, name: &std::ffi::OsStr, path: &Path) -> std::io::Result<()> {
-    use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     drop(rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o666))?);
     let target =
         rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let source =
-        open_tree(rustix::fs::CWD, path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let source = clone_tree(rustix::fs::CWD, path, false)?;
     // The node itself stays the host's: neither its mode nor its owner is the container's to change.
     attach_changed(&source, &[(false, NODE)], || attach(&source, &target))
 }

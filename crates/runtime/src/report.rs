@@ -1,4 +1,5 @@
-//! What the child tells its creator: whole messages on a SEQPACKET socket; the end of the stream is success.
+//! What the child tells its creator: whole messages on a SEQPACKET socket. The last, that all is set, followed by the end of
+//! the stream is success.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};

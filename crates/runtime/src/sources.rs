@@ -21,7 +21,7 @@ use crate::report::{self, Message};
 use crate::{Error, Failure, helper};
 
 /// Detached mounts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
     /// The root file system.
     pub(crate) root: Option<OwnedFd>,
@@ -32,18 +32,13 @@ pub(crate) struct Sources {
 impl Sources {
     /// Opens what a container needs that has the creator's users. Others get theirs by [`open_inside`].
     pub(crate) fn prepare(c: &Container<'_>) -> Result<Self, Error> {
-        let mut sources = Self::for_plan(c.plan);
+        let mut sources = Self { root: None, mounts: c.plan.mounts.iter().map(|_| None).collect() };
         if !c.plan.in_user_namespace() {
             for place in places(c) {
                 sources.put(place, open(c, place)?);
             }
         }
         Ok(sources)
-    }
-
-    /// Nothing open yet.
-    pub(crate) fn for_plan(plan: &Plan) -> Self {
-        Self { root: None, mounts: plan.mounts.iter().map(|_| None).collect() }
     }
 
     /// Takes what was opened for a place; one that nobody asked for is closed.
@@ -110,7 +105,6 @@ pub(crate) fn open_inside(c: &Container<'_>, pidfd: BorrowedFd<'_>, socket: &Own
     let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
     match clone3(CloneFlags::empty(), None).context("clone", "a process to open mounts")? {
         Fork::Child => helper::live(&ours, &theirs, || {
-            // Mappings are made by paths of the creator's; they are read before.
             move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
                 .context("join", "the container's mount namespace")?;
             for place in places(c) {
