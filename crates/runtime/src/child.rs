@@ -77,9 +77,8 @@ fn build(c: &Container<'_>, sources: &Sources, socket: &OwnedFd) -> Result<Optio
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
         rootfs::make_read_only(&fd).context("make read-only", "root file system")?;
     }
-    // Others in a mount namespace that was joined keep the root they have.
-    let pivots = c.pivot && c.plan.makes(CloneFlags::NEWNS);
-    pivot(&root, !pivots).context("enter", "root file system")?;
+    // A mount namespace that is joined becomes the container's, as with its peers: programs that enter later start at its root.
+    pivot(&root, !c.pivot).context("enter", "root file system")?;
     if let Some((propagation, recursive)) = c.plan.propagation {
         mounts::set_root_propagation(propagation, recursive).context("change the propagation of", "/")?;
     }

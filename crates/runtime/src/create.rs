@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use loment_cgroup::{Cgroup, Entry};
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
+use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -119,20 +120,35 @@ fn make_process(
 ) -> Result<(Pid, OwnedFd), Error> {
     let namespaces = &c.plan.namespaces;
     // Both are for children of this process, until they are dropped.
-    let _pids = PidsForChildren::join(namespaces)?;
+    let pids = PidsForChildren::join(namespaces)?;
     let makes_time = namespaces.new.contains(CloneFlags::NEWTIME);
     let _time = makes_time.then(|| TimeForChildren::new(&namespaces.offsets)).transpose()?;
     let flags = namespaces.new.without(CloneFlags::NEWCGROUP).without(CloneFlags::NEWTIME);
     let clone = if c.sibling { clone3_sibling } else { clone3 };
-    let Some(user) = namespaces.joined(LinuxNamespaceType::User) else {
-        return match clone(flags, entry.v2()).context("clone", "the container")? {
-            Fork::Child => helper::live(ours, theirs, child),
-            Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
-        };
+    let made = match namespaces.joined(LinuxNamespaceType::User) {
+        None => match clone(flags, entry.v2()).context("clone", "the container") {
+            Ok(Fork::Child) => helper::live(ours, theirs, child),
+            Ok(Fork::Parent { pid, pidfd }) => Ok((pid, pidfd)),
+            Err(failure) => Err(failure),
+        },
+        // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it.
+        Some(user) => {
+            let make = Make { ours, theirs, cgroup: entry.v2(), sibling: c.sibling };
+            make.through_helper(|| user.enter(), flags, child)
+        }
     };
-    // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it.
-    let make = Make { ours, theirs, cgroup: entry.v2(), sibling: c.sibling };
-    Ok(make.through_helper(|| user.enter(), flags, child)?)
+    Ok(made.map_err(|failure| if pids.is_some() { blame_ended_pids(failure) } else { failure })?)
+}
+
+/// Says what the kernel does not (pid_namespaces(7)): nobody is made in a pid namespace whose first process has ended.
+fn blame_ended_pids(failure: Failure) -> Failure {
+    if failure.source.raw_os_error() != Some(Errno::NOMEM.raw_os_error()) {
+        return failure;
+    }
+    Failure {
+        source: io::Error::other("the first process of the pid namespace it joins has ended"),
+        ..failure
+    }
 }
 
 /// What only a process outside of the container's user namespace may do for the one in it, and a group that is made for a

@@ -1,9 +1,12 @@
 //! Making a process in another user namespace: through a helper, since there is no way back from one.
 
 use std::convert::Infallible;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::Context;
@@ -45,18 +48,31 @@ impl Make<'_> {
                 }
             }),
             Fork::Parent { pidfd: helper, .. } => {
-                let answer = report::receive(self.ours);
+                let answer = hear_from(self.ours, &helper);
                 if !self.sibling {
                     let _ = loment_sys::wait::wait_exit(&helper);
                 }
                 match answer.context("hear from", "the process that joins namespaces")? {
                     Message::Pidfd(pidfd) => Ok((pid_of(&pidfd)?, pidfd)),
                     Message::Failed(failure) => Err(failure),
+                    Message::Closed => Err(Failure::killed()),
                     _ => Err(Failure::unexpected("hear from", "the process that joins namespaces")),
                 }
             }
         }
     }
+}
+
+/// The helper's word; one that was killed has none, while others hold its end of the socket.
+fn hear_from(socket: &OwnedFd, helper: &OwnedFd) -> io::Result<Message> {
+    let mut sources = [PollFd::new(socket, PollFlags::IN), PollFd::new(helper, PollFlags::IN)];
+    while let Err(e) = poll(&mut sources, None) {
+        if e != Errno::INTR {
+            return Err(e.into());
+        }
+    }
+    // What it said it said before it ended.
+    if sources[0].revents().is_empty() { Ok(Message::Closed) } else { report::receive(socket) }
 }
 
 /// The life of a child; what `work` returns is its failure.
@@ -79,7 +95,7 @@ pub(crate) fn pid_of(pidfd: impl AsFd) -> Result<Pid, Failure> {
     let number = text.lines().find_map(|l| l.strip_prefix("Pid:")?.trim().parse().ok());
     // -1: it has ended.
     let number = number.filter(|&n: &i32| n > 0).and_then(Pid::from_raw);
-    number.ok_or(rustix::io::Errno::SRCH).context("find the process in", &path)
+    number.ok_or(Errno::SRCH).context("find the process in", &path)
 }
 
 /// Sets what a process in a user namespace may not set itself, and lets it go on.

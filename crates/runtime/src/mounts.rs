@@ -38,7 +38,18 @@ pub(crate) fn clone_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> i
 /// Attaches a detached mount to the directory or file `target` is open on.
 pub(crate) fn attach(mount: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(mount, "", target, "", flags)?)
+    move_mount(mount, "", target, "", flags).map_err(|e| mismatch(mount, target).unwrap_or(e.into()))
+}
+
+/// Directories go on directories, files on files; the kernel's `EINVAL` does not say so.
+fn mismatch(mount: &OwnedFd, target: &OwnedFd) -> Option<io::Error> {
+    let is_dir = |fd| file_type(fd).ok().map(|t| t == FileType::Directory);
+    let text = match (is_dir(mount)?, is_dir(target)?) {
+        (true, false) => "it is a directory, but what is there in the container is a file",
+        (false, true) => "it is a file, but what is there in the container is a directory",
+        _ => return None,
+    };
+    Some(io::Error::other(text))
 }
 
 /// A detached mount of a new file system.

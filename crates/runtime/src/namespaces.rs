@@ -43,6 +43,9 @@ impl Join {
             // Whatever else is there, such as a pipe, is not waited for.
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
             let file = rustix::fs::openat(CWD, &self.path, flags, Mode::empty())?;
+            if self.kind == LinuxNamespaceType::Mount && is_the_hosts(&file)? {
+                return Err(io::Error::other("it is the host's, whose root the container's would become"));
+            }
             match move_into_link_name_space(file.as_fd(), Some(kind)) {
                 Err(rustix::io::Errno::INVAL) => {
                     Err(io::Error::other(format!("it is not a {} namespace that can be joined", self.kind)))
@@ -52,6 +55,15 @@ impl Join {
         };
         enter().context("join namespace", self.path.display())
     }
+}
+
+/// Whether a mount namespace is that of the caller, or of the first process.
+fn is_the_hosts(file: &OwnedFd) -> rustix::io::Result<bool> {
+    let identity = |s: rustix::fs::Stat| (s.st_dev, s.st_ino);
+    let theirs = identity(rustix::fs::fstat(file)?);
+    // The first process may be out of sight.
+    let hosts = ["/proc/self/ns/mnt", "/proc/1/ns/mnt"].map(|path| rustix::fs::stat(path).map(identity));
+    Ok(hosts.contains(&Ok(theirs)))
 }
 
 /// What a specification says of namespaces.
@@ -89,6 +101,12 @@ impl Namespaces {
         let (uid, gid) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
         let mappings = Mappings::new("linux", uid, gid)?;
         let makes_user = new.contains(CloneFlags::NEWUSER);
+        if let Some(list) = mappings.as_ref().and_then(Mappings::without_root) {
+            return Err(invalid(
+                format!("linux.{list}"),
+                "no line maps the container's id 0, which its files are made with",
+            ));
+        }
         if makes_user && mappings.is_none() {
             return Err(invalid(
                 "linux.namespaces",
@@ -157,14 +175,15 @@ impl Mappings {
         }
     }
 
+    /// The list that does not say who number 0 is.
+    fn without_root(&self) -> Option<&'static str> {
+        let lists = [("uidMappings", &self.uid), ("gidMappings", &self.gid)];
+        lists.into_iter().find(|(_, lines)| outside(lines, 0).is_none()).map(|(name, _)| name)
+    }
+
     /// Which user outside a user of the namespace is.
     pub(crate) fn outside(&self, uid: u32) -> Option<u32> {
-        self.uid.lines().find_map(|line| {
-            let mut numbers = line.split(' ').map(|n| n.parse::<u32>().ok());
-            let (inside, outside, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
-            let offset = uid.checked_sub(inside).filter(|offset| *offset < size)?;
-            outside.checked_add(offset)
-        })
+        outside(&self.uid, uid)
     }
 
     /// A user namespace with these mappings and nobody in it.
@@ -202,6 +221,16 @@ impl Mappings {
     }
 }
 
+/// Which id outside one of the namespace is, by the lines of a mapping.
+fn outside(lines: &str, id: u32) -> Option<u32> {
+    lines.lines().find_map(|line| {
+        let mut numbers = line.split(' ').map(|n| n.parse::<u32>().ok());
+        let (inside, outside, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        let offset = id.checked_sub(inside).filter(|offset| *offset < size)?;
+        outside.checked_add(offset)
+    })
+}
+
 fn lines(field: &str, mappings: &[LinuxIdMapping]) -> Result<String, Error> {
     if mappings.len() > MAX_LINES {
         return Err(invalid(field, format!("it has {} lines, the kernel takes {MAX_LINES}", mappings.len())));
@@ -216,12 +245,11 @@ fn lines(field: &str, mappings: &[LinuxIdMapping]) -> Result<String, Error> {
     Ok(text)
 }
 
-/// Becomes the superuser of the user namespace, where it has one: what is made from here on is its.
+/// Becomes the superuser of the user namespace: what is made from here on is its.
 pub(crate) fn become_root_of_namespace() -> Result<(), Failure> {
-    let step = |result: Result<(), rustix::io::Errno>| match result {
-        // Nobody outside is its number 0.
-        Err(rustix::io::Errno::INVAL) => Ok(()),
-        other => other,
+    let step = |result| match result {
+        Err(rustix::io::Errno::INVAL) => Err(io::Error::other("the user namespace does not map it")),
+        other => other.map_err(io::Error::from),
     };
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
     step(rustix::thread::set_thread_groups(&[])).context("clear", "supplementary groups")?;

@@ -113,6 +113,15 @@ impl Plan {
         }
         let sysctl = sysctls(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
+        let hooks = Hooks::new(spec.hooks().as_ref())?;
+        if !hooks.create_container.is_empty() && namespaces.joined(LinuxNamespaceType::Mount).is_some() {
+            // Their paths are the runtime's (config.md, "CreateContainer Hooks"), but what is found there would be somebody
+            // else's file, run with every right.
+            return Err(invalid(
+                "hooks.createContainer",
+                "they need a mount namespace of the container's own",
+            ));
+        }
         Ok(Self {
             namespaces,
             root: spec.root().as_ref().map(|r| bundle.join(r.path())),
@@ -130,7 +139,7 @@ impl Plan {
             sysctl,
             hostname: spec.hostname().clone(),
             domainname: spec.domainname().clone(),
-            hooks: Hooks::new(spec.hooks().as_ref())?,
+            hooks,
             process,
             resources,
         })

@@ -3,15 +3,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use loment_testkit::World;
 use serde_json::json;
 
 use super::{configure, over, runtime_run, write_script};
-use crate::robustness::Guard;
-use crate::runtime::{bundle, id, runtime};
+use crate::runtime::{Guard, bundle, runtime};
 use crate::{sleeper, world, world_over_directory};
 
 #[test]
@@ -63,15 +61,9 @@ fn cve_2019_5736_a_container_cannot_change_the_program_that_joins_it() {
     let bundle = bundle(&world, STEAL, |config| {
         config["process"]["capabilities"] = json!({ "bounding": all, "effective": all, "permitted": all });
     });
-    let id = id("steal");
-    runtime(&world, &["--version"]).succeeds();
-    let mut command = Command::new(world.dir().join("loment-runtime"));
-    command.arg("--root").arg(world.dir().join("runtime")).args(["run", "--detach", "--bundle"]).arg(&bundle);
-    command.arg(&id).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(command.status().unwrap().success());
-    let _delete = Guard(|| drop(runtime(&world, &["delete", "--force", &id])));
+    let c = Guard::start(&world, "steal", &bundle);
     for _ in 0..50 {
-        runtime(&world, &["exec", &id, "/bin/true"]).succeeds();
+        runtime(&world, &["exec", &c.id, "/bin/true"]).succeeds();
         if content() != before {
             break;
         }

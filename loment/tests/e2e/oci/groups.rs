@@ -2,20 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use super::{assert_gone, run};
-use crate::runtime::{bundle, id, runtime, state};
+use super::{assert_gone, groups, run};
+use crate::runtime::{Guard, bundle, id};
 use crate::world;
-
-/// Every directory below the hierarchies that is called so.
-fn groups(name: &str) -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let hierarchies = fs::read_dir(root).unwrap().flatten().map(|e| e.path()).chain([root.to_owned()]);
-    hierarchies.map(|h| h.join(name)).filter(|g| g.exists()).collect()
-}
 
 /// Whether this machine has a v1 hierarchy, or v2 with that controller.
 fn has(controller: &str) -> bool {
@@ -86,18 +78,12 @@ fn a_group_in_use_is_refused_and_nobody_in_it_is_hurt() {
     let first = world();
     let path = format!("/loment-test-{}", id("shared"));
     let dir = bundle(&first, "sleep 1000", |config| config["linux"]["cgroupsPath"] = json!(path));
-    runtime(&first, &["--version"]).succeeds();
-    let mut command = Command::new(first.dir().join("loment-runtime"));
-    command.arg("--root").arg(first.dir().join("runtime")).args(["run", "--detach", "--bundle"]).arg(&dir);
-    command.arg(id("shared")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(command.status().unwrap().success());
+    let owner = Guard::start(&first, "shared", &dir);
     let second = world();
     let output =
         run(&second, "intruder", "echo never", |config| config["linux"]["cgroupsPath"] = json!(path));
-    let status = state(&first, &id("shared"));
-    runtime(&first, &["delete", "--force", &id("shared")]).succeeds();
     assert_ne!(output.code, 0);
     assert!(output.stderr.contains("already exists"), "{output}");
-    assert_eq!(status, "running");
+    assert_eq!(owner.status(), "running");
     assert_gone(&second, "intruder");
 }

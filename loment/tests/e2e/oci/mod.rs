@@ -3,10 +3,15 @@
 mod clocks;
 mod groups;
 mod hooks;
+mod joined;
 mod killed;
 mod listener;
+mod mounts;
 mod scheduling;
 mod users;
+
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use loment_testkit::{Output, World};
 use serde_json::Value;
@@ -17,6 +22,13 @@ use crate::runtime::{bundle, id, runtime};
 fn run(world: &World, name: &str, script: &str, edit: impl FnOnce(&mut Value)) -> Output {
     let dir = bundle(world, script, edit);
     runtime(world, &["run", "--bundle", dir.to_str().unwrap(), &id(name)])
+}
+
+/// Control groups of that name, in any hierarchy.
+fn groups(name: &str) -> Vec<PathBuf> {
+    let root = Path::new("/sys/fs/cgroup");
+    let hierarchies = fs::read_dir(root).unwrap().flatten().map(|e| e.path()).chain([root.to_owned()]);
+    hierarchies.map(|h| h.join(name)).filter(|g| g.exists()).collect()
 }
 
 /// The specification gets one more namespace.

@@ -1,12 +1,11 @@
 //! Scheduler, I/O priority, personality, memory policy.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use super::run;
-use crate::runtime::{bundle, id, runtime};
+use crate::runtime::{Guard, bundle, runtime};
 use crate::world;
 
 #[test]
@@ -71,18 +70,7 @@ fn labels_of_modules_that_are_not_there_are_refused() {
 fn a_program_that_enters_runs_on_the_cpus_that_are_asked_for() {
     let world = world();
     let dir = bundle(&world, "sleep 1000", |_| ());
-    let id = id("cpus");
-    runtime(&world, &["--version"]).succeeds();
-    let mut command = Command::new(world.dir().join("loment-runtime"));
-    command
-        .arg("--root")
-        .arg(world.dir().join("runtime"))
-        .args(["run", "--detach", "--bundle"])
-        .arg(&dir)
-        .arg(&id);
-    assert!(
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
-    );
+    let c = Guard::start(&world, "cpus", &dir);
     let process = world.path("process.json");
     let document = |affinity| {
         json!({
@@ -92,11 +80,10 @@ fn a_program_that_enters_runs_on_the_cpus_that_are_asked_for() {
         })
     };
     fs::write(&process, document(json!({ "initial": "0", "final": "0" })).to_string()).unwrap();
-    let output = runtime(&world, &["exec", "--process", process.to_str().unwrap(), &id]);
+    let output = runtime(&world, &["exec", "--process", process.to_str().unwrap(), &c.id]);
     let allowed = output.succeeds().split_whitespace().last().unwrap().to_owned();
     fs::write(&process, document(json!({ "final": "99999" })).to_string()).unwrap();
-    let refused = runtime(&world, &["exec", "--process", process.to_str().unwrap(), &id]);
-    runtime(&world, &["delete", "--force", &id]).succeeds();
+    let refused = runtime(&world, &["exec", "--process", process.to_str().unwrap(), &c.id]);
     assert_eq!(allowed, "0");
     assert!(refused.code != 0 && refused.stderr.contains("99999"), "{refused}");
 }

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use loment_testkit::World;
 use serde_json::{Value, json};
 
 use super::{add_namespace, assert_gone, run};
-use crate::runtime::{bundle, id, runtime};
+use crate::runtime::{Guard, bundle, command as runtime_command, id, runtime};
 use crate::world;
 
 const FIRST: u32 = 100_000;
@@ -51,14 +50,11 @@ fn a_program_that_enters_is_in_the_user_namespace_with_limits_of_its_own() {
         add_namespace(config, json!({ "type": "cgroup" }));
         config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 64, "hard": 128 }]);
     });
-    let pid_file = world.path("pid");
-    let arguments =
-        ["run", "--detach", "--bundle", dir.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap()];
-    detached(&world, &[&arguments[..], &[&id("enter")]].concat());
-    let pid = fs::read_to_string(&pid_file).unwrap();
+    let c = Guard::start(&world, "enter", &dir);
+    let pid = c.pid();
     assert_eq!(fs::metadata(format!("/proc/{pid}")).unwrap().uid(), FIRST);
     let script = "id -u; readlink /proc/self/ns/user; ulimit -n; ulimit -Hn";
-    let output = runtime(&world, &["exec", &id("enter"), "/bin/sh", "-c", script]);
+    let output = runtime(&world, &["exec", &c.id, "/bin/sh", "-c", script]);
     let namespace = fs::read_link(format!("/proc/{pid}/ns/user")).unwrap();
     let expected = ["0", namespace.to_str().unwrap(), "64", "128"];
     assert_eq!(output.succeeds().lines().collect::<Vec<_>>(), expected);
@@ -78,17 +74,6 @@ fn a_program_that_enters_is_in_the_user_namespace_with_limits_of_its_own() {
     let network = fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     let expected = ["0", namespace.to_str().unwrap(), network.to_str().unwrap(), "1"];
     assert_eq!(output.succeeds().lines().collect::<Vec<_>>(), expected);
-    runtime(&world, &["delete", "--force", &id("enter")]).succeeds();
-}
-
-/// A container that is left running keeps the streams it was given.
-#[track_caller]
-fn detached(world: &World, arguments: &[&str]) {
-    runtime(world, &["--version"]).succeeds();
-    let mut command = Command::new(world.dir().join("loment-runtime"));
-    command.arg("--root").arg(world.dir().join("runtime")).args(arguments);
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success());
 }
 
 #[test]
@@ -138,7 +123,9 @@ fn mounts_have_the_owners_that_are_asked_for() {
 #[test]
 fn mappings_that_make_no_sense_are_refused_by_name() {
     let line = |size: u32| json!([{ "containerID": 0, "hostID": FIRST, "size": size }]);
-    let cases: [(Value, Value, bool, &str); 5] = [
+    let without_root = json!([{ "containerID": 1, "hostID": FIRST, "size": 10 }]);
+    let cases: [(Value, Value, bool, &str); 6] = [
+        (line(1), without_root, true, "linux.gidMappings: no line maps the container's id 0"),
         (line(1), json!([]), true, "gidMappings"),
         (line(0), line(1), true, "size"),
         (line(1), line(1), false, "user namespace"),
@@ -233,4 +220,24 @@ fn nodes_of_the_host_cannot_be_changed_by_a_container_with_its_numbers() {
         (before.ctime(), before.ctime_nsec(), before.mode()),
         (after.ctime(), after.ctime_nsec(), after.mode())
     );
+}
+
+#[test]
+fn a_helper_that_is_killed_does_not_keep_its_creator_waiting() {
+    let first = world();
+    let dir = bundle(&first, "sleep 1000", mapped);
+    let c = Guard::start(&first, "joined", &dir);
+    let second = world();
+    let dir = bundle(&second, "true", |config| {
+        add_namespace(config, json!({ "type": "user", "path": format!("/proc/{}/ns/user", c.pid()) }));
+    });
+    // The first that joins a namespace is the helper.
+    let mut command = Command::new("strace");
+    command.args(["--follow-forks", "--output=/dev/null", "--trace=setns", "--inject=setns:signal=SIGKILL"]);
+    let creator = runtime_command(&second, &["run", "--bundle"]);
+    command.arg(creator.get_program()).args(creator.get_args()).arg(&dir).arg(id("killed-helper"));
+    let output = loment_testkit::run(&mut command, loment_testkit::Patience::NORMAL);
+    assert_ne!(output.code, 0);
+    assert!(output.stderr.contains("its process was killed"), "{output}");
+    assert_gone(&second, "killed-helper");
 }
