@@ -66,6 +66,14 @@ impl Hooks {
         })
     }
 
+    /// Gives the hooks that name no environment this one: that of the runtime, as runc and crun do. Those of the container have
+    /// that of its program already.
+    pub fn inherit(&mut self, env: &[CString]) {
+        let lists =
+            [&mut self.create_runtime, &mut self.create_container, &mut self.poststart, &mut self.poststop];
+        lists.into_iter().for_each(|list| inherit(list, env));
+    }
+
     /// Whether the container's making has to stop for its creator's hooks.
     pub(crate) fn interrupt_creation(&self) -> bool {
         !self.create_runtime.is_empty()
@@ -83,6 +91,11 @@ impl Hooks {
     pub fn run_poststop(&self, state: &[u8], bundle: &Path) -> Vec<Failure> {
         self.poststop.iter().filter_map(|hook| hook.run(state, bundle, &|| Ok(())).err()).collect()
     }
+}
+
+/// Gives those that name no environment this one.
+pub(crate) fn inherit(hooks: &mut [Hook], env: &[CString]) {
+    hooks.iter_mut().filter(|hook| hook.env.is_empty()).for_each(|hook| hook.env = env.to_vec());
 }
 
 fn list(kind: &str, hooks: &Option<Vec<SpecHook>>) -> Result<Vec<Hook>, Error> {

@@ -123,6 +123,12 @@ fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
             root.make_dir_all(&m.destination)?;
             root.resolve_no_links(&m.destination)
         }
+        // runc's words. Elsewhere the kernel's objects would be taken for files (CVE-2019-19921).
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            let what =
+                format!("{} must be mounted on ordinary directory, not through a symbolic link", m.kind);
+            Err(io::Error::other(what))
+        }
         other => other,
     }
 }

@@ -1,5 +1,6 @@
 //! From a specification to what will be done: everything that can be checked is checked before anything is made.
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::Error;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::invalid;
-use crate::hooks::Hooks;
+use crate::hooks::{self, Hooks};
 use crate::labels::Labels;
 use crate::listener::Listener;
 use crate::namespaces::{Mappings, Namespaces};
@@ -113,7 +114,10 @@ impl Plan {
         }
         let sysctl = sysctls(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
-        let hooks = Hooks::new(spec.hooks().as_ref())?;
+        let mut hooks = Hooks::new(spec.hooks().as_ref())?;
+        if let Some(process) = &process {
+            hooks::inherit(&mut hooks.start_container, &process.env);
+        }
         if !hooks.create_container.is_empty() && namespaces.joined(LinuxNamespaceType::Mount).is_some() {
             // Their paths are the runtime's (config.md, "CreateContainer Hooks"), but what is found there would be somebody
             // else's file, run with every right.
@@ -293,6 +297,15 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String
     Ok(out)
 }
 
+/// Of a variable that is given twice the last value counts, as for runc and crun; most programs would find the first.
+fn environment(entries: &[String]) -> Result<Vec<CString>, Error> {
+    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut last = HashMap::new();
+    last.extend(entries.iter().enumerate().map(|(n, entry)| (name(entry), n)));
+    let kept = entries.iter().enumerate().filter(|(n, entry)| last.get(&name(entry)) == Some(n));
+    kept.map(|(_, entry)| c_string("process.env", entry)).collect()
+}
+
 fn c_string(field: &str, text: &str) -> Result<CString, Error> {
     CString::new(text).map_err(|_| invalid(field, format!("{text:?} contains a NUL")))
 }
@@ -329,7 +342,7 @@ impl ProcessPlan {
         let size = p.console_size().as_ref().map_or((0, 0), |s| (s.height() as u16, s.width() as u16));
         Ok(Self {
             args: args.iter().map(|a| c_string("process.args", a)).collect::<Result<_, _>>()?,
-            env: p.env().iter().flatten().map(|e| c_string("process.env", e)).collect::<Result<_, _>>()?,
+            env: environment(p.env().as_deref().unwrap_or_default())?,
             cwd: p.cwd().clone(),
             uid: user.uid(),
             gid: user.gid(),

@@ -119,7 +119,8 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
     refuse_handler(&bundle)?;
     let keep_fds = inherited(options.preserve_fds, bundle.spec.process_mut().as_mut())?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
-    let plan = Plan::new(&bundle.spec, &bundle.path)?;
+    let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
+    plan.hooks.inherit(&hooks::environment());
     if plan.is_seen_by_others() {
         // Before anything is done that would be done twice.
         protect::ensure()?;

@@ -1,5 +1,7 @@
 //! Hooks after a container's start and after its end.
 
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use loment_runtime::{Description, Hooks};
@@ -7,6 +9,21 @@ use oci_spec::runtime::{ContainerState, Spec};
 
 use super::log::Log;
 use crate::error::one_line;
+
+/// The environment of this process, for hooks that name none.
+pub(crate) fn environment() -> Vec<CString> {
+    let variable = |(name, value): (OsString, OsString)| {
+        CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    std::env::vars_os().filter_map(variable).collect()
+}
+
+/// The hooks of a container, for after its start and its end.
+pub(crate) fn of(spec: &Spec) -> Result<Hooks, loment_runtime::Error> {
+    let mut hooks = Hooks::new(spec.hooks().as_ref())?;
+    hooks.inherit(&environment());
+    Ok(hooks)
+}
 
 /// Whether there is something in the configuration for `start` and `delete` to do.
 pub(crate) fn attended(spec: &Spec) -> bool {

@@ -18,8 +18,16 @@ const WARNING: u8 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     target: Option<Target>,
-    json: bool,
+    /// `None`: for people to read on standard error, runc's text elsewhere.
+    format: Option<Format>,
     quiet: bool,
+}
+
+/// Of a line in a file, and on standard error where one was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    Text,
 }
 
 #[derive(Debug)]
@@ -51,11 +59,11 @@ impl Log {
 
     /// `--log-format`.
     pub(crate) fn set_format(&mut self, name: &str) -> anyhow::Result<()> {
-        self.json = match name {
-            "json" => true,
-            "text" => false,
+        self.format = Some(match name {
+            "json" => Format::Json,
+            "text" => Format::Text,
             other => bail!("invalid --log-format {other:?}: use text or json"),
-        };
+        });
         Ok(())
     }
 
@@ -82,9 +90,13 @@ impl Log {
     }
 
     fn write(&self, level: &str, severity: u8, message: &str) {
-        let shown = if severity == ERROR { String::new() } else { format!("{level}: ") };
+        let shown = match (self.format, &self.target) {
+            // runc logs to standard error, unless there is a better place.
+            (Some(_), None) => self.line(level, message),
+            _ => format!("loment-runtime: {level}: {message}"),
+        };
         // Nobody is left to tell when standard error is closed, or what is logged to.
-        let _ = writeln!(std::io::stderr(), "loment-runtime: {shown}{message}");
+        let _ = writeln!(std::io::stderr(), "{shown}");
         let _ = match &self.target {
             None => return,
             Some(Target::File(file)) => {
@@ -105,7 +117,7 @@ impl Log {
 
     fn line(&self, level: &str, message: &str) -> String {
         let time = jiff::Timestamp::now().to_string();
-        if self.json {
+        if self.format == Some(Format::Json) {
             serde_json::json!({"level": level, "msg": message, "time": time}).to_string()
         } else {
             format!("time={time:?} level={level} msg={message:?}")

@@ -7,6 +7,7 @@ use loment_testkit::World;
 use serde_json::{Value, json};
 
 use super::{assert_gone, run};
+use crate::runtime::{bundle, command, id};
 use crate::world;
 
 /// A hook that appends `name`, a mount namespace and its standard input to a log.
@@ -99,6 +100,25 @@ fn a_hook_inherits_nothing_and_may_talk_without_end() {
         fs::read_to_string(&list).unwrap().split_whitespace().collect::<Vec<_>>(),
         ["0", "1", "2", "3"]
     );
+}
+
+#[test]
+fn a_hook_without_an_environment_has_the_runtimes_and_one_in_the_container_its_programs() {
+    let world = world();
+    let seen = world.path("seen");
+    let dir = bundle(&world, "cat /seen; echo $TWICE", |config| {
+        config["process"]["env"] = json!(["PATH=/bin", "TWICE=first", "OF=program", "TWICE=last"]);
+        let hook = |file: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo $OF $TWICE > {file}")] }]);
+        config["hooks"] = json!({
+            "createRuntime": hook(seen.to_str().unwrap()),
+            "startContainer": hook("/seen"),
+            "poststop": [{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo $OF >> {}", seen.display())], "env": ["OF=own"] }],
+        });
+    });
+    let mut command = command(&world, &["run", "--bundle", dir.to_str().unwrap(), &id("environment")]);
+    let output = loment_testkit::run(command.env("OF", "runtime"), loment_testkit::Patience::NORMAL);
+    assert_eq!(output.succeeds(), "program last\nlast");
+    assert_eq!(fs::read_to_string(&seen).unwrap(), "runtime\nown\n");
 }
 
 #[test]

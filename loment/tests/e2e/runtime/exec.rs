@@ -20,7 +20,7 @@ fn flags_change_the_process_and_nothing_else_does() {
     let sh = |flags: &[&str], script: &str| {
         runtime(&world, &[&["exec"], flags, &[&c.id, "/bin/sh", "-c", script]].concat()).succeeds().to_owned()
     };
-    assert_eq!(sh(&["--env", "B=2", "--cwd", "/proc"], "echo $A $B; pwd"), "1 2\n/proc");
+    assert_eq!(sh(&["--env", "B=2", "-e", "A=3", "--cwd", "/proc"], "echo $A $B; pwd"), "3 2\n/proc");
     assert_eq!(sh(&["--user", "5:6", "-g", "8"], "id -u; id -G"), "5\n6 7 8");
     assert_eq!(sh(&[], "grep NoNewPrivs /proc/self/status"), "NoNewPrivs:\t0");
     assert_eq!(sh(&["--no-new-privs"], "grep NoNewPrivs /proc/self/status"), "NoNewPrivs:\t1");

@@ -29,6 +29,25 @@ fn errors_are_appended_to_the_log_in_its_format() {
 }
 
 #[test]
+fn errors_on_standard_error_are_for_people_unless_a_format_is_asked_for() {
+    let world = world();
+    let said =
+        |arguments: &[&str]| runtime(&world, &[arguments, &["state", "nobody"]].concat()).fails(1).to_owned();
+    assert_eq!(said(&[]), "loment-runtime: error: container \"nobody\" does not exist");
+    let line: Value = serde_json::from_str(&said(&["--log-format", "json"])).unwrap();
+    assert_eq!(
+        (line["level"].as_str(), line["msg"].as_str()),
+        (Some("error"), Some("container \"nobody\" does not exist"))
+    );
+    assert!(said(&["--log-format", "text"]).contains("level=error msg=\"container"));
+    let log = world.path("log");
+    assert!(
+        said(&["--log", log.to_str().unwrap(), "--log-format", "json"])
+            .starts_with("loment-runtime: error: ")
+    );
+}
+
+#[test]
 fn global_flags_of_both_runtimes_are_understood() {
     let world = world();
     for flags in [

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::bail;
-use loment_runtime::Hooks;
 use loment_runtime::state::{Id, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -100,7 +99,7 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
     // Read before it is gone. One that is damaged does not keep the container.
     let attended = found.record.attended.then(|| {
         let bundle = runtime.states.config(&found.record)?;
-        let hooks = Hooks::new(bundle.spec.hooks().as_ref())?;
+        let hooks = hooks::of(&bundle.spec)?;
         Ok::<_, loment_runtime::Error>((bundle, hooks))
     });
     // A group that cannot be removed keeps the container: it can be deleted again.

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, bail};
 use loment_runtime::state::{START, Status};
-use loment_runtime::{Bundle, Hooks, Listener, Waiting};
+use loment_runtime::{Bundle, Listener, Waiting};
 use rustix::process::Pid;
 
 use super::super::arguments::Arguments;
@@ -42,7 +42,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     let relay = Relay::open(&found.dir)?;
     order(&found, &pidfd, bundle.as_ref())?;
     if let Some(bundle) = &bundle {
-        let hooks = Hooks::new(bundle.spec.hooks().as_ref())?;
+        let hooks = hooks::of(&bundle.spec)?;
         let started = hooks::started(&hooks, &found.description(bundle), found.record.pid, &bundle.path);
         if let Err(e) = started {
             stop(&found, &pidfd)?;
