@@ -15,6 +15,7 @@ use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::signal;
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
 use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::create::{Container, Start};
 use crate::error::Context;
@@ -238,18 +239,40 @@ fn become_program(
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
     let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
     let mut connection = None;
-    // They are programs of the container's, and may do what its own program may.
-    let run_start_hooks = |confine: hooks::Confine<'_>| {
-        run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"), confine)
-    };
-    let ran = wait_for_start(p, listener.as_ref(), &socket).and_then(|starter| {
-        connection = starter;
-        finish(p, connection.as_ref().unwrap_or(&socket), run_start_hooks)
-            .and_then(|(path, env)| run_program(p, &path, &env, kept.next().as_ref()))
-    });
-    let Err(failure) = ran;
+    let Err(failure) = run(p, c, &socket, listener.as_ref(), kept.next().as_ref(), &mut connection);
     report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
     loment_sys::process::exit_now(1)
+}
+
+/// Waits for the order to start, where there will be one, and runs the program. From then on reports go to `connection`.
+fn run(
+    p: &ProcessPlan,
+    c: &Container<'_>,
+    socket: &OwnedFd,
+    listener: Option<&OwnedFd>,
+    init: Option<&OwnedFd>,
+    connection: &mut Option<OwnedFd>,
+) -> Result<Infallible, Failure> {
+    let mut settled = None;
+    if let Some(listener) = listener {
+        if p.listener().is_some() {
+            // As with runc and crun its agent hears of the filter at creation, and creation fails without it.
+            settled = Some(settle(p)?);
+            // It waits as the user it becomes, whose other processes may not look into it.
+            set_dumpable_behavior(DumpableBehavior::NotDumpable)
+                .context("protect", "the container's process")?;
+            load_asking(p, socket)?;
+        }
+        *connection = Some(wait_for_start(p, listener, socket)?);
+    }
+    let creator = connection.as_ref().unwrap_or(socket);
+    let loaded = settled.is_some();
+    let (path, env) = settled.map_or_else(|| settle(p), Ok)?;
+    // They are programs of the container's, and may do what its own program may.
+    confine(p, creator, loaded, |confine| {
+        run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"), confine)
+    })?;
+    run_program(p, &path, &env, init)
 }
 
 fn run_program(
@@ -268,34 +291,26 @@ fn run_program(
     Err(executable::exec_failure(p, path, error))
 }
 
-/// Deferred: everything that can fail in the program's name is looked at, then the order is awaited on the socket where
-/// `start` connects; later failures go there.
-fn wait_for_start(
-    p: &ProcessPlan,
-    listener: Option<&OwnedFd>,
-    socket: &OwnedFd,
-) -> Result<Option<OwnedFd>, Failure> {
-    let Some(listener) = listener else { return Ok(None) };
+/// Everything that can fail in the program's name is looked at, then the order is awaited on the socket where `start`
+/// connects.
+fn wait_for_start(p: &ProcessPlan, listener: &OwnedFd, socket: &OwnedFd) -> Result<OwnedFd, Failure> {
+    identity::raise_hard_limits(p)?;
     executable::find(p)?;
     report::send_ready(socket).context("report", "that the container is ready")?;
     let flags = rustix::net::SocketFlags::CLOEXEC;
     loop {
         match rustix::net::accept_with(listener, flags) {
             Err(rustix::io::Errno::INTR) => {}
-            other => return other.map(Some).context("wait for", "the order to start"),
+            other => return other.context("wait for", "the order to start"),
         }
     }
 }
 
-/// The last steps. A filter comes after everything else that needs system calls, since it may know none that is younger than
-/// itself; loading it needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)), so that capability may go last.
-///
-/// `hooks` is called when all rights but the last have been given up; what it is given does the rest, for another process.
-pub(crate) fn finish<'p>(
-    p: &'p ProcessPlan,
-    socket: &OwnedFd,
-    hooks: impl FnOnce(hooks::Confine<'_>) -> Result<(), Failure>,
-) -> Result<(CString, Cow<'p, [CString]>), Failure> {
+/// What is run, and its environment.
+type Target<'p> = (CString, Cow<'p, [CString]>);
+
+/// Becomes the program's user, with its limits, in its directory, and finds it.
+fn settle(p: &ProcessPlan) -> Result<Target<'_>, Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
     p.scheduling.apply()?;
@@ -306,31 +321,56 @@ pub(crate) fn finish<'p>(
     if p.no_new_privileges {
         rustix::thread::set_no_new_privs(true).context("set", "no_new_privs")?;
     }
-    let admin = p.filter.is_some() && !p.no_new_privileges;
     // As root first: the directory may be one only root can enter; then it need not be entered again.
     let entered = identity::enter_directory(p);
-    identity::assume(p, admin)?;
+    identity::assume(p, keeps_admin(p))?;
     if entered.is_err() {
         identity::enter_directory(p)?;
     }
-    let (path, env) = (executable::find(p)?, home::environment(p));
-    let drop_admin = || match admin {
-        true => p.capabilities.drop_admin().context("set", "capabilities"),
-        false => Ok(()),
-    };
+    Ok((executable::find(p)?, home::environment(p)))
+}
+
+/// Loading a filter needs CAP_SYS_ADMIN or no_new_privs (seccomp(2)), so that capability may go last.
+fn keeps_admin(p: &ProcessPlan) -> bool {
+    p.filter.is_some() && !p.no_new_privileges
+}
+
+fn drop_admin(p: &ProcessPlan) -> Result<(), Failure> {
+    if !keeps_admin(p) {
+        return Ok(());
+    }
+    p.capabilities.drop_admin().context("set", "capabilities")
+}
+
+/// The last steps. A filter comes after everything else that needs system calls, since it may know none that is younger than
+/// itself; one that asks questions may be `loaded` already.
+///
+/// `hooks` is called when all rights but the last have been given up; what it is given does the rest, for another process.
+fn confine(
+    p: &ProcessPlan,
+    socket: &OwnedFd,
+    loaded: bool,
+    hooks: impl FnOnce(hooks::Confine<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     if p.listener().is_some() {
         // It has one listener, so what it starts must inherit the filter.
         report::send_set(socket).context("report", "that everything is set up")?;
-        load_with_listener(p, socket)?;
-        drop_admin()?;
-        hooks(&|| Ok(()))?;
-        return Ok((path, env));
+        if !loaded {
+            load_asking(p, socket)?;
+        }
+        return hooks(&|| Ok(()));
     }
-    let confine = || load_filter(p).map(drop).and_then(|()| drop_admin());
+    let confine = || load_filter(p).map(drop).and_then(|()| drop_admin(p));
     hooks(&confine)?;
     report::send_set(socket).context("report", "that everything is set up")?;
-    confine()?;
-    Ok((path, env))
+    confine()
+}
+
+/// Both, for a program that enters a container that runs.
+pub(crate) fn finish<'p>(p: &'p ProcessPlan, socket: &OwnedFd) -> Result<Target<'p>, Failure> {
+    let target = settle(p)?;
+    confine(p, socket, false, |_| Ok(()))?;
+    Ok(target)
 }
 
 fn load_filter(p: &ProcessPlan) -> Result<Option<OwnedFd>, Failure> {
@@ -338,12 +378,14 @@ fn load_filter(p: &ProcessPlan) -> Result<Option<OwnedFd>, Failure> {
     loment_sys::seccomp::load(&filter.program, filter.flags).context("load", "the seccomp filter")
 }
 
-fn load_with_listener(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {
+/// Loads a filter that asks questions, and waits until its agent has been told.
+fn load_asking(p: &ProcessPlan, socket: &OwnedFd) -> Result<(), Failure> {
     // The listener gets the lowest number that is free, as this copy does.
     let copy = socket.try_clone().context("prepare", "the listener of the seccomp filter")?;
     let number = copy.as_raw_fd();
     drop(copy);
     report::send_listener(socket, number).context("announce", "the listener of the seccomp filter")?;
     let _listener = load_filter(p)?;
-    report::wait_for_go(socket).context("wait for", "the agent of the seccomp filter")
+    report::wait_for_go(socket).context("wait for", "the agent of the seccomp filter")?;
+    drop_admin(p)
 }

@@ -16,7 +16,7 @@ use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
 use crate::sources::{Sources, open_inside};
-use crate::{Description, Error, Failure, Listener, Plan, ProcessPlan, Stdio, child, hooks};
+use crate::{Description, Error, Failure, Plan, ProcessPlan, Stdio, child, hooks};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -214,28 +214,12 @@ impl Drop for PidsForChildren {
     }
 }
 
-/// A container that waits for the order to start.
-#[derive(Debug)]
-pub struct Waiting<'a> {
-    /// Its first process, and a descriptor of it.
-    pub process: (Pid, BorrowedFd<'a>),
-    /// What agents are told of it.
-    pub description: &'a Description<'a>,
-    /// The agent of its seccomp filter, if that asks questions.
-    pub listener: Option<&'a Listener>,
-}
-
 /// Waits, on a connection to a deferred container's socket, until its program runs.
 ///
 /// # Errors
 /// [`Error::Failed`] with the step that failed.
-pub fn wait_for_program(connection: &OwnedFd, container: &Waiting<'_>) -> Result<(), Error> {
-    let serve = |request| match (request, container.listener) {
-        (Request::Listener(number), Some(listener)) => {
-            listener.hand_over(container.process, number, container.description, ContainerState::Created)
-        }
-        _ => Err(Failure::unexpected("serve", "the container's process")),
-    };
+pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
+    let serve = |_| Err(Failure::unexpected("serve", "the container's process"));
     wait_until_started(connection, serve).map(drop)
 }
 

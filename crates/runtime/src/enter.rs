@@ -162,7 +162,7 @@ fn become_process(
     std::mem::forget((terminal, root));
     let Some(socket) = kept.first() else { loment_sys::process::exit_now(1) };
     let Err(failure) =
-        child::finish(e.process, socket, |_| Ok(())).and_then(|(path, env)| -> Result<Infallible, Failure> {
+        child::finish(e.process, socket).and_then(|(path, env)| -> Result<Infallible, Failure> {
             let error = loment_sys::exec::execve(&path, &e.process.args, &env);
             Err(executable::exec_failure(e.process, &path, error))
         });

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, prlimit, setrlimit};
+use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, prlimit, setrlimit};
 
 use crate::Failure;
 use crate::error::Context;
@@ -17,6 +17,20 @@ pub(crate) fn set_rlimits(p: &ProcessPlan) -> Result<(), Failure> {
 /// The same for another process: one in a user namespace may not raise its own.
 pub(crate) fn set_rlimits_of(p: &ProcessPlan, pid: Pid) -> Result<(), Failure> {
     each_limit(p, |resource, limit| prlimit(Some(pid), resource, limit).map(drop))
+}
+
+/// Raises hard limits that are lower than what is asked for, and nothing else: a program that is to be run later should not
+/// fail then for what is not allowed now, and no limit should hold before.
+pub(crate) fn raise_hard_limits(p: &ProcessPlan) -> Result<(), Failure> {
+    each_limit(p, |resource, limit| {
+        let now = getrlimit(resource);
+        let above = |a: Option<u64>, b: Option<u64>| a.unwrap_or(u64::MAX) > b.unwrap_or(u64::MAX);
+        if above(limit.maximum, now.maximum) {
+            setrlimit(resource, Rlimit { current: now.current, ..limit })
+        } else {
+            Ok(())
+        }
+    })
 }
 
 fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errno>) -> Result<(), Failure> {

@@ -54,14 +54,13 @@ mod stdio;
 
 pub use bundle::Bundle;
 pub use capabilities::CapabilitySet;
-pub use create::{Container, Created, Rootfs, Start, Waiting, create, wait_for_program};
+pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};
 pub use description::Description;
 pub use enter::{Enter, enter};
 pub use error::{Cause, Error, Failure};
 pub use hooks::Hooks;
 pub use in_root::InRoot;
 pub use labels::{has_apparmor, has_selinux};
-pub use listener::Listener;
 pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};

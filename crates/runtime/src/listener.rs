@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_micros(100);
 
 /// Who answers.
 #[derive(Clone, Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     path: PathBuf,
     metadata: Option<String>,
 }
@@ -34,7 +34,7 @@ impl Listener {
     ///
     /// # Errors
     /// [`Error::Invalid`] when it names none, or by a path that is not absolute.
-    pub fn new(seccomp: &LinuxSeccomp) -> Result<Self, Error> {
+    pub(crate) fn new(seccomp: &LinuxSeccomp) -> Result<Self, Error> {
         let path = seccomp.listener_path().clone().unwrap_or_default();
         if !path.is_absolute() {
             let reason = format!("{path:?} is not an absolute path, and the profile has SCMP_ACT_NOTIFY");

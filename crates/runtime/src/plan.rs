@@ -312,7 +312,7 @@ fn c_string(field: &str, text: &str) -> Result<CString, Error> {
 
 impl ProcessPlan {
     /// Who answers the questions of its seccomp filter, if it asks any.
-    pub fn listener(&self) -> Option<&Listener> {
+    pub(crate) fn listener(&self) -> Option<&Listener> {
         self.filter.as_ref()?.listener.as_ref()
     }
 

@@ -28,9 +28,7 @@ pub(crate) fn of(spec: &Spec) -> Result<Hooks, loment_runtime::Error> {
 /// Whether there is something in the configuration for `start` and `delete` to do.
 pub(crate) fn attended(spec: &Spec) -> bool {
     let hooks = spec.hooks().as_ref();
-    let late = hooks.is_some_and(|h| h.poststart().is_some() || h.poststop().is_some());
-    let seccomp = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    late || seccomp.is_some_and(|s| s.listener_path().is_some())
+    hooks.is_some_and(|h| h.poststart().is_some() || h.poststop().is_some())
 }
 
 /// Runs the hooks for a program that has been started.

@@ -8,6 +8,7 @@ use loment_testkit::World;
 use serde_json::{Value, json};
 
 use super::{assert_gone, run};
+use crate::runtime::{Guard, bundle, id, runtime};
 use crate::{eventually, world};
 
 struct Agent(Child);
@@ -50,6 +51,21 @@ fn an_agent_answers_for_the_kernel() {
     let state: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
     assert_eq!((&state["fds"], &state["metadata"]), (&json!(["seccompFd"]), &json!("for the agent")));
     assert_eq!((&state["state"]["status"], &state["pid"]), (&json!("creating"), &state["state"]["pid"]));
+}
+
+#[test]
+fn an_agent_hears_of_the_filter_at_creation() {
+    let world = world();
+    let dir =
+        bundle(&world, "sleep 1000", |config| asking(config, world.path("agent.sock").to_str().unwrap()));
+    let create = ["create", "--bundle", dir.to_str().unwrap(), &id("early")];
+    runtime(&world, &create).fails_saying(1, &["agent.sock", "No such file"]);
+    let (_agent, _socket, state) = agent(&world);
+    let c = Guard::create(&world, "early", &dir);
+    let state: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+    assert_eq!((&state["state"]["status"], &state["pid"]), (&json!("creating"), &json!(c.pid())));
+    runtime(&world, &["start", &c.id]).succeeds();
+    assert_eq!(c.status(), "running");
 }
 
 #[test]

@@ -6,6 +6,19 @@ use super::{Guard, bundle, command, runtime};
 use crate::{eventually, world};
 
 #[test]
+fn resource_limits_that_may_not_be_set_are_refused_at_create() {
+    let world = world();
+    let dir = bundle(&world, "true", |config| {
+        // Above /proc/sys/fs/nr_open for everybody.
+        config["process"]["rlimits"] =
+            json!([{ "type": "RLIMIT_NOFILE", "soft": u64::MAX, "hard": u64::MAX }]);
+    });
+    let output = runtime(&world, &["create", "--bundle", dir.to_str().unwrap(), &super::id("rlimits")]);
+    output.fails_saying(1, &["set the limit Nofile to unlimited:unlimited", "Operation not permitted"]);
+    assert_eq!(runtime(&world, &["list"]).succeeds().lines().count(), 1);
+}
+
+#[test]
 fn update_changes_limits_of_a_running_container() {
     let world = world();
     let dir = bundle(&world, "sleep 60", |c| {

@@ -4,8 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, bail};
 use loment_runtime::state::{START, Status};
-use loment_runtime::{Bundle, Listener, Waiting};
-use rustix::process::Pid;
 
 use super::super::arguments::Arguments;
 use super::super::container::start_socket;
@@ -40,7 +38,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     // Mostly there is nothing in it for us.
     let bundle = found.record.attended.then(|| runtime.states.config(&found.record)).transpose()?;
     let relay = Relay::open(&found.dir)?;
-    order(&found, &pidfd, bundle.as_ref())?;
+    order(&found)?;
     if let Some(bundle) = &bundle {
         let hooks = hooks::of(&bundle.spec)?;
         let started = hooks::started(&hooks, &found.description(bundle), found.record.pid, &bundle.path);
@@ -54,30 +52,14 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 }
 
 /// Gives the order and waits until the program runs.
-fn order(found: &Found, pidfd: &OwnedFd, bundle: Option<&Bundle>) -> anyhow::Result<()> {
+fn order(found: &Found) -> anyhow::Result<()> {
     let doing = || format!("start container {:?}", found.id());
-    let empty = Bundle {
-        path: found.record.bundle.clone(),
-        spec: Default::default(),
-        warnings: Vec::new(),
-        text: Vec::new(),
-    };
-    let bundle = bundle.unwrap_or(&empty);
-    let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let asks = seccomp.filter(|s| s.listener_path().is_some());
-    let listener = asks.map(Listener::new).transpose()?;
-    let pid = Pid::from_raw(found.record.pid).with_context(doing)?;
-    let waiting = Waiting {
-        process: (pid, pidfd.as_fd()),
-        description: &found.description(bundle),
-        listener: listener.as_ref(),
-    };
     let path = found.dir.join(START);
     let socket = start_socket()?;
     let (address, _dir) = loment_sys::pipe::address_in(&found.dir, START)?;
     rustix::net::connect(&socket, &address).with_context(doing)?;
     std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
-    Ok(loment_runtime::wait_for_program(&socket, &waiting)?)
+    Ok(loment_runtime::wait_for_program(&socket)?)
 }
 
 /// Ends a container whose hooks failed (runtime-spec 1.3, config.md, "Poststart").
