@@ -38,7 +38,8 @@ usage: cargo xtask COMMAND
   vm-test [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1]… [--e2e FILTER]… [NAME…]
                    run tests in that machine: all, those with NAME in their name, end-to-end tests with FILTER in theirs
   conformance CHECKOUT [NAME…]
-                   run the validation programs of a checkout of opencontainers/runtime-tools on ours and on runc (root, Go)
+                   have the tests of a checkout of opencontainers/runtime-tools (needs Go) or of youki (needs libseccomp)
+                   judge ours and runc (root)
   symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
 ";
 

@@ -75,6 +75,15 @@ pub fn build(arguments: &[&str]) -> anyhow::Result<PathBuf> {
     executable(&text, "loment", false).context("cargo build named no executable of loment")
 }
 
+/// Builds an executable of another checkout, with what of ours is set for rustc taken away.
+pub fn build_in(checkout: &Path, arguments: &[&str], name: &str, flags: &str) -> anyhow::Result<PathBuf> {
+    let mut build = cargo(["build", "--locked", "--message-format=json-render-diagnostics"]);
+    // Of theirs, which may ask for a toolchain that is not there.
+    build.args(arguments).current_dir(checkout).env("RUSTFLAGS", flags).env_remove("CARGO_BUILD_TARGET");
+    let text = output(&mut build)?;
+    executable(&text, name, false).with_context(|| format!("cargo build named no executable of {name}"))
+}
+
 /// A test program and the binary that it tests.
 #[derive(Debug)]
 pub struct Built {

@@ -84,6 +84,8 @@ pub(crate) struct Sets {
     permitted: CapabilitySet,
     inheritable: CapabilitySet,
     ambient: CapabilitySet,
+    /// Asked for, but nobody inherits what is not in the bounding set.
+    unbounded: CapabilitySet,
 }
 
 impl Sets {
@@ -91,13 +93,23 @@ impl Sets {
         let Some(caps) = caps else { return Self::default() };
         let bits = |c: &Option<Capabilities>| c.as_ref().map_or(CapabilitySet(0), CapabilitySet::of);
         // Inheritable stays empty unless asked for by name (CVE-2022-29162).
+        let (bounding, inheritable) = (bits(caps.bounding()), bits(caps.inheritable()));
         Self {
-            bounding: bits(caps.bounding()),
+            bounding,
             effective: bits(caps.effective()),
             permitted: bits(caps.permitted()),
-            inheritable: bits(caps.inheritable()),
+            inheritable: CapabilitySet(inheritable.0 & bounding.0),
             ambient: bits(caps.ambient()),
+            unbounded: CapabilitySet(inheritable.0 & !bounding.0),
         }
+    }
+
+    /// The names of those that a creator who holds `own` cannot give.
+    pub(crate) fn ungrantable(&self, own: u64) -> Vec<String> {
+        let asked = self.effective.0 | self.permitted.0 | self.ambient.0;
+        let missing = asked & !own | self.unbounded.0;
+        let names = ORDER.iter().enumerate().filter(|(n, _)| missing & 1 << n != 0);
+        names.map(|(_, capability)| format!("CAP_{capability}")).collect()
     }
 
     /// Drops everything else from the bounding set. Needs CAP_SETPCAP, so it comes before [`Sets::apply`].

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::Error;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
-use crate::error::invalid;
+use crate::error::{Context, invalid};
 use crate::hooks::{self, Hooks};
 use crate::labels::Labels;
 use crate::listener::Listener;
@@ -179,7 +179,7 @@ impl Plan {
     }
 
     /// Whether its users are not the host's.
-    pub(crate) fn in_user_namespace(&self) -> bool {
+    pub fn in_user_namespace(&self) -> bool {
         self.namespaces.have(LinuxNamespaceType::User)
     }
 }
@@ -311,6 +311,19 @@ fn c_string(field: &str, text: &str) -> Result<CString, Error> {
 }
 
 impl ProcessPlan {
+    /// What of it will be left out, as the specification asks for (config.md, "Linux Process", capabilities). A process in a
+    /// user namespace has other capabilities than its creator.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when the creator's own capabilities cannot be read.
+    pub fn warnings(&self, in_user_namespace: bool) -> Result<Vec<String>, Error> {
+        let own = rustix::thread::capabilities(None).context("read", "our own capabilities")?;
+        let own = if in_user_namespace { u64::MAX } else { own.permitted.bits() };
+        let missing = self.capabilities.ungrantable(own);
+        let text = || format!("capabilities that cannot be granted are left out: {}", missing.join(", "));
+        Ok((!missing.is_empty()).then(text).into_iter().collect())
+    }
+
     /// Who answers the questions of its seccomp filter, if it asks any.
     pub(crate) fn listener(&self) -> Option<&Listener> {
         self.filter.as_ref()?.listener.as_ref()

@@ -125,9 +125,9 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
         // Before anything is done that would be done twice.
         protect::ensure()?;
     }
-    for warning in &bundle.warnings {
-        runtime.log.warn(warning);
-    }
+    let users = plan.in_user_namespace();
+    let left_out = plan.process.as_ref().map_or_else(|| Ok(Vec::new()), |p| p.warnings(users))?;
+    bundle.warnings.iter().chain(&left_out).for_each(|warning| runtime.log.warn(warning));
     let connect = |what, path: Option<&Path>| path.map(|p| Receiver::connect(what, p)).transpose();
     let annotated = annotation(&bundle, PIDFD_RECEIVER).map(Path::new);
     let console = connect("console", options.console_socket.as_deref())?;
