@@ -16,6 +16,7 @@ pub const TESTS: &[&str] = &[
     "crun",
     "debootstrap",
     "docker-registry",
+    "docker.io",
     "gcc",
     "iproute2",
     "jq",

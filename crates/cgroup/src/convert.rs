@@ -10,6 +10,11 @@ pub(crate) fn weight_from_shares(shares: u64) -> u64 {
     (10f64.powf(exponent).ceil() as u64).clamp(1, 10_000)
 }
 
+/// A limit that is given: callers write what they leave as it is as 0, with which nothing could live.
+pub(crate) fn given<T: Default + PartialEq>(limit: Option<T>) -> Option<T> {
+    limit.filter(|l| *l != T::default())
+}
+
 /// A limit where -1 means none, as v2 writes it.
 pub(crate) fn max_or(limit: i64) -> String {
     if limit < 0 { "max".to_owned() } else { limit.to_string() }

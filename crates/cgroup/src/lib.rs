@@ -479,11 +479,15 @@ fn wanted(r: &LinuxResources) -> Vec<(&'static str, &'static str)> {
         }
     };
     let memory = r.memory().as_ref();
-    let limited = memory.is_some_and(|m| m.limit().or(m.swap()).or(m.reservation()).is_some());
+    let limited = memory.is_some_and(|m| {
+        let limits = [m.limit(), m.swap(), m.reservation()];
+        limits.into_iter().any(|limit| convert::given(limit).is_some())
+    });
     want(limited, "memory", "a memory limit");
     want(r.pids().is_some(), "pids", "a process limit");
     if let Some(cpu) = r.cpu() {
-        let time = cpu.shares().or(cpu.period()).is_some() || cpu.quota().or(cpu.idle()).is_some();
+        let weighed = convert::given(cpu.shares()).or(convert::given(cpu.period())).is_some();
+        let time = weighed || convert::given(cpu.quota()).or(cpu.idle()).is_some();
         let real = cpu.realtime_runtime().is_some_and(|t| t != 0);
         want(time || real || cpu.burst().is_some(), "cpu", "a CPU limit");
         want(cpu.cpus().is_some() || cpu.mems().is_some(), "cpuset", "a CPU set");

@@ -148,7 +148,7 @@ impl Hierarchy for V1 {
 fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
     const LIMIT: &str = "memory.limit_in_bytes";
     const SWAP: &str = "memory.memsw.limit_in_bytes";
-    let swap = memory.swap().filter(|&s| s != 0);
+    let (limit, swap) = (convert::given(memory.limit()), convert::given(memory.swap()));
     if let Some(limit) = memory.limit().filter(|&l| l >= 0 && memory.check_before_update() == Some(true)) {
         convert::check_usage(limit, &group.read("memory.usage_in_bytes")?)?;
     }
@@ -158,7 +158,7 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
             wanted: "a swap limit".into(),
         });
     }
-    match (memory.limit(), swap) {
+    match (limit, swap) {
         (Some(limit), Some(swap)) => {
             // The kernel keeps limit <= limit with swap at every step: raise the outer one first, lower it last.
             let current: i64 = group.read(SWAP)?.trim().parse().unwrap_or(i64::MAX);
@@ -174,7 +174,7 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
         (None, Some(swap)) => group.write(SWAP, &swap.to_string())?,
         (None, None) => {}
     }
-    if let Some(reservation) = memory.reservation() {
+    if let Some(reservation) = convert::given(memory.reservation()) {
         group.write("memory.soft_limit_in_bytes", &reservation.to_string())?;
     }
     if let Some(swappiness) = memory.swappiness() {
@@ -183,7 +183,7 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
         }
         group.write("memory.swappiness", &swappiness.to_string())?;
     }
-    if let Some(tcp) = memory.kernel_tcp() {
+    if let Some(tcp) = convert::given(memory.kernel_tcp()) {
         group.write("memory.kmem.tcp.limit_in_bytes", &tcp.to_string())?;
     }
     if memory.use_hierarchy() == Some(true) {
@@ -197,11 +197,11 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
 
 fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
     let set = |file: &str, value: Option<String>| value.map_or(Ok(()), |v| group.write(file, &v));
-    set("cpu.shares", cpu.shares().filter(|&s| s != 0).map(|s| s.to_string()))?;
-    set("cpu.cfs_period_us", cpu.period().filter(|&p| p != 0).map(|p| p.to_string()))?;
-    set("cpu.cfs_quota_us", cpu.quota().filter(|&q| q != 0).map(|q| q.to_string()))?;
+    set("cpu.shares", convert::given(cpu.shares()).map(|s| s.to_string()))?;
+    set("cpu.cfs_period_us", convert::given(cpu.period()).map(|p| p.to_string()))?;
+    set("cpu.cfs_quota_us", convert::given(cpu.quota()).map(|q| q.to_string()))?;
     set("cpu.cfs_burst_us", cpu.burst().map(|b| b.to_string()))?;
-    set("cpu.rt_period_us", cpu.realtime_period().filter(|&p| p != 0).map(|p| p.to_string()))?;
-    set("cpu.rt_runtime_us", cpu.realtime_runtime().filter(|&r| r != 0).map(|r| r.to_string()))?;
+    set("cpu.rt_period_us", convert::given(cpu.realtime_period()).map(|p| p.to_string()))?;
+    set("cpu.rt_runtime_us", convert::given(cpu.realtime_runtime()).map(|r| r.to_string()))?;
     set("cpu.idle", cpu.idle().map(|i| i.to_string()))
 }

@@ -197,14 +197,14 @@ fn apply_memory(group: &Dir, memory: &LinuxMemory) -> Result<(), Error> {
         convert::check_usage(limit, &group.read("memory.current")?)?;
     }
     // -1 without a value for swap lifts both, as v1 would have to.
-    if let Some(swap) = memory.swap() {
+    if let Some(swap) = convert::given(memory.swap()) {
         let limit = memory.limit().filter(|&l| l > 0);
         group.write("memory.swap.max", &convert::swap_only(swap, limit)?)?;
     }
-    if let Some(limit) = memory.limit().filter(|&l| l != 0) {
+    if let Some(limit) = convert::given(memory.limit()) {
         group.write("memory.max", &convert::max_or(limit))?;
     }
-    if let Some(reservation) = memory.reservation().filter(|&r| r != 0) {
+    if let Some(reservation) = convert::given(memory.reservation()) {
         group.write("memory.low", &convert::max_or(reservation))?;
     }
     Ok(())
@@ -217,10 +217,10 @@ fn apply_cpu(group: &Dir, cpu: &LinuxCpu) -> Result<(), Error> {
     if let Some(idle) = cpu.idle() {
         group.write("cpu.idle", &idle.to_string())?;
     }
-    if let Some(shares) = cpu.shares().filter(|&s| s != 0) {
+    if let Some(shares) = convert::given(cpu.shares()) {
         group.write("cpu.weight", &convert::weight_from_shares(shares).to_string())?;
     }
-    let (quota, period) = (cpu.quota().filter(|&q| q != 0), cpu.period().filter(|&p| p != 0));
+    let (quota, period) = (convert::given(cpu.quota()), convert::given(cpu.period()));
     if quota.is_some() || period.is_some() {
         let quota = quota.filter(|&q| q > 0).map_or_else(|| "max".to_owned(), |q| q.to_string());
         group.write("cpu.max", &format!("{quota} {}", period.unwrap_or(100_000)))?;

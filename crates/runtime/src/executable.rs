@@ -18,14 +18,14 @@ const HEAD: usize = 4096;
 
 /// The path of the program, and nothing run yet.
 ///
-/// Engines match on the wording of these failures (podman: libpod/oci_util.go).
+/// Engines match on the wording of these failures (podman: libpod/oci_util.go; docker: cli/command/container/run.go).
 pub(crate) fn find(p: &ProcessPlan) -> Result<CString, Failure> {
     let name = &p.args[0];
     let missing = |e: Errno, object: String| Failure {
         cause: if e == Errno::NOENT || e == Errno::NOTDIR { Cause::NotFound } else { Cause::NotExecutable },
         operation: "run".into(),
         object,
-        source: e.into(),
+        source: in_lower_case(e.into()),
     };
     let shown = name.to_string_lossy();
     if name.to_bytes().contains(&b'/') {
@@ -124,7 +124,15 @@ pub(crate) fn exec_failure(p: &ProcessPlan, path: &CStr, error: io::Error) -> Fa
     if Errno::from_io_error(&error) == Some(Errno::TOOBIG) {
         object += &format!(" with {}", excess(&p.args, &p.env));
     }
-    Failure { cause, operation: "run".into(), object, source: error }
+    Failure { cause, operation: "run".into(), object, source: in_lower_case(error) }
+}
+
+/// The kernel's reason as runc writes it, which Docker's command line takes for the exit status.
+fn in_lower_case(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let Some(first) = text.chars().next() else { return error };
+    io::Error::other(format!("{}{}", first.to_ascii_lowercase(), &text[first.len_utf8()..]))
 }
 
 /// The longest single string execve(2) takes, with its NUL: 32 pages.

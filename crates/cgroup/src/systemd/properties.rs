@@ -110,22 +110,24 @@ pub(super) fn limits(resources: &LinuxResources, version: Version) -> Result<Vec
         out.extend(value.map(|v| Property::new(name, Value::U64(v))));
     };
     if let Some(memory) = resources.memory() {
-        let limit = memory.limit().filter(|&l| l != 0);
+        let limit = convert::given(memory.limit());
         set(if v2 { "MemoryMax" } else { "MemoryLimit" }, limit.map(or_infinity));
         if v2 {
-            set("MemoryLow", memory.reservation().filter(|&r| r != 0).map(or_infinity));
-            let swap = memory.swap().map(|s| convert::swap_only(s, limit.filter(|&l| l > 0))).transpose()?;
+            set("MemoryLow", convert::given(memory.reservation()).map(or_infinity));
+            let swap = convert::given(memory.swap())
+                .map(|s| convert::swap_only(s, limit.filter(|&l| l > 0)))
+                .transpose()?;
             // `max` is no number.
             set("MemorySwapMax", swap.map(|s| s.parse().unwrap_or(u64::MAX)));
         }
     }
     if let Some(cpu) = resources.cpu() {
-        let shares = cpu.shares().filter(|&s| s != 0);
+        let shares = convert::given(cpu.shares());
         match v2 {
             true => set("CPUWeight", shares.map(convert::weight_from_shares)),
             false => set("CPUShares", shares),
         }
-        let (quota, period) = (cpu.quota().filter(|&q| q != 0), cpu.period().filter(|&p| p != 0));
+        let (quota, period) = (convert::given(cpu.quota()), convert::given(cpu.period()));
         if quota.is_some() || period.is_some() {
             set("CPUQuotaPeriodUSec", period);
             let quota = quota.and_then(|q| u64::try_from(q).ok());

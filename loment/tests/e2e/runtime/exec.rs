@@ -35,7 +35,7 @@ fn flags_change_the_process_and_nothing_else_does() {
     }
     runtime(&world, &["exec", "--cap", "CAP_NONE", &c.id, "true"]).fails_saying(255, &["CAP_NONE"]);
     runtime(&world, &["exec", &c.id]).fails_saying(255, &["no program given"]);
-    runtime(&world, &["exec", &c.id, "/no/such"]).fails_saying(255, &["No such file or directory"]);
+    runtime(&world, &["exec", &c.id, "/no/such"]).fails_saying(255, &["no such file or directory"]);
     assert_eq!(runtime(&world, &["exec", &c.id, "/bin/sh", "-c", "exit 42"]).code, 42);
 }
 

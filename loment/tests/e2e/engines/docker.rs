@@ -1,0 +1,152 @@
+//! Docker's daemon, with its own containerd, beside nothing of the host's: data of its own, no bridge, no packet filter.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use loment_testkit::{Output, Patience, World, run};
+
+use super::{command, outcome, prepared, runtimes};
+use crate::eventually;
+
+/// A daemon that is ended, with its containers, when this is dropped.
+struct Docker<'w> {
+    world: &'w World,
+    child: Child,
+}
+
+impl<'w> Docker<'w> {
+    /// With our runtime as `ours`. `None` where the daemon cannot run; the reason is printed.
+    fn start(world: &'w World, ours: &str) -> Option<Self> {
+        let path = |name: &str| world.dir().join("docker").join(name).display().to_string();
+        std::fs::create_dir(path("")).unwrap();
+        std::fs::write(path("daemon.json"), "{}").unwrap();
+        let log = std::fs::File::create(path("log")).unwrap();
+        let mut daemon = command(world, "dockerd");
+        for (flag, name) in [
+            ("--data-root", "data"),
+            ("--exec-root", "exec"),
+            ("--pidfile", "pid"),
+            ("--config-file", "daemon.json"),
+        ] {
+            daemon.arg(flag).arg(path(name));
+        }
+        daemon.arg("--host").arg(format!("unix://{}", path("sock")));
+        daemon.args(["--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]);
+        daemon.args(["--ip-masq=false", "--storage-driver", "vfs", "--group", "root"]);
+        daemon.arg("--add-runtime").arg(format!("ours={ours}"));
+        let child = daemon.stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let mut docker = Self { world, child };
+        let end = Instant::now() + Duration::from_secs(60);
+        while !docker.client(&["version"]).output().unwrap().status.success() {
+            if docker.child.try_wait().unwrap().is_some() || Instant::now() > end {
+                let log = std::fs::read_to_string(path("log")).unwrap_or_default();
+                let last = log.lines().last().unwrap_or("it says nothing").to_owned();
+                println!("skipped: Docker's daemon, because it does not start here: {last}");
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(docker)
+    }
+
+    fn client(&self, arguments: &[&str]) -> Command {
+        let mut client = command(self.world, "docker");
+        client
+            .arg("--host")
+            .arg(format!("unix://{}/docker/sock", self.world.dir().display()))
+            .args(arguments);
+        client
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> Output {
+        run(&mut self.client(arguments), Patience::NORMAL)
+    }
+}
+
+impl Drop for Docker<'_> {
+    fn drop(&mut self) {
+        if let Ok(list) = self.client(&["ps", "--all", "--quiet"]).output() {
+            let list = String::from_utf8_lossy(&list.stdout).into_owned();
+            for id in list.lines() {
+                let _ = self.client(&["rm", "--force", id]).output();
+            }
+        }
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn docker_manages_containers_as_with_runc() {
+    let world = prepared();
+    let [ours, _] = runtimes(&world);
+    let Some(docker) = Docker::start(&world, &ours) else { return };
+    let tar = world.path("image.tar");
+    let mut pack = command(&world, "tar");
+    run(pack.arg("-C").arg(world.path("rootfs")).arg("-cf").arg(&tar).arg("."), Patience::NORMAL).succeeds();
+    docker.run(&["import", tar.to_str().unwrap(), "image"]).succeeds();
+    let outcomes = ["ours", "runc"].map(|runtime| {
+        let words = |command: &[&'static str], flags: &[&'static str], program: &[&'static str]| {
+            [command, &["--runtime", runtime, "--network", "none"], flags, &["image"], program].concat()
+        };
+        let start = |flags: &[&'static str], program: &[&'static str]| {
+            outcome(&docker.run(&words(&["run", "--rm"], flags, program)))
+        };
+        let status = "grep -E 'Cap|NoNewPrivs|Seccomp:' /proc/self/status";
+        let ran = [
+            start(&[], &["sh", "-c", "echo hello; id; exit 3"]),
+            start(
+                &["--user", "1000:7", "--hostname", "h", "--workdir", "/proc"],
+                &["sh", "-c", "id; hostname; pwd"],
+            ),
+            start(&[], &["sh", "-c", status]),
+            start(&["--cap-drop", "ALL", "--security-opt", "no-new-privileges"], &["sh", "-c", status]),
+            start(
+                &["--read-only", "--tmpfs", "/tmp"],
+                &["sh", "-c", "touch /x 2>/dev/null || touch /tmp/x && echo yes"],
+            ),
+            start(&["--tty"], &["sh", "-c", "test -t 0 && echo terminal; exit 4"]),
+            start(&["--memory", "64m", "--pids-limit", "50"], &["cat", "/sys/fs/cgroup/pids/pids.max"]),
+            start(&[], &["/no/such"]),
+            start(&[], &["no-such"]),
+            start(&[], &["/etc"]),
+        ];
+        docker
+            .run(&words(&["run", "--detach", "--name", "dock"], &["--memory", "64m"], &["sleep", "1000"]))
+            .succeeds();
+        let steps = [
+            &["exec", "dock", "sh", "-c", "id; ls /proc/self/fd; exit 6"][..],
+            &["exec", "dock", "/no/such"],
+            &["pause", "dock"],
+            &["inspect", "--format", "{{.State.Status}}", "dock"],
+            &["unpause", "dock"],
+            &["update", "--pids-limit", "60", "dock"],
+            &["stop", "--time", "0", "dock"],
+            &["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "dock"],
+            &["start", "dock"],
+            &["kill", "dock"],
+            &["rm", "--force", "dock"],
+        ];
+        let step = |arguments| {
+            let (code, said) = outcome(&docker.run(arguments));
+            // What cannot be run each says in its own words.
+            (arguments, code, if code == 126 { String::new() } else { said })
+        };
+        (ran, steps.map(step))
+    });
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(outcomes[0].0[0], (3, "hello\nuid=0(root) gid=0(root) groups=0(root)\n".into()));
+    assert_eq!(outcomes[0].0[7].0, 127);
+    drop(docker);
+    eventually("its mounts are gone", || {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        !mounts.contains(world.dir().to_str().unwrap())
+    });
+}
