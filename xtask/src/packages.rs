@@ -17,6 +17,7 @@ pub const TESTS: &[&str] = &[
     "debootstrap",
     "docker-registry",
     "docker.io",
+    "g++",
     "gcc",
     "iproute2",
     "jq",

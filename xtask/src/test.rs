@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::{leaks, packages, run, symbols};
+use crate::{fuzz, leaks, packages, run, symbols};
 
 /// Runs everything and prints a table of steps; the first failing step ends it, but for the look for leaks.
 pub fn run() -> anyhow::Result<ExitCode> {
@@ -57,6 +57,7 @@ fn checks(steps: &mut Steps) -> anyhow::Result<()> {
     steps.run("documentation tests", || {
         run::succeed(&mut run::cargo(["test", "--doc", "--workspace", "--locked", "--quiet"]))
     })?;
+    steps.run("fuzz, a little", fuzz::smoke)?;
     steps.run("tests", || {
         forget_results()?;
         run::succeed(&mut run::cargo(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))
