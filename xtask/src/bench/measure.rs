@@ -1,5 +1,6 @@
 //! Running competitors in turn and comparing them.
 
+use std::io::Seek;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use anyhow::{Context, bail};
 use nix::sys::resource::{UsageWho, getrusage};
 use rustix::process::{WaitOptions, wait};
 
-use crate::run::shown;
+use crate::run::{shown, which};
 
 /// Longer than the kernel needs to take a container apart.
 const PAUSE: Duration = Duration::from_millis(40);
@@ -15,14 +16,20 @@ const PAUSE: Duration = Duration::from_millis(40);
 /// One of those that are compared.
 pub(crate) struct Subject {
     /// What is printed.
-    pub(crate) name: String,
-    /// Makes the command of one run; the number is another one each time.
-    pub(crate) command: Box<dyn Fn(usize) -> Command>,
+    name: String,
+    /// Makes the commands of one run, which come one after the other; the number is another one each time.
+    commands: Box<dyn Fn(usize) -> Vec<Command>>,
 }
 
 impl Subject {
+    /// Whose run is one command.
     pub(crate) fn new(name: &str, command: impl Fn(usize) -> Command + 'static) -> Self {
-        Self { name: name.to_owned(), command: Box::new(command) }
+        Self::of_several(name, move |run| vec![command(run)])
+    }
+
+    /// Whose run is several commands.
+    pub(crate) fn of_several(name: &str, commands: impl Fn(usize) -> Vec<Command> + 'static) -> Self {
+        Self { name: name.to_owned(), commands: Box::new(commands) }
     }
 }
 
@@ -31,13 +38,18 @@ impl Subject {
 struct Cost {
     wall: Duration,
     cpu: Duration,
+    /// Minor page faults.
+    faults: i64,
 }
 
 /// Runs all subjects `runs` times, one after the other so that a disturbance hits all of them, and prints medians. The
-/// first subject is what the others are compared with.
+/// first subject is what the others are compared with. System calls are counted apart, in a run that is not timed.
 pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow::Result<()> {
     println!("\n{title}: medians of {runs} interleaved runs");
-    println!("  {:<44} {:>9} {:>9} {:>9} {:>8}", "", "wall ms", "min ms", "CPU ms", "ratio");
+    println!(
+        "  {:<44} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
+        "", "wall ms", "min ms", "CPU ms", "ratio", "faults", "calls"
+    );
     let mut costs = vec![Vec::with_capacity(runs); subjects.len()];
     for run in 0..=runs {
         // Each round begins with another subject, and waits before each: the kernel takes namespaces and groups apart
@@ -45,7 +57,7 @@ pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow:
         for turn in 0..subjects.len() {
             let turn = (turn + run) % subjects.len();
             std::thread::sleep(PAUSE);
-            let cost = once(&mut (subjects[turn].command)(run))?;
+            let cost = once((subjects[turn].commands)(run))?;
             // The first round warms caches.
             if run > 0 {
                 costs[turn].push(cost);
@@ -54,11 +66,14 @@ pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow:
     }
     let reference = median(&costs[0], |c| c.wall);
     for (subject, costs) in subjects.iter().zip(&costs) {
+        let calls = calls((subject.commands)(runs + 1))?.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let faults = median(costs, |c| c.faults);
         let wall = median(costs, |c| c.wall);
         let least = costs.iter().map(|c| c.wall).min().unwrap_or_default();
         let cpu = median(costs, |c| c.cpu);
         let ratio = wall.as_secs_f64() / reference.as_secs_f64();
-        println!("  {:<44} {:>9} {:>9} {:>9} {ratio:>8.2}", subject.name, ms(wall), ms(least), ms(cpu));
+        let (wall, least, cpu) = (ms(wall), ms(least), ms(cpu));
+        println!("  {:<44} {wall:>9} {least:>9} {cpu:>9} {ratio:>8.2} {faults:>8} {calls:>8}", subject.name);
     }
     Ok(())
 }
@@ -67,31 +82,65 @@ fn ms(d: Duration) -> String {
     format!("{:.2}", d.as_secs_f64() * 1000.0)
 }
 
-fn median(costs: &[Cost], of: impl Fn(&Cost) -> Duration) -> Duration {
+fn median<T: Ord + Copy + Default>(costs: &[Cost], of: impl Fn(&Cost) -> T) -> T {
     let mut values: Vec<_> = costs.iter().map(of).collect();
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-/// Time until the command returns; CPU time of it and of everything it left running, once that has ended, too. We are
-/// the subreaper of what it leaves, so the kernel adds it to our children's time.
-fn once(command: &mut Command) -> anyhow::Result<Cost> {
-    let before = children_cpu()?;
+/// Time until the commands return; CPU time and page faults of them and of everything they left running, once that has
+/// ended, too. We are the subreaper of what they leave, so the kernel adds it to our children's.
+fn once(commands: Vec<Command>) -> anyhow::Result<Cost> {
+    let before = children()?;
     let start = Instant::now();
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("start {}", shown(command)))?
-        .wait_with_output()
-        .with_context(|| format!("wait for {}", shown(command)))?;
+    commands.into_iter().try_for_each(|mut command| succeed(&mut command))?;
     let wall = start.elapsed();
-    if !output.status.success() {
-        bail!("{}: {}\n{}", shown(command), output.status, String::from_utf8_lossy(&output.stderr));
-    }
     reap();
-    Ok(Cost { wall, cpu: children_cpu()?.saturating_sub(before) })
+    let after = children()?;
+    Ok(Cost { wall, cpu: after.0.saturating_sub(before.0), faults: after.1 - before.1 })
+}
+
+/// Runs it with nothing to read; what it says is shown when it fails. A container that it leaves behind may keep the file.
+fn succeed(command: &mut Command) -> anyhow::Result<()> {
+    let said = tempfile::tempfile().context("make a file")?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.try_clone().context("make a file")?);
+    let status = command.status().with_context(|| format!("start {}", shown(command)))?;
+    if !status.success() {
+        let mut said = said;
+        said.rewind().context("read an error")?;
+        bail!("{}: {status}\n{}", shown(command), std::io::read_to_string(said).context("read an error")?);
+    }
+    Ok(())
+}
+
+/// How many system calls the commands and what they start make, and where there are several, the shell that runs them;
+/// `None` without strace(1).
+fn calls(commands: Vec<Command>) -> anyhow::Result<Option<u64>> {
+    let Some(strace) = which("strace") else { return Ok(None) };
+    let table = tempfile::NamedTempFile::new().context("make a file")?;
+    let mut counted = Command::new(&strace);
+    counted.args(["-f", "-c", "-o"]).arg(table.path());
+    match commands.as_slice() {
+        [one] => counted.arg(one.get_program()).args(one.get_args()),
+        // Of one strace: it waits for everything that is left of what it has started.
+        several => counted.args(["sh", "-c", &several.iter().map(quoted).collect::<Vec<_>>().join("; ")]),
+    };
+    succeed(&mut counted)?;
+    reap();
+    let table = std::fs::read_to_string(table.path()).context("read strace's table")?;
+    total(&table).with_context(|| format!("strace's table has no total: {table}")).map(Some)
+}
+
+/// For a shell. Our words have no quotes.
+fn quoted(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|w| format!("'{}'", w.to_string_lossy())).collect::<Vec<_>>().join(" ")
+}
+
+/// `100.00    0.001234           2       617        89 total`: the number of calls is the fourth; errors may be missing.
+fn total(table: &str) -> Option<u64> {
+    let line = table.lines().find(|l| l.ends_with(" total"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// Collects what has ended; what still runs after a moment (a container's monitor) stays.
@@ -105,12 +154,13 @@ fn reap() {
     }
 }
 
-fn children_cpu() -> anyhow::Result<Duration> {
+/// CPU time and minor page faults of the children that have ended.
+fn children() -> anyhow::Result<(Duration, i64)> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("read resource usage")?;
     let duration = |t: nix::sys::time::TimeVal| {
         Duration::from_micros(u64::try_from(t.tv_sec() * 1_000_000 + t.tv_usec()).unwrap_or(0))
     };
-    Ok(duration(usage.user_time()) + duration(usage.system_time()))
+    Ok((duration(usage.user_time()) + duration(usage.system_time()), usage.minor_page_faults()))
 }
 
 #[cfg(test)]
@@ -119,10 +169,24 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_of_the_sorted_values() {
-        let costs: Vec<_> =
-            [5, 1, 9].map(|s| Cost { wall: Duration::from_secs(s), cpu: Duration::from_secs(s * 2) }).into();
+        let cost = |s| Cost { wall: Duration::from_secs(s), cpu: Duration::from_secs(s * 2), faults: 0 };
+        let costs: Vec<_> = [5, 1, 9].map(cost).into();
         assert_eq!(median(&costs, |c| c.wall), Duration::from_secs(5));
         assert_eq!(median(&costs, |c| c.cpu), Duration::from_secs(10));
         assert_eq!(median(&[], |c| c.wall), Duration::ZERO);
+    }
+
+    #[test]
+    fn straces_total_is_read_with_and_without_errors() {
+        let table = "% time     seconds  usecs/call     calls    errors syscall\n------\n 50.00    0.000100          10        10           read\n------\n";
+        assert_eq!(
+            total(&format!("{table}100.00    0.001234           2       617        89 total\n")),
+            Some(617)
+        );
+        assert_eq!(
+            total(&format!("{table}100.00    0.001234           2       617           total\n")),
+            Some(617)
+        );
+        assert_eq!(total(table), None);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Bench {
     /// The same, in memory: for what a machine has below /run.
     volatile: tempfile::TempDir,
     runs: usize,
+    /// Another crun than Debian's.
+    crun: Option<PathBuf>,
 }
 
 impl Bench {
@@ -47,14 +49,15 @@ impl Bench {
     }
 }
 
-/// `bench [PART…] [--runs N]`.
+/// `bench [PART…] [--runs N] [--crun FILE]`.
 pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let mut parts = Vec::new();
-    let mut runs = 30;
+    let (mut runs, mut crun) = (30, None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match *argument {
             "--runs" => runs = rest.next().context("--runs needs a number")?.parse().context("--runs")?,
+            "--crun" => crun = Some(PathBuf::from(rest.next().context("--crun needs a file")?)),
             name if NAMES.contains(&name) => parts.push(name),
             other => bail!("unknown part {other:?}: choose from {}", NAMES.join(", ")),
         }
@@ -77,9 +80,10 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         dir: directory("/tmp")?,
         volatile: directory("/dev/shm")?,
         runs,
+        crun,
     };
     set_child_subreaper(Some(getpid())).context("become a subreaper")?;
-    header(&bench.loment)?;
+    header(&bench)?;
     for part in parts {
         match part {
             "runtime" => runtime::run(&bench)?,
@@ -95,29 +99,26 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
 /// The second half of a part that runs in a mount namespace of its own; see [`runtime`].
 pub fn run_in_view(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     set_child_subreaper(Some(getpid())).context("become a subreaper")?;
-    let [dir, states, loment, runs] = arguments else { bail!("this is called by bench itself") };
-    runtime::in_view(
-        Path::new(dir),
-        Path::new(states),
-        Path::new(loment),
-        runs.parse().context("number of runs")?,
-    )?;
+    runtime::in_view(arguments)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn header(loment: &Path) -> anyhow::Result<()> {
+fn header(bench: &Bench) -> anyhow::Result<()> {
+    let loment = &bench.loment;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let size = std::fs::metadata(loment).map_or(0, |m| m.len());
     println!("Linux {}, {cpus} CPUs, load {}", kernel.trim(), load());
     println!("{}: {:.1} MiB", loment.display(), size as f64 / f64::from(1 << 20));
-    for (name, argument) in
-        [("crun", "--version"), ("runc", "--version"), ("podman", "--version"), ("conmon", "--version")]
-    {
-        match version(name, argument) {
+    for name in ["crun", "runc", "podman", "conmon"] {
+        match run::which(name).and_then(|path| version(&path)) {
             Some(line) => println!("{name}: {line}"),
             None => println!("{name}: not installed, not measured"),
         }
+    }
+    if let Some(crun) = &bench.crun {
+        let line = version(crun).with_context(|| format!("{} does not say its version", crun.display()))?;
+        println!("--crun: {line}");
     }
     Ok(())
 }
@@ -127,7 +128,7 @@ fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn version(name: &str, argument: &str) -> Option<String> {
-    let output = Command::new(run::which(name)?).arg(argument).output().ok()?;
+fn version(program: &Path) -> Option<String> {
+    let output = Command::new(program).arg("--version").output().ok()?;
     String::from_utf8(output.stdout).ok()?.lines().next().map(str::to_owned)
 }
