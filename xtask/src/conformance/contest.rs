@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context;
+
 use super::outcome::Outcome;
 use super::patience;
 use crate::run::{build_in, output};
@@ -41,15 +43,18 @@ impl Contest {
         self.groups.clone()
     }
 
-    /// Runs one group. It leaves containers behind, after it has removed their state.
+    /// Runs one group. It leaves containers behind, after it has removed their state, and their mounts.
     pub(super) fn judge(&self, group: &str, runtime: &Path) -> anyhow::Result<Outcome> {
         let before = groups_of_containers();
+        let place = tempfile::tempdir().context("make a directory")?;
         let mut command = Command::new(&self.judge);
         command.arg("run").arg("--runtime").arg(runtime).arg("--runtimetest").arg(&self.inside);
         // It expects of every runtime what it knows of one; runc's are what others are measured by.
         command.args(["--tests", group]).env("RUNTIME_KIND", "runc").current_dir(&self.bundle);
+        command.env("TMPDIR", place.path());
         let ran = patience::run(&mut command);
         groups_of_containers().difference(&before).for_each(|group| remove(group));
+        unmount_below(place.path())?;
         let (text, ended_well) = ran?;
         Ok(Outcome::of_contest(&text, ended_well))
     }
@@ -70,6 +75,18 @@ fn is_containers(name: &str) -> bool {
     let lengths: Vec<_> = name.strip_prefix("loment-").unwrap_or(name).split('-').map(str::len).collect();
     let digits = |c: char| c.is_ascii_hexdigit() || c == '-';
     lengths == [8, 4, 4, 4, 12] && name.strip_prefix("loment-").unwrap_or(name).chars().all(digits)
+}
+
+/// A container without a mount namespace of its own has its root mounted on the host's.
+fn unmount_below(place: &Path) -> anyhow::Result<()> {
+    let table = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+    let points =
+        table.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(place));
+    for point in points.collect::<Vec<_>>().into_iter().rev() {
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH)
+            .with_context(|| format!("unmount {point}"))?;
+    }
+    Ok(())
 }
 
 /// Ends what is in a group and removes it.

@@ -49,7 +49,7 @@ pub fn run(
             println!("none of these tests runs with {}", groups.name());
             continue;
         }
-        boot::run(image, *groups, &share, &tasks, |outcome| all.count(*groups, &outcome))?;
+        boot::run(image, *groups, &share, &tasks, |outcome| println!("{}", all.count(*groups, &outcome)))?;
     }
     println!("{} tests passed, {} failed, {} checks skipped", all.passed, all.failed.len(), all.skipped);
     for name in &all.failed {
@@ -133,20 +133,22 @@ struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, groups: Groups, outcome: &Outcome) {
+    /// Counts a test, and says what of it is worth reading.
+    fn count(&mut self, groups: Groups, outcome: &Outcome) -> String {
         let verdict = if outcome.status == 0 { "ok    " } else { "FAILED" };
         let name = format!("{} {}", groups.name(), outcome.name);
-        println!("{verdict} {:>6.1} s  {name}", outcome.seconds);
+        let mut report = vec![format!("{verdict} {:>6.1} s  {name}", outcome.seconds)];
         let skips: Vec<&str> = outcome.output.lines().filter_map(skip).collect();
         self.skipped += skips.len();
         if outcome.status == 0 {
             self.passed += 1;
-            skips.iter().for_each(|skip| println!("    {skip}"));
-            return;
+            report.extend(skips.iter().map(|skip| format!("    {skip}")));
+        } else {
+            report.push(format!("    status {}", outcome.status));
+            report.extend(outcome.output.lines().map(|line| format!("    {line}")));
+            self.failed.push(name);
         }
-        println!("    status {}", outcome.status);
-        outcome.output.lines().for_each(|line| println!("    {line}"));
-        self.failed.push(name);
+        report.join("\n")
     }
 }
 
@@ -183,8 +185,8 @@ mod unit {
             output: "test x ... skipped: y, because z\nok\n".into(),
         };
         let mut tally = Tally::default();
-        tally.count(Groups::V2, &outcome("good", 0));
-        tally.count(Groups::V1, &outcome("bad", 101));
+        assert!(tally.count(Groups::V2, &outcome("good", 0)).ends_with("v2 good\n    skipped: y, because z"));
+        assert!(tally.count(Groups::V1, &outcome("bad", 101)).ends_with("\n    ok"));
         assert_eq!((tally.passed, tally.skipped), (1, 2));
         assert_eq!(tally.failed, ["v1 bad"]);
     }
