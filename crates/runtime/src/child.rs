@@ -150,6 +150,9 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     if c.plan.makes(CloneFlags::NEWNET) {
         loment_sys::net::loopback_up().context("bring up", "the loopback interface")?;
     }
+    if !c.plan.net_devices.is_empty() {
+        report::ask_for_devices(socket).context("wait for", "network devices")?;
+    }
     write_proc(c.plan)
 }
 

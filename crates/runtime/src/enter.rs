@@ -82,7 +82,7 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
             let _ = loment_sys::wait::wait_exit(&pidfd);
         }
     })?;
-    Ok(Created { pid, pidfd, terminal })
+    Ok(Created { pid, pidfd, terminal, moved: None })
 }
 
 /// Whether the container has a namespace of that kind that is not the caller's; `false` where the kernel has none.

@@ -40,6 +40,7 @@ mod masks;
 mod mountinfo;
 mod mounts;
 mod namespaces;
+mod network;
 mod options;
 mod plan;
 mod proc_handle;

@@ -9,7 +9,6 @@ use loment_sys::seccomp::Instruction;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec};
 use rustix::process::{Resource, Rlimit};
 
-use crate::Error;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
@@ -19,6 +18,7 @@ use crate::listener::Listener;
 use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
 use crate::scheduling::Scheduling;
+use crate::{Error, network};
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -81,6 +81,7 @@ pub struct Plan {
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) read_only_paths: Vec<PathBuf>,
     pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) net_devices: Vec<loment_net::Move>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     /// Programs of the caller's that run at points of its life.
@@ -113,6 +114,7 @@ impl Plan {
             rules.extend(devices::default_rules());
         }
         let sysctl = sysctls(linux, &namespaces)?;
+        let net_devices = network::plan(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
         let mut hooks = Hooks::new(spec.hooks().as_ref())?;
         if let Some(process) = &process {
@@ -141,6 +143,7 @@ impl Plan {
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
             read_only_paths: paths("readonlyPaths", linux.readonly_paths().as_deref())?,
             sysctl,
+            net_devices,
             hostname: spec.hostname().clone(),
             domainname: spec.domainname().clone(),
             hooks,
@@ -194,9 +197,7 @@ fn check_version(version: &str) -> Result<(), Error> {
 
 /// What later work owns is refused by name: a field nobody acts on is a promise broken.
 fn refuse_unsupported(linux: &Linux) -> Result<(), Error> {
-    let devices = linux.net_devices().as_ref().is_some_and(|d| !d.is_empty());
     let found = [
-        (devices, "linux.netDevices"),
         (linux.intel_rdt().is_some(), "linux.intelRdt"),
         (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
     ];

@@ -201,12 +201,19 @@ impl Making<'_> {
             pivot: !self.options.no_pivot,
         };
         let mut saved = Ok(());
-        let created = create(&container, |pid| saved = states.save(&self.record(pid, place)))?;
-        saved.map_err(anyhow::Error::from).and_then(|()| self.hand_over(&created)).inspect_err(|_| {
-            let _ = loment_sys::process::pidfd_signal(created.pidfd.as_fd(), 9);
-            let _ = loment_sys::wait::wait_exit(&created.pidfd);
-        })?;
-        Ok(created)
+        let mut created = create(&container, |pid| saved = states.save(&self.record(pid, place)))?;
+        match saved.map_err(anyhow::Error::from).and_then(|()| self.hand_over(&created)) {
+            Ok(()) => {
+                created.keep();
+                Ok(created)
+            }
+            Err(e) => {
+                for failure in created.abandon() {
+                    self.runtime.log.warn(&failure);
+                }
+                Err(e)
+            }
+        }
     }
 
     /// What other commands need to know of the container.

@@ -8,6 +8,7 @@ mod joined;
 mod killed;
 mod listener;
 mod mounts;
+mod net_devices;
 mod scheduling;
 mod users;
 
