@@ -27,7 +27,7 @@ use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
 use crate::stdio::Terminal;
-use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report};
+use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report, resctrl};
 
 /// Sends a panic to the creator before the process is aborted.
 pub(crate) fn report_panics(socket: &OwnedFd) {
@@ -127,6 +127,7 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
+    resctrl::join(c.tasks).context("join", "class of resctrl")?;
     // The pid and user namespaces were joined for this process before it was made; the mount namespace comes last, since
     // the paths of the others are of the creator's.
     let (mount, others): (Vec<_>, Vec<_>) =

@@ -53,6 +53,8 @@ pub struct Container<'a> {
     /// Its control group, made and limited already unless it is a scope, which is made for its first process; `None` leaves
     /// it in the caller's.
     pub cgroup: Option<&'a Cgroup<'a>>,
+    /// What its process opens itself to further groups by: see [`crate::resctrl::Resctrl::tasks`].
+    pub tasks: &'a [OwnedFd],
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
     /// Give it a session keyring of its own.
@@ -112,6 +114,9 @@ fn end(pidfd: BorrowedFd<'_>, is_child: bool) {
 /// # Errors
 /// [`Error::Failed`] with the step that failed; nothing of the container is left but its control group.
 pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Error> {
+    if c.plan.rdt.is_some() && c.tasks.is_empty() {
+        return Err(Error::Unsupported { what: "linux.intelRdt here" });
+    }
     // Until the program runs, nobody in the container may look at this process (CVE-2019-5736).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
     let sources = Sources::prepare(c)?;

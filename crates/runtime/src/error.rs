@@ -32,6 +32,8 @@ pub enum Error {
     #[error("{}, after this failure", failures.join("; "))]
     NotUndone { source: Box<Error>, failures: Vec<String> },
     #[error(transparent)]
+    Resctrl(#[from] crate::resctrl::Error),
+    #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
     #[error("compile the seccomp profile")]
     Seccomp(#[from] loment_seccomp::CompileError),

@@ -17,6 +17,7 @@ use crate::labels::Labels;
 use crate::listener::Listener;
 use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
+use crate::resctrl::Rdt;
 use crate::scheduling::Scheduling;
 use crate::{Error, network};
 
@@ -88,6 +89,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// The container's program; a container can be created without, but not started.
     pub process: Option<ProcessPlan>,
+    /// What it gets of the processor's caches and memory bandwidth.
+    pub rdt: Option<Rdt>,
     /// The limits of its cgroup, the default device rules included.
     pub resources: LinuxResources,
 }
@@ -148,6 +151,7 @@ impl Plan {
             domainname: spec.domainname().clone(),
             hooks,
             process,
+            rdt: linux.intel_rdt().as_ref().map(Rdt::new).transpose()?,
             resources,
         })
     }
@@ -197,10 +201,7 @@ fn check_version(version: &str) -> Result<(), Error> {
 
 /// What later work owns is refused by name: a field nobody acts on is a promise broken.
 fn refuse_unsupported(linux: &Linux) -> Result<(), Error> {
-    let found = [
-        (linux.intel_rdt().is_some(), "linux.intelRdt"),
-        (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
-    ];
+    let found = [(linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel")];
     match found.into_iter().find(|(set, _)| *set) {
         Some((_, what)) => Err(Error::Unsupported { what }),
         None => Ok(()),

@@ -9,6 +9,7 @@ mod killed;
 mod listener;
 mod mounts;
 mod net_devices;
+mod resctrl;
 mod scheduling;
 mod users;
 
