@@ -72,7 +72,7 @@ fn build(c: &Container<'_>, sources: &Sources, socket: &OwnedFd) -> Result<Optio
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     masks::make_read_only(&root, &c.plan.read_only_paths)?;
-    masks::mask(&root, &c.plan.masked, null)?;
+    masks::mask(&root, &c.plan.masked, null, c.plan.label.as_ref())?;
     run_creation_hooks(c, socket)?;
     if c.plan.read_only {
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
@@ -206,7 +206,7 @@ fn build_root(c: &Container<'_>, sources: &Sources) -> Result<crate::InRoot, Fai
     let root = attach_root(root)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
     for (m, source) in c.plan.mounts.iter().zip(&sources.mounts) {
-        mounts::mount(&root, m, source.as_ref(), cgroup)?;
+        mounts::mount(&root, m, source.as_ref(), cgroup, c.plan.label.as_ref())?;
     }
     // What is bound at /dev is somebody else's.
     if !c.plan.binds_dev() {

@@ -37,6 +37,7 @@ mod in_root;
 mod labels;
 mod listener;
 mod masks;
+mod mount_label;
 mod mountinfo;
 mod mounts;
 mod namespaces;

@@ -15,6 +15,7 @@ use crate::error::{Context, invalid};
 use crate::hooks::{self, Hooks};
 use crate::labels::Labels;
 use crate::listener::Listener;
+use crate::mount_label::MountLabel;
 use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
 use crate::resctrl::Rdt;
@@ -78,6 +79,8 @@ pub struct Plan {
     pub(crate) read_only: bool,
     pub(crate) propagation: Option<(u64, bool)>,
     pub(crate) mounts: Vec<MountPlan>,
+    /// Of what is mounted for it.
+    pub(crate) label: Option<MountLabel>,
     pub(crate) devices: Vec<Device>,
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) read_only_paths: Vec<PathBuf>,
@@ -105,7 +108,7 @@ impl Plan {
         check_version(spec.version())?;
         let none = Linux::default();
         let linux = spec.linux().as_ref().unwrap_or(&none);
-        refuse_unsupported(linux)?;
+        let label = MountLabel::new(linux, spec.annotations().as_ref())?;
         let namespaces = Namespaces::new(linux)?;
         let process = spec.process().as_ref().map(|p| ProcessPlan::of_container(p, linux)).transpose()?;
         if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
@@ -140,8 +143,9 @@ impl Plan {
                 .mounts()
                 .iter()
                 .flatten()
-                .map(|m| mount(m, bundle, users))
+                .map(|m| mount(m, bundle, users, label.as_ref()))
                 .collect::<Result<_, _>>()?,
+            label,
             devices,
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
             read_only_paths: paths("readonlyPaths", linux.readonly_paths().as_deref())?,
@@ -199,15 +203,6 @@ fn check_version(version: &str) -> Result<(), Error> {
     }
 }
 
-/// What later work owns is refused by name: a field nobody acts on is a promise broken.
-fn refuse_unsupported(linux: &Linux) -> Result<(), Error> {
-    let found = [(linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel")];
-    match found.into_iter().find(|(set, _)| *set) {
-        Some((_, what)) => Err(Error::Unsupported { what }),
-        None => Ok(()),
-    }
-}
-
 fn propagation(text: &str) -> Result<(u64, bool), Error> {
     let options = Options::parse(&[text.to_owned()]);
     options
@@ -215,8 +210,8 @@ fn propagation(text: &str) -> Result<(u64, bool), Error> {
         .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
 }
 
-fn mount(m: &Mount, bundle: &Path, users: bool) -> Result<MountPlan, Error> {
-    let options = Options::parse(m.options().as_deref().unwrap_or_default());
+fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> Result<MountPlan, Error> {
+    let mut options = Options::parse(m.options().as_deref().unwrap_or_default());
     let kind = m.typ().clone().unwrap_or_default();
     let is_bind = options.bind.is_some() || kind == "bind";
     let destination = Path::new("/").join(m.destination());
@@ -233,6 +228,9 @@ fn mount(m: &Mount, bundle: &Path, users: bool) -> Result<MountPlan, Error> {
     }
     let idmap = id_map(m, &options, is_bind, users)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
+    if let Some(label) = label {
+        label.add_to(&kind, &mut options);
+    }
     Ok(MountPlan { destination, kind, source, options, idmap })
 }
 
