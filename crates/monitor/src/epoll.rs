@@ -84,12 +84,6 @@ impl Epoll {
         Ok(epoll::add(&self.0, fd, EventData::new_u64(token.pack()), EventFlags::IN)?)
     }
 
-    /// Waits for changes of what a file of the kernel's says. Each wakes once: one that is gone must not do so for ever.
-    pub(crate) fn add_changes(&self, fd: impl AsFd, token: Token) -> io::Result<()> {
-        let data = EventData::new_u64(token.pack());
-        Ok(epoll::add(&self.0, fd, data, EventFlags::PRI | EventFlags::ET)?)
-    }
-
     /// Waits for `fd` from now on as told.
     pub(crate) fn set(&self, fd: impl AsFd, token: Token, readable: bool, writable: bool) -> io::Result<()> {
         let data = EventData::new_u64(token.pack());

@@ -23,6 +23,7 @@ mod error;
 mod groups;
 pub mod launch;
 pub mod log;
+mod memory;
 mod overlay;
 pub mod protocol;
 mod serve;

@@ -27,7 +27,7 @@ use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
 use crate::stdio::Terminal;
-use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report};
+use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report, resctrl};
 
 /// Sends a panic to the creator before the process is aborted.
 pub(crate) fn report_panics(socket: &OwnedFd) {
@@ -72,7 +72,7 @@ fn build(c: &Container<'_>, sources: &Sources, socket: &OwnedFd) -> Result<Optio
         report::send_terminal(socket, &t.primary).context("send", "the terminal")?;
     }
     masks::make_read_only(&root, &c.plan.read_only_paths)?;
-    masks::mask(&root, &c.plan.masked, null)?;
+    masks::mask(&root, &c.plan.masked, null, c.plan.label.as_ref())?;
     run_creation_hooks(c, socket)?;
     if c.plan.read_only {
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
@@ -127,6 +127,7 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
+    resctrl::join(c.tasks).context("join", "class of resctrl")?;
     // The pid and user namespaces were joined for this process before it was made; the mount namespace comes last, since
     // the paths of the others are of the creator's.
     let (mount, others): (Vec<_>, Vec<_>) =
@@ -149,6 +150,9 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     }
     if c.plan.makes(CloneFlags::NEWNET) {
         loment_sys::net::loopback_up().context("bring up", "the loopback interface")?;
+    }
+    if !c.plan.net_devices.is_empty() {
+        report::ask_for_devices(socket).context("wait for", "network devices")?;
     }
     write_proc(c.plan)
 }
@@ -202,7 +206,7 @@ fn build_root(c: &Container<'_>, sources: &Sources) -> Result<crate::InRoot, Fai
     let root = attach_root(root)?;
     let cgroup = c.cgroup.map(|g| g.path().as_str());
     for (m, source) in c.plan.mounts.iter().zip(&sources.mounts) {
-        mounts::mount(&root, m, source.as_ref(), cgroup)?;
+        mounts::mount(&root, m, source.as_ref(), cgroup, c.plan.label.as_ref())?;
     }
     // What is bound at /dev is somebody else's.
     if !c.plan.binds_dev() {

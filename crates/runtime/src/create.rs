@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use loment_cgroup::{Cgroup, Entry};
+use loment_net::Moved;
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
 use rustix::io::Errno;
@@ -16,7 +17,7 @@ use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
 use crate::sources::{Sources, open_inside};
-use crate::{Description, Error, Failure, Plan, ProcessPlan, Stdio, child, hooks};
+use crate::{Description, Error, Failure, Plan, ProcessPlan, Stdio, child, hooks, network};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +53,8 @@ pub struct Container<'a> {
     /// Its control group, made and limited already unless it is a scope, which is made for its first process; `None` leaves
     /// it in the caller's.
     pub cgroup: Option<&'a Cgroup<'a>>,
+    /// What its process opens itself to further groups by: see [`crate::resctrl::Resctrl::tasks`].
+    pub tasks: &'a [OwnedFd],
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
     /// Give it a session keyring of its own.
@@ -80,6 +83,29 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// The primary side of its terminal, if it has one.
     pub terminal: Option<OwnedFd>,
+    /// Network devices that went into it.
+    pub(crate) moved: Option<Moved>,
+}
+
+impl Created {
+    /// It will live: what was kept to undo its making is let go.
+    pub fn keep(&mut self) {
+        self.moved = None;
+    }
+
+    /// Ends one that cannot be handed to who asked for it, and undoes its making; what could not be undone, and why.
+    pub fn abandon(self) -> Vec<String> {
+        end(self.pidfd.as_fd(), true);
+        network::take_back(self.moved)
+    }
+}
+
+/// Kills a container's process. A child of the caller's is reaped.
+fn end(pidfd: BorrowedFd<'_>, is_child: bool) {
+    let _ = loment_sys::process::pidfd_signal(pidfd, 9);
+    if is_child {
+        let _ = loment_sys::wait::wait_exit(pidfd);
+    }
 }
 
 /// Makes a container and returns when its program runs (or, deferred, when it is ready to). `cloned` is called with its pid
@@ -88,6 +114,9 @@ pub struct Created {
 /// # Errors
 /// [`Error::Failed`] with the step that failed; nothing of the container is left but its control group.
 pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Error> {
+    if c.plan.rdt.is_some() && c.tasks.is_empty() {
+        return Err(Error::Unsupported { what: "linux.intelRdt here" });
+    }
     // Until the program runs, nobody in the container may look at this process (CVE-2019-5736).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("protect", "the runtime process")?;
     let sources = Sources::prepare(c)?;
@@ -96,18 +125,20 @@ pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Er
     let child = || child::become_container(c, &entry, sources, &theirs);
     let (pid, pidfd) = make_process(c, &entry, &ours, &theirs, child)?;
     drop(theirs);
+    let mut moved = None;
     let finished = set_up_from_outside(c, (pid, pidfd.as_fd()), &ours).and_then(|()| {
         cloned(pid);
-        wait_until_started(&ours, |request| serve(c, (pid, pidfd.as_fd()), request))
+        wait_until_started(&ours, |request| serve(c, (pid, pidfd.as_fd()), request, &mut moved))
     });
-    let terminal = finished.inspect_err(|_| {
-        let _ = loment_sys::process::pidfd_signal(pidfd.as_fd(), 9);
-        // Reap it here unless that is our parent's to do.
-        if !c.sibling {
-            let _ = loment_sys::wait::wait_exit(&pidfd);
+    match finished {
+        Ok(terminal) => Ok(Created { pid, pidfd, terminal, moved }),
+        Err(e) => {
+            // Reaped here unless that is our parent's to do.
+            end(pidfd.as_fd(), !c.sibling);
+            let failures = network::take_back(moved);
+            Err(if failures.is_empty() { e } else { Error::NotUndone { source: Box::new(e), failures } })
         }
-    })?;
-    Ok(Created { pid, pidfd, terminal })
+    }
 }
 
 /// The container's first process, in its namespaces; it runs `child`.
@@ -177,17 +208,25 @@ fn set_up_from_outside(
 /// What the child needs its creator for.
 pub(crate) enum Request {
     Hooks,
+    /// Network devices.
+    Devices,
     /// A seccomp listener of that number is to be handed over.
     Listener(RawFd),
 }
 
-fn serve(c: &Container<'_>, process: (Pid, BorrowedFd<'_>), request: Request) -> Result<(), Failure> {
+fn serve(
+    c: &Container<'_>,
+    process: (Pid, BorrowedFd<'_>),
+    request: Request,
+    moved: &mut Option<Moved>,
+) -> Result<(), Failure> {
     let listener = c.plan.process.as_ref().and_then(ProcessPlan::listener);
     match (request, listener) {
         (Request::Hooks, _) => {
             let state = c.description.json(ContainerState::Creating, process.0.as_raw_nonzero().get());
             hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle(), &|| Ok(()))
         }
+        (Request::Devices, _) => network::give(&c.plan.net_devices, process.1, moved),
         (Request::Listener(number), Some(listener)) => {
             listener.hand_over(process, number, c.description, ContainerState::Creating)
         }
@@ -226,7 +265,7 @@ pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
 /// Reads reports until the program runs; calls `serve` for what the child asks.
 pub(crate) fn wait_until_started(
     socket: &OwnedFd,
-    serve: impl Fn(Request) -> Result<(), Failure>,
+    mut serve: impl FnMut(Request) -> Result<(), Failure>,
 ) -> Result<Option<OwnedFd>, Error> {
     let (mut terminal, mut set) = (None, false);
     let go_on = || report::send_go(socket).context("answer", "the container's process");
@@ -238,6 +277,7 @@ pub(crate) fn wait_until_started(
             Ok(Message::Closed) if set => return Ok(terminal),
             Ok(Message::Failed(failure)) => return Err(Error::Failed(failure)),
             Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
+            Ok(Message::Devices) => serve(Request::Devices).and_then(|()| go_on())?,
             Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,
             Ok(Message::Pidfd(_)) => {}
             // The child died without a word.

@@ -17,6 +17,7 @@ use crate::helper::{self, Make};
 use crate::stdio::Terminal;
 use crate::{
     Created, Description, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, namespaces, report,
+    resctrl,
 };
 
 /// A program to run in a container.
@@ -32,6 +33,8 @@ pub struct Enter<'a> {
     pub description: Option<&'a Description<'a>>,
     /// The container's control group.
     pub cgroup: Option<&'a Cgroup<'a>>,
+    /// As [`crate::Container::tasks`].
+    pub tasks: &'a [OwnedFd],
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
     /// The name of its session keyring; `None` keeps the caller's.
@@ -82,7 +85,7 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
             let _ = loment_sys::wait::wait_exit(&pidfd);
         }
     })?;
-    Ok(Created { pid, pidfd, terminal })
+    Ok(Created { pid, pidfd, terminal, moved: None })
 }
 
 /// Whether the container has a namespace of that kind that is not the caller's; `false` where the kernel has none.
@@ -127,6 +130,7 @@ fn become_process(
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;
+    resctrl::join(e.tasks).context("join", "class of resctrl")?;
     e.process.scheduling.after_cgroup()?;
     if own_groups {
         // Only as a member: where v2 is mounted with `nsdelegate`, as systemd does, nobody comes into a group from outside

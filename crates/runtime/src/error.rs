@@ -29,6 +29,10 @@ pub enum Error {
     State { operation: &'static str, id: String, status: String },
     #[error(transparent)]
     Failed(#[from] Failure),
+    #[error("{}, after this failure", failures.join("; "))]
+    NotUndone { source: Box<Error>, failures: Vec<String> },
+    #[error(transparent)]
+    Resctrl(#[from] crate::resctrl::Error),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
     #[error("compile the seccomp profile")]

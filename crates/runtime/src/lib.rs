@@ -12,7 +12,7 @@
 //! let plan = Plan::new(&bundle.spec, &bundle.path)?;
 //! let description = Description::new("demo", &bundle.path, bundle.spec.annotations().as_ref());
 //! let container = Container { plan: &plan, description: &description, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit,
-//!     start: Start::Now, cgroup: Some(&group), keep_fds: 0, keyring: true, init: false, sibling: false, pivot: true };
+//!     start: Start::Now, cgroup: Some(&group), tasks: &[], keep_fds: 0, keyring: true, init: false, sibling: false, pivot: true };
 //! let created = create(&container, |_pid| {})?;
 //! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,13 +37,16 @@ mod in_root;
 mod labels;
 mod listener;
 mod masks;
+mod mount_label;
 mod mountinfo;
 mod mounts;
 mod namespaces;
+mod network;
 mod options;
 mod plan;
 mod proc_handle;
 mod report;
+pub mod resctrl;
 mod rootfs;
 mod scheduling;
 mod signals;

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FileType, makedev};
 
 use crate::attributes::{attach_changed, is_too_old};
 use crate::error::Context;
+use crate::mount_label::MountLabel;
 use crate::mounts::{attach, clone_tree, file_type, new_filesystem};
 use crate::options::Options;
 use crate::{Failure, InRoot};
@@ -41,7 +42,12 @@ impl HostNull {
 }
 
 /// Hides paths: files under the null device, directories under one empty read-only tmpfs. Missing ones are skipped.
-pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: HostNull) -> Result<(), Failure> {
+pub(crate) fn mask(
+    root: &InRoot,
+    paths: &[PathBuf],
+    null: HostNull,
+    label: Option<&MountLabel>,
+) -> Result<(), Failure> {
     let (mut null, mut empty) = (Cover::new(null.tree, null.attr), None);
     for path in paths {
         let target = match root.resolve(path) {
@@ -49,7 +55,7 @@ pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: HostNull) -> Result<(
             other => other.context("open", path.display())?,
         };
         let mut cover = || match file_type(&target)? {
-            FileType::Directory => empty_cover(&mut empty)?.put_on(&target),
+            FileType::Directory => empty_cover(&mut empty, label)?.put_on(&target),
             _ => null.put_on(&target),
         };
         cover().context("mask", path.display())?;
@@ -58,12 +64,15 @@ pub(crate) fn mask(root: &InRoot, paths: &[PathBuf], null: HostNull) -> Result<(
 }
 
 /// One superblock for all directories: each of its own would cost time when the container ends.
-fn empty_cover(made: &mut Option<Cover>) -> io::Result<&mut Cover> {
+fn empty_cover<'m>(made: &'m mut Option<Cover>, label: Option<&MountLabel>) -> io::Result<&'m mut Cover> {
     match made {
         Some(cover) => Ok(cover),
         None => {
             let options = ["ro", "nosuid", "nodev", "noexec", "mode=755", "size=0k", "nr_inodes=1"];
-            let options = Options::parse(&options.map(str::to_owned));
+            let mut options = Options::parse(&options.map(str::to_owned));
+            if let Some(label) = label {
+                label.add_to("tmpfs", &mut options);
+            }
             let mount = new_filesystem("tmpfs", Path::new("tmpfs"), &options)?;
             Ok(made.insert(Cover::new(mount, MountAttr::default())))
         }

@@ -16,6 +16,7 @@ use rustix::mount::{
 use crate::attributes::{attach_changed, change};
 use crate::copy_up::copy_up;
 use crate::error::Context;
+use crate::mount_label::MountLabel;
 use crate::options::Options;
 use crate::plan::MountPlan;
 use crate::{Failure, InRoot};
@@ -86,17 +87,19 @@ pub(crate) fn mount(
     m: &MountPlan,
     source: Option<&OwnedFd>,
     cgroup: Option<&str>,
+    label: Option<&MountLabel>,
 ) -> Result<(), Failure> {
     match m.kind.as_str() {
         "bind" => bind(root, m, source),
-        "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup),
-        _ => filesystem(root, m),
+        "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup, label),
+        _ => filesystem(root, m, label),
     }
     .context("mount", format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()))
 }
 
-fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
+fn filesystem(root: &InRoot, m: &MountPlan, label: Option<&MountLabel>) -> io::Result<()> {
     let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
+    label.map_or(Ok(()), |label| label.label_top(&m.kind, &mounted))?;
     let hides = m.options.copy_up && root.resolve(&m.destination).is_ok();
     let target = directory_target(root, m)?;
     if m.options.copy_up {
@@ -152,7 +155,12 @@ pub(crate) fn file_type(fd: &OwnedFd) -> io::Result<FileType> {
 }
 
 /// The container's view of its own control groups: its directory of every hierarchy, nothing above.
-fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Result<()> {
+fn mount_cgroup(
+    root: &InRoot,
+    m: &MountPlan,
+    cgroup: Option<&str>,
+    label: Option<&MountLabel>,
+) -> io::Result<()> {
     let target = directory_target(root, m)?;
     let host = rustix::fs::openat(
         CWD,
@@ -170,6 +178,9 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
     }
     let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
     options.attr.set |= attr::ATTR_NOEXEC;
+    if let Some(label) = label {
+        label.add_to("tmpfs", &mut options);
+    }
     let base = new_filesystem("tmpfs", Path::new("tmpfs"), &options)?;
     attach(&base, &target)?;
     for entry in rustix::fs::Dir::read_from(&host)? {

@@ -3,6 +3,8 @@
 use loment_sys::mount as attr;
 use loment_sys::mount::MountAttr;
 
+use crate::mount_label::KEYS;
+
 const MS_UNBINDABLE: u64 = 1 << 17;
 const MS_PRIVATE: u64 = 1 << 18;
 const MS_SLAVE: u64 = 1 << 19;
@@ -103,6 +105,10 @@ impl Options {
             other => match other.strip_prefix('r') {
                 Some(name) if attribute(&mut self.recursive, name) => {}
                 _ => self.data.push(match other.split_once('=') {
+                    // The quotes are for mount(8), which splits options at commas.
+                    Some((key, value)) if KEYS.contains(&key) => {
+                        (key.to_owned(), Some(value.trim_matches('"').to_owned()))
+                    }
                     Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
                     None => (other.to_owned(), None),
                 }),

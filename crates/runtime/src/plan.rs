@@ -9,16 +9,18 @@ use loment_sys::seccomp::Instruction;
 use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec};
 use rustix::process::{Resource, Rlimit};
 
-use crate::Error;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
 use crate::hooks::{self, Hooks};
 use crate::labels::Labels;
 use crate::listener::Listener;
+use crate::mount_label::MountLabel;
 use crate::namespaces::{Mappings, Namespaces};
 use crate::options::Options;
+use crate::resctrl::Rdt;
 use crate::scheduling::Scheduling;
+use crate::{Error, network};
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -77,16 +79,21 @@ pub struct Plan {
     pub(crate) read_only: bool,
     pub(crate) propagation: Option<(u64, bool)>,
     pub(crate) mounts: Vec<MountPlan>,
+    /// Of what is mounted for it.
+    pub(crate) label: Option<MountLabel>,
     pub(crate) devices: Vec<Device>,
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) read_only_paths: Vec<PathBuf>,
     pub(crate) sysctl: Vec<(String, String)>,
+    pub(crate) net_devices: Vec<loment_net::Move>,
     pub(crate) hostname: Option<String>,
     pub(crate) domainname: Option<String>,
     /// Programs of the caller's that run at points of its life.
     pub hooks: Hooks,
     /// The container's program; a container can be created without, but not started.
     pub process: Option<ProcessPlan>,
+    /// What it gets of the processor's caches and memory bandwidth.
+    pub rdt: Option<Rdt>,
     /// The limits of its cgroup, the default device rules included.
     pub resources: LinuxResources,
 }
@@ -101,7 +108,7 @@ impl Plan {
         check_version(spec.version())?;
         let none = Linux::default();
         let linux = spec.linux().as_ref().unwrap_or(&none);
-        refuse_unsupported(linux)?;
+        let label = MountLabel::new(linux, spec.annotations().as_ref())?;
         let namespaces = Namespaces::new(linux)?;
         let process = spec.process().as_ref().map(|p| ProcessPlan::of_container(p, linux)).transpose()?;
         if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
@@ -113,6 +120,7 @@ impl Plan {
             rules.extend(devices::default_rules());
         }
         let sysctl = sysctls(linux, &namespaces)?;
+        let net_devices = network::plan(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
         let mut hooks = Hooks::new(spec.hooks().as_ref())?;
         if let Some(process) = &process {
@@ -135,16 +143,19 @@ impl Plan {
                 .mounts()
                 .iter()
                 .flatten()
-                .map(|m| mount(m, bundle, users))
+                .map(|m| mount(m, bundle, users, label.as_ref()))
                 .collect::<Result<_, _>>()?,
+            label,
             devices,
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
             read_only_paths: paths("readonlyPaths", linux.readonly_paths().as_deref())?,
             sysctl,
+            net_devices,
             hostname: spec.hostname().clone(),
             domainname: spec.domainname().clone(),
             hooks,
             process,
+            rdt: linux.intel_rdt().as_ref().map(Rdt::new).transpose()?,
             resources,
         })
     }
@@ -192,20 +203,6 @@ fn check_version(version: &str) -> Result<(), Error> {
     }
 }
 
-/// What later work owns is refused by name: a field nobody acts on is a promise broken.
-fn refuse_unsupported(linux: &Linux) -> Result<(), Error> {
-    let devices = linux.net_devices().as_ref().is_some_and(|d| !d.is_empty());
-    let found = [
-        (devices, "linux.netDevices"),
-        (linux.intel_rdt().is_some(), "linux.intelRdt"),
-        (linux.mount_label().as_deref().is_some_and(|l| !l.is_empty()), "linux.mountLabel"),
-    ];
-    match found.into_iter().find(|(set, _)| *set) {
-        Some((_, what)) => Err(Error::Unsupported { what }),
-        None => Ok(()),
-    }
-}
-
 fn propagation(text: &str) -> Result<(u64, bool), Error> {
     let options = Options::parse(&[text.to_owned()]);
     options
@@ -213,8 +210,8 @@ fn propagation(text: &str) -> Result<(u64, bool), Error> {
         .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
 }
 
-fn mount(m: &Mount, bundle: &Path, users: bool) -> Result<MountPlan, Error> {
-    let options = Options::parse(m.options().as_deref().unwrap_or_default());
+fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> Result<MountPlan, Error> {
+    let mut options = Options::parse(m.options().as_deref().unwrap_or_default());
     let kind = m.typ().clone().unwrap_or_default();
     let is_bind = options.bind.is_some() || kind == "bind";
     let destination = Path::new("/").join(m.destination());
@@ -231,6 +228,9 @@ fn mount(m: &Mount, bundle: &Path, users: bool) -> Result<MountPlan, Error> {
     }
     let idmap = id_map(m, &options, is_bind, users)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
+    if let Some(label) = label {
+        label.add_to(&kind, &mut options);
+    }
     Ok(MountPlan { destination, kind, source, options, idmap })
 }
 

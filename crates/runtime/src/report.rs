@@ -14,6 +14,7 @@ const FAILED: u8 = b'E';
 const TERMINAL: u8 = b'T';
 const READY: u8 = b'R';
 const HOOKS: u8 = b'H';
+const DEVICES: u8 = b'N';
 const PIDFD: u8 = b'P';
 const LISTENER: u8 = b'L';
 /// What the creator answers.
@@ -39,6 +40,8 @@ pub(crate) enum Message {
     Set,
     /// Everything but the root is set up; waiting for the creator's hooks to have run.
     Hooks,
+    /// Its network namespace is there; waiting for the network devices that go into it.
+    Devices,
     /// A seccomp filter is about to be loaded; its listener will have this number.
     Listener(RawFd),
     /// The container's process, from whoever made it for the creator.
@@ -119,6 +122,12 @@ pub(crate) fn run_hooks(socket: impl AsFd) -> io::Result<()> {
     wait_for_go(socket)
 }
 
+/// Asks the creator for network devices, and waits until they are there.
+pub(crate) fn ask_for_devices(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(&socket, &[DEVICES], &[])?;
+    wait_for_go(socket)
+}
+
 /// Says which number the listener of the filter that is about to be loaded will have.
 pub(crate) fn send_listener(socket: impl AsFd, number: RawFd) -> io::Result<()> {
     let [a, b, c, d] = number.to_le_bytes();
@@ -189,6 +198,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         None => Ok(Message::Closed),
         Some(&READY) => Ok(Message::Ready),
         Some(&HOOKS) => Ok(Message::Hooks),
+        Some(&DEVICES) => Ok(Message::Devices),
         Some(&SET) => Ok(Message::Set),
         Some(&LISTENER) => match data[1..].try_into() {
             Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),

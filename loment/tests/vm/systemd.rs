@@ -310,3 +310,47 @@ fn too_much_memory_is_reported_of_a_scope_too() {
         assert_eq!(world.inspect("{{.State.OOMKilled}} {{.State.ExitCode}}", "c"), "true 137");
     }
 }
+
+/// A scope that ends while its monitor stands still, so that the count is gone before it can be read; whether that is recorded
+/// as a lack of memory. `end` makes it end.
+fn ends_unseen(world: &World, fs: &str, limit: &str, end: impl FnOnce(u32)) -> String {
+    let flags =
+        ["--cgroup-manager", "systemd", "run", "--detach", "--network", "none", "--name", "c", "--replace"];
+    let script = "until [ -e /tmp/go ]; do sleep 0.1; done; exec tail /dev/zero";
+    let rest = ["-m", limit, "--memory-swap", limit, "--tmpfs", "/tmp", "--rootfs", fs, "sh", "-c", script];
+    world.loment([flags.as_slice(), &rest].concat()).succeeds();
+    let pid: u32 = world.inspect("{{.State.Pid}}", "c").parse().unwrap();
+    let monitor = world.inspect("{{.State.ConmonPid}}", "c");
+    let group = group(pid, "memory");
+    let signal =
+        |name: &str| run(Command::new("kill").args([name, &monitor]), Patience::NORMAL).succeeds().to_owned();
+    signal("-STOP");
+    end(pid);
+    eventually("the scope is gone", || !group.exists());
+    signal("-CONT");
+    assert_eq!(world.loment(["wait", "c"]).succeeds(), "137");
+    world.inspect("{{.State.OOMKilled}}", "c")
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn too_much_memory_is_reported_of_a_scope_that_is_gone() {
+    if !is_default() {
+        return skip("a scope that is gone with its count", "on v1 its group for memory is ours");
+    }
+    let (world, fs) = world();
+    let go = |pid: u32| fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+    for _ in 0..3 {
+        assert_eq!(ends_unseen(&world, &fs, "16m", go), "true");
+    }
+    // Another one's lack of memory is not its own.
+    let kill = |pid: u32| {
+        let other = crate::world();
+        let flags = ["--cgroup-manager", "systemd", "run", "--network", "none", "--name", "other"];
+        let rest = ["-m", "16m", "--memory-swap", "16m", "--rootfs", &other.1, "tail", "/dev/zero"];
+        other.0.loment([flags.as_slice(), &rest].concat()).fails(137);
+        assert_eq!(other.0.inspect("{{.State.OOMKilled}}", "other"), "true");
+        run(Command::new("kill").args(["-KILL", &pid.to_string()]), Patience::NORMAL).succeeds();
+    };
+    assert_eq!(ends_unseen(&world, &fs, "64m", kill), "false");
+}

@@ -18,6 +18,7 @@ pub(crate) const ORDER: &[&str] = &[
     "loment-store",
     "loment-seccomp",
     "loment-cgroup",
+    "loment-net",
     "loment-sys",
 ];
 
@@ -92,9 +93,15 @@ fn every_crate_has_its_place_in_the_order() {
 
 #[test]
 fn an_async_runtime_is_only_below_the_registry_client() {
-    for package in
-        ["loment-sys", "loment-seccomp", "loment-cgroup", "loment-runtime", "loment-monitor", "loment-store"]
-    {
+    for package in [
+        "loment-sys",
+        "loment-net",
+        "loment-seccomp",
+        "loment-cgroup",
+        "loment-runtime",
+        "loment-monitor",
+        "loment-store",
+    ] {
         let found: Vec<_> =
             tree(package, "normal").into_keys().filter(|p| is_async_runtime(name(p))).collect();
         assert!(found.is_empty(), "{package} is built with {found:?}");

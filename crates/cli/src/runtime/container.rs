@@ -9,6 +9,7 @@ use loment_runtime::{Bundle, Container, Created, Description, Plan, Rootfs, Star
 use rustix::process::Pid;
 
 use super::arguments::Arguments;
+use super::class::Class;
 use super::descriptors::{Receiver, inherited};
 use super::globals::Runtime;
 use super::notify::Relay;
@@ -94,6 +95,7 @@ pub(crate) struct Made {
     pub(crate) bundle: Bundle,
     pub(crate) plan: Plan,
     pub(crate) place: Option<Place>,
+    pub(crate) class: Option<Class>,
     /// For its readiness messages; there before its program is.
     pub(crate) relay: Option<Relay>,
 }
@@ -142,9 +144,15 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
         }
         let relay = if mode == Mode::Deferred { None } else { Relay::open(&dir)? };
         let place = runtime.places.make(&bundle.spec, id, &plan, runtime.log)?;
-        Ok((place, relay))
+        match Class::make(&plan, id) {
+            Ok(class) => Ok((place, class, relay)),
+            Err(e) => {
+                let _ = place.as_ref().map(Place::clear);
+                Err(e.into())
+            }
+        }
     };
-    let (place, relay) = match prepare() {
+    let (place, class, relay) = match prepare() {
         Ok(prepared) => prepared,
         Err(e) => {
             let _ = runtime.states.abandon(id, &reservation);
@@ -152,9 +160,12 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
         }
     };
     let making = Making { runtime, id, options, bundle: &bundle, mode, console, pidfd, pid_file, keep_fds };
-    match making.create(&plan, place.as_ref()) {
-        Ok(created) => Ok(Made { created, bundle, plan, place, relay }),
+    match making.create(&plan, place.as_ref(), class.as_ref()) {
+        Ok(created) => Ok(Made { created, bundle, plan, place, class, relay }),
         Err(e) => {
+            if let Some(class) = &class {
+                class.undo();
+            }
             undo(runtime, id, &reservation, place.as_ref());
             let description = Description::new(id.as_str(), &bundle.path, bundle.spec.annotations().as_ref());
             hooks::stopped(&plan.hooks, &description, &bundle.path, runtime.log);
@@ -181,7 +192,8 @@ fn refuse_handler(bundle: &Bundle) -> anyhow::Result<()> {
 }
 
 impl Making<'_> {
-    fn create(&self, plan: &Plan, place: Option<&Place>) -> anyhow::Result<Created> {
+    fn create(&self, plan: &Plan, place: Option<&Place>, class: Option<&Class>) -> anyhow::Result<Created> {
+        let tasks = Class::tasks(class)?;
         let (id, states) = (self.id, &self.runtime.states);
         let listener = (self.mode == Mode::Deferred).then(|| listen(&states.dir(id))).transpose()?;
         let annotations = self.bundle.spec.annotations().as_ref();
@@ -194,6 +206,7 @@ impl Making<'_> {
             stdio: Stdio::Inherit,
             start: listener.as_ref().map_or(Start::Now, |l| Start::OnConnection(l.as_fd())),
             cgroup: group.as_ref(),
+            tasks: &tasks,
             keep_fds: self.keep_fds,
             keyring: !self.options.no_new_keyring,
             init: false,
@@ -201,16 +214,23 @@ impl Making<'_> {
             pivot: !self.options.no_pivot,
         };
         let mut saved = Ok(());
-        let created = create(&container, |pid| saved = states.save(&self.record(pid, place)))?;
-        saved.map_err(anyhow::Error::from).and_then(|()| self.hand_over(&created)).inspect_err(|_| {
-            let _ = loment_sys::process::pidfd_signal(created.pidfd.as_fd(), 9);
-            let _ = loment_sys::wait::wait_exit(&created.pidfd);
-        })?;
-        Ok(created)
+        let mut created = create(&container, |pid| saved = states.save(&self.record(pid, place, class)))?;
+        match saved.map_err(anyhow::Error::from).and_then(|()| self.hand_over(&created)) {
+            Ok(()) => {
+                created.keep();
+                Ok(created)
+            }
+            Err(e) => {
+                for failure in created.abandon() {
+                    self.runtime.log.warn(&failure);
+                }
+                Err(e)
+            }
+        }
     }
 
     /// What other commands need to know of the container.
-    fn record(&self, pid: Pid, place: Option<&Place>) -> Record {
+    fn record(&self, pid: Pid, place: Option<&Place>, class: Option<&Class>) -> Record {
         let (pid, spec) = (pid.as_raw_nonzero().get(), &self.bundle.spec);
         let annotations = spec.annotations().iter().flatten();
         Record {
@@ -222,6 +242,7 @@ impl Making<'_> {
             rootfs: spec.root().as_ref().map(|r| self.bundle.path.join(r.path())).unwrap_or_default(),
             cgroup: place.map(|p| p.path.as_str().to_owned()),
             unit: place.and_then(Place::unit).map(str::to_owned),
+            class: class.map(|c| c.member.clone()),
             created: jiff::Timestamp::now().to_string(),
             owner: rustix::process::geteuid().as_raw(),
             keyring: !self.options.no_new_keyring,

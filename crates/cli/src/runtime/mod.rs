@@ -6,6 +6,7 @@
 //! `systemd.rs` knows the scopes that systemd makes.
 
 mod arguments;
+mod class;
 mod commands;
 mod console;
 mod container;

@@ -6,7 +6,6 @@ mod streams;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 
-use loment_cgroup::OomCounter;
 use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::signal::{self, SignalSet};
@@ -19,9 +18,10 @@ use crate::epoll::{Epoll, Token};
 use crate::error::Context;
 use crate::launch::{CLIENT_FD, LAUNCH_FD, LOCK_FD, Launch, VERSION};
 use crate::log::Log;
+use crate::memory::Memory;
 use crate::protocol::{Answer, Exec, MAX_DATA, SOCKET};
 use crate::session::Session;
-use crate::{Error, groups, worker};
+use crate::{Error, worker};
 
 /// The container's own program.
 const MAIN: u32 = 0;
@@ -71,14 +71,7 @@ struct Monitor {
     lock: Option<OwnedFd>,
     /// The worker that cleans up, and what clients are told when it has.
     cleaner: Option<(i32, Answer)>,
-    /// Of a container that is a scope.
-    oom_counter: Option<OomCounter>,
-    /// It may have been, as far as is known.
-    was_at_limit: bool,
-    /// [`groups::kills_of_machine`] before the container was made.
-    kills_before: u64,
-    /// The scope had run out of memory when something in it ended.
-    out_of_memory: bool,
+    memory: Memory,
 }
 
 impl Monitor {
@@ -103,7 +96,7 @@ impl Monitor {
         epoll.add(&listener, Token::Listener).context("watch", "the listener")?;
         epoll.add(&signals, Token::Signal).context("watch", "signals")?;
         let log = Log::open(launch.log.clone()).context("open the log of", &launch.place.id)?;
-        let kills_before = groups::kills_of_machine(&launch.place);
+        let memory = Memory::new(&launch.place);
         let (sessions, clients) = (vec![None], Vec::new());
         Ok(Self {
             launch,
@@ -116,10 +109,7 @@ impl Monitor {
             unclaimed: Vec::new(),
             lock: None,
             cleaner: None,
-            oom_counter: None,
-            kills_before,
-            was_at_limit: true,
-            out_of_memory: false,
+            memory,
         })
     }
 
@@ -133,7 +123,7 @@ impl Monitor {
                     Token::Worker(n) => self.hear_worker(n),
                     Token::Source(n, error) => self.pump(n, usize::from(error)),
                     Token::Sink(n) => self.feed(n),
-                    Token::Memory => self.ask_memory(),
+                    Token::Memory => self.memory.look(&self.launch.place),
                 }
             }
             if self.cleaner.is_none() && self.session(MAIN).is_some_and(|s| s.is_over()) {
@@ -261,12 +251,11 @@ impl Monitor {
             self.unclaimed.iter().position(|(p, _)| *p == pid).map(|i| self.unclaimed.swap_remove(i).1);
         let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
         (session.pid, session.exit) = (Some(pid), ended);
-        if n == MAIN {
-            self.oom_counter = groups::scope_counter(&self.launch.place);
-            if let Some(counter) = &self.oom_counter {
-                // Without, it is asked when something ends, which may be too late.
-                let _ = self.epoll.add_changes(counter, Token::Memory);
-            }
+        if n == MAIN
+            && let Some(changes) = self.memory.watch(&self.launch.place)
+        {
+            // Without, it is asked when something ends.
+            let _ = self.epoll.add(changes, Token::Memory);
         }
         if let Some(terminal) = terminal
             && session.take_terminal(terminal).is_ok()
@@ -304,19 +293,9 @@ impl Monitor {
         }
     }
 
-    fn ask_memory(&mut self) {
-        let Some(counter) = &self.oom_counter else { return };
-        let kills = counter.kills();
-        self.out_of_memory |= kills.is_some_and(|kills| kills > 0);
-        match counter.times_at_limit() {
-            Some(times) => self.was_at_limit = times > 0,
-            None => self.oom_counter = None,
-        }
-    }
-
     fn reap(&mut self) {
         // First of all: if it was the last of its scope that has ended, systemd removes that now.
-        self.ask_memory();
+        self.memory.look(&self.launch.place);
         while let Ok(Some((pid, exit))) = reap_any() {
             if let Some((cleaner, _)) = &mut self.cleaner
                 && *cleaner == pid
@@ -384,11 +363,8 @@ impl Monitor {
     }
 
     fn clean_up(&mut self, exit: Option<Exit>, error: &str, parting: Answer) {
-        // Of one whose counter was gone before it could be asked, it is all that can be known.
-        if self.oom_counter.is_none() && self.was_at_limit && matches!(exit, Some(Exit::Signal(9))) {
-            self.out_of_memory |= groups::kills_of_machine(&self.launch.place) > self.kills_before;
-        }
-        let clean_up = || worker::clean_up_after(&self.launch.place, exit, error, self.out_of_memory);
+        let out_of_memory = self.memory.ran_out(&self.launch.place, exit);
+        let clean_up = || worker::clean_up_after(&self.launch.place, exit, error, out_of_memory);
         match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
                 clean_up();

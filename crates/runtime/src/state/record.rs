@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Id, START, directory};
 use crate::Error;
+use crate::resctrl::Membership;
 
 /// The version of the record that this program writes, and the only one it reads.
 pub const VERSION: u32 = 2;
@@ -35,6 +36,9 @@ pub struct Record {
     /// The unit of systemd that this is, if it is one.
     #[serde(default)]
     pub unit: Option<String>,
+    /// Its class of resctrl, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Membership>,
     /// RFC 3339.
     pub created: String,
     /// Who made it.

@@ -15,6 +15,7 @@ fn record(id: &Id) -> Record {
         rootfs: "/bundle/rootfs".into(),
         cgroup: None,
         unit: None,
+        class: None,
         created: String::new(),
         owner: 0,
         keyring: true,

@@ -8,6 +8,8 @@ mod joined;
 mod killed;
 mod listener;
 mod mounts;
+mod net_devices;
+mod resctrl;
 mod scheduling;
 mod users;
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::run;
+use super::{assert_gone, run};
 use crate::runtime::{Guard, bundle, runtime};
 use crate::world;
 
@@ -64,6 +64,29 @@ fn labels_of_modules_that_are_not_there_are_refused() {
         assert_ne!(output.code, 0);
         assert!(output.stderr.contains(module) && output.stderr.contains("some-label"), "{output}");
     }
+}
+
+#[test]
+fn a_label_for_mounts_is_refused_without_selinux_and_an_empty_one_is_none() {
+    if fs::exists("/sys/fs/selinux/enforce").unwrap() {
+        println!("skipped: a label for mounts without SELinux, because this machine has it");
+        return;
+    }
+    let label = "system_u:object_r:container_file_t:s0:c715,c811";
+    let world = world();
+    let output = run(&world, "mount-label", "echo never", |c| c["linux"]["mountLabel"] = json!(label));
+    assert_eq!(output.code, 1, "{output}");
+    let expected = format!(
+        "loment-runtime: error: invalid linux.mountLabel: SELinux is not enabled here, so label {label:?} cannot be applied"
+    );
+    assert_eq!(output.stderr.trim(), expected);
+    assert_gone(&world, "mount-label");
+    // What engines say where there is no SELinux.
+    let output = run(&world, "mount-label", "echo made", |c| {
+        c["linux"]["mountLabel"] = json!("");
+        c["annotations"] = json!({ "run.oci.mount_context_type": "rootcontext" });
+    });
+    assert_eq!(output.succeeds(), "made");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::world;
 
 const FIRST: u32 = 100_000;
 
-fn mapped(config: &mut Value) {
+pub(super) fn mapped(config: &mut Value) {
     add_namespace(config, json!({ "type": "user" }));
     let mapping = json!([{ "containerID": 0, "hostID": FIRST, "size": 65536 }]);
     config["linux"]["uidMappings"] = mapping.clone();

@@ -48,7 +48,8 @@ fn update_changes_limits_of_a_running_container() {
     loment_testkit::run_with_input(&mut update, input.as_bytes(), patience).succeeds();
     assert_eq!(stats()["data"]["pids"]["limit"], 20);
     runtime(&world, &["update", "--memory", "lots", &c.id]).fails_saying(1, &["--memory", "lots"]);
-    runtime(&world, &["update", "--l3-cache-schema", "L3:0=f", &c.id]).fails_saying(1, &["not supported"]);
+    runtime(&world, &["update", "--l3-cache-schema", "L3:0=f", &c.id])
+        .fails_saying(1, &["no class of resctrl"]);
 }
 
 #[test]

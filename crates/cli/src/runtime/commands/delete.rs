@@ -7,6 +7,7 @@ use loment_runtime::state::{Id, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::super::arguments::{Argument, Arguments, unknown};
+use super::super::class::{self, Class};
 use super::super::found::Found;
 use super::super::globals::{Runtime, id};
 use super::super::hooks;
@@ -48,7 +49,10 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 fn delete(runtime: &Runtime<'_>, id: &Id, force: bool) -> anyhow::Result<()> {
     let found = match runtime.find(id) {
         Err(e @ loment_runtime::Error::NotFound { .. }) => {
-            runtime.states.clear(id, |bundle| place::abandon(&bundle.spec, id))?;
+            runtime.states.clear(id, |bundle| {
+                place::abandon(&bundle.spec, id);
+                class::abandon(&bundle.spec, id);
+            })?;
             return if force { Ok(()) } else { Err(e.into()) };
         }
         other => other?,
@@ -104,6 +108,7 @@ fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
     });
     // A group that cannot be removed keeps the container: it can be deleted again.
     found.place()?.map_or(Ok(()), |place| place.group().remove())?;
+    Class::recorded(&found.record)?.map_or(Ok(()), |class| class.remove())?;
     runtime.states.forget(&found.record.id)?;
     match attended {
         Some(Ok((bundle, hooks))) => {

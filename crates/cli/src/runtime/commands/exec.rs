@@ -10,6 +10,7 @@ use loment_runtime::{Bundle, CapabilitySet, Enter, ProcessPlan, Stdio, enter};
 use oci_spec::runtime::{Capabilities, Process};
 
 use super::super::arguments::{Argument, Arguments, unknown};
+use super::super::class::Class;
 use super::super::container::check_terminal;
 use super::super::descriptors::{Receiver, inherited};
 use super::super::found::Found;
@@ -156,6 +157,7 @@ fn execute(
     let plan = ProcessPlan::new(&process, seccomp)?;
     let place = found.place()?;
     let group = place.as_ref().map(|p| group(p, options.cgroup)).transpose()?;
+    let tasks = Class::tasks(Class::recorded(&found.record)?.as_ref())?;
     let session = (!options.detach).then(Session::begin).transpose()?;
     let pidfd = found.process()?;
     let created = enter(&Enter {
@@ -164,6 +166,7 @@ fn execute(
         description: Some(&found.description(bundle)),
         stdio: Stdio::Inherit,
         cgroup: group.as_ref(),
+        tasks: &tasks,
         keep_fds,
         keyring: found.record.keyring.then_some(found.id()),
         sibling: false,

@@ -6,6 +6,7 @@ use loment_runtime::state::Id;
 use loment_runtime::{Bundle, Description, Hooks};
 
 use super::super::arguments::{Argument, Arguments, unknown};
+use super::super::class::Class;
 use super::super::container::{Made, Mode, Options, make};
 use super::super::globals::{Runtime, id};
 use super::super::hooks;
@@ -63,6 +64,7 @@ struct Rest {
     bundle: Bundle,
     hooks: Hooks,
     place: Option<Place>,
+    class: Option<Class>,
 }
 
 /// Waits for the program's end, if that is ours to do: its exit status, or `None` when it goes on without us. After an error
@@ -73,8 +75,8 @@ fn follow(
     made: Made,
     session: Option<Session>,
 ) -> (Rest, anyhow::Result<Option<u8>>) {
-    let Made { created, bundle, plan, place, relay } = made;
-    let rest = Rest { bundle, hooks: plan.hooks, place };
+    let Made { created, bundle, plan, place, class, relay } = made;
+    let rest = Rest { bundle, hooks: plan.hooks, place, class };
     let pid = created.pid.as_raw_nonzero().get();
     let stop = || {
         // Its end is what is wanted; one that has come already is no error.
@@ -107,8 +109,10 @@ impl Rest {
 fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
     // A group that cannot be removed keeps the container, for `delete`.
     let cleared = rest.place.as_ref().map_or(Ok(()), |place| place.clear());
-    let forgotten = if cleared.is_ok() { runtime.states.forget(id) } else { Ok(()) };
+    let left = rest.class.as_ref().map_or(Ok(()), Class::remove);
+    let forgotten = if cleared.is_ok() && left.is_ok() { runtime.states.forget(id) } else { Ok(()) };
     hooks::stopped(&rest.hooks, &rest.description(id), &rest.bundle.path, runtime.log);
     cleared?;
+    left?;
     Ok(forgotten?)
 }

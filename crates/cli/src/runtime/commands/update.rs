@@ -7,6 +7,7 @@ use oci_spec::runtime::LinuxResources;
 use serde_json::{Value, json};
 
 use super::super::arguments::{Argument, Arguments, unknown};
+use super::super::class::Class;
 use super::super::globals::{Runtime, id};
 use crate::units::parse_size;
 
@@ -58,12 +59,26 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     if let Some(name) = file {
         document = read(name)?;
     }
+    let (l3, bandwidth) = (schema(&mut document, L3), schema(&mut document, BANDWIDTH));
+    let only_schemas = (l3.is_some() || bandwidth.is_some()) && document == json!({});
     let resources = resources(document)?;
     let found = runtime.find(&id(&words)?)?;
     found.must_live()?;
-    found.needed_place()?.group().apply(&resources)?;
+    if l3.is_some() || bandwidth.is_some() {
+        let Some(class) = Class::recorded(&found.record)? else {
+            bail!("container {:?} has no class of resctrl: it was made without linux.intelRdt", found.id());
+        };
+        class.update(l3.as_deref(), bandwidth.as_deref())?;
+    }
+    if !only_schemas {
+        found.needed_place()?.group().apply(&resources)?;
+    }
     Ok(0)
 }
+
+/// The names of what is for resctrl.
+const L3: &str = "l3CacheSchema";
+const BANDWIDTH: &str = "memBwSchema";
 
 /// How a flag's value is written.
 #[derive(Clone, Copy)]
@@ -91,8 +106,8 @@ fn target(flag: &str) -> Option<(&'static [&'static str], Kind)> {
         "--memory-swap" => (&["memory", "swap"], Kind::Size),
         "--kernel-memory-tcp" => (&["memory", "kernelTCP"], Kind::Size),
         "--pids-limit" => (&["pids", "limit"], Kind::Number),
-        "--l3-cache-schema" => (&["l3CacheSchema"], Kind::Text),
-        "--mem-bw-schema" => (&["memBwSchema"], Kind::Text),
+        "--l3-cache-schema" => (&[L3], Kind::Text),
+        "--mem-bw-schema" => (&[BANDWIDTH], Kind::Text),
         _ => return None,
     })
 }
@@ -124,14 +139,15 @@ fn read(name: &str) -> anyhow::Result<Value> {
     serde_json::from_slice(&bytes).with_context(|| format!("parse resources from {name}"))
 }
 
+/// Takes what is for resctrl, and no part of the specification's resources, out of them.
+fn schema(document: &mut Value, name: &str) -> Option<String> {
+    let value = document.as_object_mut()?.remove(name)?;
+    value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
 /// The limits to write. What the document leaves empty stays as it is, and device rules are the container's for life (runc's
 /// `update` leaves them out, too).
 fn resources(mut document: Value) -> anyhow::Result<LinuxResources> {
-    for schema in ["l3CacheSchema", "memBwSchema"] {
-        if document.get(schema).is_some() {
-            bail!("{schema} is not supported yet");
-        }
-    }
     remove_empty(&mut document);
     if let Some(fields) = document.as_object_mut() {
         fields.remove("devices");
