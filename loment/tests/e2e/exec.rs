@@ -117,8 +117,8 @@ fn what_is_longer_is_an_error_that_names_it() {
         .write("all", (0..100).fold(String::new(), |t, i| t + &format!("V{i}={}\n", "x".repeat(100_000))));
     let run = ["run", "--rm", "--network", "none", "--env-file"];
     for (file, words) in [
-        (&one, ["environment variable LONG of 200005 bytes (at most 131071)", "Argument list too long"]),
-        (&all, ["bytes of arguments and environment (at most ", "Argument list too long"]),
+        (&one, ["environment variable LONG of 200005 bytes (at most 131071)", "argument list too long"]),
+        (&all, ["bytes of arguments and environment (at most ", "argument list too long"]),
     ] {
         world.loment([&run[..], &[file, "--rootfs", &fs, "true"]].concat()).fails_saying(126, &words);
         world.loment(["exec", "--env-file", file, "c", "true"]).fails_saying(126, &words);

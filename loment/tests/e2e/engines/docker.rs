@@ -15,8 +15,8 @@ struct Docker<'w> {
 }
 
 impl<'w> Docker<'w> {
-    /// With our runtime as `ours`. `None` where the daemon cannot run; the reason is printed.
-    fn start(world: &'w World, ours: &str) -> Option<Self> {
+    /// With our runtime as `ours`; or the daemon's last words, where it cannot run.
+    fn start(world: &'w World, ours: &str) -> Result<Self, String> {
         let path = |name: &str| world.dir().join("docker").join(name).display().to_string();
         std::fs::create_dir(path("")).unwrap();
         std::fs::write(path("daemon.json"), "{}").unwrap();
@@ -40,13 +40,11 @@ impl<'w> Docker<'w> {
         while !docker.client(&["version"]).output().unwrap().status.success() {
             if docker.child.try_wait().unwrap().is_some() || Instant::now() > end {
                 let log = std::fs::read_to_string(path("log")).unwrap_or_default();
-                let last = log.lines().last().unwrap_or("it says nothing").to_owned();
-                println!("skipped: Docker's daemon, because it does not start here: {last}");
-                return None;
+                return Err(log.lines().last().unwrap_or("it says nothing").to_owned());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(docker)
+        Ok(docker)
     }
 
     fn client(&self, arguments: &[&str]) -> Command {
@@ -87,7 +85,13 @@ impl Drop for Docker<'_> {
 fn docker_manages_containers_as_with_runc() {
     let world = prepared();
     let [ours, _] = runtimes(&world);
-    let Some(docker) = Docker::start(&world, &ours) else { return };
+    let docker = match Docker::start(&world, &ours) {
+        Ok(docker) => docker,
+        Err(said) => {
+            println!("skipped: Docker's daemon, because it does not start here: {said}");
+            return;
+        }
+    };
     let tar = world.path("image.tar");
     let mut pack = command(&world, "tar");
     run(pack.arg("-C").arg(world.path("rootfs")).arg("-cf").arg(&tar).arg("."), Patience::NORMAL).succeeds();
