@@ -34,8 +34,8 @@ pub(crate) struct Built {
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
     match rootfs {
         Rootfs::Overlay { lower, upper, work, volatile } => {
-            let tree = overlay(lower, upper, work, *volatile, MountAttrFlags::empty(), scratch)
-                .context("mount the overlay of", upper.display())?;
+            let layers = Layers { lower, upper, work, volatile: *volatile, flags: MountAttrFlags::empty() };
+            let tree = layers.mount(scratch).context("mount the overlay of", upper.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
         Rootfs::Directory { path } => {
@@ -52,66 +52,60 @@ fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(CWD, path, flags)?)
 }
 
-fn overlay(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
+/// What an overlay is made of.
+struct Layers<'a> {
+    /// The topmost first.
+    lower: &'a [PathBuf],
+    upper: &'a Path,
+    work: &'a Path,
+    /// Nothing of it has to survive the machine.
     volatile: bool,
     flags: MountAttrFlags,
-    scratch: &Path,
-) -> io::Result<OwnedFd> {
-    match overlay_by_parameters(lower, upper, work, volatile, flags) {
-        // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
-        // keeps parameters it does not know, and refuses them when the file system is made.
-        Err(rustix::io::Errno::INVAL) => overlay_by_mount(lower, upper, work, volatile, flags, scratch),
-        made => Ok(made?),
-    }
 }
 
-fn overlay_by_parameters(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    volatile: bool,
-    flags: MountAttrFlags,
-) -> rustix::io::Result<OwnedFd> {
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, "source", "overlay")?;
-    lower.iter().try_for_each(|dir| fsconfig_set_string(&fs, "lowerdir+", dir))?;
-    fsconfig_set_string(&fs, "upperdir", upper)?;
-    fsconfig_set_string(&fs, "workdir", work)?;
-    if volatile {
-        // Linux 5.10. Without it the container is only slower.
-        let _ = fsconfig_set_flag(&fs, "volatile");
+impl Layers<'_> {
+    /// The overlay, detached. `scratch` is an existing directory of the container's own.
+    fn mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
+        match self.by_parameters() {
+            // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
+            // keeps parameters it does not know, and refuses them when the file system is made.
+            Err(rustix::io::Errno::INVAL) => self.by_mount(scratch),
+            made => Ok(made?),
+        }
     }
-    fsconfig_create(&fs)?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)
-}
 
-/// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their
-/// descriptors: the options of a mount have one page for all of them, and their paths may contain what separates options.
-fn overlay_by_mount(
-    lower: &[PathBuf],
-    upper: &Path,
-    work: &Path,
-    volatile: bool,
-    flags: MountAttrFlags,
-    scratch: &Path,
-) -> io::Result<OwnedFd> {
-    own_namespace()?;
-    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let layers = lower.iter().map(|l| open_path(l)).collect::<io::Result<Vec<_>>>()?;
-    let (upper, work) = (open_path(upper)?, open_path(work)?);
-    let lower = layers.iter().map(name).collect::<Vec<_>>().join(":");
-    let mut options = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
-    if volatile {
-        options += ",volatile";
+    fn by_parameters(&self) -> rustix::io::Result<OwnedFd> {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&fs, "source", "overlay")?;
+        self.lower.iter().try_for_each(|dir| fsconfig_set_string(&fs, "lowerdir+", dir))?;
+        fsconfig_set_string(&fs, "upperdir", self.upper)?;
+        fsconfig_set_string(&fs, "workdir", self.work)?;
+        if self.volatile {
+            // Linux 5.10. Without it the container is only slower.
+            let _ = fsconfig_set_flag(&fs, "volatile");
+        }
+        fsconfig_create(&fs)?;
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, self.flags)
     }
-    let options = CString::new(options).map_err(io::Error::other)?;
-    // Those used here have the same numbers: MS_NOSUID, MS_NODEV, MS_NOEXEC.
-    let flags = MountFlags::from_bits_retain(flags.bits());
-    rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
-    clone_tree(scratch)
+
+    /// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their
+    /// descriptors: the options of a mount have one page for all of them, and their paths may contain what separates options.
+    fn by_mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
+        own_namespace()?;
+        let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let layers = self.lower.iter().map(|l| open_path(l)).collect::<io::Result<Vec<_>>>()?;
+        let (upper, work) = (open_path(self.upper)?, open_path(self.work)?);
+        let lower = layers.iter().map(name).collect::<Vec<_>>().join(":");
+        let mut options = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
+        if self.volatile {
+            options += ",volatile";
+        }
+        let options = CString::new(options).map_err(io::Error::other)?;
+        // Those used here have the same numbers: MS_NOSUID, MS_NODEV, MS_NOEXEC.
+        let flags = MountFlags::from_bits_retain(self.flags.bits());
+        rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
+        clone_tree(scratch)
+    }
 }
 
 /// Gives the caller a mount namespace from which nothing spreads.
@@ -212,7 +206,10 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
         Some(rustix::fs::Gid::from_raw(stat.st_gid)),
     )?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    overlay(&[lower.to_owned()], &upper, &work, true, restrictions(&from)?, &scratch)
+    let lower = [lower.to_owned()];
+    let layers =
+        Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags: restrictions(&from)? };
+    layers.mount(&scratch)
 }
 
 /// Mount points below `path` that hold files of the host's own, outermost first.
@@ -268,8 +265,9 @@ mod tests {
         std::fs::write(lower[1].join("both"), "bottom").unwrap();
         std::fs::write(lower[1].join("one"), "bottom").unwrap();
         // This thread gets a mount namespace of its own, which ends with it.
-        let tree = overlay_by_mount(&lower, &upper, &work, true, MountAttrFlags::MOUNT_ATTR_NOSUID, &scratch)
-            .unwrap();
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+        let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags };
+        let tree = layers.by_mount(&scratch).unwrap();
         let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
         assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");
         assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "bottom");

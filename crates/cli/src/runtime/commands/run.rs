@@ -49,14 +49,14 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     let session = (mode == Mode::Attached).then(Session::begin).transpose()?;
     let made = make(runtime, &id, &options, mode)?;
     let (rest, result) = follow(runtime, &id, made, session);
-    let status = match result {
+    match result {
         Ok(None) => return Ok(0),
         Ok(Some(status)) if keep => return Ok(status),
-        Ok(Some(status)) => Ok(status),
-        Err(e) => Err(e),
-    };
+        _ => {}
+    }
     let removed = remove(runtime, &id, &rest);
-    status.and_then(|status| removed.map(|()| status))
+    let status = result?.unwrap_or_default();
+    removed.map(|()| status)
 }
 
 /// What the end needs of a container whose process is gone.
