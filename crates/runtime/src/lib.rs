@@ -21,6 +21,7 @@
 mod attributes;
 mod bundle;
 mod capabilities;
+pub mod checkpoint;
 mod child;
 mod copy_up;
 mod create;

@@ -95,6 +95,11 @@ pub(crate) fn mount(
     .context("mount", format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()))
 }
 
+/// Makes the directory a file system goes on, and mounts nothing.
+pub(crate) fn make_target(root: &InRoot, m: &MountPlan) -> Result<(), Failure> {
+    directory_target(root, m).map(drop).context("make the mount point", m.destination.display())
+}
+
 fn filesystem(root: &InRoot, m: &MountPlan) -> io::Result<()> {
     let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
     let hides = m.options.copy_up && root.resolve(&m.destination).is_ok();

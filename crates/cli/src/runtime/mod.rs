@@ -9,6 +9,7 @@ mod arguments;
 mod commands;
 mod console;
 mod container;
+mod criu;
 mod descriptors;
 mod found;
 mod globals;

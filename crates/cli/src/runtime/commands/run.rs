@@ -59,10 +59,10 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 }
 
 /// What the end needs of a container whose process is gone.
-struct Rest {
-    bundle: Bundle,
-    hooks: Hooks,
-    place: Option<Place>,
+pub(super) struct Rest {
+    pub(super) bundle: Bundle,
+    pub(super) hooks: Hooks,
+    pub(super) place: Option<Place>,
 }
 
 /// Waits for the program's end, if that is ours to do: its exit status, or `None` when it goes on without us. After an error
@@ -104,7 +104,7 @@ impl Rest {
     }
 }
 
-fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
+pub(super) fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
     // A group that cannot be removed keeps the container, for `delete`.
     let cleared = rest.place.as_ref().map_or(Ok(()), |place| place.clear());
     let forgotten = if cleared.is_ok() { runtime.states.forget(id) } else { Ok(()) };
