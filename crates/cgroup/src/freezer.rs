@@ -6,12 +6,11 @@ use crate::Cgroup;
 use crate::dir::Generation;
 
 impl Cgroup<'_> {
-    /// The directory through which other programs stop its members: that of the v1 freezer where there is one, else that of
-    /// the v2 hierarchy; `None` where nobody can stop them.
+    /// The directory whose files [`Cgroup::freeze`] writes to, for other programs that stop the members; `None` where nobody
+    /// can. In another hierarchy they could not let go on who was stopped in this one.
     pub fn freezer(&self) -> Option<PathBuf> {
-        let roots = || self.host.hierarchies.iter();
-        let v2 = || roots().find(|h| h.root().generation() == Generation::V2);
-        let hierarchy = roots().find(|h| h.has("freezer")).or_else(v2)?;
+        let mut all = self.host.hierarchies.iter();
+        let hierarchy = all.find(|h| h.root().generation() == Generation::V2 || h.has("freezer"))?;
         Some(hierarchy.root().path().join(self.path.as_str()))
     }
 }

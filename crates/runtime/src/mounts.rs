@@ -169,9 +169,11 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
         Some(path) => PathBuf::from(hierarchy).join(path),
         None => PathBuf::from(hierarchy),
     };
+    // Copies of the host's mounts would go on to follow them.
+    let attributes = MountAttr { propagation: attr::PRIVATE, ..m.options.attr };
     if rustix::fs::fstatfs(&host)?.f_type == 0x6367_7270 {
         let tree = clone_tree(host.as_fd(), &own("."), false)?;
-        return attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &target));
+        return attach_changed(&tree, &[(false, attributes)], || attach(&tree, &target));
     }
     let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
     options.attr.set |= attr::ATTR_NOEXEC;
@@ -190,7 +192,7 @@ fn mount_cgroup(root: &InRoot, m: &MountPlan, cgroup: Option<&str>) -> io::Resul
                     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
                     Mode::empty(),
                 )?;
-                attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &dir))?;
+                attach_changed(&tree, &[(false, attributes)], || attach(&tree, &dir))?;
             }
             FileType::Symlink => {
                 let to = rustix::fs::readlinkat(&host, name, Vec::new())?;

@@ -9,9 +9,9 @@ use crate::Failure;
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Error {
     #[error(
-        "{program} ended without an answer{said}: is it criu? Install criu {minimum} or newer, or name it with --criu"
+        "{program} {ended} without an answer{said}: is it criu? Install criu {minimum} or newer, or name it with --criu"
     )]
-    NoAnswer { program: String, said: String, minimum: String },
+    NoAnswer { program: String, ended: String, said: String, minimum: String },
     #[error("{program} is criu {version}, and {what} needs {minimum} or newer: install a newer criu")]
     TooOld { program: String, version: String, what: &'static str, minimum: String },
     #[error(

@@ -4,7 +4,7 @@
 /// caused.
 const SHOWN: usize = 4;
 /// Of a log, what is looked at, in bytes: the end.
-pub(super) const READ: u64 = 64 * 1024;
+pub(super) const READ: usize = 64 * 1024;
 
 /// The errors in a log, without times, processes and places in CRIU's source, as the end of a sentence: `: REASON; REASON`,
 /// or nothing.
@@ -21,7 +21,7 @@ pub(super) fn reasons(log: &[u8]) -> String {
         seen.extend(log.lines().map(str::trim).rfind(|l| !l.is_empty() && !is_logged(l)));
     }
     // The last words say only that it failed.
-    seen.retain(|text| !text.ends_with("FAILED."));
+    seen.retain(|text| !is_last(text));
     seen.drain(..seen.len().saturating_sub(SHOWN));
     let shown: String = seen
         .join("; ")
@@ -35,7 +35,14 @@ pub(super) fn reasons(log: &[u8]) -> String {
 fn reason(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("Error (")?;
     let (_, text) = rest.split_once("):")?;
-    Some(text.trim()).filter(|t| !t.is_empty())
+    let text = text.trim();
+    // It becomes a part of a sentence.
+    Some(if is_last(text) { text } else { text.trim_end_matches('.') }).filter(|t| !t.is_empty())
+}
+
+/// Whether this says only that all has failed.
+fn is_last(text: &str) -> bool {
+    text.ends_with("FAILED.")
 }
 
 /// A line of CRIU's own that is no error.
@@ -52,7 +59,7 @@ mod tests {
         let log = b"(00.000050) Version: 3.17.1 (gitid 0)\n\
             (00.002110) Error (criu/vdso.c:698): vdso: Unexpected rt vDSO area bounds\n\
             (00.002113)      7: Error (criu/vdso.c:698): vdso: Unexpected rt vDSO area bounds\n\
-            (00.002114) Error (criu/x.c:1): second\x1b[1m\n\
+            (00.002114) Error (criu/x.c:1): second\x1b[1m.\n\
             (00.002120) Error (criu/cr-dump.c:2098): Dumping FAILED.\n";
         assert_eq!(reasons(log), ": vdso: Unexpected rt vDSO area bounds; second\\u{1b}[1m");
     }

@@ -218,9 +218,9 @@ impl Images {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let mut file = File::from(rustix::fs::openat(dir, log, flags, Mode::empty())?);
             let end = file.seek(SeekFrom::End(0))?;
-            file.seek(SeekFrom::Start(end.saturating_sub(READ)))?;
+            file.seek(SeekFrom::Start(end.saturating_sub(READ as u64)))?;
             let mut text = Vec::new();
-            file.take(READ).read_to_end(&mut text)?;
+            file.take(READ as u64).read_to_end(&mut text)?;
             Ok(text)
         };
         reasons(&read().unwrap_or_default())

@@ -3,15 +3,18 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use loment_cgroup::Entry;
 use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
+use loment_sys::mount::SLAVE;
 use loment_sys::pipe;
 use loment_sys::signal;
+use loment_sys::wait::Exit;
 use prost::Message as _;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::process::Pid;
@@ -28,8 +31,6 @@ use crate::{Failure, Stdio, child, helper};
 pub(super) const IMAGES_FD: i32 = 4;
 pub(super) const WORK_FD: i32 = 5;
 pub(super) const FIRST_FD: i32 = 6;
-/// `MS_SLAVE`.
-const SLAVE: u64 = 1 << 19;
 /// An answer is no longer than this; those of CRIU 4 have some hundred bytes.
 const ANSWER: usize = 64 * 1024;
 
@@ -121,26 +122,25 @@ impl<'a> Process<'a> {
 
     /// What it said on its streams, as the end of a sentence.
     pub(super) fn said(&self) -> String {
-        let read = |mut file: &File| -> io::Result<Vec<u8>> {
-            file.seek(SeekFrom::Start(0))?;
-            let mut text = Vec::new();
-            file.take(READ).read_to_end(&mut text)?;
+        // Not by reading on from somewhere: the position is the program's, too.
+        let read = |file: &File| -> io::Result<Vec<u8>> {
+            let mut text = vec![0; READ];
+            let len = file.read_at(&mut text, 0)?;
+            text.truncate(len);
             Ok(text)
         };
         self.said.as_ref().and_then(|file| read(file).ok()).map(|text| reasons(&text)).unwrap_or_default()
     }
 
+    /// It has closed its socket, so it ends.
     fn no_answer(&self) -> Error {
-        // All that it will say.
-        let _ = rustix::event::poll(
-            &mut [rustix::event::PollFd::new(&self.pidfd, rustix::event::PollFlags::IN)],
-            Some(&rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 }),
-        );
-        Error::NoAnswer {
-            program: self.criu.name(),
-            said: self.said(),
-            minimum: super::criu::MINIMUM.to_string(),
-        }
+        let ended = match loment_sys::wait::wait_exit(&self.pidfd) {
+            Ok(Exit::Code(n)) => format!("ended with status {n}"),
+            Ok(Exit::Signal(n)) => format!("was killed by signal {n}"),
+            Err(_) => "ended".to_owned(),
+        };
+        let minimum = super::criu::MINIMUM.to_string();
+        Error::NoAnswer { program: self.criu.name(), ended, said: self.said(), minimum }
     }
 }
 
@@ -237,10 +237,12 @@ pub(super) fn accept(
     about: (&'static str, &str),
     said: &str,
 ) -> Result<Response, Error> {
-    let response = answer?;
-    if response.success {
-        return Ok(response);
-    }
+    let (response, ended) = match answer {
+        Ok(response) if response.success => return Ok(response),
+        Ok(response) => (response, String::new()),
+        Err(Error::NoAnswer { ended, .. }) => (Response::default(), format!(", which {ended}")),
+        Err(e) => return Err(e),
+    };
     let (operation, log) = about;
     let mut reason = images.log_reasons(log);
     if reason.is_empty() {
@@ -252,5 +254,5 @@ pub(super) fn accept(
         reason = message.map(|text| format!(": {text}")).unwrap_or_default();
     }
     let (program, version, log) = (criu.name(), criu.version(), images.log_name(log));
-    Err(Error::Refused { operation, program, version, reason, log })
+    Err(Error::Refused { operation, program, version, reason: ended + &reason, log })
 }

@@ -87,8 +87,11 @@ fn what_is_not_criu_is_named() {
     fs::set_permissions(&plain, PermissionsExt::from_mode(0o644)).unwrap();
     let plain = plain.as_str();
     let reasons: [(&str, &[&str]); 4] = [
-        ("/bin/true", &["/bin/true ended without an answer: is it criu?", "criu 3.15 or newer"]),
-        (talker, &["ended without an answer: swrk: what is that: is it criu?"]),
+        (
+            "/bin/true",
+            &["/bin/true ended with status 0 without an answer: is it criu?", "criu 3.15 or newer"],
+        ),
+        (talker, &["ended with status 2 without an answer: swrk: what is that: is it criu?"]),
         (missing, &["run /no/such/criu", "No such file or directory"]),
         (plain, &["run ", "plain", "Permission denied"]),
     ];
