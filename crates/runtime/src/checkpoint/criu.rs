@@ -102,3 +102,31 @@ impl Criu {
         Err(Error::NoFeature { program, version, feature: missing.0, what: missing.1 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_and_written_as_people_do() {
+        let version = |major_number, minor_number, sublevel| -> Version {
+            VersionInfo { major_number, minor_number, sublevel }.into()
+        };
+        assert!(version(3, 14, None) < MINIMUM && version(3, 15, None) >= MINIMUM);
+        assert!(version(3, 17, Some(1)) > WITH_PROFILES && version(4, 0, None) > version(3, 17, Some(1)));
+        assert_eq!(version(3, 17, Some(1)).to_string(), "3.17.1");
+        assert_eq!(version(4, 2, Some(0)).to_string(), "4.2");
+        // Of somebody's making.
+        assert_eq!(version(-1, 2, None).to_string(), "0.2");
+    }
+
+    #[test]
+    fn one_that_is_too_old_is_named_with_what_is_needed() {
+        let criu =
+            Criu { program: "/usr/sbin/criu".into(), environment: Vec::new(), version: Version(3, 11, 0) };
+        let said = criu.require(MINIMUM, "a checkpoint").unwrap_err().to_string();
+        let expected =
+            "/usr/sbin/criu is criu 3.11, and a checkpoint needs 3.15 or newer: install a newer criu";
+        assert_eq!(said, expected);
+    }
+}

@@ -165,7 +165,8 @@ fn files_that_are_missing_make_a_restore_fail_and_leave_nothing() {
     c.quietly_read(&["delete", &c.id]).succeeds();
     fs::remove_file(c.world.path("images/pstree.img")).unwrap();
     let failed = c.quietly(&mut c.restoring(&["--work-path", &c.path("work-path")]));
-    failed.fails_saying(1, &["criu failed: restore by ", "pstree.img", "work-path/restore.log"]);
+    // CRIU 3.17 is killed by a signal then, which is said.
+    failed.fails_saying(1, &["criu failed: restore by ", "(criu ", "work-path/restore.log"]);
     c.is_gone();
 }
 
