@@ -78,6 +78,7 @@ pub fn checkpoint(dump: &Dump<'_>, lazy: &mut dyn FnMut()) -> Result<(), Error> 
     } else {
         opts.ext_mnt = mounts::of_running(plan, dump.pid, group)?;
         descriptors::save(images, dump.pid)?;
+        images.admit(plan)?;
         Kind::Dump
     };
     images.forget_log(LOG);

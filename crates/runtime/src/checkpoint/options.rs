@@ -13,6 +13,9 @@ use super::log::{READ, reasons};
 use super::process::{IMAGES_FD, WORK_FD};
 use super::protocol::{CgroupMode, LockMethod, Opts};
 
+use crate::error::Context;
+use crate::{Failure, Plan};
+
 /// runc's; it may hold settings for all of its containers.
 const CONFIG: &str = "/etc/criu/runc.conf";
 /// The annotation that names another such file; empty for none.
@@ -224,6 +227,23 @@ impl Images {
             Ok(text)
         };
         reasons(&read().unwrap_or_default())
+    }
+
+    /// Lets the superuser of a user namespace come through: processes that are restored in one open files here, with no
+    /// other rights than theirs. Everybody could otherwise read the memory that is in files of mode 0644.
+    pub(super) fn admit(&self, plan: &Plan) -> Result<(), Failure> {
+        let Some(group) = plan.namespaces.mappings.as_ref().and_then(|m| m.group_outside(0)) else {
+            return Ok(());
+        };
+        let admit = || -> io::Result<()> {
+            let stat = rustix::fs::fstat(&self.fd)?;
+            if stat.st_gid == group || stat.st_mode & 0o001 != 0 {
+                return Ok(());
+            }
+            rustix::fs::fchown(&self.fd, None, Some(rustix::fs::Gid::from_raw(group)))?;
+            Ok(rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(stat.st_mode & 0o700 | 0o010))?)
+        };
+        admit().context("let the container's user namespace into", self.path.display())
     }
 
     /// Checks that the pre-dump before this checkpoint is where it says: relative to it.

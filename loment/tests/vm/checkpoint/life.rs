@@ -83,6 +83,42 @@ fn a_container_that_is_left_running_goes_on_and_can_be_had_twice() {
 
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
+fn a_container_with_users_of_its_own_is_restored() {
+    let c = Case::new("users");
+    const OUTSIDE: u32 = 100_000;
+    let dir = c.bundle(COUNT, |config| {
+        let mapping = json!([{ "containerID": 0, "hostID": OUTSIDE, "size": 65536 }]);
+        config["linux"]["uidMappings"] = mapping.clone();
+        config["linux"]["gidMappings"] = mapping;
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        // What would have to be made in the root file system is not the container's to make.
+        let elsewhere = |m: &serde_json::Value| m["destination"].as_str().unwrap().starts_with("/sys");
+        config["mounts"].as_array_mut().unwrap().retain(|m| !elsewhere(m));
+    });
+    for place in ["proc", "dev", "out"] {
+        fs::create_dir_all(std::path::Path::new(&c.fs).join(place)).unwrap();
+    }
+    // Its root must be able to come to its root file system.
+    let reachable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(c.world.dir(), reachable).unwrap();
+    std::os::unix::fs::chown(c.world.path("out"), Some(OUTSIDE), Some(OUTSIDE)).unwrap();
+    c.start(&dir);
+    c.counts_from(0);
+    c.save(&[]);
+    let saved = c.count();
+    c.restore(&[]);
+    c.counts_from(saved);
+    let mapping = fs::read_to_string(format!("/proc/{}/uid_map", c.pid())).unwrap();
+    assert_eq!(mapping.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+    // The memory in it is for nobody else.
+    let images = fs::metadata(c.world.path("images")).unwrap();
+    let (mode, group) =
+        (std::os::unix::fs::MetadataExt::mode(&images), std::os::unix::fs::MetadataExt::gid(&images));
+    assert_eq!((mode & 0o777, group), (0o710, OUTSIDE));
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
 fn a_paused_container_is_saved_too() {
     let c = Case::new("paused");
     c.start(&c.bundle(COUNT, |_| {}));
