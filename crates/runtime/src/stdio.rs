@@ -43,14 +43,16 @@ pub(crate) fn reopen_null() -> io::Result<()> {
     if !streams.iter().any(|fd| is_null(*fd)) {
         return Ok(());
     }
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let own = rustix::fs::openat(rustix::fs::CWD, "/dev/null", flags, Mode::empty());
-    // What else may be there is not even opened.
-    let Some(own) = own.ok().filter(|fd| is_null(fd.as_fd())) else { return Ok(()) };
-    let Ok(own) = pathrs::Handle::from_fd(own).reopen(pathrs::flags::OpenFlags::O_RDWR) else {
-        return Ok(());
+    let open = |flags: OFlags| -> Option<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(rustix::fs::CWD, "/dev/null", flags, Mode::empty()).ok()?;
+        is_null(fd.as_fd()).then_some(fd)
     };
-    let own = OwnedFd::from(own);
+    // What else an image may have there is not even opened. Only somebody who shares its /dev could exchange it now, and what
+    // that opens does not wait and is closed again.
+    let own = open(OFlags::PATH).and_then(|_| open(OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK));
+    let Some(own) = own else { return Ok(()) };
+    rustix::io::ioctl_fionbio(&own, false)?;
     for (number, fd) in streams.iter().enumerate() {
         if is_null(*fd) {
             loment_sys::fd::install_at(&own, number as i32)?;

@@ -212,7 +212,14 @@ impl Case {
 impl Drop for Case {
     fn drop(&mut self) {
         let ours = self.quietly_read(&["delete", "--force", &self.id]);
-        // There is mostly no such container.
+        // There is mostly none of these.
+        drop(self.quietly_read(&[
+            "--root",
+            &self.path("other"),
+            "delete",
+            "--force",
+            &format!("{}-other", self.id),
+        ]));
         drop(self.runc(&["delete", "--force", &self.id]).output());
         assert!(ours.code == 0 || std::thread::panicking(), "{ours}");
     }
