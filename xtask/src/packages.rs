@@ -13,6 +13,7 @@ pub const TESTS: &[&str] = &[
     "busybox-static",
     "conmon",
     "containerd",
+    "criu",
     "crun",
     "debootstrap",
     "docker-registry",

@@ -40,6 +40,11 @@ impl Dir {
         Error::Io { operation, path: format!("{}/{name}", self.path), source: source.into() }
     }
 
+    /// Where it is on the host.
+    pub(crate) fn path(&self) -> &Path {
+        Path::new(&self.path)
+    }
+
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
     }

@@ -20,6 +20,7 @@ mod convert;
 mod devices;
 mod dir;
 mod error;
+mod freezer;
 mod huge;
 mod io;
 mod members;

@@ -26,7 +26,7 @@ use crate::plan::ProcessPlan;
 use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
-use crate::stdio::Terminal;
+use crate::stdio::{self, Terminal};
 use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report, resctrl};
 
 /// Sends a panic to the creator before the process is aborted.
@@ -227,7 +227,10 @@ fn become_program(
             t.set_owner(p.uid).context("change the owner of", "the terminal")?;
             t.install().context("install", "the terminal")?;
         }
-        None => c.stdio.install().context("install", "standard streams")?,
+        None => {
+            let install = || c.stdio.install().and_then(|()| stdio::reopen_null());
+            install().context("install", "standard streams")?;
+        }
     }
     let init = c.init.then(loment_sys::init::memfd).transpose().context("make", "the init program")?;
     // From here on nothing of the creator's is open: neither the working directory nor the program can be found through a

@@ -24,6 +24,13 @@ pub(crate) struct Device {
     owner: (u32, u32),
 }
 
+impl Device {
+    /// Where it is in the container.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// The devices every container has (config-linux.md, "Default Devices").
 const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/null", 1, 3),

@@ -1,7 +1,8 @@
 //! The OCI runtime: makes a container from a specification, starts it, enters it.
 //!
 //! The way of the data is parse → [`Plan`] (everything checked that can be) → [`create`] (one `clone3`) → the child in
-//! [`child`](self), which sets itself up and becomes the program. [`enter`] runs a further program in a container.
+//! [`child`](self), which sets itself up and becomes the program. [`enter`] runs a further program in a container; [`checkpoint`]
+//! saves and restores one.
 //! What is not here: images, logs, supervision, defaults. The caller must have one thread.
 //!
 //! ```no_run
@@ -21,6 +22,7 @@
 mod attributes;
 mod bundle;
 mod capabilities;
+pub mod checkpoint;
 mod child;
 mod copy_up;
 mod create;

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_sys::mount::{ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, MountAttr, set_attributes};
+use loment_sys::mount::{ATTR_NOEXEC, ATTR_NOSUID, ATTR_RDONLY, MountAttr, PRIVATE, set_attributes};
 use rustix::fs::{CWD, FileType, makedev};
 
 use crate::attributes::{attach_changed, is_too_old};
@@ -16,7 +16,7 @@ use crate::{Failure, InRoot};
 
 /// The node is the host's: its mode and owner must not be changed through it. Writing to the device stays possible.
 pub(crate) const NODE: MountAttr =
-    MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, clear: 0, propagation: 0, userns: 0 };
+    MountAttr { set: ATTR_RDONLY | ATTR_NOSUID | ATTR_NOEXEC, clear: 0, propagation: PRIVATE, userns: 0 };
 
 /// The host's /dev/null, taken before the container's files are entered: an image may have put something else there
 /// (CVE-2025-31133).

@@ -97,6 +97,11 @@ pub(crate) fn mount(
     .context("mount", format_args!("{} (type {}) on {}", m.source.display(), m.kind, m.destination.display()))
 }
 
+/// Makes the directory a file system goes on, and mounts nothing.
+pub(crate) fn make_target(root: &InRoot, m: &MountPlan) -> Result<(), Failure> {
+    directory_target(root, m).map(drop).context("make the mount point", m.destination.display())
+}
+
 fn filesystem(root: &InRoot, m: &MountPlan, label: Option<&MountLabel>) -> io::Result<()> {
     let mounted = new_filesystem(&m.kind, &m.source, &m.options)?;
     label.map_or(Ok(()), |label| label.label_top(&m.kind, &mounted))?;
@@ -172,9 +177,11 @@ fn mount_cgroup(
         Some(path) => PathBuf::from(hierarchy).join(path),
         None => PathBuf::from(hierarchy),
     };
+    // Copies of the host's mounts would go on to follow them.
+    let attributes = MountAttr { propagation: attr::PRIVATE, ..m.options.attr };
     if rustix::fs::fstatfs(&host)?.f_type == 0x6367_7270 {
         let tree = clone_tree(host.as_fd(), &own("."), false)?;
-        return attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &target));
+        return attach_changed(&tree, &[(false, attributes)], || attach(&tree, &target));
     }
     let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
     options.attr.set |= attr::ATTR_NOEXEC;
@@ -196,7 +203,7 @@ fn mount_cgroup(
                     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
                     Mode::empty(),
                 )?;
-                attach_changed(&tree, &[(false, m.options.attr)], || attach(&tree, &dir))?;
+                attach_changed(&tree, &[(false, attributes)], || attach(&tree, &dir))?;
             }
             FileType::Symlink => {
                 let to = rustix::fs::readlinkat(&host, name, Vec::new())?;

@@ -186,6 +186,11 @@ impl Mappings {
         outside(&self.uid, uid)
     }
 
+    /// Which group outside a group of the namespace is.
+    pub(crate) fn group_outside(&self, gid: u32) -> Option<u32> {
+        outside(&self.gid, gid)
+    }
+
     /// A user namespace with these mappings and nobody in it.
     pub(crate) fn namespace(&self) -> io::Result<OwnedFd> {
         let (ours, theirs) = report::socket_pair()?;

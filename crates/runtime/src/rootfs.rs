@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use loment_sys::mount::{ATTR_RDONLY, MountAttr};
+use loment_sys::mount::{ATTR_RDONLY, MountAttr, PRIVATE, SLAVE};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 
@@ -12,15 +12,12 @@ use crate::error::Context;
 use crate::mounts::set_root_propagation;
 use crate::{Failure, InRoot};
 
-const MS_SLAVE: u64 = 1 << 19;
-const MS_PRIVATE: u64 = 1 << 18;
-
 /// Attaches the root file system, a detached mount, in the caller's new mount namespace and returns a handle on it.
 pub(crate) fn attach_root(tree: &OwnedFd) -> Result<InRoot, Failure> {
     // Nothing that is mounted or unmounted from here on may spread to the host, wherever below the root: the old root is
     // taken off with everything in it. What the specification says of propagation is for the new one.
-    set_root_propagation(MS_SLAVE, true).context("change the propagation of", "/")?;
-    let private = MountAttr { propagation: MS_PRIVATE, ..MountAttr::default() };
+    set_root_propagation(SLAVE, true).context("change the propagation of", "/")?;
+    let private = MountAttr { propagation: PRIVATE, ..MountAttr::default() };
     // Any directory serves as its place until the pivot: the old root's own is always there.
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     let attach = || Ok(move_mount(tree, "", CWD, "/", flags)?);

@@ -35,6 +35,37 @@ impl Stdio<'_> {
     }
 }
 
+/// Gives streams that are the host's null device the container's own instead: no file of the host's mounts is open in a
+/// container that did not have to be, which CRIU could not save. One without such a device keeps them.
+pub(crate) fn reopen_null() -> io::Result<()> {
+    let is_null = |fd: BorrowedFd<'_>| rustix::fs::fstat(fd).is_ok_and(|s| is_null_device(&s));
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    if !streams.iter().any(|fd| is_null(*fd)) {
+        return Ok(());
+    }
+    let open = |flags: OFlags| -> Option<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(rustix::fs::CWD, "/dev/null", flags, Mode::empty()).ok()?;
+        is_null(fd.as_fd()).then_some(fd)
+    };
+    // What else an image may have there is not even opened. Only somebody who shares its /dev could exchange it now, and what
+    // that opens does not wait and is closed again.
+    let own = open(OFlags::PATH).and_then(|_| open(OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK));
+    let Some(own) = own else { return Ok(()) };
+    rustix::io::ioctl_fionbio(&own, false)?;
+    for (number, fd) in streams.iter().enumerate() {
+        if is_null(*fd) {
+            loment_sys::fd::install_at(&own, number as i32)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_null_device(stat: &rustix::fs::Stat) -> bool {
+    use rustix::fs::{FileType, makedev};
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(1, 3)
+}
+
 fn above(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?)
 }

@@ -49,6 +49,11 @@ pub const ATTR_IDMAP: u64 = 0x0010_0000;
 /// Symbolic links are not followed (Linux 5.14).
 pub const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 
+/// `MS_PRIVATE`, for [`MountAttr::propagation`].
+pub const PRIVATE: u64 = 1 << 18;
+/// `MS_SLAVE`, for [`MountAttr::propagation`].
+pub const SLAVE: u64 = 1 << 19;
+
 /// Changes the attributes of the mount that `dir` and `path` name; of all mounts below with `recursive`.
 ///
 /// # Errors

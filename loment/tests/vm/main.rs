@@ -4,6 +4,7 @@
 //! arrangement of control groups. Those in `v2` and `user` run where there is only the v2 hierarchy, and those in `user` in
 //! a login session of an ordinary user.
 
+mod checkpoint;
 mod groups;
 mod host;
 mod kernel;

@@ -12,22 +12,24 @@ use anyhow::{Context, bail};
 use super::initrd;
 
 /// Changes whenever what is made here changes, so that an old image is not taken for a new one.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How large the disk is for the guest; what is never written takes no place here.
 const DISK: &str = "8G";
 
-/// What is on the machine besides Debian's minimum. `netavark` is only there because skopeo wants some network stack, and
-/// debootstrap chooses none.
+/// What is on the machine besides Debian's minimum. CRIU keeps connections still with `iptables`. `netavark` is only there
+/// because skopeo wants some network stack, and debootstrap chooses none.
 const PACKAGES: &[&str] = &[
     "apparmor",
     "attr",
     "busybox-static",
+    "criu",
     "crun",
     "dbus",
     "dbus-user-session",
     "docker-registry",
     "iproute2",
+    "iptables",
     "kmod",
     "libcap2-bin",
     "libpam-systemd",

@@ -70,7 +70,8 @@ impl<'a> Arguments<'a> {
     pub(crate) fn value(&mut self, name: &str) -> anyhow::Result<&'a str> {
         match self.value.take() {
             Some(v) => Ok(v),
-            None => self.word()?.ok_or_else(|| anyhow::anyhow!("flag {name} needs a value")),
+            // runc's words: Podman learns from them that a flag is known.
+            None => self.word()?.ok_or_else(|| anyhow::anyhow!("flag needs an argument: {name}")),
         }
     }
 

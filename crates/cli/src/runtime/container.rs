@@ -175,7 +175,7 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
 }
 
 /// What went wrong before is what the caller needs to know.
-fn undo(runtime: &Runtime<'_>, id: &Id, reservation: &Reservation, place: Option<&Place>) {
+pub(crate) fn undo(runtime: &Runtime<'_>, id: &Id, reservation: &Reservation, place: Option<&Place>) {
     let _ = place.map(Place::clear);
     let _ = runtime.states.abandon(id, reservation);
 }
@@ -184,7 +184,7 @@ fn annotation<'a>(bundle: &'a Bundle, key: &str) -> Option<&'a str> {
     bundle.spec.annotations().as_ref()?.get(key).map(String::as_str)
 }
 
-fn refuse_handler(bundle: &Bundle) -> anyhow::Result<()> {
+pub(crate) fn refuse_handler(bundle: &Bundle) -> anyhow::Result<()> {
     match annotation(bundle, HANDLER) {
         None | Some("") => Ok(()),
         Some(name) => bail!("annotation {HANDLER}: handler {name:?} is not supported: remove the annotation"),
@@ -214,7 +214,10 @@ impl Making<'_> {
             pivot: !self.options.no_pivot,
         };
         let mut saved = Ok(());
-        let mut created = create(&container, |pid| saved = states.save(&self.record(pid, place, class)))?;
+        let keyring = !self.options.no_new_keyring;
+        let mut created = create(&container, |pid| {
+            saved = states.save(&record(id, self.bundle, pid, place, class, keyring))
+        })?;
         match saved.map_err(anyhow::Error::from).and_then(|()| self.hand_over(&created)) {
             Ok(()) => {
                 created.keep();
@@ -229,28 +232,6 @@ impl Making<'_> {
         }
     }
 
-    /// What other commands need to know of the container.
-    fn record(&self, pid: Pid, place: Option<&Place>, class: Option<&Class>) -> Record {
-        let (pid, spec) = (pid.as_raw_nonzero().get(), &self.bundle.spec);
-        let annotations = spec.annotations().iter().flatten();
-        Record {
-            version: VERSION,
-            id: self.id.clone(),
-            pid,
-            start_time: process_start_time(pid).unwrap_or(0),
-            bundle: self.bundle.path.clone(),
-            rootfs: spec.root().as_ref().map(|r| self.bundle.path.join(r.path())).unwrap_or_default(),
-            cgroup: place.map(|p| p.path.as_str().to_owned()),
-            unit: place.and_then(Place::unit).map(str::to_owned),
-            class: class.map(|c| c.member.clone()),
-            created: jiff::Timestamp::now().to_string(),
-            owner: rustix::process::geteuid().as_raw(),
-            keyring: !self.options.no_new_keyring,
-            attended: hooks::attended(spec),
-            annotations: annotations.map(|(k, v)| (k.clone(), v.clone())).collect(),
-        }
-    }
-
     /// Tells whoever waits.
     fn hand_over(&self, created: &Created) -> anyhow::Result<()> {
         if let (Some(terminal), Some(console)) = (&created.terminal, &self.console) {
@@ -260,6 +241,35 @@ impl Making<'_> {
             receiver.send("pidfd", &created.pidfd)?;
         }
         self.pid_file.as_ref().map_or(Ok(()), |file| file.write(created.pid.as_raw_nonzero().get()))
+    }
+}
+
+/// What other commands need to know of a container.
+pub(crate) fn record(
+    id: &Id,
+    bundle: &Bundle,
+    pid: Pid,
+    place: Option<&Place>,
+    class: Option<&Class>,
+    keyring: bool,
+) -> Record {
+    let (pid, spec) = (pid.as_raw_nonzero().get(), &bundle.spec);
+    let annotations = spec.annotations().iter().flatten();
+    Record {
+        version: VERSION,
+        id: id.clone(),
+        pid,
+        start_time: process_start_time(pid).unwrap_or(0),
+        bundle: bundle.path.clone(),
+        rootfs: spec.root().as_ref().map(|r| bundle.path.join(r.path())).unwrap_or_default(),
+        cgroup: place.map(|p| p.path.as_str().to_owned()),
+        unit: place.and_then(Place::unit).map(str::to_owned),
+        class: class.map(|c| c.member.clone()),
+        created: jiff::Timestamp::now().to_string(),
+        owner: rustix::process::geteuid().as_raw(),
+        keyring,
+        attended: hooks::attended(spec),
+        annotations: annotations.map(|(k, v)| (k.clone(), v.clone())).collect(),
     }
 }
 

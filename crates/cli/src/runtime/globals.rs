@@ -26,6 +26,7 @@ pub(crate) enum Request<'a> {
 pub(crate) struct Settings {
     states: States,
     places: Places,
+    criu: Option<PathBuf>,
 }
 
 /// The same, with where warnings go.
@@ -33,18 +34,20 @@ pub(crate) struct Settings {
 pub(crate) struct Runtime<'a> {
     pub(crate) states: States,
     pub(crate) places: Places,
+    /// The program for checkpoints, if one was named.
+    pub(crate) criu: Option<PathBuf>,
     pub(crate) log: &'a Log,
 }
 
 impl Settings {
     pub(crate) fn with(self, log: &Log) -> Runtime<'_> {
-        Runtime { states: self.states, places: self.places, log }
+        Runtime { states: self.states, places: self.places, criu: self.criu, log }
     }
 }
 
 /// Reads the flags up to the command.
 pub(crate) fn read<'a>(arguments: &mut Arguments<'a>, log: &mut Log) -> anyhow::Result<Request<'a>> {
-    let mut root = None;
+    let (mut root, mut criu) = (None, None);
     let mut manager = Manager::Direct;
     // Whether control groups that may not be made are done without.
     let mut tolerant = !loment_sys::process::is_root();
@@ -53,7 +56,7 @@ pub(crate) fn read<'a>(arguments: &mut Arguments<'a>, log: &mut Log) -> anyhow::
             None => bail!("no command given: see loment-runtime --help"),
             Some(Argument::Word(name)) => {
                 let states = States::new(root.unwrap_or_else(default_root));
-                let runtime = Settings { states, places: Places { manager, tolerant } };
+                let runtime = Settings { states, places: Places { manager, tolerant }, criu };
                 return Ok(Request::Command { name, runtime });
             }
             Some(Argument::Flag(flag)) => match flag {
@@ -70,8 +73,7 @@ pub(crate) fn read<'a>(arguments: &mut Arguments<'a>, log: &mut Log) -> anyhow::
                     "auto" => {}
                     other => bail!("invalid --rootless {other:?}: use true, false or auto"),
                 },
-                // runc's: the program for checkpoints.
-                "--criu" => drop(arguments.value(flag)?),
+                "--criu" => criu = Some(PathBuf::from(arguments.value(flag)?)),
                 "--help" | "-h" => return commands::print(&commands::overview()).map(|()| Request::Done),
                 "--version" | "-v" => {
                     let version = env!("CARGO_PKG_VERSION");

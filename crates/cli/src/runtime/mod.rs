@@ -10,6 +10,7 @@ mod class;
 mod commands;
 mod console;
 mod container;
+mod criu;
 mod descriptors;
 mod found;
 mod globals;

@@ -30,14 +30,24 @@ pub(crate) fn describe(spec: &mut Spec, dir: &Path) -> anyhow::Result<bool> {
     if manager().is_none() {
         return Ok(false);
     }
-    let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
-    let mount =
-        MountBuilder::default().destination(INSIDE).typ("bind").source(dir.join(NOTIFY)).options(options);
-    spec.mounts_mut().get_or_insert_default().push(mount.build().context("describe the mount")?);
+    add_mount(spec, dir)?;
     if let Some(process) = spec.process_mut() {
         process.env_mut().get_or_insert_default().push(format!("{VARIABLE}={INSIDE}/{SOCKET}"));
     }
     Ok(true)
+}
+
+/// The same for a container that was made by it: its configuration was kept as it was before.
+pub(crate) fn describe_again(spec: &mut Spec, dir: &Path) -> anyhow::Result<()> {
+    if dir.join(NOTIFY).is_dir() { add_mount(spec, dir) } else { Ok(()) }
+}
+
+fn add_mount(spec: &mut Spec, dir: &Path) -> anyhow::Result<()> {
+    let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
+    let mount =
+        MountBuilder::default().destination(INSIDE).typ("bind").source(dir.join(NOTIFY)).options(options);
+    spec.mounts_mut().get_or_insert_default().push(mount.build().context("describe the mount")?);
+    Ok(())
 }
 
 /// Makes what was described.

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use super::{CONFIG, Id, NOTIFY, Record, START, STATE, VERSION};
+use super::{CHECKPOINTED, CONFIG, Id, NOTIFY, ROOT, Record, START, STATE, VERSION};
 use crate::error::Context;
 use crate::{Bundle, Error};
 
 /// How long to wait before a lock is tried again.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(1);
 /// All that a container's directory ever holds.
-const OURS: [&str; 5] = [CONFIG, STATE, START, NEW, NOTIFY];
+const OURS: [&str; 7] = [CONFIG, STATE, START, NEW, NOTIFY, CHECKPOINTED, ROOT];
 /// A record that is being written.
 const NEW: &str = ".state.json";
 /// The file by which crun's containers are known.

@@ -106,3 +106,20 @@ fn a_handler_that_is_not_there_is_refused_by_name() {
     let output = runtime(&world, &["run", "--bundle", dir.to_str().unwrap(), &id("handler")]);
     output.fails_saying(1, &["run.oci.handler", "\"krun\""]);
 }
+
+#[test]
+fn a_stream_that_is_the_null_device_is_the_containers_own() {
+    let world = world();
+    // The mount that a file was opened through is one of the container's.
+    let script = "for fd in 0 2; do id=$(sed -n 's/mnt_id:[[:space:]]*//p' /proc/1/fdinfo/$fd); \
+                  grep -q \"^$id \" /proc/self/mountinfo && echo own; done; grep ^flags: /proc/1/fdinfo/2; echo gone >&2";
+    let dir = bundle(&world, script, |_| ());
+    let mut run = command(&world, &["run", "--bundle", dir.to_str().unwrap(), &id("null")]);
+    let output = run.stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let flags = said.strip_prefix("own\nown\nflags:\t").unwrap_or_else(|| panic!("{said}"));
+    let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
+    // O_RDWR, and not O_NONBLOCK.
+    assert_eq!((flags & 0o3, flags & 0o4000), (2, 0), "{flags:o}");
+    assert!(output.status.success());
+}

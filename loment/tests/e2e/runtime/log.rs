@@ -71,7 +71,5 @@ fn global_flags_of_both_runtimes_are_understood() {
     ] {
         runtime(&world, &[flags, &["list"]].concat()).fails_saying(1, &[word]);
     }
-    runtime(&world, &["checkpoint", "x"]).fails_saying(1, &["checkpoint is not supported yet"]);
-    runtime(&world, &["restore", "x"]).fails_saying(1, &["restore is not supported yet"]);
     runtime(&world, &["frobnicate"]).fails_saying(1, &["unknown command \"frobnicate\""]);
 }

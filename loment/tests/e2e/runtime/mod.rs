@@ -1,5 +1,6 @@
 //! `loment-runtime`: the command line of an OCI runtime. One file for each feature; here is what they share.
 
+mod checkpoint;
 mod descriptors;
 mod exec;
 mod hooks;

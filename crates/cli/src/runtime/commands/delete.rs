@@ -99,7 +99,8 @@ pub(super) fn wait_for_end(pidfd: &OwnedFd) -> bool {
     }
 }
 
-fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
+/// Removes what is left of a container whose processes have ended.
+pub(super) fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()> {
     // Read before it is gone. One that is damaged does not keep the container.
     let attended = found.record.attended.then(|| {
         let bundle = runtime.states.config(&found.record)?;

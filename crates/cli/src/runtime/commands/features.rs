@@ -95,7 +95,11 @@ fn document() -> Value {
         "ociVersionMax": "1.3.0",
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": mount_options(),
-        "annotations": {"loment.version": env!("CARGO_PKG_VERSION")},
+        "annotations": {
+            "loment.version": env!("CARGO_PKG_VERSION"),
+            // Engines look for runc's.
+            "org.opencontainers.runc.checkpoint.enabled": "true",
+        },
         "potentiallyUnsafeConfigAnnotations": ["bundle", "run.oci.", "org.systemd.property.", "org.criu.config"],
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],

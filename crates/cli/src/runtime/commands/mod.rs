@@ -17,6 +17,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -39,7 +40,8 @@ macro_rules! commands {
 }
 
 const COMMANDS: &[Command] = commands![
-    create, start, run, exec, state, kill, pause, resume, delete, list, ps, events, update, spec, features,
+    create, start, run, exec, state, kill, pause, resume, delete, list, ps, events, update, checkpoint,
+    restore, spec, features,
 ];
 
 const OPTIONS: &str = "\
@@ -52,7 +54,7 @@ Options:
       --cgroup-manager <MANAGER>  Choose who makes control groups: cgroupfs, systemd or disabled [default: cgroupfs]
   -s, --systemd-cgroup            Have systemd make control groups; cgroupsPath is SLICE:PREFIX:NAME
       --rootless <WHEN>           Do without control groups that may not be made: true, false or auto [default: auto]
-      --criu <FILE>               Accepted for compatibility
+      --criu <FILE>               Use this program for checkpoint and restore [default: criu in PATH]
   -h, --help                      Print help
   -v, --version                   Print the version
 ";
@@ -64,16 +66,13 @@ pub(super) fn overview() -> String {
         .to_owned();
     for command in COMMANDS {
         let about = command.help.lines().next().unwrap_or_default();
-        text += &format!("  {:8}  {about}\n", command.name);
+        text += &format!("  {:10}  {about}\n", command.name);
     }
     text + "\n" + OPTIONS
 }
 
 /// Runs the command of that name.
 pub(super) fn run(name: &str, arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyhow::Result<u8> {
-    if ["checkpoint", "restore"].contains(&name) {
-        return checkpoint::refuse(name);
-    }
     let Some(command) = COMMANDS.iter().find(|c| c.name == name) else {
         bail!("unknown command {name:?}: see loment-runtime --help");
     };

@@ -60,11 +60,11 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 }
 
 /// What the end needs of a container whose process is gone.
-struct Rest {
-    bundle: Bundle,
-    hooks: Hooks,
-    place: Option<Place>,
-    class: Option<Class>,
+pub(super) struct Rest {
+    pub(super) bundle: Bundle,
+    pub(super) hooks: Hooks,
+    pub(super) place: Option<Place>,
+    pub(super) class: Option<Class>,
 }
 
 /// Waits for the program's end, if that is ours to do: its exit status, or `None` when it goes on without us. After an error
@@ -106,7 +106,7 @@ impl Rest {
     }
 }
 
-fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
+pub(super) fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Result<()> {
     // A group that cannot be removed keeps the container, for `delete`.
     let cleared = rest.place.as_ref().map_or(Ok(()), |place| place.clear());
     let left = rest.class.as_ref().map_or(Ok(()), Class::remove);

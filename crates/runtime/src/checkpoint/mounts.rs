@@ -1,0 +1,155 @@
+//! The mounts of a container that come from outside: CRIU neither saves nor makes them itself. Names are runc's.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::{Path, PathBuf};
+
+use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
+use loment_sys::wait::Exit;
+use oci_spec::runtime::LinuxNamespaceType;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::process::Pid;
+
+use super::Error;
+use super::protocol::ExternalMount;
+use crate::error::Context;
+use crate::mounts::{clone_tree, file_type, make_target, mount};
+use crate::plan::MountPlan;
+use crate::report::{self, Message};
+use crate::{Failure, InRoot, Plan, devices, helper};
+
+/// Where control groups are on the host.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+const NULL: &str = "/dev/null";
+
+/// A mount's place in the container, and what is mounted there.
+struct Outside {
+    place: PathBuf,
+    source: PathBuf,
+}
+
+/// For a dump: every place is its own name.
+pub(super) fn of_running(plan: &Plan, pid: Pid, cgroup: Option<&str>) -> Result<Vec<ExternalMount>, Error> {
+    let path = format!("/proc/{}/root", pid.as_raw_nonzero());
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(CWD, &path, flags, Mode::empty());
+    let root = InRoot::new(root.context("open", path)?);
+    let mut out = Vec::new();
+    for outside in bound(plan, cgroup)? {
+        let place = resolved(&root, &outside.place, Path::new("/")).unwrap_or(outside.place);
+        out.push(external(&place, &place)?);
+    }
+    for masked in &plan.masked {
+        let Ok(target) = root.resolve(masked) else { continue };
+        if file_type(&target).context("look at", masked.display())? != FileType::Directory {
+            out.push(external(masked, Path::new(NULL))?);
+        }
+    }
+    Ok(out)
+}
+
+/// For a restore into the root file system at `root`: what has the name of a place is mounted there.
+pub(super) fn of_new(plan: &Plan, root: &Path, cgroup: Option<&str>) -> Result<Vec<ExternalMount>, Error> {
+    let fd = rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let fd = fd.context("open root file system", root.display())?;
+    let top = link(&fd).context("open root file system", root.display())?;
+    let inside = InRoot::new(fd);
+    let mut out = Vec::new();
+    for outside in bound(plan, cgroup)? {
+        let place = resolved(&inside, &outside.place, &top).unwrap_or(outside.place);
+        out.push(external(&place, &outside.source)?);
+    }
+    out.push(external(Path::new(NULL), Path::new(NULL))?);
+    Ok(out)
+}
+
+/// Bind mounts, devices, and the container's own control groups.
+fn bound(plan: &Plan, cgroup: Option<&str>) -> Result<Vec<Outside>, Error> {
+    let mut out = Vec::new();
+    for m in &plan.mounts {
+        match m.kind.as_str() {
+            "bind" => out.push(Outside { place: m.destination.clone(), source: m.source.clone() }),
+            "cgroup" | "cgroup2" if !plan.namespaces.have(LinuxNamespaceType::Cgroup) => {
+                groups(&mut out, m, cgroup).context("list", CGROUP_ROOT)?;
+            }
+            _ => {}
+        }
+    }
+    let nodes = plan.devices.iter().map(devices::Device::path);
+    out.extend(nodes.map(|path| Outside { place: path.to_owned(), source: path.to_owned() }));
+    Ok(out)
+}
+
+/// Without a cgroup namespace, the container's groups are directories of the host's hierarchies.
+fn groups(out: &mut Vec<Outside>, m: &MountPlan, cgroup: Option<&str>) -> io::Result<()> {
+    let own = |hierarchy: PathBuf| cgroup.map_or(hierarchy.clone(), |path| hierarchy.join(path));
+    /// linux/magic.h
+    const CGROUP2: i64 = 0x6367_7270;
+    if rustix::fs::statfs(CGROUP_ROOT)?.f_type == CGROUP2 {
+        out.push(Outside { place: m.destination.clone(), source: own(CGROUP_ROOT.into()) });
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(CGROUP_ROOT)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            out.push(Outside { place: m.destination.join(entry.file_name()), source: own(entry.path()) });
+        }
+    }
+    Ok(())
+}
+
+fn external(key: &Path, val: &Path) -> Result<ExternalMount, Failure> {
+    let text = |path: &Path| path.to_str().map(str::to_owned).ok_or(io::ErrorKind::InvalidInput);
+    let pair = || Ok::<_, io::Error>(ExternalMount { key: text(key)?, val: text(val)? });
+    pair().context("name the mount on", key.display())
+}
+
+/// Where a path leads, below the root whose own path is `top`; `None` when nothing is there yet.
+fn resolved(root: &InRoot, path: &Path, top: &Path) -> Option<PathBuf> {
+    let place = link(root.resolve(path).ok()?).ok()?;
+    Some(Path::new("/").join(place.strip_prefix(top).ok()?))
+}
+
+/// The kernel's path of a descriptor: as seen from the root of the mount namespace that it is of.
+fn link(fd: impl AsFd) -> io::Result<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
+}
+
+/// Makes the places of mounts in the root file system, as they are made for a new container: CRIU expects them. Those on a
+/// tmpfs it makes itself.
+pub(super) fn make_places(plan: &Plan, root: &Path) -> Result<(), Failure> {
+    // By a child in a mount namespace of its own: places can be in what is mounted.
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
+    match clone3(CloneFlags::empty(), None).context("clone", "a process to make mount points")? {
+        Fork::Child => helper::live(&ours, &theirs, || {
+            unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
+            rustix::process::umask(Mode::empty());
+            let tree = clone_tree(CWD, root, true).context("open root file system", root.display())?;
+            let root = crate::rootfs::attach_root(&tree)?;
+            for m in plan.mounts.iter().filter(|m| !on_tmpfs(plan, m)) {
+                match m.kind.as_str() {
+                    "cgroup" | "cgroup2" => {}
+                    "bind" => mount(&root, m, None, None, None)?,
+                    _ => make_target(&root, m)?,
+                }
+            }
+            loment_sys::process::exit_now(0)
+        }),
+        Fork::Parent { pidfd, .. } => {
+            drop(theirs);
+            let answer = report::receive(&ours);
+            let exit = loment_sys::wait::wait_exit(&pidfd)
+                .context("wait for", "the process that makes mount points")?;
+            match (answer, exit) {
+                (Ok(Message::Failed(failure)), _) => Err(failure),
+                (_, Exit::Code(0)) => Ok(()),
+                _ => Err(Failure::unexpected("make", "the mount points of the container")),
+            }
+        }
+    }
+}
+
+fn on_tmpfs(plan: &Plan, m: &MountPlan) -> bool {
+    let above = |t: &&MountPlan| t.destination != m.destination && m.destination.starts_with(&t.destination);
+    plan.mounts.iter().filter(above).any(|t| t.kind == "tmpfs")
+}
