@@ -183,9 +183,13 @@ impl States {
     pub fn forget(&self, id: &Id) -> Result<(), Error> {
         match self.lock(id)? {
             Some(reservation) => self.abandon(id, &reservation),
-            None if self.dir(id).exists() => Err(Error::Busy { id: id.as_str().to_owned() }),
-            None => Ok(()),
+            None => self.absent(id),
         }
+    }
+
+    /// What could not be locked is gone, or is somebody else's for now.
+    fn absent(&self, id: &Id) -> Result<(), Error> {
+        if self.dir(id).exists() { Err(Error::Busy { id: id.as_str().to_owned() }) } else { Ok(()) }
     }
 
     /// Removes what a creator left that was killed before there was a container, if anything. `undo` is called before, where it
@@ -205,7 +209,7 @@ impl States {
                     }
                     self.abandon(id, &reservation)
                 }
-                None => self.forget(id),
+                None => self.absent(id),
             },
         }
     }

@@ -1,8 +1,10 @@
 //! `delete`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use loment_runtime::Error;
 use loment_runtime::state::{Id, Status};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -16,6 +18,8 @@ use crate::error::one_line;
 
 /// How long to wait for the end of a process that was killed.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// How long until somebody else's work is looked at again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) const HELP: &str = "\
 Remove a stopped container
@@ -47,15 +51,14 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 }
 
 fn delete(runtime: &Runtime<'_>, id: &Id, force: bool) -> anyhow::Result<()> {
-    let found = match runtime.find(id) {
-        Err(e @ loment_runtime::Error::NotFound { .. }) => {
-            runtime.states.clear(id, |bundle| {
-                place::abandon(&bundle.spec, id);
-                class::abandon(&bundle.spec, id);
-            })?;
-            return if force { Ok(()) } else { Err(e.into()) };
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE.tv_sec.unsigned_abs());
+    let found = loop {
+        match find(runtime, id) {
+            // What a creator that was killed had made ends a moment after it, and has the id until then.
+            Err(Error::Busy { .. }) if force && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(Error::NotFound { .. }) if force => return Ok(()),
+            other => break other?,
         }
-        other => other?,
     };
     if !force && ![Status::Stopped, Status::Created].contains(&found.status) {
         // runc's words.
@@ -66,6 +69,18 @@ fn delete(runtime: &Runtime<'_>, id: &Id, force: bool) -> anyhow::Result<()> {
     }
     end(&found)?;
     remove(runtime, &found)
+}
+
+/// The container. When there is none, what is left of making one is cleared away.
+fn find(runtime: &Runtime<'_>, id: &Id) -> Result<Found, Error> {
+    let found = runtime.find(id);
+    if let Err(Error::NotFound { .. }) = found {
+        runtime.states.clear(id, |bundle| {
+            place::abandon(&bundle.spec, id);
+            class::abandon(&bundle.spec, id);
+        })?;
+    }
+    found
 }
 
 /// Kills what is left of it.
