@@ -69,5 +69,5 @@ pub use labels::{has_apparmor, has_selinux};
 pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};
-pub use spec_text::parse_spec;
+pub use spec_text::{parse_process, parse_spec};
 pub use stdio::Stdio;
