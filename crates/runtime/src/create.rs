@@ -224,7 +224,8 @@ fn serve(
     match (request, listener) {
         (Request::Hooks, _) => {
             let state = c.description.json(ContainerState::Creating, process.0.as_raw_nonzero().get());
-            hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle(), &|| Ok(()))
+            let (hooks, bundle) = (&c.plan.hooks, c.description.bundle());
+            hooks::run_all(&hooks.create_runtime, &hooks.output, &state, bundle, &|| Ok(()))
         }
         (Request::Devices, _) => network::give(&c.plan.net_devices, process.1, moved),
         (Request::Listener(number), Some(listener)) => {

@@ -126,7 +126,7 @@ fn become_process(
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
     if foreign {
         report::wait_for_go(socket).context("wait for", "the creator")?;
-        namespaces::become_root_of_namespace()?;
+        namespaces::become_root_of_namespace(e.process.keep_groups)?;
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;

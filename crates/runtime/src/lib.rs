@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod annotations;
 mod attributes;
 mod bundle;
 mod capabilities;
@@ -31,8 +32,10 @@ mod devices;
 mod enter;
 mod error;
 mod executable;
+mod filter;
 mod helper;
 mod home;
+mod hook_output;
 mod hooks;
 mod identity;
 mod in_root;
@@ -57,6 +60,7 @@ mod spec_text;
 pub mod state;
 mod stdio;
 
+pub use annotations::RECEIVER;
 pub use bundle::Bundle;
 pub use capabilities::CapabilitySet;
 pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};

@@ -5,13 +5,16 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use loment_sys::clone::CloneFlags;
-use loment_sys::seccomp::Instruction;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, PosixRlimitType, Process, Spec,
+};
 use rustix::process::{Resource, Rlimit};
 
+use crate::annotations::Annotations;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
+use crate::filter::Filter;
 use crate::hooks::{self, Hooks};
 use crate::labels::Labels;
 use crate::listener::Listener;
@@ -50,6 +53,8 @@ pub struct ProcessPlan {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
+    /// It has those of its creator instead.
+    pub(crate) keep_groups: bool,
     pub(crate) umask: Option<u32>,
     pub(crate) capabilities: Sets,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
@@ -60,15 +65,6 @@ pub struct ProcessPlan {
     pub(crate) labels: Labels,
     /// `Some((rows, columns))` for a terminal; zeroes leave the kernel's size.
     pub(crate) terminal: Option<(u16, u16)>,
-}
-
-/// A seccomp program ready to be loaded.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    pub(crate) program: Vec<Instruction>,
-    pub(crate) flags: u32,
-    /// Who answers its questions, if it asks any.
-    pub(crate) listener: Option<Listener>,
 }
 
 /// Everything that will be done for one container.
@@ -110,7 +106,9 @@ impl Plan {
         let linux = spec.linux().as_ref().unwrap_or(&none);
         let label = MountLabel::new(linux, spec.annotations().as_ref())?;
         let namespaces = Namespaces::new(linux)?;
-        let process = spec.process().as_ref().map(|p| ProcessPlan::of_container(p, linux)).transpose()?;
+        let annotations = Annotations::new(spec.annotations().as_ref())?;
+        let process = spec.process().as_ref();
+        let process = process.map(|p| ProcessPlan::of_container(p, linux, &annotations)).transpose()?;
         if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
             return Err(invalid("hostname", "it needs a uts namespace"));
         }
@@ -122,7 +120,7 @@ impl Plan {
         let sysctl = sysctls(linux, &namespaces)?;
         let net_devices = network::plan(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
-        let mut hooks = Hooks::new(spec.hooks().as_ref())?;
+        let mut hooks = Hooks::of(spec)?;
         if let Some(process) = &process {
             hooks::inherit(&mut hooks.start_container, &process.env);
         }
@@ -330,20 +328,30 @@ impl ProcessPlan {
     }
 
     /// As [`ProcessPlan::new`], with everything that a specification says for all programs of its container.
+    fn of_container(p: &Process, linux: &Linux, annotations: &Annotations) -> Result<Self, Error> {
+        let mut plan = Self::with(p, linux.seccomp().as_ref(), annotations)?;
+        plan.scheduling.of_container(linux)?;
+        Ok(plan)
+    }
+
+    /// Checks a process that is to enter a container of this specification, and compiles its filter.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn of_container(p: &Process, linux: &Linux) -> Result<Self, Error> {
-        let mut plan = Self::new(p, linux.seccomp().as_ref())?;
-        plan.scheduling.of_container(linux)?;
-        Ok(plan)
+    pub fn to_enter(p: &Process, spec: &Spec) -> Result<Self, Error> {
+        let seccomp = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+        Self::with(p, seccomp, &Annotations::new(spec.annotations().as_ref())?)
     }
 
     /// Checks a process and compiles its filter.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn new(p: &Process, seccomp: Option<&oci_spec::runtime::LinuxSeccomp>) -> Result<Self, Error> {
+    pub fn new(p: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Self, Error> {
+        Self::with(p, seccomp, &Annotations::default())
+    }
+
+    fn with(p: &Process, seccomp: Option<&LinuxSeccomp>, annotations: &Annotations) -> Result<Self, Error> {
         let args = p.args().as_deref().unwrap_or_default();
         if args.is_empty() {
             return Err(invalid("process.args", "it is empty"));
@@ -360,28 +368,18 @@ impl ProcessPlan {
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().clone().unwrap_or_default(),
+            keep_groups: annotations.keep_groups,
             umask: user.umask(),
             capabilities: Sets::new(p.capabilities().as_ref()),
             rlimits: rlimits(p)?,
             no_new_privileges: p.no_new_privileges().unwrap_or(false),
             oom_score_adj: p.oom_score_adj(),
-            filter: seccomp.map(compile).transpose()?,
+            filter: Filter::new(seccomp, &annotations.seccomp)?,
             scheduling: Scheduling::new(p)?,
             labels: Labels::new(p)?,
             terminal: p.terminal().unwrap_or(false).then_some(size),
         })
     }
-}
-
-fn compile(seccomp: &oci_spec::runtime::LinuxSeccomp) -> Result<Filter, Error> {
-    let arch = loment_seccomp::Arch::native();
-    let arch = arch.ok_or(Error::Unsupported { what: "a seccomp profile on this architecture" })?;
-    let filter = loment_seccomp::compile(seccomp, arch)?;
-    let asks = filter.flags.bits() & loment_sys::seccomp::FLAG_NEW_LISTENER != 0;
-    let listener = asks.then(|| Listener::new(seccomp)).transpose()?;
-    let program =
-        filter.instructions.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k });
-    Ok(Filter { program: program.collect(), flags: filter.flags.bits(), listener })
 }
 
 fn rlimits(p: &Process) -> Result<Vec<(Resource, Rlimit)>, Error> {

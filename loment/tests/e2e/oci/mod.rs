@@ -1,5 +1,6 @@
 //! What a specification can ask of `loment-runtime`, a file for each part of it.
 
+mod annotations;
 mod capabilities;
 mod clocks;
 mod groups;

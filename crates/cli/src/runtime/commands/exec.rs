@@ -9,6 +9,7 @@ use loment_runtime::state::Status;
 use loment_runtime::{Bundle, CapabilitySet, Enter, ProcessPlan, Stdio, enter, parse_process};
 use oci_spec::runtime::{Capabilities, Process};
 
+use super::super::annotations;
 use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::class::Class;
 use super::super::container::check_terminal;
@@ -136,7 +137,8 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
         Status::Stopped => bail!("cannot exec in a stopped container: container not running"),
         Status::Creating => bail!("cannot exec in container {:?}: it is being created", found.id()),
     }
-    let bundle = runtime.states.config(&found.record)?;
+    let mut bundle = runtime.states.config(&found.record)?;
+    annotations::name_agent(&mut bundle)?;
     let process = process(&options, &bundle, &arguments.remaining()?, runtime.log)?;
     execute(&options, &found, &bundle, process)
 }
@@ -154,8 +156,7 @@ fn execute(
     let console = options.console_socket.as_deref().map(|p| Receiver::connect("console", p)).transpose()?;
     let receiver = options.pidfd_socket.as_deref().map(|p| Receiver::connect("pidfd", p)).transpose()?;
     let pid_file = options.pid_file.as_deref().map(PidFile::new).transpose()?;
-    let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let plan = ProcessPlan::new(&process, seccomp)?;
+    let plan = ProcessPlan::to_enter(&process, &bundle.spec)?;
     let place = found.place()?;
     let group = place.as_ref().map(|p| group(p, options.cgroup)).transpose()?;
     let tasks = Class::tasks(Class::recorded(&found.record)?.as_ref())?;
