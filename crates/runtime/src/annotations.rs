@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use loment_cgroup::CgroupPath;
 use loment_sys::seccomp::Instruction;
 
 use crate::Error;
@@ -19,6 +20,7 @@ pub const RECEIVER: &str = "run.oci.seccomp.receiver";
 const PLUGINS: &str = "run.oci.seccomp.plugins";
 const STRICT: &str = "run.oci.seccomp_fail_unknown_syscall";
 const PROGRAM: &str = "run.oci.seccomp_bpf_data";
+pub(crate) const DELEGATE: &str = "run.oci.delegate-cgroup";
 
 /// What a configuration's annotations ask for.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(crate) struct Annotations {
     pub(crate) hooks_stdout: Option<PathBuf>,
     pub(crate) hooks_stderr: Option<PathBuf>,
     pub(crate) seccomp: SeccompAnnotations,
+    /// The group below the container's that its program runs in and may manage.
+    pub(crate) delegate: Option<CgroupPath>,
 }
 
 /// Those about the seccomp filter.
@@ -57,7 +61,10 @@ impl Annotations {
             let reason = format!("shared objects are not loaded here: use {RECEIVER}, or remove it");
             return Err(named(PLUGINS, reason));
         }
+        // One checked name: crun 1.28 was led out of its group through this one.
+        let group = |text| CgroupPath::new(text).map_err(|e| named(DELEGATE, e.to_string()));
         Ok(Self {
+            delegate: value(DELEGATE).filter(|text| !text.is_empty()).map(group).transpose()?,
             keep_groups: switch(GROUPS),
             hooks_stdout: file(STDOUT)?,
             hooks_stderr: file(STDERR)?,
@@ -138,6 +145,9 @@ mod tests {
             (PROGRAM, "!"),
             (PROGRAM, ""),
             (PROGRAM, "AAAA"),
+            (DELEGATE, ".."),
+            (DELEGATE, "a/../../b"),
+            (DELEGATE, "/"),
         ] {
             let error = parse(&[(key, value)]).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -140,6 +140,10 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
         // After joining: the root of a cgroup namespace is the group its creator is in at that moment.
         unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
     }
+    if c.plan.delegate.is_some() {
+        // From below the namespace's root, so that the container sees the group as its own.
+        report::move_below(socket).context("wait to be moved into", "the delegated cgroup")?;
+    }
     if c.keyring {
         c.plan.process.as_ref().map_or(Ok(()), |p| p.labels.apply_to_keys())?;
         join_keyring(c.description.id())?;

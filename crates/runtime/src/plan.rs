@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use loment_cgroup::CgroupPath;
 use loment_sys::clone::CloneFlags;
 use oci_spec::runtime::{
     Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, PosixRlimitType, Process, Spec,
@@ -90,6 +91,8 @@ pub struct Plan {
     pub process: Option<ProcessPlan>,
     /// What it gets of the processor's caches and memory bandwidth.
     pub rdt: Option<Rdt>,
+    /// The group below its own that it manages itself and its program runs in.
+    pub(crate) delegate: Option<CgroupPath>,
     /// The limits of its cgroup, the default device rules included.
     pub resources: LinuxResources,
 }
@@ -154,6 +157,7 @@ impl Plan {
             hooks,
             process,
             rdt: linux.intel_rdt().as_ref().map(Rdt::new).transpose()?,
+            delegate: annotations.delegate,
             resources,
         })
     }

@@ -3,6 +3,7 @@
 mod annotations;
 mod capabilities;
 mod clocks;
+mod delegation;
 mod groups;
 mod hooks;
 mod joined;
