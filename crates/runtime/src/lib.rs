@@ -38,6 +38,7 @@ mod home;
 mod hook_output;
 mod hooks;
 mod identity;
+mod idmap;
 mod in_root;
 mod labels;
 mod listener;

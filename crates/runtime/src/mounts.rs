@@ -19,6 +19,7 @@ use crate::error::Context;
 use crate::mount_label::MountLabel;
 use crate::options::Options;
 use crate::plan::MountPlan;
+use crate::sources::{is_link_to_copy, open_source};
 use crate::{Failure, InRoot};
 
 /// Where control groups are on the host, and in the container.
@@ -146,12 +147,21 @@ fn bind(root: &InRoot, m: &MountPlan, source: Option<&OwnedFd>) -> io::Result<()
     let source = match source {
         Some(source) => source,
         None => {
-            own = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
+            own = open_source(m)?;
             &own
         }
     };
+    if is_link_to_copy(m, source) {
+        return root.make_link(&m.destination, &rustix::fs::readlinkat(source, "", Vec::new())?);
+    }
     let is_dir = file_type(source)? == FileType::Directory;
-    let target = if is_dir { root.make_dir_all(&m.destination)? } else { root.make_file(&m.destination)? };
+    let target = if m.options.target_no_follow {
+        root.resolve_last(&m.destination)?
+    } else if is_dir {
+        root.make_dir_all(&m.destination)?
+    } else {
+        root.make_file(&m.destination)?
+    };
     finish(source, m.options.attr, &m.options, &target)
 }
 

@@ -17,10 +17,11 @@ use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
 use crate::filter::Filter;
 use crate::hooks::{self, Hooks};
+use crate::idmap::IdMap;
 use crate::labels::Labels;
 use crate::listener::Listener;
 use crate::mount_label::MountLabel;
-use crate::namespaces::{Mappings, Namespaces};
+use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::resctrl::Rdt;
 use crate::scheduling::Scheduling;
@@ -34,15 +35,6 @@ pub(crate) struct MountPlan {
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
     pub(crate) idmap: Option<IdMap>,
-}
-
-/// Other owners for the files of a mount.
-#[derive(Debug)]
-pub(crate) struct IdMap {
-    /// `None`: those of the container's user namespace.
-    pub(crate) mappings: Option<Mappings>,
-    /// Also for mounts below.
-    pub(crate) recursive: bool,
 }
 
 /// The program of a container, or one more program in it.
@@ -144,7 +136,7 @@ impl Plan {
                 .mounts()
                 .iter()
                 .flatten()
-                .map(|m| mount(m, bundle, users, label.as_ref()))
+                .map(|m| mount(m, bundle, linux, (users, label.as_ref())))
                 .collect::<Result<_, _>>()?,
             label,
             devices,
@@ -212,7 +204,12 @@ fn propagation(text: &str) -> Result<(u64, bool), Error> {
         .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
 }
 
-fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> Result<MountPlan, Error> {
+fn mount(
+    m: &Mount,
+    bundle: &Path,
+    linux: &Linux,
+    (users, label): (bool, Option<&MountLabel>),
+) -> Result<MountPlan, Error> {
     let mut options = Options::parse(m.options().as_deref().unwrap_or_default());
     let kind = m.typ().clone().unwrap_or_default();
     let is_bind = options.bind.is_some() || kind == "bind";
@@ -228,28 +225,13 @@ fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> R
     if !is_bind && kind.is_empty() {
         return Err(invalid(field(), "it has no type"));
     }
-    let idmap = id_map(m, &options, is_bind, users)?;
+    options.check(is_bind).map_err(|reason| invalid(field(), reason))?;
+    let idmap = IdMap::new(m, &options, is_bind, users, linux)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
     if let Some(label) = label {
         label.add_to(&kind, &mut options);
     }
     Ok(MountPlan { destination, kind, source, options, idmap })
-}
-
-/// Ids are mapped when the mount has mappings of its own, or an option that asks for the container's.
-fn id_map(m: &Mount, options: &Options, is_bind: bool, users: bool) -> Result<Option<IdMap>, Error> {
-    let owner = format!("mount {}", m.destination().display());
-    let mappings = Mappings::new(&owner, m.uid_mappings().as_deref(), m.gid_mappings().as_deref())?;
-    if mappings.is_none() && options.idmap.is_none() {
-        return Ok(None);
-    }
-    if !is_bind {
-        return Err(invalid(owner, "only bind mounts can map ids"));
-    }
-    if mappings.is_none() && !users {
-        return Err(invalid(owner, "idmap without uidMappings and gidMappings needs a user namespace"));
-    }
-    Ok(Some(IdMap { mappings, recursive: options.idmap.unwrap_or(false) }))
 }
 
 fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {

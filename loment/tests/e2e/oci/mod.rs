@@ -9,6 +9,7 @@ mod hooks;
 mod joined;
 mod killed;
 mod listener;
+mod mount_options;
 mod mounts;
 mod net_devices;
 mod resctrl;

@@ -37,10 +37,12 @@ const ATTRIBUTES: [&str; 18] = [
     "suid",
     "symfollow",
 ];
-const OTHER_OPTIONS: [&str; 28] = [
+const OTHER_OPTIONS: [&str; 33] = [
     "async",
     "bind",
+    "copy-symlink",
     "defaults",
+    "dest-nofollow",
     "dirsync",
     "idmap",
     "iversion",
@@ -51,9 +53,11 @@ const OTHER_OPTIONS: [&str; 28] = [
     "nolazytime",
     "nomand",
     "private",
+    "rasync",
     "rbind",
     "remount",
     "ridmap",
+    "rnomand",
     "rprivate",
     "rshared",
     "rslave",
@@ -61,6 +65,7 @@ const OTHER_OPTIONS: [&str; 28] = [
     "shared",
     "silent",
     "slave",
+    "src-nofollow",
     "sync",
     "tmpcopyup",
     "unbindable",
