@@ -20,6 +20,7 @@ pub const RECEIVER: &str = "run.oci.seccomp.receiver";
 const PLUGINS: &str = "run.oci.seccomp.plugins";
 const STRICT: &str = "run.oci.seccomp_fail_unknown_syscall";
 const PROGRAM: &str = "run.oci.seccomp_bpf_data";
+pub(crate) const SYSTEMD_V1: &str = "run.oci.systemd.force_cgroup_v1";
 pub(crate) const DELEGATE: &str = "run.oci.delegate-cgroup";
 
 /// What a configuration's annotations ask for.
@@ -33,6 +34,8 @@ pub(crate) struct Annotations {
     pub(crate) seccomp: SeccompAnnotations,
     /// The group below the container's that its program runs in and may manage.
     pub(crate) delegate: Option<CgroupPath>,
+    /// The mount that is to be systemd's own v1 hierarchy.
+    pub(crate) systemd_v1: Option<PathBuf>,
 }
 
 /// Those about the seccomp filter.
@@ -65,6 +68,7 @@ impl Annotations {
         let group = |text| CgroupPath::new(text).map_err(|e| named(DELEGATE, e.to_string()));
         Ok(Self {
             delegate: value(DELEGATE).filter(|text| !text.is_empty()).map(group).transpose()?,
+            systemd_v1: file(SYSTEMD_V1)?,
             keep_groups: switch(GROUPS),
             hooks_stdout: file(STDOUT)?,
             hooks_stderr: file(STDERR)?,
@@ -78,7 +82,7 @@ impl Annotations {
 }
 
 /// An error in the annotation `key`.
-fn named(key: &str, reason: impl Into<String>) -> Error {
+pub(crate) fn named(key: &str, reason: impl Into<String>) -> Error {
     invalid(format!("annotation {key}"), reason)
 }
 
@@ -145,6 +149,7 @@ mod tests {
             (PROGRAM, "!"),
             (PROGRAM, ""),
             (PROGRAM, "AAAA"),
+            (SYSTEMD_V1, "sys/fs/cgroup"),
             (DELEGATE, ".."),
             (DELEGATE, "a/../../b"),
             (DELEGATE, "/"),

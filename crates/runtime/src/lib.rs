@@ -60,6 +60,7 @@ mod sources;
 mod spec_text;
 pub mod state;
 mod stdio;
+mod systemd_v1;
 
 pub use annotations::RECEIVER;
 pub use bundle::Bundle;

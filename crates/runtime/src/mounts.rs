@@ -20,7 +20,7 @@ use crate::mount_label::MountLabel;
 use crate::options::Options;
 use crate::plan::MountPlan;
 use crate::sources::{is_link_to_copy, open_source};
-use crate::{Failure, InRoot};
+use crate::{Failure, InRoot, systemd_v1};
 
 /// Where control groups are on the host, and in the container.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -92,6 +92,7 @@ pub(crate) fn mount(
 ) -> Result<(), Failure> {
     match m.kind.as_str() {
         "bind" => bind(root, m, source),
+        _ if m.systemd_v1 => systemd_v1::mount(root, m, label),
         "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup, label),
         _ => filesystem(root, m, label),
     }
@@ -121,7 +122,7 @@ fn filesystem(root: &InRoot, m: &MountPlan, label: Option<&MountLabel>) -> io::R
 }
 
 /// The directory a file system goes on, made when missing.
-fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
+pub(crate) fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
     let kernel = matches!(m.kind.as_str(), "proc" | "sysfs" | "cgroup" | "cgroup2")
         || m.destination == Path::new("/dev");
     if !kernel {

@@ -25,7 +25,7 @@ use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::resctrl::Rdt;
 use crate::scheduling::Scheduling;
-use crate::{Error, network};
+use crate::{Error, network, systemd_v1};
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(crate) struct MountPlan {
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
     pub(crate) idmap: Option<IdMap>,
+    /// It is systemd's v1 hierarchy, whatever it was to be.
+    pub(crate) systemd_v1: bool,
 }
 
 /// The program of a container, or one more program in it.
@@ -127,17 +129,17 @@ impl Plan {
                 "they need a mount namespace of the container's own",
             ));
         }
+        let mounts = spec.mounts().iter().flatten().map(|m| mount(m, bundle, linux, (users, label.as_ref())));
+        let mut mounts = mounts.collect::<Result<Vec<_>, _>>()?;
+        if let Some(path) = &annotations.systemd_v1 {
+            systemd_v1::replace(&mut mounts, path, &namespaces)?;
+        }
         Ok(Self {
             namespaces,
             root: spec.root().as_ref().map(|r| bundle.join(r.path())),
             read_only: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
             propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
-            mounts: spec
-                .mounts()
-                .iter()
-                .flatten()
-                .map(|m| mount(m, bundle, linux, (users, label.as_ref())))
-                .collect::<Result<_, _>>()?,
+            mounts,
             label,
             devices,
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
@@ -170,6 +172,7 @@ impl Plan {
         let mounted = |m: &MountPlan| {
             matches!(m.kind.as_str(), "cgroup" | "cgroup2")
                 && m.options.attr.set & loment_sys::mount::ATTR_RDONLY == 0
+                && !m.systemd_v1
         };
         let process = self.process.as_ref()?;
         if !self.makes(CloneFlags::NEWCGROUP) || !self.mounts.iter().any(mounted) {
@@ -231,7 +234,7 @@ fn mount(
     if let Some(label) = label {
         label.add_to(&kind, &mut options);
     }
-    Ok(MountPlan { destination, kind, source, options, idmap })
+    Ok(MountPlan { destination, kind, source, options, idmap, systemd_v1: false })
 }
 
 fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {

@@ -309,3 +309,58 @@ fn plugins_are_refused_by_name_and_what_needs_a_handler_is_let_be() {
     });
     assert_eq!(output.succeeds(), "runs");
 }
+
+const SYSTEMD_V1: &str = "run.oci.systemd.force_cgroup_v1";
+
+/// With a mount on /sys/fs/cgroup and, if asked for, a cgroup namespace.
+fn grouped(config: &mut Value, kind: &str, options: Value, namespace: bool) {
+    let mount = json!({ "destination": "/sys/fs/cgroup", "type": kind, "source": kind, "options": options });
+    config["mounts"].as_array_mut().unwrap().push(mount);
+    if namespace {
+        add_namespace(config, json!({ "type": "cgroup" }));
+    }
+    annotate(config, SYSTEMD_V1, "/sys/fs/cgroup/");
+}
+
+#[test]
+fn a_mount_can_be_systemds_own_hierarchy() {
+    if !fs::read_to_string("/proc/self/cgroup").unwrap().contains(":name=systemd:") {
+        println!("skipped: systemd's hierarchy of cgroup v1, because this machine has none");
+        return;
+    }
+    let script = "ls /sys/fs/cgroup; cat /sys/fs/cgroup/systemd/tasks; mkdir /sys/fs/cgroup/systemd/inner && \
+                  echo $$ > /sys/fs/cgroup/systemd/inner/tasks; grep name=systemd: /proc/self/cgroup | cut -d: -f2-; \
+                  rmdir /sys/fs/cgroup/systemd/inner 2>/dev/null; exit 0";
+    for kind in ["cgroup", "tmpfs"] {
+        let world = world();
+        let output =
+            run(&world, "systemd-v1", script, |config| grouped(config, kind, json!(["nosuid"]), true));
+        // Of the groups of the host only its own; process 1 and `cat`.
+        let lines: Vec<_> = output.succeeds().lines().collect();
+        assert_eq!(
+            (lines[0], lines[1], lines[lines.len() - 1]),
+            ("systemd", "1", "name=systemd:/inner"),
+            "{output}"
+        );
+        assert_eq!(lines.len(), 4, "{output}");
+        assert_gone(&world, "systemd-v1");
+    }
+    let world = world();
+    let script = "mkdir /sys/fs/cgroup/systemd/inner 2>&1; mkdir /sys/fs/cgroup/other 2>&1; exit 0";
+    let output = run(&world, "systemd-v1", script, |config| grouped(config, "cgroup", json!(["ro"]), true));
+    assert_eq!(output.succeeds().matches("Read-only file system").count(), 2, "{output}");
+}
+
+#[test]
+fn systemds_hierarchy_is_refused_where_it_would_be_the_hosts_or_is_not_asked_for() {
+    let world = world();
+    let output =
+        run(&world, "systemd-v1", "echo never", |config| grouped(config, "cgroup", json!([]), false));
+    output.fails_saying(1, &[SYSTEMD_V1, "cgroup namespace"]);
+    let output = run(&world, "systemd-v1", "echo never", |config| {
+        grouped(config, "cgroup", json!([]), true);
+        annotate(config, SYSTEMD_V1, "/sys/fs");
+    });
+    output.fails_saying(1, &[SYSTEMD_V1, "no mount on /sys/fs"]);
+    assert_gone(&world, "systemd-v1");
+}

@@ -73,6 +73,21 @@ const OTHER_OPTIONS: [&str; 33] = [
     "nodev",
 ];
 
+/// Annotations of a `config.json` that have an effect.
+const ANNOTATIONS: [&str; 11] = [
+    "org.systemd.property.",
+    "run.oci.delegate-cgroup",
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
+    "run.oci.keep_original_groups",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
+    "run.oci.seccomp_bpf_data",
+    "run.oci.seccomp_fail_unknown_syscall",
+    "run.oci.systemd.force_cgroup_v1",
+    "run.oci.systemd.subgroup",
+];
+
 pub(super) fn run(arguments: &mut Arguments<'_>, _runtime: &Runtime<'_>) -> anyhow::Result<u8> {
     if let Some(word) = arguments.words()?.first() {
         anyhow::bail!("unexpected argument {word:?}");
@@ -102,6 +117,7 @@ fn document() -> Value {
         "mountOptions": mount_options(),
         "annotations": {
             "loment.version": env!("CARGO_PKG_VERSION"),
+            "loment.config-annotations": ANNOTATIONS.join(","),
             // Engines look for runc's.
             "org.opencontainers.runc.checkpoint.enabled": "true",
         },
