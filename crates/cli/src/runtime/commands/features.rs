@@ -74,12 +74,14 @@ const OTHER_OPTIONS: [&str; 33] = [
 ];
 
 /// Annotations of a `config.json` that have an effect.
-const ANNOTATIONS: [&str; 11] = [
+const ANNOTATIONS: [&str; 13] = [
+    "org.criu.config",
     "org.systemd.property.",
     "run.oci.delegate-cgroup",
     "run.oci.hooks.stderr",
     "run.oci.hooks.stdout",
     "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
     "run.oci.pidfd_receiver",
     "run.oci.seccomp.receiver",
     "run.oci.seccomp_bpf_data",
