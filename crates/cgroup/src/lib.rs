@@ -16,6 +16,7 @@
 //! # Ok::<(), loment_cgroup::Error>(())
 //! ```
 
+mod below;
 mod convert;
 mod devices;
 mod dir;
@@ -71,6 +72,10 @@ trait Hierarchy: std::fmt::Debug {
     fn place(&self, path: &CgroupPath, pid: i32, memberships: &Memberships) -> Result<(), Error>;
     /// Gives the group to a user, if groups of this hierarchy can be given away.
     fn delegate(&self, path: &CgroupPath, uid: u32) -> Result<(), Error>;
+    /// Makes the group `below` the group, moves a member of that into it, and hands controllers on.
+    fn move_below(&self, path: &CgroupPath, below: &CgroupPath, pid: i32) -> Result<(), Error>;
+    /// Whether it is the v2 hierarchy.
+    fn is_v2(&self) -> bool;
     /// Removes the group and its descendants; one that is gone already is no error.
     fn remove(&self, path: &CgroupPath) -> Result<(), Error>;
 }

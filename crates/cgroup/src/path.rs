@@ -44,6 +44,11 @@ impl CgroupPath {
         Self::new(&format!("{}/{name}", self.0))
     }
 
+    /// Whether it is a group in `other`, at any depth.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.0.strip_prefix(&other.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The groups on the way, outermost first, ending with this one.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = &str> {
         self.0.match_indices('/').map(|(i, _)| &self.0[..i]).chain(std::iter::once(self.0.as_str()))

@@ -27,6 +27,13 @@ fn climbing_names_are_refused() {
 }
 
 #[test]
+fn a_group_is_below_another_by_whole_names() {
+    let below = |path, other| CgroupPath::new(path).unwrap().is_below(&CgroupPath::new(other).unwrap());
+    assert!(below("a/b", "a") && below("a/b/c", "/a"));
+    assert!(!below("a", "a") && !below("ab", "a") && !below("a-b/c", "a") && !below("a", "a/b"));
+}
+
+#[test]
 fn a_group_is_made_limited_and_removed() {
     assert!(loment_sys::process::is_root(), "this test needs root");
     let host = Host::detect().unwrap();

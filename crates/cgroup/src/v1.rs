@@ -140,6 +140,14 @@ impl Hierarchy for V1 {
         Ok(())
     }
 
+    fn move_below(&self, _path: &CgroupPath, _below: &CgroupPath, _pid: i32) -> Result<(), Error> {
+        Err(Error::Unsupported { what: "a group below the container's (cgroup v1 cannot be delegated)" })
+    }
+
+    fn is_v2(&self) -> bool {
+        false
+    }
+
     fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
         self.root.remove_tree(path.as_str())
     }

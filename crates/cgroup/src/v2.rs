@@ -158,6 +158,21 @@ impl Hierarchy for V2 {
         files.lines().filter(|file| group.has(file)).try_for_each(|file| group.give(file, uid))
     }
 
+    fn move_below(&self, path: &CgroupPath, below: &CgroupPath, pid: i32) -> Result<(), Error> {
+        for name in below.ancestors().filter(|name| name.len() > path.as_str().len()) {
+            self.root.make_dir(name)?;
+        }
+        self.root.write(&format!("{below}/cgroup.procs"), &pid.to_string())?;
+        // Only groups without members hand controllers on: those on the way are empty now.
+        let on_the_way = below.ancestors().filter(|name| name.len() >= path.as_str().len());
+        on_the_way.filter(|name| *name != below.as_str()).for_each(|name| self.pass_controllers_on(name));
+        Ok(())
+    }
+
+    fn is_v2(&self) -> bool {
+        true
+    }
+
     fn remove(&self, path: &CgroupPath) -> Result<(), Error> {
         self.root.remove_tree(path.as_str())
     }

@@ -19,6 +19,7 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 use crate::create::{Container, Start};
 use crate::error::Context;
+use crate::hook_output::Output;
 use crate::hooks::{self, Hook};
 use crate::masks::{self, HostNull};
 use crate::namespaces::{self, Join};
@@ -91,14 +92,15 @@ fn run_creation_hooks(c: &Container<'_>, socket: &OwnedFd) -> Result<(), Failure
     if c.plan.hooks.interrupt_creation() {
         report::run_hooks(socket).context("wait for", "hooks")?;
     }
-    let (hooks, bundle) = (&c.plan.hooks.create_container, c.description.bundle());
-    run_own_hooks(c, hooks, ContainerState::Creating, bundle, &|| Ok(()))
+    let (hooks, bundle) = (&c.plan.hooks, c.description.bundle());
+    let list = (hooks.create_container.as_slice(), &hooks.output);
+    run_own_hooks(c, list, ContainerState::Creating, bundle, &|| Ok(()))
 }
 
 /// Hooks that run in the container's namespaces see its processes as it does.
 fn run_own_hooks(
     c: &Container<'_>,
-    list: &[Hook],
+    (list, output): (&[Hook], &Output),
     status: ContainerState,
     dir: &Path,
     confine: hooks::Confine<'_>,
@@ -107,7 +109,7 @@ fn run_own_hooks(
         return Ok(());
     }
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    hooks::run_all(list, &c.description.json(status, pid), dir, confine)
+    hooks::run_all(list, output, &c.description.json(status, pid), dir, confine)
 }
 
 /// Session, control groups, namespaces, names, network, kernel parameters.
@@ -118,7 +120,7 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
         report::take_sources(socket, sources).context("wait for", "the creator")?;
     }
     if c.plan.in_user_namespace() {
-        namespaces::become_root_of_namespace()?;
+        namespaces::become_root_of_namespace(c.plan.process.as_ref().is_some_and(|p| p.keep_groups))?;
     }
     if matches!(c.start, Start::Now) {
         // A container that is half made ends with its creator; one that waits for its start outlives it.
@@ -137,6 +139,10 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     if c.plan.makes(CloneFlags::NEWCGROUP) {
         // After joining: the root of a cgroup namespace is the group its creator is in at that moment.
         unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
+    }
+    if c.plan.delegate.is_some() {
+        // From below the namespace's root, so that the container sees the group as its own.
+        report::move_below(socket).context("wait to be moved into", "the delegated cgroup")?;
     }
     if c.keyring {
         c.plan.process.as_ref().map_or(Ok(()), |p| p.labels.apply_to_keys())?;
@@ -239,14 +245,21 @@ fn become_program(
     if let Start::OnConnection(listener) = c.start {
         keep.push(listener);
     }
+    let hooks = &c.plan.hooks;
+    if !hooks.start_container.is_empty() {
+        keep.extend(hooks.output.files());
+    }
     keep.extend(init.as_ref().map(AsFd::as_fd));
     let kept = loment_sys::fd::keep_only(&keep, 3 + c.keep_fds).context("close", "descriptors")?;
     std::mem::forget((terminal, init));
     let mut kept = kept.into_iter();
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
     let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
+    let output = hooks.start_container.is_empty().then(Output::default);
+    let output = output.unwrap_or_else(|| hooks.output.moved_to(&mut kept));
     let mut connection = None;
-    let Err(failure) = run(p, c, &socket, listener.as_ref(), kept.next().as_ref(), &mut connection);
+    let ran = run(p, (c, &output), &socket, listener.as_ref(), kept.next().as_ref(), &mut connection);
+    let Err(failure) = ran;
     report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
     loment_sys::process::exit_now(1)
 }
@@ -254,7 +267,7 @@ fn become_program(
 /// Waits for the order to start, where there will be one, and runs the program. From then on reports go to `connection`.
 fn run(
     p: &ProcessPlan,
-    c: &Container<'_>,
+    (c, output): (&Container<'_>, &Output),
     socket: &OwnedFd,
     listener: Option<&OwnedFd>,
     init: Option<&OwnedFd>,
@@ -277,7 +290,8 @@ fn run(
     let (path, env) = settled.map_or_else(|| settle(p), Ok)?;
     // They are programs of the container's, and may do what its own program may.
     confine(p, creator, loaded, |confine| {
-        run_own_hooks(c, &c.plan.hooks.start_container, ContainerState::Created, Path::new("/"), confine)
+        let list = (c.plan.hooks.start_container.as_slice(), output);
+        run_own_hooks(c, list, ContainerState::Created, Path::new("/"), confine)
     })?;
     run_program(p, &path, &env, init)
 }

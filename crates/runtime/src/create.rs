@@ -12,7 +12,8 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::Context;
+use crate::annotations::DELEGATE;
+use crate::error::{Context, invalid};
 use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
@@ -114,6 +115,7 @@ fn end(pidfd: BorrowedFd<'_>, is_child: bool) {
 /// # Errors
 /// [`Error::Failed`] with the step that failed; nothing of the container is left but its control group.
 pub fn create(c: &Container<'_>, cloned: impl FnOnce(Pid)) -> Result<Created, Error> {
+    check_delegation(c)?;
     if c.plan.rdt.is_some() && c.tasks.is_empty() {
         return Err(Error::Unsupported { what: "linux.intelRdt here" });
     }
@@ -164,7 +166,7 @@ fn make_process(
         },
         // Its other namespaces must belong to the user namespace, so whoever makes them has to be in it.
         Some(user) => {
-            let make = Make { ours, theirs, cgroup: entry.v2(), sibling: c.sibling };
+            let make = Make { ours, theirs, cgroup: entry.v2(), inherited: false, sibling: c.sibling };
             make.through_helper(|| user.enter(), flags, child)
         }
     };
@@ -210,6 +212,8 @@ pub(crate) enum Request {
     Hooks,
     /// Network devices.
     Devices,
+    /// To be moved into the group it manages.
+    Delegate,
     /// A seccomp listener of that number is to be handed over.
     Listener(RawFd),
 }
@@ -219,19 +223,41 @@ fn serve(
     process: (Pid, BorrowedFd<'_>),
     request: Request,
     moved: &mut Option<Moved>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let listener = c.plan.process.as_ref().and_then(ProcessPlan::listener);
     match (request, listener) {
         (Request::Hooks, _) => {
             let state = c.description.json(ContainerState::Creating, process.0.as_raw_nonzero().get());
-            hooks::run_all(&c.plan.hooks.create_runtime, &state, c.description.bundle(), &|| Ok(()))
+            let (hooks, bundle) = (&c.plan.hooks, c.description.bundle());
+            Ok(hooks::run_all(&hooks.create_runtime, &hooks.output, &state, bundle, &|| Ok(()))?)
         }
-        (Request::Devices, _) => network::give(&c.plan.net_devices, process.1, moved),
+        (Request::Devices, _) => Ok(network::give(&c.plan.net_devices, process.1, moved)?),
         (Request::Listener(number), Some(listener)) => {
-            listener.hand_over(process, number, c.description, ContainerState::Creating)
+            Ok(listener.hand_over(process, number, c.description, ContainerState::Creating)?)
         }
-        (Request::Listener(_), None) => Err(Failure::unexpected("serve", "the container's process")),
+        (Request::Delegate, _) => delegate(c, process.0),
+        (Request::Listener(_), None) => Err(Failure::unexpected("serve", "the container's process").into()),
     }
+}
+
+/// The group that a container manages is below its own, limits and all (crun(1), "run.oci.delegate-cgroup").
+fn delegate(c: &Container<'_>, pid: Pid) -> Result<(), Error> {
+    let (Some(group), Some(name)) = (c.cgroup, &c.plan.delegate) else {
+        return Err(Failure::unexpected("delegate", "the container's cgroup").into());
+    };
+    let owner = c.plan.namespaces.mappings.as_ref().and_then(|m| m.outside(0));
+    Ok(group.move_below(name, pid.as_raw_nonzero().get(), owner)?)
+}
+
+/// Refuses to leave a group to the container where there is none to leave.
+fn check_delegation(c: &Container<'_>) -> Result<(), Error> {
+    let reason = match (&c.plan.delegate, c.cgroup) {
+        (None, _) => return Ok(()),
+        (Some(_), Some(group)) if group.can_be_shared() => return Ok(()),
+        (Some(_), Some(_)) => "delegate-cgroup not supported on cgroup v1",
+        (Some(_), None) => "the container has no cgroup of its own",
+    };
+    Err(invalid(format!("annotation {DELEGATE}"), reason))
 }
 
 /// A pid namespace to join takes effect for children: the creator joins it, and leaves it when it has cloned.
@@ -258,17 +284,17 @@ impl Drop for PidsForChildren {
 /// # Errors
 /// [`Error::Failed`] with the step that failed.
 pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
-    let serve = |_| Err(Failure::unexpected("serve", "the container's process"));
+    let serve = |_| Err(Failure::unexpected("serve", "the container's process").into());
     wait_until_started(connection, serve).map(drop)
 }
 
 /// Reads reports until the program runs; calls `serve` for what the child asks.
 pub(crate) fn wait_until_started(
     socket: &OwnedFd,
-    mut serve: impl FnMut(Request) -> Result<(), Failure>,
+    mut serve: impl FnMut(Request) -> Result<(), Error>,
 ) -> Result<Option<OwnedFd>, Error> {
     let (mut terminal, mut set) = (None, false);
-    let go_on = || report::send_go(socket).context("answer", "the container's process");
+    let go_on = || Ok::<_, Error>(report::send_go(socket).context("answer", "the container's process")?);
     loop {
         match report::receive(socket) {
             Ok(Message::Terminal(fd)) => terminal = Some(fd),
@@ -276,6 +302,7 @@ pub(crate) fn wait_until_started(
             Ok(Message::Set) => set = true,
             Ok(Message::Closed) if set => return Ok(terminal),
             Ok(Message::Failed(failure)) => return Err(Error::Failed(failure)),
+            Ok(Message::Delegate) => serve(Request::Delegate).and_then(|()| go_on())?,
             Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
             Ok(Message::Devices) => serve(Request::Devices).and_then(|()| go_on())?,
             Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,

@@ -8,7 +8,8 @@ use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
 use loment_sys::signal;
 use oci_spec::runtime::ContainerState;
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::create::{Request, wait_until_started};
@@ -56,27 +57,14 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
     let foreign = is_separate(e.container, "user")?;
     e.process.scheduling.before_cgroup()?;
     let own_groups = is_separate(e.container, "cgroup")?;
-    let child = || become_process(e, &entry, &theirs, foreign, own_groups);
-    // Who hands a listener to its agent must still find the agent's socket.
-    let stays = foreign || e.process.listener().is_some();
-    let (pid, pidfd) = if stays {
-        let make = Make { ours: &ours, theirs: &theirs, cgroup: entry.v2(), sibling: e.sibling };
-        make.through_helper(|| join(e.container, foreign), CloneFlags::empty(), child)?
-    } else {
-        join(e.container, false)?;
-        let clone = if e.sibling { clone3_sibling } else { clone3 };
-        match clone(CloneFlags::empty(), entry.v2()).context("clone", "a process for the container")? {
-            Fork::Child => helper::live(&ours, &theirs, child),
-            Fork::Parent { pid, pidfd } => (pid, pidfd),
-        }
-    };
+    let (pid, pidfd) = make_process(e, &entry, (&ours, &theirs), (foreign, own_groups))?;
     let set = if foreign { helper::set_from_outside(Some(e.process), pid, &ours) } else { Ok(()) };
     drop(theirs);
     let serve = |request| match (request, e.process.listener(), e.description) {
         (Request::Listener(number), Some(listener), Some(description)) => {
-            listener.hand_over((pid, pidfd.as_fd()), number, description, ContainerState::Running)
+            Ok(listener.hand_over((pid, pidfd.as_fd()), number, description, ContainerState::Running)?)
         }
-        _ => Err(Failure::unexpected("serve", "the container's process")),
+        _ => Err(Failure::unexpected("serve", "the container's process").into()),
     };
     let terminal = set.map_err(Error::from).and_then(|()| wait_until_started(&ours, serve));
     let terminal = terminal.inspect_err(|_| {
@@ -86,6 +74,52 @@ pub fn enter(e: &Enter<'_>) -> Result<Created, Error> {
         }
     })?;
     Ok(Created { pid, pidfd, terminal, moved: None })
+}
+
+/// The program's process, in the container's namespaces and groups. `foreign` tells of its user namespace, `own_groups` of its
+/// cgroup namespace.
+fn make_process(
+    e: &Enter<'_>,
+    entry: &Entry,
+    (ours, theirs): (&OwnedFd, &OwnedFd),
+    (foreign, own_groups): (bool, bool),
+) -> Result<(Pid, OwnedFd), Error> {
+    // Found before this process is out of the host's sight.
+    let beside = match (e.cgroup, entry.v2()) {
+        (Some(group), Some(_)) => group.entry_beside(helper::pid_of(e.container)?.as_raw_nonzero().get())?,
+        _ => None,
+    };
+    let child = |entry: &Entry| become_process(e, entry, theirs, foreign, own_groups);
+    // Who hands a listener to its agent must still find the agent's socket.
+    let stays = foreign || e.process.listener().is_some();
+    if !stays {
+        join(e.container, false)?;
+    }
+    let make = |entry: &Entry, inherited| {
+        let cgroup = entry.v2();
+        if stays {
+            let make = Make { ours, theirs, cgroup, inherited, sibling: e.sibling };
+            let enter = || join(e.container, foreign);
+            return make.through_helper(enter, CloneFlags::empty(), || child(entry));
+        }
+        let clone = if e.sibling { clone3_sibling } else { clone3 };
+        match clone(CloneFlags::empty(), cgroup).context("clone", "a process for the container")? {
+            Fork::Child => helper::live(ours, theirs, || child(entry)),
+            Fork::Parent { pid, pidfd } => Ok((pid, pidfd)),
+        }
+    };
+    let failed = |made: &Result<_, Failure>, errno| {
+        made.as_ref().is_err_and(|f| Errno::from_io_error(&f.source) == Some(errno))
+    };
+    let make = |entry| match make(entry, false) {
+        denied if foreign && failed(&denied, Errno::ACCESS) => make(entry, true),
+        made => made,
+    };
+    Ok(match (make(entry), &beside) {
+        // The container manages groups of its own: nobody can be in its group, but its first process is in one below.
+        (busy, Some(beside)) if failed(&busy, Errno::BUSY) => make(beside)?,
+        (made, _) => made?,
+    })
 }
 
 /// Whether the container has a namespace of that kind that is not the caller's; `false` where the kernel has none.
@@ -126,7 +160,7 @@ fn become_process(
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
     if foreign {
         report::wait_for_go(socket).context("wait for", "the creator")?;
-        namespaces::become_root_of_namespace()?;
+        namespaces::become_root_of_namespace(e.process.keep_groups)?;
     }
     rustix::process::setsid().context("start", "a session")?;
     entry.join().context("join", "cgroup")?;

@@ -21,6 +21,9 @@ pub(crate) struct Make<'a> {
     pub(crate) theirs: &'a OwnedFd,
     /// The v2 group it is made in.
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
+    /// Make the helper in that group instead, whose group the process inherits: the namespace's root may not write to a group
+    /// that is given to one of its users, since its group is the host's.
+    pub(crate) inherited: bool,
     /// Make it a child of the caller's parent.
     pub(crate) sibling: bool,
 }
@@ -34,11 +37,12 @@ impl Make<'_> {
         child: impl FnOnce() -> Result<Infallible, Failure>,
     ) -> Result<(Pid, OwnedFd), Failure> {
         let clone = if self.sibling { clone3_sibling } else { clone3 };
-        match clone(CloneFlags::empty(), None).context("clone", "a process to join namespaces")? {
+        let (helpers, own) = if self.inherited { (self.cgroup, None) } else { (None, self.cgroup) };
+        match clone(CloneFlags::empty(), helpers).context("clone", "a process to join namespaces")? {
             Fork::Child => live(self.ours, self.theirs, || {
                 enter()?;
                 // A child of the helper's creator: the helper ends.
-                match clone3_sibling(flags, self.cgroup).context("clone", "the container's process")? {
+                match clone3_sibling(flags, own).context("clone", "the container's process")? {
                     Fork::Child => child(),
                     Fork::Parent { pidfd, .. } => {
                         report::send_pidfd(self.theirs, &pidfd)

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::signal;
 use loment_sys::wait::{Exit, wait_exit};
-use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks};
+use oci_spec::runtime::{Hook as SpecHook, Hooks as SpecHooks, Spec};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
+use crate::annotations::Annotations;
 use crate::error::{Context, invalid};
+use crate::hook_output::Output;
 use crate::report::{self, Message};
 use crate::{Error, Failure, Stdio};
 
@@ -45,14 +47,20 @@ pub struct Hooks {
     pub(crate) start_container: Vec<Hook>,
     poststart: Vec<Hook>,
     poststop: Vec<Hook>,
+    annotations: Annotations,
+    pub(crate) output: Output,
 }
 
 impl Hooks {
-    /// Checks hooks.
+    /// Checks the hooks of a specification.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names the hook.
-    pub fn new(hooks: Option<&SpecHooks>) -> Result<Self, Error> {
+    /// [`Error::Invalid`] names the hook, or the annotation.
+    pub fn of(spec: &Spec) -> Result<Self, Error> {
+        Self::new(spec.hooks().as_ref(), Annotations::new(spec.annotations().as_ref())?)
+    }
+
+    pub(crate) fn new(hooks: Option<&SpecHooks>, annotations: Annotations) -> Result<Self, Error> {
         let Some(hooks) = hooks else { return Ok(Self::default()) };
         // Deprecated, but engines still use it.
         let mut create_runtime = list("prestart", hooks.prestart())?;
@@ -63,7 +71,28 @@ impl Hooks {
             start_container: list("startContainer", hooks.start_container())?,
             poststart: list("poststart", hooks.poststart())?,
             poststop: list("poststop", hooks.poststop())?,
+            annotations,
+            output: Output::default(),
         })
+    }
+
+    /// Opens the files that annotations name for what hooks write, if there are hooks. Without this call the output of all is
+    /// captured for the message of an error.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] names the file.
+    pub fn open_output(&mut self) -> Result<(), Error> {
+        let lists = [
+            &self.create_runtime,
+            &self.create_container,
+            &self.start_container,
+            &self.poststart,
+            &self.poststop,
+        ];
+        if lists.iter().any(|list| !list.is_empty()) {
+            self.output = Output::open(&self.annotations)?;
+        }
+        Ok(())
     }
 
     /// Gives the hooks that name no environment this one: that of the runtime, as runc and crun do. Those of the container have
@@ -84,12 +113,13 @@ impl Hooks {
     /// # Errors
     /// [`Error::Failed`] for the first that fails; those after it are not run.
     pub fn run_poststart(&self, state: &[u8], bundle: &Path) -> Result<(), Error> {
-        Ok(run_all(&self.poststart, state, bundle, &|| Ok(()))?)
+        Ok(run_all(&self.poststart, &self.output, state, bundle, &|| Ok(()))?)
     }
 
     /// Runs the hooks for a container that is gone, all of them; returns what failed.
     pub fn run_poststop(&self, state: &[u8], bundle: &Path) -> Vec<Failure> {
-        self.poststop.iter().filter_map(|hook| hook.run(state, bundle, &|| Ok(())).err()).collect()
+        let run = |hook: &Hook| hook.run(&self.output, state, bundle, &|| Ok(()));
+        self.poststop.iter().filter_map(|hook| run(hook).err()).collect()
     }
 }
 
@@ -106,8 +136,14 @@ fn list(kind: &str, hooks: &Option<Vec<SpecHook>>) -> Result<Vec<Hook>, Error> {
 pub(crate) type Confine<'a> = &'a dyn Fn() -> Result<(), Failure>;
 
 /// Runs hooks one after the other until one fails.
-pub(crate) fn run_all(hooks: &[Hook], state: &[u8], dir: &Path, confine: Confine<'_>) -> Result<(), Failure> {
-    hooks.iter().try_for_each(|hook| hook.run(state, dir, confine))
+pub(crate) fn run_all(
+    hooks: &[Hook],
+    output: &Output,
+    state: &[u8],
+    dir: &Path,
+    confine: Confine<'_>,
+) -> Result<(), Failure> {
+    hooks.iter().try_for_each(|hook| hook.run(output, state, dir, confine))
 }
 
 impl Hook {
@@ -132,7 +168,7 @@ impl Hook {
     }
 
     /// Runs it in `dir` and waits for its end. It inherits no descriptor but its streams.
-    fn run(&self, state: &[u8], dir: &Path, confine: Confine<'_>) -> Result<(), Failure> {
+    fn run(&self, files: &Output, state: &[u8], dir: &Path, confine: Confine<'_>) -> Result<(), Failure> {
         let start = || -> io::Result<(Pid, OwnedFd, OwnedFd, OwnedFd)> {
             let mut input = std::fs::File::from(memfd_create("state", MemfdFlags::CLOEXEC)?);
             input.write_all(state)?;
@@ -142,7 +178,7 @@ impl Hook {
             match clone3(CloneFlags::empty(), None)? {
                 Fork::Child => {
                     drop((ours, output));
-                    self.become_hook(&input.into(), &theirs, &socket, dir, confine)
+                    self.become_hook((&input.into(), files, &theirs), &socket, dir, confine)
                 }
                 Fork::Parent { pid, pidfd } => Ok((pid, pidfd, output, ours)),
             }
@@ -166,8 +202,7 @@ impl Hook {
     /// The life of its process.
     fn become_hook(
         &self,
-        input: &OwnedFd,
-        output: &OwnedFd,
+        (input, files, output): (&OwnedFd, &Output, &OwnedFd),
         socket: &OwnedFd,
         dir: &Path,
         confine: Confine<'_>,
@@ -179,7 +214,8 @@ impl Hook {
             rustix::process::setsid()?;
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
             rustix::io::ioctl_fionbio(output, false)?;
-            Stdio::Files([input.as_fd(), output.as_fd(), output.as_fd()]).install()?;
+            let [stdout, stderr] = files.streams(output);
+            Stdio::Files([input.as_fd(), stdout, stderr]).install()?;
             rustix::process::chdir(dir)?;
             loment_sys::fd::keep_only(&[socket.as_fd()], 3)
         };

@@ -49,8 +49,10 @@ fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errn
 pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
     p.capabilities.bound().context("drop", "capabilities from the bounding set")?;
     rustix::thread::set_keep_capabilities(true).context("keep", "capabilities")?;
-    let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
-    rustix::thread::set_thread_groups(&groups).context("set", "supplementary groups")?;
+    if !p.keep_groups {
+        let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
+        rustix::thread::set_thread_groups(&groups).context("set", "supplementary groups")?;
+    }
     let gid = Gid::from_raw(p.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid).context("set group", p.gid)?;
     let uid = Uid::from_raw(p.uid);

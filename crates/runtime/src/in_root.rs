@@ -1,5 +1,6 @@
 //! Paths inside a root file system that its owner may change at any moment.
 
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,9 @@ use rustix::io::Errno;
 
 /// Links followed to one file, as by the kernel (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
+
+/// File systems of the kernel's objects (linux/magic.h): proc, sysfs, devpts.
+const KERNELS: [i64; 3] = [0x9fa0, 0x6265_6572, 0x1cd1];
 
 /// A root directory below which every path stays, whatever links there are (CVE-2021-30465, CVE-2019-18837).
 #[derive(Debug)]
@@ -45,6 +49,41 @@ impl InRoot {
     /// `ELOOP` when there is a link.
     pub fn resolve_no_links(&self, path: &Path) -> io::Result<OwnedFd> {
         self.open(path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// As [`InRoot::resolve`], but where the last name is a link, that is what is opened. One of the kernel's own objects is
+    /// refused: nothing may be hidden behind what an image has there.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn resolve_last(&self, path: &Path) -> io::Result<OwnedFd> {
+        // Without a slash at its end, which would follow the link.
+        let path: PathBuf = path.components().collect();
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let found = self.open(&path, OFlags::PATH | OFlags::NOFOLLOW, resolve)?;
+        if KERNELS.contains(&rustix::fs::fstatfs(&found)?.f_type) {
+            return Err(io::Error::other("it is in a proc, sysfs or devpts file system"));
+        }
+        Ok(found)
+    }
+
+    /// Makes the link `path`, with `target` as its text, and its directories when missing. One that is there already with the
+    /// same text is left; anything else is an error.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn make_link(&self, path: &Path, target: &CStr) -> io::Result<()> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::INVAL.into());
+        };
+        let dir = self.make_dir_all(parent)?;
+        match rustix::fs::symlinkat(target, &dir, name) {
+            Err(Errno::EXIST) => match rustix::fs::readlinkat(&dir, name, Vec::new()) {
+                Ok(text) if text.as_c_str() == target => Ok(()),
+                _ => Err(io::Error::other("something else than that link is there already")),
+            },
+            other => Ok(other?),
+        }
     }
 
     /// Opens a directory for reading.

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod annotations;
 mod attributes;
 mod bundle;
 mod capabilities;
@@ -31,10 +32,13 @@ mod devices;
 mod enter;
 mod error;
 mod executable;
+mod filter;
 mod helper;
 mod home;
+mod hook_output;
 mod hooks;
 mod identity;
+mod idmap;
 mod in_root;
 mod labels;
 mod listener;
@@ -56,7 +60,9 @@ mod sources;
 mod spec_text;
 pub mod state;
 mod stdio;
+mod systemd_v1;
 
+pub use annotations::RECEIVER;
 pub use bundle::Bundle;
 pub use capabilities::CapabilitySet;
 pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};
@@ -69,5 +75,5 @@ pub use labels::{has_apparmor, has_selinux};
 pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};
-pub use spec_text::parse_spec;
+pub use spec_text::{parse_process, parse_spec};
 pub use stdio::Stdio;

@@ -14,6 +14,7 @@ use oci_spec::runtime::{ContainerProcessStateBuilder, ContainerState, LinuxSecco
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, PidfdGetfdFlags, pidfd_getfd};
 
+use crate::annotations::SeccompAnnotations;
 use crate::description::SPECIFICATION;
 use crate::error::{Context, invalid};
 use crate::{Description, Error, Failure};
@@ -21,6 +22,8 @@ use crate::{Description, Error, Failure};
 /// How often, and after which time, the creator looks for the descriptor: the kernel compiles the filter first.
 const TRIES: u32 = 20_000;
 const PAUSE: Duration = Duration::from_micros(100);
+
+const PATH: &str = "linux.seccomp.listenerPath";
 
 /// Who answers.
 #[derive(Clone, Debug)]
@@ -30,17 +33,26 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// The agent a profile names.
+    /// That of a profile, else that of an annotation.
+    pub(crate) fn named(
+        profile: Option<&LinuxSeccomp>,
+        asked: &SeccompAnnotations,
+    ) -> Result<Option<Self>, Error> {
+        let metadata = profile.and_then(|p| p.listener_metadata().clone());
+        let path = profile.and_then(|p| p.listener_path().as_ref()).filter(|p| !p.as_os_str().is_empty());
+        if let Some(path) = path.filter(|p| !p.is_absolute()) {
+            return Err(invalid(PATH, format!("{path:?} is not an absolute path")));
+        }
+        Ok(path.or(asked.receiver.as_ref()).map(|path| Self { path: path.clone(), metadata }))
+    }
+
+    /// The agent of a profile that asks it something.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it names none, or by a path that is not absolute.
-    pub(crate) fn new(seccomp: &LinuxSeccomp) -> Result<Self, Error> {
-        let path = seccomp.listener_path().clone().unwrap_or_default();
-        if !path.is_absolute() {
-            let reason = format!("{path:?} is not an absolute path, and the profile has SCMP_ACT_NOTIFY");
-            return Err(invalid("linux.seccomp.listenerPath", reason));
-        }
-        Ok(Self { path, metadata: seccomp.listener_metadata().clone() })
+    /// [`Error::Invalid`] when none is named, or by a path that is not absolute.
+    pub(crate) fn new(profile: &LinuxSeccomp, asked: &SeccompAnnotations) -> Result<Self, Error> {
+        Self::named(Some(profile), asked)?
+            .ok_or_else(|| invalid(PATH, "it is missing, and the profile has SCMP_ACT_NOTIFY"))
     }
 
     /// Takes descriptor `number` of the process, its listener, and sends it to the agent. `status` is the container's.

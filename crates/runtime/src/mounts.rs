@@ -19,7 +19,8 @@ use crate::error::Context;
 use crate::mount_label::MountLabel;
 use crate::options::Options;
 use crate::plan::MountPlan;
-use crate::{Failure, InRoot};
+use crate::sources::{is_link_to_copy, open_source};
+use crate::{Failure, InRoot, systemd_v1};
 
 /// Where control groups are on the host, and in the container.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -91,6 +92,7 @@ pub(crate) fn mount(
 ) -> Result<(), Failure> {
     match m.kind.as_str() {
         "bind" => bind(root, m, source),
+        _ if m.systemd_v1 => systemd_v1::mount(root, m, label),
         "cgroup" | "cgroup2" => mount_cgroup(root, m, cgroup, label),
         _ => filesystem(root, m, label),
     }
@@ -120,7 +122,7 @@ fn filesystem(root: &InRoot, m: &MountPlan, label: Option<&MountLabel>) -> io::R
 }
 
 /// The directory a file system goes on, made when missing.
-fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
+pub(crate) fn directory_target(root: &InRoot, m: &MountPlan) -> io::Result<OwnedFd> {
     let kernel = matches!(m.kind.as_str(), "proc" | "sysfs" | "cgroup" | "cgroup2")
         || m.destination == Path::new("/dev");
     if !kernel {
@@ -146,12 +148,21 @@ fn bind(root: &InRoot, m: &MountPlan, source: Option<&OwnedFd>) -> io::Result<()
     let source = match source {
         Some(source) => source,
         None => {
-            own = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
+            own = open_source(m)?;
             &own
         }
     };
+    if is_link_to_copy(m, source) {
+        return root.make_link(&m.destination, &rustix::fs::readlinkat(source, "", Vec::new())?);
+    }
     let is_dir = file_type(source)? == FileType::Directory;
-    let target = if is_dir { root.make_dir_all(&m.destination)? } else { root.make_file(&m.destination)? };
+    let target = if m.options.target_no_follow {
+        root.resolve_last(&m.destination)?
+    } else if is_dir {
+        root.make_dir_all(&m.destination)?
+    } else {
+        root.make_file(&m.destination)?
+    };
     finish(source, m.options.attr, &m.options, &target)
 }
 

@@ -251,13 +251,15 @@ fn lines(field: &str, mappings: &[LinuxIdMapping]) -> Result<String, Error> {
 }
 
 /// Becomes the superuser of the user namespace: what is made from here on is its.
-pub(crate) fn become_root_of_namespace() -> Result<(), Failure> {
+pub(crate) fn become_root_of_namespace(keep_groups: bool) -> Result<(), Failure> {
     let step = |result| match result {
         Err(rustix::io::Errno::INVAL) => Err(io::Error::other("the user namespace does not map it")),
         other => other.map_err(io::Error::from),
     };
     let (uid, gid) = (Uid::ROOT, Gid::ROOT);
-    step(rustix::thread::set_thread_groups(&[])).context("clear", "supplementary groups")?;
+    if !keep_groups {
+        step(rustix::thread::set_thread_groups(&[])).context("clear", "supplementary groups")?;
+    }
     step(rustix::thread::set_thread_res_gid(gid, gid, gid)).context("set group", 0)?;
     step(rustix::thread::set_thread_res_uid(uid, uid, uid)).context("set user", 0)
 }

@@ -27,8 +27,18 @@ pub(crate) struct Options {
     pub(crate) data: Vec<(String, Option<String>)>,
     /// `Some(recursive)`: its files have the owners that the container's user namespace gives them.
     pub(crate) idmap: Option<bool>,
+    /// Or the owners that these mappings give them.
+    pub(crate) id_mappings: Option<String>,
     /// Fill a tmpfs with what it hides.
     pub(crate) copy_up: bool,
+    /// Where the source is a link, make that link instead of a mount.
+    pub(crate) copy_link: bool,
+    /// Where the source is a link, bind that and not what it leads to.
+    pub(crate) source_no_follow: bool,
+    /// Where the destination is a link, mount on that and not on what it leads to.
+    pub(crate) target_no_follow: bool,
+    /// One that asks for what the kernel cannot do.
+    impossible: Option<&'static str>,
 }
 
 /// Sets or clears, in a field of which the later option wins.
@@ -97,13 +107,21 @@ impl Options {
             "mand" => self.flags.push("mand"),
             "silent" => self.flags.push("silent"),
             "tmpcopyup" => self.copy_up = true,
+            "copy-symlink" => self.copy_link = true,
+            "src-nofollow" => self.source_no_follow = true,
+            "dest-nofollow" => self.target_no_follow = true,
+            // They belong to a file system, not to a mount (mount_setattr(2)).
+            "rsync" => self.impossible = Some("rsync"),
+            "rdirsync" => self.impossible = Some("rdirsync"),
+            "rmand" => self.impossible = Some("rmand"),
             "idmap" => self.idmap = Some(false),
             "ridmap" => self.idmap = Some(true),
             // The kernel's defaults; `remount` of a mount we make is the mount itself.
             "defaults" | "async" | "nolazytime" | "nomand" | "loud" | "iversion" | "noiversion"
-            | "remount" => {}
+            | "remount" | "rasync" | "rnomand" => {}
             other => match other.strip_prefix('r') {
                 Some(name) if attribute(&mut self.recursive, name) => {}
+                _ if self.take_mappings(other) => {}
                 _ => self.data.push(match other.split_once('=') {
                     // The quotes are for mount(8), which splits options at commas.
                     Some((key, value)) if KEYS.contains(&key) => {
@@ -113,6 +131,41 @@ impl Options {
                     None => (other.to_owned(), None),
                 }),
             },
+        }
+    }
+}
+
+impl Options {
+    /// `idmap=MAPPINGS` and `ridmap=MAPPINGS`.
+    fn take_mappings(&mut self, text: &str) -> bool {
+        let (name, mappings) = text.split_once('=').unwrap_or_default();
+        if !["idmap", "ridmap"].contains(&name) {
+            return false;
+        }
+        self.idmap = Some(name == "ridmap");
+        self.id_mappings = Some(mappings.to_owned());
+        true
+    }
+
+    /// Whether they make sense together, for a bind mount or another.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub(crate) fn check(&self, is_bind: bool) -> Result<(), String> {
+        let links = [
+            (self.copy_link, "copy-symlink"),
+            (self.source_no_follow, "src-nofollow"),
+            (self.target_no_follow, "dest-nofollow"),
+        ];
+        if let Some(name) = self.impossible {
+            return Err(format!("option {name}: the kernel cannot set it for mounts below"));
+        }
+        match links.into_iter().find(|(given, _)| *given) {
+            Some((_, name)) if !is_bind => Err(format!("option {name} is for bind mounts only")),
+            Some((_, "copy-symlink")) if self.source_no_follow || self.target_no_follow => {
+                Err("option copy-symlink excludes src-nofollow and dest-nofollow".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -133,6 +186,30 @@ mod tests {
         assert_eq!(o.attr.clear, attr::ATTR_RDONLY | attr::ATTR_ATIME_MASK);
         assert_eq!(o.data.len(), 3);
         assert_eq!(o.data[2], ("newinstance".into(), None));
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        for bad in [
+            &["copy-symlink", "src-nofollow"][..],
+            &["dest-nofollow", "copy-symlink"],
+            &["rsync"],
+            &["rmand"],
+        ] {
+            assert!(parse(bad).check(true).is_err(), "{bad:?}");
+        }
+        for links in ["copy-symlink", "src-nofollow", "dest-nofollow"] {
+            assert!(parse(&[links]).check(true).is_ok() && parse(&[links]).check(false).is_err(), "{links}");
+        }
+        assert!(parse(&["src-nofollow", "dest-nofollow", "rasync", "rnomand"]).check(true).is_ok());
+    }
+
+    #[test]
+    fn mappings_are_those_of_the_mount() {
+        let o = parse(&["ridmap=uids=0-1-2;gids=0-1-2"]);
+        assert_eq!((o.idmap, o.id_mappings.as_deref()), (Some(true), Some("uids=0-1-2;gids=0-1-2")));
+        assert!(o.data.is_empty());
+        assert_eq!(parse(&["idmap"]).id_mappings, None);
     }
 
     #[test]

@@ -4,23 +4,28 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use loment_cgroup::CgroupPath;
 use loment_sys::clone::CloneFlags;
-use loment_sys::seccomp::Instruction;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxResources, Mount, PosixRlimitType, Process, Spec};
+use oci_spec::runtime::{
+    Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, PosixRlimitType, Process, Spec,
+};
 use rustix::process::{Resource, Rlimit};
 
+use crate::annotations::Annotations;
 use crate::capabilities::Sets;
 use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
+use crate::filter::Filter;
 use crate::hooks::{self, Hooks};
+use crate::idmap::IdMap;
 use crate::labels::Labels;
 use crate::listener::Listener;
 use crate::mount_label::MountLabel;
-use crate::namespaces::{Mappings, Namespaces};
+use crate::namespaces::Namespaces;
 use crate::options::Options;
 use crate::resctrl::Rdt;
 use crate::scheduling::Scheduling;
-use crate::{Error, network};
+use crate::{Error, network, systemd_v1};
 
 /// One mount, parsed.
 #[derive(Debug)]
@@ -30,15 +35,8 @@ pub(crate) struct MountPlan {
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
     pub(crate) idmap: Option<IdMap>,
-}
-
-/// Other owners for the files of a mount.
-#[derive(Debug)]
-pub(crate) struct IdMap {
-    /// `None`: those of the container's user namespace.
-    pub(crate) mappings: Option<Mappings>,
-    /// Also for mounts below.
-    pub(crate) recursive: bool,
+    /// It is systemd's v1 hierarchy, whatever it was to be.
+    pub(crate) systemd_v1: bool,
 }
 
 /// The program of a container, or one more program in it.
@@ -50,6 +48,8 @@ pub struct ProcessPlan {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) groups: Vec<u32>,
+    /// It has those of its creator instead.
+    pub(crate) keep_groups: bool,
     pub(crate) umask: Option<u32>,
     pub(crate) capabilities: Sets,
     pub(crate) rlimits: Vec<(Resource, Rlimit)>,
@@ -60,15 +60,6 @@ pub struct ProcessPlan {
     pub(crate) labels: Labels,
     /// `Some((rows, columns))` for a terminal; zeroes leave the kernel's size.
     pub(crate) terminal: Option<(u16, u16)>,
-}
-
-/// A seccomp program ready to be loaded.
-#[derive(Debug)]
-pub(crate) struct Filter {
-    pub(crate) program: Vec<Instruction>,
-    pub(crate) flags: u32,
-    /// Who answers its questions, if it asks any.
-    pub(crate) listener: Option<Listener>,
 }
 
 /// Everything that will be done for one container.
@@ -94,6 +85,8 @@ pub struct Plan {
     pub process: Option<ProcessPlan>,
     /// What it gets of the processor's caches and memory bandwidth.
     pub rdt: Option<Rdt>,
+    /// The group below its own that it manages itself and its program runs in.
+    pub(crate) delegate: Option<CgroupPath>,
     /// The limits of its cgroup, the default device rules included.
     pub resources: LinuxResources,
 }
@@ -110,7 +103,9 @@ impl Plan {
         let linux = spec.linux().as_ref().unwrap_or(&none);
         let label = MountLabel::new(linux, spec.annotations().as_ref())?;
         let namespaces = Namespaces::new(linux)?;
-        let process = spec.process().as_ref().map(|p| ProcessPlan::of_container(p, linux)).transpose()?;
+        let annotations = Annotations::new(spec.annotations().as_ref())?;
+        let process = spec.process().as_ref();
+        let process = process.map(|p| ProcessPlan::of_container(p, linux, &annotations)).transpose()?;
         if spec.hostname().is_some() && !namespaces.have(LinuxNamespaceType::Uts) {
             return Err(invalid("hostname", "it needs a uts namespace"));
         }
@@ -122,7 +117,7 @@ impl Plan {
         let sysctl = sysctls(linux, &namespaces)?;
         let net_devices = network::plan(linux, &namespaces)?;
         let users = namespaces.have(LinuxNamespaceType::User);
-        let mut hooks = Hooks::new(spec.hooks().as_ref())?;
+        let mut hooks = Hooks::of(spec)?;
         if let Some(process) = &process {
             hooks::inherit(&mut hooks.start_container, &process.env);
         }
@@ -134,17 +129,17 @@ impl Plan {
                 "they need a mount namespace of the container's own",
             ));
         }
+        let mounts = spec.mounts().iter().flatten().map(|m| mount(m, bundle, linux, (users, label.as_ref())));
+        let mut mounts = mounts.collect::<Result<Vec<_>, _>>()?;
+        if let Some(path) = &annotations.systemd_v1 {
+            systemd_v1::replace(&mut mounts, path, &namespaces)?;
+        }
         Ok(Self {
             namespaces,
             root: spec.root().as_ref().map(|r| bundle.join(r.path())),
             read_only: spec.root().as_ref().and_then(|r| r.readonly()).unwrap_or(false),
             propagation: linux.rootfs_propagation().as_deref().map(propagation).transpose()?,
-            mounts: spec
-                .mounts()
-                .iter()
-                .flatten()
-                .map(|m| mount(m, bundle, users, label.as_ref()))
-                .collect::<Result<_, _>>()?,
+            mounts,
             label,
             devices,
             masked: paths("maskedPaths", linux.masked_paths().as_deref())?,
@@ -156,6 +151,7 @@ impl Plan {
             hooks,
             process,
             rdt: linux.intel_rdt().as_ref().map(Rdt::new).transpose()?,
+            delegate: annotations.delegate,
             resources,
         })
     }
@@ -176,6 +172,7 @@ impl Plan {
         let mounted = |m: &MountPlan| {
             matches!(m.kind.as_str(), "cgroup" | "cgroup2")
                 && m.options.attr.set & loment_sys::mount::ATTR_RDONLY == 0
+                && !m.systemd_v1
         };
         let process = self.process.as_ref()?;
         if !self.makes(CloneFlags::NEWCGROUP) || !self.mounts.iter().any(mounted) {
@@ -210,7 +207,12 @@ fn propagation(text: &str) -> Result<(u64, bool), Error> {
         .ok_or_else(|| invalid("linux.rootfsPropagation", format!("{text:?} is not a propagation")))
 }
 
-fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> Result<MountPlan, Error> {
+fn mount(
+    m: &Mount,
+    bundle: &Path,
+    linux: &Linux,
+    (users, label): (bool, Option<&MountLabel>),
+) -> Result<MountPlan, Error> {
     let mut options = Options::parse(m.options().as_deref().unwrap_or_default());
     let kind = m.typ().clone().unwrap_or_default();
     let is_bind = options.bind.is_some() || kind == "bind";
@@ -226,28 +228,13 @@ fn mount(m: &Mount, bundle: &Path, users: bool, label: Option<&MountLabel>) -> R
     if !is_bind && kind.is_empty() {
         return Err(invalid(field(), "it has no type"));
     }
-    let idmap = id_map(m, &options, is_bind, users)?;
+    options.check(is_bind).map_err(|reason| invalid(field(), reason))?;
+    let idmap = IdMap::new(m, &options, is_bind, users, linux)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
     if let Some(label) = label {
         label.add_to(&kind, &mut options);
     }
-    Ok(MountPlan { destination, kind, source, options, idmap })
-}
-
-/// Ids are mapped when the mount has mappings of its own, or an option that asks for the container's.
-fn id_map(m: &Mount, options: &Options, is_bind: bool, users: bool) -> Result<Option<IdMap>, Error> {
-    let owner = format!("mount {}", m.destination().display());
-    let mappings = Mappings::new(&owner, m.uid_mappings().as_deref(), m.gid_mappings().as_deref())?;
-    if mappings.is_none() && options.idmap.is_none() {
-        return Ok(None);
-    }
-    if !is_bind {
-        return Err(invalid(owner, "only bind mounts can map ids"));
-    }
-    if mappings.is_none() && !users {
-        return Err(invalid(owner, "idmap without uidMappings and gidMappings needs a user namespace"));
-    }
-    Ok(Some(IdMap { mappings, recursive: options.idmap.unwrap_or(false) }))
+    Ok(MountPlan { destination, kind, source, options, idmap, systemd_v1: false })
 }
 
 fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
@@ -330,20 +317,30 @@ impl ProcessPlan {
     }
 
     /// As [`ProcessPlan::new`], with everything that a specification says for all programs of its container.
+    fn of_container(p: &Process, linux: &Linux, annotations: &Annotations) -> Result<Self, Error> {
+        let mut plan = Self::with(p, linux.seccomp().as_ref(), annotations)?;
+        plan.scheduling.of_container(linux)?;
+        Ok(plan)
+    }
+
+    /// Checks a process that is to enter a container of this specification, and compiles its filter.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn of_container(p: &Process, linux: &Linux) -> Result<Self, Error> {
-        let mut plan = Self::new(p, linux.seccomp().as_ref())?;
-        plan.scheduling.of_container(linux)?;
-        Ok(plan)
+    pub fn to_enter(p: &Process, spec: &Spec) -> Result<Self, Error> {
+        let seccomp = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+        Self::with(p, seccomp, &Annotations::new(spec.annotations().as_ref())?)
     }
 
     /// Checks a process and compiles its filter.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn new(p: &Process, seccomp: Option<&oci_spec::runtime::LinuxSeccomp>) -> Result<Self, Error> {
+    pub fn new(p: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Self, Error> {
+        Self::with(p, seccomp, &Annotations::default())
+    }
+
+    fn with(p: &Process, seccomp: Option<&LinuxSeccomp>, annotations: &Annotations) -> Result<Self, Error> {
         let args = p.args().as_deref().unwrap_or_default();
         if args.is_empty() {
             return Err(invalid("process.args", "it is empty"));
@@ -360,28 +357,18 @@ impl ProcessPlan {
             uid: user.uid(),
             gid: user.gid(),
             groups: user.additional_gids().clone().unwrap_or_default(),
+            keep_groups: annotations.keep_groups,
             umask: user.umask(),
             capabilities: Sets::new(p.capabilities().as_ref()),
             rlimits: rlimits(p)?,
             no_new_privileges: p.no_new_privileges().unwrap_or(false),
             oom_score_adj: p.oom_score_adj(),
-            filter: seccomp.map(compile).transpose()?,
+            filter: Filter::new(seccomp, &annotations.seccomp)?,
             scheduling: Scheduling::new(p)?,
             labels: Labels::new(p)?,
             terminal: p.terminal().unwrap_or(false).then_some(size),
         })
     }
-}
-
-fn compile(seccomp: &oci_spec::runtime::LinuxSeccomp) -> Result<Filter, Error> {
-    let arch = loment_seccomp::Arch::native();
-    let arch = arch.ok_or(Error::Unsupported { what: "a seccomp profile on this architecture" })?;
-    let filter = loment_seccomp::compile(seccomp, arch)?;
-    let asks = filter.flags.bits() & loment_sys::seccomp::FLAG_NEW_LISTENER != 0;
-    let listener = asks.then(|| Listener::new(seccomp)).transpose()?;
-    let program =
-        filter.instructions.iter().map(|i| Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k });
-    Ok(Filter { program: program.collect(), flags: filter.flags.bits(), listener })
 }
 
 fn rlimits(p: &Process) -> Result<Vec<(Resource, Rlimit)>, Error> {

@@ -15,6 +15,7 @@ const TERMINAL: u8 = b'T';
 const READY: u8 = b'R';
 const HOOKS: u8 = b'H';
 const DEVICES: u8 = b'N';
+const DELEGATE: u8 = b'D';
 const PIDFD: u8 = b'P';
 const LISTENER: u8 = b'L';
 /// What the creator answers.
@@ -42,6 +43,8 @@ pub(crate) enum Message {
     Hooks,
     /// Its network namespace is there; waiting for the network devices that go into it.
     Devices,
+    /// It is in its cgroup and has made its cgroup namespace; waiting to be moved into a group below.
+    Delegate,
     /// A seccomp filter is about to be loaded; its listener will have this number.
     Listener(RawFd),
     /// The container's process, from whoever made it for the creator.
@@ -114,6 +117,12 @@ pub(crate) fn send_ready(socket: impl AsFd) -> io::Result<()> {
 
 pub(crate) fn send_pidfd(socket: impl AsFd, pidfd: &OwnedFd) -> io::Result<()> {
     pipe::send(socket, &[PIDFD], &[pidfd.as_fd()]).map(drop)
+}
+
+/// Asks the creator to move the caller into the group that the container manages, and waits until that is done.
+pub(crate) fn move_below(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(&socket, &[DELEGATE], &[])?;
+    wait_for_go(socket)
 }
 
 /// Asks the creator to run its hooks, and waits until they have.
@@ -199,6 +208,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         Some(&READY) => Ok(Message::Ready),
         Some(&HOOKS) => Ok(Message::Hooks),
         Some(&DEVICES) => Ok(Message::Devices),
+        Some(&DELEGATE) => Ok(Message::Delegate),
         Some(&SET) => Ok(Message::Set),
         Some(&LISTENER) => match data[1..].try_into() {
             Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),

@@ -9,14 +9,15 @@ use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
 use loment_sys::wait::Exit;
 use oci_spec::runtime::LinuxNamespaceType;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::create::{Container, Rootfs};
 use crate::error::Context;
-use crate::mounts::clone_tree;
-use crate::plan::{IdMap, MountPlan, Plan};
+use crate::idmap::IdMap;
+use crate::mounts::{clone_tree, file_type};
+use crate::plan::{MountPlan, Plan};
 use crate::report::{self, Message};
 use crate::{Error, Failure, helper};
 
@@ -86,13 +87,32 @@ fn open(c: &Container<'_>, place: Place) -> Result<OwnedFd, Failure> {
         }
     };
     let open = || -> io::Result<OwnedFd> {
-        let tree = clone_tree(CWD, &m.source, m.options.bind.unwrap_or(true))?;
-        if let Some(idmap) = &m.idmap {
+        let tree = open_source(m)?;
+        if let Some(idmap) = m.idmap.as_ref().filter(|_| !is_link_to_copy(m, &tree)) {
             map_ids(c.plan, &tree, idmap)?;
         }
         Ok(tree)
     };
     open().context("mount", format_args!("{} (type bind) on {}", m.source.display(), m.destination.display()))
+}
+
+/// What a bind mount shows: a detached mount, or, where that is to be copied, the link that it is.
+pub(crate) fn open_source(m: &MountPlan) -> io::Result<OwnedFd> {
+    let recursive = m.options.bind.unwrap_or(true);
+    if !m.options.copy_link && !m.options.source_no_follow {
+        return clone_tree(CWD, &m.source, recursive);
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = rustix::fs::openat(CWD, &m.source, flags, Mode::empty())?;
+    if is_link_to_copy(m, &found) {
+        return Ok(found);
+    }
+    clone_tree(found.as_fd(), Path::new(""), recursive)
+}
+
+/// Whether what [`open_source`] gave is no mount, but a link to be made in the container.
+pub(crate) fn is_link_to_copy(m: &MountPlan, source: &OwnedFd) -> bool {
+    m.options.copy_link && file_type(source).is_ok_and(|t| t == FileType::Symlink)
 }
 
 /// Opens what a container with users of its own needs, with the creator's rights but in the container's mount namespace,

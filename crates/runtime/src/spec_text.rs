@@ -1,6 +1,7 @@
 //! Reading a specification as the specification wants it read: what is unknown is no error where it says so.
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
 
 use crate::CapabilitySet;
@@ -11,38 +12,60 @@ use crate::CapabilitySet;
 /// # Errors
 /// What is no JSON, or has a value of the wrong kind.
 pub fn parse_spec(text: &[u8]) -> Result<(Spec, Vec<String>), Error> {
+    parse(text, |document| correct(&mut document["process"], "process."))
+}
+
+/// Parses a `process` alone, in the same way.
+///
+/// # Errors
+/// As [`parse_spec`].
+pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<String>), Error> {
+    parse(text, |document| correct(document, ""))
+}
+
+/// Parses a document, after corrections if it has to be: what they leave out is in the warnings.
+fn parse<T: DeserializeOwned>(
+    text: &[u8],
+    correct: impl FnOnce(&mut Value) -> Vec<String>,
+) -> Result<(T, Vec<String>), Error> {
     // A list would do for the types.
     if text.trim_ascii_start().first().is_some_and(|&b| b != b'{') {
         return Err(serde::de::Error::custom("it is not a JSON object"));
     }
     let error = match serde_json::from_slice(text) {
-        Ok(spec) => return Ok((spec, Vec::new())),
+        Ok(parsed) => return Ok((parsed, Vec::new())),
         Err(error) => error,
     };
-    // The types know neither other capabilities nor the right name of one flag; it is looked for only where there is an error.
     let Ok(mut document) = serde_json::from_slice::<Value>(text) else { return Err(error) };
+    let warnings = correct(&mut document);
+    // The error of the text names a place in it.
+    serde_json::from_value(document).map(|parsed| (parsed, warnings)).map_err(|_| error)
+}
+
+/// The types know neither other capabilities nor the right name of one flag; they are looked for only where there is an error.
+/// `place` is where the process is in its document.
+fn correct(process: &mut Value, place: &str) -> Vec<String> {
     let mut warnings = Vec::new();
-    let process = &mut document["process"];
-    if let Some(sets) = process["capabilities"].as_object_mut() {
-        for (set, names) in sets {
-            let Some(names) = names.as_array_mut() else { continue };
-            names.retain(|name| {
-                let known = name.as_str().is_none_or(|n| CapabilitySet::parse(n).is_some());
-                if !known {
-                    warnings
-                        .push(format!("ignoring unknown capability {name} in process.capabilities.{set}"));
-                }
-                known
-            });
-        }
+    // What is no object has neither.
+    let Some(process) = process.as_object_mut() else { return warnings };
+    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
+    for (set, names) in sets.into_iter().flatten() {
+        let Some(names) = names.as_array_mut() else { continue };
+        names.retain(|name| {
+            let known = name.as_str().is_none_or(|n| CapabilitySet::parse(n).is_some());
+            if !known {
+                warnings.push(format!("ignoring unknown capability {name} in {place}capabilities.{set}"));
+            }
+            known
+        });
     }
-    for flag in process["scheduler"]["flags"].as_array_mut().into_iter().flatten() {
+    let flags = process.get_mut("scheduler").and_then(|s| s.get_mut("flags")).and_then(Value::as_array_mut);
+    for flag in flags.into_iter().flatten() {
         if flag == "SCHED_FLAG_DL_OVERRUN" {
             *flag = "SCHED_FLAG_D_L_OVERRUN".into();
         }
     }
-    // The error of the text names a place in it.
-    serde_json::from_value(document).map(|spec| (spec, warnings)).map_err(|_| error)
+    warnings
 }
 
 #[cfg(test)]
@@ -61,6 +84,20 @@ mod tests {
         let bounding = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
         assert_eq!(CapabilitySet::of(bounding).0, 1);
         assert!(process.scheduler().as_ref().unwrap().flags().is_some());
+    }
+
+    #[test]
+    fn a_process_alone_is_read_in_the_same_way() {
+        let text =
+            br#"{"cwd":"/","user":{"uid":0,"gid":0},"capabilities":{"effective":["CAP_NOVEL","CAP_KILL"]},
+            "scheduler":{"policy":"SCHED_DEADLINE","flags":["SCHED_FLAG_DL_OVERRUN"]}}"#;
+        let (process, warnings) = parse_process(text).unwrap();
+        assert_eq!(warnings, ["ignoring unknown capability \"CAP_NOVEL\" in capabilities.effective"]);
+        assert!(process.scheduler().as_ref().unwrap().flags().is_some());
+        for bad in [&br#"{"cwd":7}"#[..], br#"{"capabilities":7}"#, br#"{"scheduler":[]}"#, b"[]", b"7", b"{"]
+        {
+            assert!(parse_process(bad).is_err(), "{}", String::from_utf8_lossy(bad));
+        }
     }
 
     #[test]

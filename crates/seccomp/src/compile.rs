@@ -143,9 +143,16 @@ pub(crate) fn place<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
     format!("rule for {}{more}", first.join(", "))
 }
 
+/// The names in a profile that no architecture has a call for, in order; [`compile`] ignores them.
+pub fn unknown_names(profile: &LinuxSeccomp) -> Vec<&str> {
+    let rules = profile.syscalls().iter().flatten();
+    let names = rules.flat_map(|rule| rule.names().iter().map(String::as_str));
+    names.filter(|name| Syscall::from_name(name).is_none()).collect()
+}
+
 /// The flags that the kernel takes for those of a profile. It takes some together only: a listener beside
 /// TSYNC needs TSYNC_ESRCH, and WAIT_KILLABLE_RECV without a listener, where it means nothing, is EINVAL.
-fn filter_flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifies: bool) -> FilterFlags {
+pub fn filter_flags(listed: Option<&[LinuxSeccompFilterFlag]>, notifies: bool) -> FilterFlags {
     use LinuxSeccompFilterFlag::*;
     let Some(listed) = listed else {
         return FilterFlags::SPEC_ALLOW.with(FilterFlags::NEW_LISTENER, notifies);

@@ -35,6 +35,6 @@ mod tests;
 pub use arch::Arch;
 pub use bpf::{Filter, FilterBytesError, FilterFlags, Instruction, MAX_INSTRUCTIONS};
 pub use caps::{Caps, UnknownCapability};
-pub use compile::{CompileError, compile};
+pub use compile::{CompileError, compile, filter_flags, unknown_names};
 pub use profile::{KernelVersion, Profile, ProfileError, default_profile};
 pub use syscall::Syscall;

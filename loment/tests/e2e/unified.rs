@@ -10,7 +10,7 @@ use crate::runtime::{bundle, id};
 use crate::{through, world, world_over_directory};
 
 /// In a mount namespace of its own, with nothing but the v2 hierarchy.
-const VIEW: [&str; 7] = [
+pub(crate) const VIEW: [&str; 7] = [
     "unshare",
     "--mount",
     "--propagation",
@@ -21,7 +21,7 @@ const VIEW: [&str; 7] = [
 ];
 
 #[track_caller]
-fn in_view(command: &Command) -> Output {
+pub(crate) fn in_view(command: &Command) -> Output {
     run(&mut through(&VIEW, command), Patience::NORMAL)
 }
 

@@ -147,6 +147,48 @@ fn stopping_the_scope_ends_the_container() {
     ours(&world, &["delete", "--force", ID]).succeeds();
 }
 
+/// `run.oci.systemd.subgroup` and `run.oci.delegate-cgroup`, as crun documents them.
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_container_manages_a_group_in_its_scope() {
+    let (world, fs) = world();
+    let _scope = Scope(UNIT);
+    let resources = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 } });
+    let dir = scope_bundle(&world, &fs, SLEEP, &resources);
+    let file = format!("{dir}/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    config["annotations"] =
+        json!({ "run.oci.systemd.subgroup": "container", "run.oci.delegate-cgroup": "payload" });
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "cgroup" }));
+    fs::write(file, config.to_string()).unwrap();
+    let pid_file = format!("{dir}/pid");
+    let run = ["run", "--detach", "--bundle", &dir, "--pid-file", &pid_file, ID];
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        ours(&world, &run).fails(1);
+        assert!(fs::read_to_string(errors(&world)).unwrap().contains("not supported on cgroup v1"));
+        assert_eq!(show("LoadState"), "not-found");
+        return;
+    }
+    ours(&world, &run).succeeds();
+    let pid = fs::read_to_string(pid_file).unwrap().trim().parse().unwrap();
+    for _ in 0..2 {
+        let payload = group(pid, "memory");
+        assert!(payload.ends_with(format!("{UNIT}/container/payload")), "{}", payload.display());
+        let read = |file: &str| fs::read_to_string(payload.join(file)).unwrap().trim().to_owned();
+        assert_eq!([read("../memory.max"), read("../pids.max")], ["67108864", "50"]);
+        // Controllers are there, limits are not.
+        assert_eq!([read("memory.max"), read("pids.max"), read("../cgroup.procs")], ["max", "max", ""]);
+        // Nobody can be in the container's group itself.
+        ours(&world, &["exec", ID, "/bin/sh", "-c", "grep 0:: /proc/self/cgroup > /member"]).succeeds();
+        assert_eq!(fs::read_to_string(format!("{fs}/member")).unwrap(), "0::/payload\n");
+        disturb();
+    }
+    let payload = group(pid, "memory");
+    ours(&world, &["delete", "--force", ID]).succeeds();
+    assert!(!lives(pid) && !payload.exists());
+    assert_eq!(show("LoadState"), "not-found");
+}
+
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
 fn a_program_that_ends_leaves_no_scope() {

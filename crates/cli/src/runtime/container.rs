@@ -15,12 +15,7 @@ use super::globals::Runtime;
 use super::notify::Relay;
 use super::pid_file::PidFile;
 use super::place::Place;
-use super::{hooks, notify, protect};
-
-/// crun's annotation: the socket that is sent a descriptor of the container's first process.
-const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
-/// crun's annotation: what runs the container instead of the kernel.
-const HANDLER: &str = "run.oci.handler";
+use super::{annotations, hooks, notify, protect};
 
 /// The flags of `create` and `run`.
 #[derive(Debug, Default)]
@@ -118,7 +113,8 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
     let mut bundle = options.load()?;
     let terminal = bundle.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
     check_terminal(terminal, mode == Mode::Attached, options.console_socket.as_deref())?;
-    refuse_handler(&bundle)?;
+    annotations::refuse_handler(&bundle)?;
+    annotations::name_agent(&mut bundle)?;
     let keep_fds = inherited(options.preserve_fds, bundle.spec.process_mut().as_mut())?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
     let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
@@ -127,11 +123,12 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
         // Before anything is done that would be done twice.
         protect::ensure()?;
     }
+    plan.hooks.open_output()?;
     let users = plan.in_user_namespace();
     let left_out = plan.process.as_ref().map_or_else(|| Ok(Vec::new()), |p| p.warnings(users))?;
     bundle.warnings.iter().chain(&left_out).for_each(|warning| runtime.log.warn(warning));
     let connect = |what, path: Option<&Path>| path.map(|p| Receiver::connect(what, p)).transpose();
-    let annotated = annotation(&bundle, PIDFD_RECEIVER).map(Path::new);
+    let annotated = annotations::pidfd_receiver(&bundle).map(Path::new);
     let console = connect("console", options.console_socket.as_deref())?;
     let pidfd = connect("pidfd", options.pidfd_socket.as_deref().or(annotated))?;
     let pid_file = options.pid_file.as_deref().map(PidFile::new).transpose()?;
@@ -178,17 +175,6 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
 pub(crate) fn undo(runtime: &Runtime<'_>, id: &Id, reservation: &Reservation, place: Option<&Place>) {
     let _ = place.map(Place::clear);
     let _ = runtime.states.abandon(id, reservation);
-}
-
-fn annotation<'a>(bundle: &'a Bundle, key: &str) -> Option<&'a str> {
-    bundle.spec.annotations().as_ref()?.get(key).map(String::as_str)
-}
-
-pub(crate) fn refuse_handler(bundle: &Bundle) -> anyhow::Result<()> {
-    match annotation(bundle, HANDLER) {
-        None | Some("") => Ok(()),
-        Some(name) => bail!("annotation {HANDLER}: handler {name:?} is not supported: remove the annotation"),
-    }
 }
 
 impl Making<'_> {

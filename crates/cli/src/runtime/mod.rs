@@ -2,9 +2,10 @@
 //! container, and building a parser costs more than reading six flags.
 //!
 //! `globals.rs` has the flags before the command, `commands/` one file for each command. What several commands do is in the
-//! other files: `container.rs` makes containers, `place.rs` chooses their control groups, `session.rs` waits for programs,
+//! other files: `container.rs` makes containers, `annotations.rs` is what only a command can do about annotations, `place.rs` chooses their control groups, `session.rs` waits for programs,
 //! `systemd.rs` knows the scopes that systemd makes.
 
+mod annotations;
 mod arguments;
 mod class;
 mod commands;

@@ -216,9 +216,9 @@ impl Making<'_, '_, '_> {
         if self.r.plan.makes(CloneFlags::NEWNET) {
             bring_up_loopback(pid)?;
         }
-        let hooks = &self.r.plan.hooks.create_runtime;
+        let (hooks, bundle) = (&self.r.plan.hooks, self.r.description.bundle());
         let state = self.r.description.json(ContainerState::Creating, pid.as_raw_nonzero().get());
-        Ok(hooks::run_all(hooks, &state, self.r.description.bundle(), &|| Ok(()))?)
+        Ok(hooks::run_all(&hooks.create_runtime, &hooks.output, &state, bundle, &|| Ok(()))?)
     }
 }
 

@@ -65,7 +65,7 @@ fn did_not_run(output: &Output, statuses: &[i32]) {
 }
 
 /// What is in a directory: type, rights, owner, size, last change and link of everything.
-fn listing(dir: &Path) -> String {
+pub(crate) fn listing(dir: &Path) -> String {
     let format = "%P %y %#m %U:%G %s %C@ %l\n";
     let mut find = Command::new("find");
     let mut lines: Vec<_> = run(find.arg(dir).args(["-printf", format]), Patience::NORMAL)
@@ -277,13 +277,13 @@ fn cve_2019_19921_cve_2023_27561_cve_2026_41579_linked_proc_sys_and_dev_are_refu
 }
 
 /// Exchanges two names over and over until it is dropped.
-struct Swapper {
+pub(crate) struct Swapper {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Swapper {
-    fn start(dir: &Path, a: &'static str, b: &'static str) -> Self {
+    pub(crate) fn start(dir: &Path, a: &'static str, b: &'static str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (told, dir) = (Arc::clone(&stop), fs::File::open(dir).unwrap());
         let thread = std::thread::spawn(move || {

@@ -205,6 +205,25 @@ fn podman_understands_why_a_program_could_not_be_run() {
     }
 }
 
+/// Podman asks for it by an annotation of crun's, which runc does not know.
+#[test]
+fn podman_keeps_the_groups_of_its_caller() {
+    let world = prepared();
+    let [ours, _] = runtimes(&world);
+    let podman = Podman::new(&world, &ours, "podman");
+    let member = |words: &[&str]| {
+        run(&mut crate::through(&["setpriv", "--groups", "42,43"], &podman.command(words)), Patience::NORMAL)
+    };
+    let keep = ["--group-add", "keep-groups"];
+    let output = member(&Podman::words(&["run", "--rm"], &keep, &["grep", "Groups", "/proc/self/status"]));
+    assert_eq!(output.succeeds().trim(), "Groups:\t42 43");
+    let flags = ["--name", "c", "--group-add", "keep-groups"];
+    let script = "trap 'exit 5' TERM; while :; do sleep 0.05; done";
+    podman.run(&Podman::words(&["run", "--detach"], &flags, &["sh", "-c", script])).succeeds();
+    let output = member(&["exec", "c", "grep", "Groups", "/proc/self/status"]);
+    assert_eq!(output.succeeds().trim(), "Groups:\t42 43");
+}
+
 #[test]
 fn podman_gives_a_terminal() {
     let world = prepared();

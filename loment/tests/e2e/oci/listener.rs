@@ -11,7 +11,7 @@ use super::{assert_gone, run};
 use crate::runtime::{Guard, bundle, id, runtime};
 use crate::{eventually, world};
 
-struct Agent(Child);
+pub(super) struct Agent(Child);
 
 impl Drop for Agent {
     fn drop(&mut self) {
@@ -20,7 +20,7 @@ impl Drop for Agent {
     }
 }
 
-fn agent(world: &World) -> (Agent, PathBuf, PathBuf) {
+pub(super) fn agent(world: &World) -> (Agent, PathBuf, PathBuf) {
     let (program, socket, state) = (world.path("agent"), world.path("agent.sock"), world.path("agent.json"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/oci/agent.c");
     let compiled = Command::new("gcc").args(["-O1", "-o"]).arg(&program).arg(source).status().unwrap();

@@ -1,12 +1,15 @@
 //! What a specification can ask of `loment-runtime`, a file for each part of it.
 
+mod annotations;
 mod capabilities;
 mod clocks;
+mod delegation;
 mod groups;
 mod hooks;
 mod joined;
 mod killed;
 mod listener;
+mod mount_options;
 mod mounts;
 mod net_devices;
 mod resctrl;

@@ -52,6 +52,23 @@ fn a_process_can_be_described_in_a_file() {
 }
 
 #[test]
+fn a_described_process_is_read_as_leniently_as_a_containers() {
+    let world = world();
+    let dir = bundle(&world, "sleep 60", |_| ());
+    let c = Guard::start(&world, "lenient", &dir);
+    let process = json!({"args": ["/bin/sh", "-c", "grep CapEff /proc/self/status"], "cwd": "/",
+        "user": {"uid": 0, "gid": 0},
+        "capabilities": {"bounding": ["CAP_KILL", "CAP_NOVEL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"]}});
+    let file = world.write("process.json", process.to_string());
+    let output = runtime(&world, &["exec", "--process", &file, &c.id]);
+    assert_eq!(output.succeeds(), "CapEff:\t0000000000000020");
+    assert!(output.stderr.contains("unknown capability \"CAP_NOVEL\""), "{output}");
+    let file = world.write("process.json", r#"{"args": ["true"], "cwd": 7}"#);
+    runtime(&world, &["exec", "--process", &file, &c.id])
+        .fails_saying(255, &["process.json", "line 1 column"]);
+}
+
+#[test]
 fn its_pid_file_is_the_hosts() {
     let world = world();
     let dir = bundle(&world, "sleep 60", |_| ());

@@ -116,5 +116,11 @@ fn features_are_as_the_schema_says() {
     assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true);
     assert!(features["hooks"].as_array().unwrap().contains(&json!("createRuntime")));
     assert!(features["mountOptions"].as_array().unwrap().contains(&json!("rro")));
+    assert!(features["mountOptions"].as_array().unwrap().contains(&json!("copy-symlink")));
+    // What changes the runtime is what an engine must not take from everybody.
+    let unsafe_ones = features["potentiallyUnsafeConfigAnnotations"].as_array().unwrap();
+    for name in features["annotations"]["loment.config-annotations"].as_str().unwrap().split(',') {
+        assert!(unsafe_ones.iter().any(|prefix| name.starts_with(prefix.as_str().unwrap())), "{name}");
+    }
     assert!(features["linux"]["capabilities"].as_array().unwrap().contains(&json!("CAP_SYS_ADMIN")));
 }

@@ -127,7 +127,10 @@ pub(super) fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()>
     Class::recorded(&found.record)?.map_or(Ok(()), |class| class.remove())?;
     runtime.states.forget(&found.record.id)?;
     match attended {
-        Some(Ok((bundle, hooks))) => {
+        Some(Ok((bundle, mut hooks))) => {
+            if let Err(e) = hooks.open_output() {
+                runtime.log.warn(&one_line(&e));
+            }
             hooks::stopped(&hooks, &found.description(&bundle), &bundle.path, runtime.log);
         }
         Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line(&e))),

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use loment_cgroup::Cgroup;
 use loment_runtime::state::Status;
-use loment_runtime::{Bundle, CapabilitySet, Enter, ProcessPlan, Stdio, enter};
+use loment_runtime::{Bundle, CapabilitySet, Enter, ProcessPlan, Stdio, enter, parse_process};
 use oci_spec::runtime::{Capabilities, Process};
 
+use super::super::annotations;
 use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::class::Class;
 use super::super::container::check_terminal;
 use super::super::descriptors::{Receiver, inherited};
 use super::super::found::Found;
 use super::super::globals::{Runtime, id};
+use super::super::log::Log;
 use super::super::pid_file::PidFile;
 use super::super::place::Place;
 use super::super::protect;
@@ -135,8 +137,9 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
         Status::Stopped => bail!("cannot exec in a stopped container: container not running"),
         Status::Creating => bail!("cannot exec in container {:?}: it is being created", found.id()),
     }
-    let bundle = runtime.states.config(&found.record)?;
-    let process = process(&options, &bundle, &arguments.remaining()?)?;
+    let mut bundle = runtime.states.config(&found.record)?;
+    annotations::name_agent(&mut bundle)?;
+    let process = process(&options, &bundle, &arguments.remaining()?, runtime.log)?;
     execute(&options, &found, &bundle, process)
 }
 
@@ -153,8 +156,7 @@ fn execute(
     let console = options.console_socket.as_deref().map(|p| Receiver::connect("console", p)).transpose()?;
     let receiver = options.pidfd_socket.as_deref().map(|p| Receiver::connect("pidfd", p)).transpose()?;
     let pid_file = options.pid_file.as_deref().map(PidFile::new).transpose()?;
-    let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-    let plan = ProcessPlan::new(&process, seccomp)?;
+    let plan = ProcessPlan::to_enter(&process, &bundle.spec)?;
     let place = found.place()?;
     let group = place.as_ref().map(|p| group(p, options.cgroup)).transpose()?;
     let tasks = Class::tasks(Class::recorded(&found.record)?.as_ref())?;
@@ -201,11 +203,12 @@ fn group<'p>(place: &'p Place, below: Option<&str>) -> anyhow::Result<Cgroup<'p>
 }
 
 /// What to run: a document, or the container's own process with another program and what the flags change.
-fn process(options: &Options<'_>, bundle: &Bundle, words: &[String]) -> anyhow::Result<Process> {
+fn process(options: &Options<'_>, bundle: &Bundle, words: &[String], log: &Log) -> anyhow::Result<Process> {
     if let Some(path) = &options.process {
         let bytes = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-        let mut process: Process =
-            serde_json::from_slice(&bytes).with_context(|| format!("parse {}", path.display()))?;
+        let parsed = parse_process(&bytes).with_context(|| format!("parse {}", path.display()));
+        let (mut process, warnings) = parsed?;
+        warnings.iter().for_each(|warning| log.warn(warning));
         if options.tty {
             process.set_terminal(Some(true));
         }

@@ -37,10 +37,12 @@ const ATTRIBUTES: [&str; 18] = [
     "suid",
     "symfollow",
 ];
-const OTHER_OPTIONS: [&str; 28] = [
+const OTHER_OPTIONS: [&str; 33] = [
     "async",
     "bind",
+    "copy-symlink",
     "defaults",
+    "dest-nofollow",
     "dirsync",
     "idmap",
     "iversion",
@@ -51,9 +53,11 @@ const OTHER_OPTIONS: [&str; 28] = [
     "nolazytime",
     "nomand",
     "private",
+    "rasync",
     "rbind",
     "remount",
     "ridmap",
+    "rnomand",
     "rprivate",
     "rshared",
     "rslave",
@@ -61,11 +65,29 @@ const OTHER_OPTIONS: [&str; 28] = [
     "shared",
     "silent",
     "slave",
+    "src-nofollow",
     "sync",
     "tmpcopyup",
     "unbindable",
     "nosuid",
     "nodev",
+];
+
+/// Annotations of a `config.json` that have an effect.
+const ANNOTATIONS: [&str; 13] = [
+    "org.criu.config",
+    "org.systemd.property.",
+    "run.oci.delegate-cgroup",
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
+    "run.oci.seccomp_bpf_data",
+    "run.oci.seccomp_fail_unknown_syscall",
+    "run.oci.systemd.force_cgroup_v1",
+    "run.oci.systemd.subgroup",
 ];
 
 pub(super) fn run(arguments: &mut Arguments<'_>, _runtime: &Runtime<'_>) -> anyhow::Result<u8> {
@@ -97,6 +119,7 @@ fn document() -> Value {
         "mountOptions": mount_options(),
         "annotations": {
             "loment.version": env!("CARGO_PKG_VERSION"),
+            "loment.config-annotations": ANNOTATIONS.join(","),
             // Engines look for runc's.
             "org.opencontainers.runc.checkpoint.enabled": "true",
         },

@@ -7,8 +7,9 @@ use loment_runtime::checkpoint::{Criu, Images, Restore, restore};
 use loment_runtime::state::{CHECKPOINTED, Id, ROOT, Status};
 use loment_runtime::{Bundle, Created, Description, Plan};
 
+use super::super::annotations;
 use super::super::arguments::{Argument, Arguments, unknown};
-use super::super::container::{check_terminal, record, refuse_handler, undo};
+use super::super::container::{check_terminal, record, undo};
 use super::super::criu::{self, Flags};
 use super::super::descriptors::Receiver;
 use super::super::globals::{Runtime, id};
@@ -112,10 +113,11 @@ fn make(runtime: &Runtime<'_>, id: &Id, wanted: &Wanted) -> anyhow::Result<(Crea
     let mut bundle = Bundle::load(wanted.bundle.as_deref().unwrap_or(".".as_ref()))?;
     let terminal = bundle.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
     check_terminal(terminal, !wanted.detach, wanted.console_socket.as_deref())?;
-    refuse_handler(&bundle)?;
+    annotations::refuse_handler(&bundle)?;
     criu::refuse_what_is_not_saved(&bundle)?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
-    let plan = Plan::new(&bundle.spec, &bundle.path)?;
+    let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
+    plan.hooks.open_output()?;
     for warning in &bundle.warnings {
         runtime.log.warn(warning);
     }

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, bail};
+use loment_runtime::Hooks;
 use loment_runtime::state::{START, Status};
 
 use super::super::arguments::Arguments;
@@ -38,9 +39,10 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     // Mostly there is nothing in it for us.
     let bundle = found.record.attended.then(|| runtime.states.config(&found.record)).transpose()?;
     let relay = Relay::open(&found.dir)?;
+    let mut hooks = bundle.as_ref().map(|bundle| hooks::of(&bundle.spec)).transpose()?;
+    hooks.as_mut().map_or(Ok(()), Hooks::open_output)?;
     order(&found)?;
-    if let Some(bundle) = &bundle {
-        let hooks = hooks::of(&bundle.spec)?;
+    if let (Some(bundle), Some(hooks)) = (&bundle, hooks) {
         let started = hooks::started(&hooks, &found.description(bundle), found.record.pid, &bundle.path);
         if let Err(e) = started {
             stop(&found, &pidfd)?;
