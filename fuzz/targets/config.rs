@@ -10,6 +10,6 @@ fuzz_target!(|text: &[u8]| {
     let Ok((spec, _warnings)) = parse_spec(text) else { return };
     if let Ok(plan) = Plan::new(&spec, Path::new("/bundle")) {
         let _ = (plan.cgroup_owner(), plan.is_seen_by_others(), plan.in_user_namespace());
-        assert!(Hooks::new(spec.hooks().as_ref()).is_ok(), "a plan has the hooks of its specification");
+        assert!(Hooks::of(&spec).is_ok(), "a plan has the hooks of its specification");
     }
 });

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::run::{build_in, succeed, target_directory, workspace};
 
 /// What libFuzzer needs to see where the program goes, and what it compares.
-const FLAGS: &str = "--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
+const FLAGS: &str = "-C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
     -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
     -C llvm-args=-sanitizer-coverage-trace-compares";
 /// Enough for what a reader of the first page would find.
@@ -59,7 +59,8 @@ fn fuzz(target: &str, seconds: u32) -> anyhow::Result<()> {
     let dir = workspace().join("fuzz");
     let built = target_directory()?.join("fuzz");
     let to = built.to_str().context("the target directory has a name that is no text")?;
-    let program = build_in(&dir, &["--release", "--target-dir", to, "--bin", target], target, FLAGS)?;
+    let arguments = ["--profile", "fuzz", "--target-dir", to, "--package", "loment-fuzz", "--bin", target];
+    let program = build_in(&dir, &arguments, target, FLAGS)?;
     let work = built.join(target);
     let corpus = work.join("corpus");
     std::fs::create_dir_all(&corpus).with_context(|| format!("create {}", corpus.display()))?;

@@ -31,11 +31,10 @@ pub use namespace::Namespace;
 pub use socket::Refused;
 
 /// For the fuzz target `netlink`: reads bytes as everything that the kernel may send.
-#[cfg(fuzzing)]
 pub fn read_anything(bytes: &[u8]) {
     for message in message::Messages(bytes) {
-        let answer = message.answer();
-        assert!(message.payload.len() < bytes.len() && format!("{answer:?}").len() < 64 + 4 * bytes.len());
+        let _ = message.answer();
+        assert!(message.payload.len() < bytes.len());
         if let Some(address) = address::parse(message.payload) {
             assert!(!address.to_string().is_empty());
             let _ = address.add(1, ("eth0", "eth1"));
