@@ -191,6 +191,11 @@ impl Mappings {
         outside(&self.gid, gid)
     }
 
+    /// Which user and group outside the superuser of the namespace is.
+    pub(crate) fn root_outside(&self) -> Option<(u32, u32)> {
+        self.outside(0).zip(self.group_outside(0))
+    }
+
     /// A user namespace with these mappings and nobody in it.
     pub(crate) fn namespace(&self) -> io::Result<OwnedFd> {
         let (ours, theirs) = report::socket_pair()?;

@@ -11,6 +11,26 @@ pub fn set_personality(persona: u64) -> io::Result<()> {
     super::check(unsafe { libc::syscall(libc::SYS_personality, persona) }).map(drop)
 }
 
+/// Looks up and makes files as this user and group from here on, without the capabilities that let root do so; the others
+/// stay (setfsuid(2), capabilities(7)).
+///
+/// # Errors
+/// `EINVAL` when the user namespace has no such id.
+pub fn set_file_ids(uid: u32, gid: u32) -> io::Result<()> {
+    // Both return what was before, whether or not they did something. The last is no id, and only asks.
+    let set = |call: libc::c_long, id: u32| {
+        // SAFETY: the calls take numbers only.
+        unsafe {
+            libc::syscall(call, id);
+            libc::syscall(call, u32::MAX) as u32 == id
+        }
+    };
+    if set(libc::SYS_setfsgid, gid) && set(libc::SYS_setfsuid, uid) {
+        return Ok(());
+    }
+    Err(io::Error::from_raw_os_error(libc::EINVAL))
+}
+
 /// Sends `signal` (which may be a real-time one) to the process that `pidfd` names.
 ///
 /// # Errors

@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use loment_runtime::Bundle;
 use loment_runtime::checkpoint::{Cgroups, Criu, Images, NetworkLock, Options};
+use oci_spec::runtime::{LinuxPersonalityDomain, Mount};
 use rustix::fs::{Access, access};
 
 use super::arguments::Arguments;
 use super::globals::Runtime;
 
 const PROGRAM: &str = "criu";
+/// runc's and crun's annotation: a file of settings.
+const CONFIG: &str = "org.criu.config";
 /// runc's, in the working directory.
 const IMAGES: &str = "checkpoint";
 
@@ -85,9 +88,28 @@ impl Flags {
 
 /// Refuses a container that would come back without a part of its: when it is saved, not when it is gone.
 pub(crate) fn refuse_what_is_not_saved(bundle: &Bundle) -> anyhow::Result<()> {
+    let config = bundle.spec.annotations().as_ref().and_then(|a| a.get(CONFIG));
+    if let Some(path) = config.filter(|path| !path.is_empty() && !Path::new(path).is_absolute()) {
+        bail!("annotation {CONFIG}: {path:?} is not an absolute path");
+    }
     let Some(linux) = bundle.spec.linux() else { return Ok(()) };
     let devices = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty());
-    let parts = [(devices, "linux.netDevices"), (linux.intel_rdt().is_some(), "linux.intelRdt")];
+    let linux32 =
+        linux.personality().as_ref().is_some_and(|p| p.domain() != LinuxPersonalityDomain::PerLinux);
+    let priority = bundle.spec.process().as_ref().is_some_and(|p| p.io_priority().is_some());
+    let maps = |m: &Mount| {
+        let options = m.options().iter().flatten();
+        let asks = |o: &String| ["idmap", "ridmap"].contains(&o.split('=').next().unwrap_or_default());
+        m.uid_mappings().is_some() || m.gid_mappings().is_some() || options.into_iter().any(asks)
+    };
+    let parts = [
+        (devices, "linux.netDevices"),
+        (linux.intel_rdt().is_some(), "linux.intelRdt"),
+        (linux.memory_policy().is_some(), "linux.memoryPolicy"),
+        (linux32, "linux.personality"),
+        (priority, "process.ioPriority"),
+        (bundle.spec.mounts().iter().flatten().any(maps), "mounts whose ids are mapped"),
+    ];
     match parts.into_iter().find(|(given, _)| *given) {
         Some((_, part)) => bail!("a container with {part} cannot be restored: CRIU does not save it"),
         None => Ok(()),
@@ -120,7 +142,9 @@ pub(crate) fn find(runtime: &Runtime<'_>) -> anyhow::Result<Criu> {
 fn in_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let runs = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(runs)
+    // What is in the working directory is somebody else's.
+    let dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    dirs.map(|dir| dir.join(name)).find(runs)
 }
 
 /// The annotations of a configuration.

@@ -82,7 +82,9 @@ pub fn checkpoint(dump: &Dump<'_>, lazy: &mut dyn FnMut()) -> Result<(), Error> 
         Kind::Dump
     };
     images.forget_log(LOG);
-    let process = Process::start(criu, &Launch { images: Some(images), ..Launch::default() })?;
+    // Processes that are restored in a user namespace open these files with no other rights than theirs: see `admit`.
+    let private = !plan.in_user_namespace();
+    let process = Process::start(criu, &Launch { images: Some(images), private, ..Launch::default() })?;
     let mut notified = |n: &Notification, _: Vec<OwnedFd>| {
         if n.script.as_deref() == Some("status-ready") {
             lazy();

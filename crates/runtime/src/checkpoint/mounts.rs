@@ -1,22 +1,24 @@
 //! The mounts of a container that come from outside: CRIU neither saves nor makes them itself. Names are runc's.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
 use loment_sys::wait::Exit;
 use oci_spec::runtime::LinuxNamespaceType;
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::process::Pid;
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use super::Error;
 use super::protocol::ExternalMount;
+use crate::attributes::change;
 use crate::error::Context;
 use crate::mounts::{clone_tree, file_type, make_target, mount};
 use crate::plan::MountPlan;
 use crate::report::{self, Message};
-use crate::{Failure, InRoot, Plan, devices, helper};
+use crate::{Failure, InRoot, Plan, devices, helper, masks};
 
 /// Where control groups are on the host.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -115,35 +117,81 @@ fn link(fd: impl AsFd) -> io::Result<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
-/// Makes the places of mounts in the root file system, as they are made for a new container: CRIU expects them. Those on a
-/// tmpfs it makes itself.
-pub(super) fn make_places(plan: &Plan, root: &Path) -> Result<(), Failure> {
-    // By a child in a mount namespace of its own: places can be in what is mounted.
-    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
-    match clone3(CloneFlags::empty(), None).context("clone", "a process to make mount points")? {
-        Fork::Child => helper::live(&ours, &theirs, || {
-            unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
-            rustix::process::umask(Mode::empty());
-            let tree = clone_tree(CWD, root, true).context("open root file system", root.display())?;
-            let root = crate::rootfs::attach_root(&tree)?;
-            for m in plan.mounts.iter().filter(|m| !on_tmpfs(plan, m)) {
-                match m.kind.as_str() {
-                    "cgroup" | "cgroup2" => {}
-                    "bind" => mount(&root, m, None, None, None)?,
-                    _ => make_target(&root, m)?,
-                }
+/// Takes the rights on the host's nodes away again that their mounts had not: of the masks of files, and of devices that
+/// could not be made. CRIU mounts them as they are on the host.
+pub(super) fn protect_nodes(plan: &Plan, pidfd: BorrowedFd<'_>) -> Result<(), Failure> {
+    in_child("protect the host's nodes in", || {
+        move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
+            .context("join", "the container's mount namespace")?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, "/", flags, Mode::empty());
+        let root = InRoot::new(root.context("open", "root file system")?);
+        let nodes = plan.devices.iter().map(devices::Device::path);
+        for path in plan.masked.iter().map(PathBuf::as_path).chain(nodes) {
+            let Ok(target) = root.resolve(path) else { continue };
+            if is_mounted_node(&target).context("look at", path.display())? {
+                change(target.as_fd(), &masks::NODE).context("protect", path.display())?;
             }
+        }
+        Ok(())
+    })
+}
+
+/// Whether it is a device, and the root of a mount.
+fn is_mounted_node(fd: &OwnedFd) -> io::Result<bool> {
+    /// linux/stat.h, Linux 5.8.
+    const MOUNT_ROOT: u64 = 0x2000;
+    let is_node = matches!(file_type(fd)?, FileType::CharacterDevice | FileType::BlockDevice);
+    let stat = rustix::fs::statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+    Ok(is_node && stat.stx_attributes.bits() & MOUNT_ROOT != 0)
+}
+
+/// Makes the places of mounts in the root file system, as they are made for a new container: CRIU expects them. Those on a
+/// tmpfs it makes itself. In a user namespace they are made as its superuser, and only where that may.
+pub(super) fn make_places(plan: &Plan, root: &Path) -> Result<(), Failure> {
+    // Places can be in what is mounted.
+    in_child("make the mount points of", || {
+        unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
+        rustix::process::umask(Mode::empty());
+        let tree = clone_tree(CWD, root, true).context("open root file system", root.display())?;
+        let root = crate::rootfs::attach_root(&tree)?;
+        let wanted: Vec<_> = plan.mounts.iter().filter(|m| !on_tmpfs(plan, m)).collect();
+        let open = |m: &&MountPlan| -> io::Result<Option<OwnedFd>> {
+            let recursive = m.options.bind.unwrap_or(true);
+            (m.kind == "bind").then(|| clone_tree(CWD, &m.source, recursive)).transpose()
+        };
+        let open = |m: &&MountPlan| open(m).context("open", m.source.display());
+        let sources = wanted.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        if let Some((uid, gid)) = plan.namespaces.mappings.as_ref().and_then(|m| m.root_outside()) {
+            loment_sys::process::set_file_ids(uid, gid).context("become", "root of the user namespace")?;
+        }
+        for (m, source) in wanted.into_iter().zip(&sources) {
+            match m.kind.as_str() {
+                "cgroup" | "cgroup2" => {}
+                "bind" => mount(&root, m, source.as_ref(), None, None)?,
+                _ => make_target(&root, m)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Does it in a process that may enter another mount namespace. `operation` is what is done to the container.
+fn in_child(operation: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
+    match clone3(CloneFlags::empty(), None).context("clone", "a process for a mount namespace")? {
+        Fork::Child => helper::live(&ours, &theirs, || {
+            work()?;
             loment_sys::process::exit_now(0)
         }),
         Fork::Parent { pidfd, .. } => {
             drop(theirs);
             let answer = report::receive(&ours);
-            let exit = loment_sys::wait::wait_exit(&pidfd)
-                .context("wait for", "the process that makes mount points")?;
+            let exit = loment_sys::wait::wait_exit(&pidfd).context("wait for", "a process of ours")?;
             match (answer, exit) {
                 (Ok(Message::Failed(failure)), _) => Err(failure),
                 (_, Exit::Code(0)) => Ok(()),
-                _ => Err(Failure::unexpected("make", "the mount points of the container")),
+                _ => Err(Failure::unexpected(operation, "the container")),
             }
         }
     }

@@ -158,6 +158,8 @@ impl Options {
 pub struct Images {
     path: PathBuf,
     fd: OwnedFd,
+    /// Its directory was made for it.
+    made: bool,
     work: Option<(PathBuf, OwnedFd)>,
 }
 
@@ -167,8 +169,9 @@ impl Images {
     /// # Errors
     /// [`Error::Images`].
     pub fn create(path: &Path, work: Option<&Path>) -> Result<Self, Error> {
+        let made = !path.exists();
         make(path)?;
-        Self::open(path, work)
+        Ok(Self { made, ..Self::open(path, work)? })
     }
 
     /// Opens the directory of a checkpoint. That for logs is made when missing.
@@ -179,7 +182,7 @@ impl Images {
         work.map_or(Ok(()), make)?;
         let fd = open(path)?;
         let work = work.map(|path| Ok::<_, Error>((path.to_owned(), open(path)?))).transpose()?;
-        Ok(Self { path: path.to_owned(), fd, work })
+        Ok(Self { path: path.to_owned(), fd, made: false, work })
     }
 
     /// Where the images are.
@@ -229,8 +232,9 @@ impl Images {
         reasons(&read().unwrap_or_default())
     }
 
-    /// Lets the superuser of a user namespace come through: processes that are restored in one open files here, with no
-    /// other rights than theirs. Everybody could otherwise read the memory that is in files of mode 0644.
+    /// Lets the superuser of a user namespace come through, where the directory was made for this: processes that are restored
+    /// in one open files here, with no other rights than theirs. Everybody could otherwise read the memory that is in files of
+    /// mode 0644.
     pub(super) fn admit(&self, plan: &Plan) -> Result<(), Failure> {
         let Some(group) = plan.namespaces.mappings.as_ref().and_then(|m| m.group_outside(0)) else {
             return Ok(());
@@ -239,6 +243,12 @@ impl Images {
             let stat = rustix::fs::fstat(&self.fd)?;
             if stat.st_gid == group || stat.st_mode & 0o001 != 0 {
                 return Ok(());
+            }
+            if !self.made {
+                let text = format!(
+                    "its group is not {group}: let that in, or choose a directory that does not exist"
+                );
+                return Err(io::Error::other(text));
             }
             rustix::fs::fchown(&self.fd, None, Some(rustix::fs::Gid::from_raw(group)))?;
             Ok(rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(stat.st_mode & 0o700 | 0o010))?)

@@ -50,6 +50,8 @@ pub(super) struct Launch<'a> {
     pub(super) entry: Option<&'a Entry>,
     /// A directory, and where it is mounted for the program, in a mount namespace of the program's own.
     pub(super) root: Option<(&'a Path, &'a Path)>,
+    /// Nobody else may read the files that it makes.
+    pub(super) private: bool,
     /// The id of a container whose session keyring it has.
     pub(super) keyring: Option<&'a str>,
 }
@@ -164,6 +166,9 @@ fn become_criu(
     signal::set_mask(&signal::SignalSet::empty()).context("reset", "the signal mask")?;
     if let Some(entry) = launch.entry {
         entry.join().context("join", "cgroup")?;
+    }
+    if launch.private {
+        rustix::process::umask(Mode::from_raw_mode(0o077));
     }
     if let Some(id) = launch.keyring {
         child::join_keyring(id)?;

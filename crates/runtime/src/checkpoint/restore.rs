@@ -81,6 +81,7 @@ pub fn restore(r: &Restore<'_>, restored: &mut HandOver<'_>) -> Result<Created, 
         fds: &fds,
         entry: Some(&entry),
         root: Some((r.rootfs, r.mount_point)),
+        private: false,
         keyring: Some(r.description.id()),
     };
     let process = Process::start(r.criu, &launch)?;
@@ -201,6 +202,7 @@ impl Making<'_, '_, '_> {
             "post-restore" => {
                 let pid = pid()?;
                 let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("open", "the restored process")?;
+                mounts::protect_nodes(self.r.plan, pidfd.as_fd())?;
                 let created = Created { pid, pidfd, terminal: self.terminal.take(), moved: None };
                 let told = (self.restored)(&created).map_err(|source| Error::HandOver { source });
                 self.created = Some(created);

@@ -227,10 +227,49 @@ fn a_parent_is_a_directory_beside_the_images() {
 
 #[test]
 fn a_container_that_would_come_back_without_a_part_of_its_is_not_saved() {
+    let mapping = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+    let mapped = json!({ "destination": "/mnt", "type": "bind", "source": "/", "options": ["bind"], "uidMappings": mapping, "gidMappings": mapping });
+    let by_option = json!({ "destination": "/mnt", "type": "bind", "source": "/", "options": ["bind", "ridmap=uids=0-1-1;gids=0-1-1"] });
+    type Edit<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Edit<'_>); 7] = [
+        ("linux.netDevices", &|c| c["linux"]["netDevices"] = json!({ "nonesuch0": {} })),
+        ("linux.intelRdt", &|c| c["linux"]["intelRdt"] = json!({ "closID": "x" })),
+        ("linux.memoryPolicy", &|c| {
+            c["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_BIND", "nodes": "0" })
+        }),
+        ("linux.personality", &|c| c["linux"]["personality"] = json!({ "domain": "LINUX32" })),
+        ("process.ioPriority", &|c| {
+            c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+        }),
+        ("mounts whose ids are mapped", &|c| c["mounts"].as_array_mut().unwrap().push(mapped.clone())),
+        ("mounts whose ids are mapped", &|c| c["mounts"].as_array_mut().unwrap().push(by_option.clone())),
+    ];
+    for (part, edit) in cases {
+        let world = world();
+        let dir = bundle(&world, WAIT, edit);
+        let restore = ["restore", "--bundle", dir.to_str().unwrap(), &id("part")];
+        let said = refused(&world, "/usr/sbin:/usr/bin", &restore);
+        assert_says(&said, &[part, "CRIU does not save it"]);
+        assert_nothing(&world, &id("part"));
+    }
     let world = world();
-    let dir = bundle(&world, WAIT, |config| config["linux"]["netDevices"] = json!({ "eth9": {} }));
-    let restore = ["restore", "--bundle", dir.to_str().unwrap(), &id("devices")];
-    let said = refused(&world, "/usr/sbin:/usr/bin", &restore);
-    assert_says(&said, &["linux.netDevices", "CRIU does not save it"]);
-    assert_nothing(&world, &id("devices"));
+    let dir = bundle(&world, WAIT, |c| {
+        c["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+    });
+    let c = Guard::start(&world, "part", &dir);
+    assert_says(&refused(&world, "/usr/sbin:/usr/bin", &["checkpoint", &c.id]), &["process.ioPriority"]);
+    assert_eq!(c.status(), "running");
+}
+
+#[test]
+fn what_is_called_criu_in_the_working_directory_is_not_run() {
+    let world = world();
+    let dir = bundle(&world, WAIT, |_| {});
+    let c = Guard::start(&world, "working", &dir);
+    let ran = world.path("ran");
+    script(&world, "criu", &format!("touch {}", ran.display()));
+    for path in ["", ".", ":/nonesuch:."] {
+        assert_says(&refused(&world, path, &["checkpoint", &c.id]), &["criu is in no directory of PATH"]);
+    }
+    assert!(!ran.exists());
 }

@@ -12,11 +12,16 @@ use crate::{eventually, setting};
 #[ignore = "run by cargo xtask vm-test"]
 fn a_restored_container_goes_on_where_it_was() {
     let c = Case::new("on");
-    c.start(&c.bundle(COUNT, |_| {}));
+    c.start(&c.bundle(COUNT, |config| {
+        config["linux"]["maskedPaths"] = json!(["/proc/keys", "/proc/timer_list", "/proc/acpi"]);
+        config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+    }));
     c.counts_from(0);
     let mounts = || fs::read_to_string(format!("/proc/{}/mountinfo", c.pid())).unwrap();
+    // Where, and what may be done there: a mask that could be written would be the host's null device.
     let points = |text: &str| {
-        let mut points: Vec<String> = text.lines().map(|l| l.split(' ').nth(4).unwrap().to_owned()).collect();
+        let place = |line: &str| line.split(' ').skip(4).take(2).collect::<Vec<_>>().join(" ");
+        let mut points: Vec<String> = text.lines().map(place).collect();
         points.sort();
         points
     };
@@ -106,7 +111,12 @@ fn a_container_with_users_of_its_own_is_restored() {
     c.counts_from(0);
     c.save(&[]);
     let saved = c.count();
+    // Mount points that are missing are made by its root.
+    let root = std::path::Path::new(&c.fs);
+    fs::remove_dir(root.join("out")).unwrap();
+    std::os::unix::fs::chown(root, Some(OUTSIDE), Some(OUTSIDE)).unwrap();
     c.restore(&[]);
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(root.join("out")).unwrap()), OUTSIDE);
     c.counts_from(saved);
     let mapping = fs::read_to_string(format!("/proc/{}/uid_map", c.pid())).unwrap();
     assert_eq!(mapping.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
@@ -183,12 +193,36 @@ fn hooks_for_the_runtime_run_again_and_one_that_fails_leaves_nothing() {
     failed.fails_saying(1, &[&c.id, "createRuntime hook /bin/sh", "exit status 3: not today"]);
     c.is_gone();
     assert_eq!(c.count(), saved);
-    with_hook(&format!("cat >{told}"));
+    let environment = c.path("environment");
+    with_hook(&format!("cat >{told}; env >{environment}"));
     c.restore(&[]);
+    assert!(fs::read_to_string(environment).unwrap().contains("PATH="), "it has the runtime's");
     let state: serde_json::Value = serde_json::from_str(&fs::read_to_string(told).unwrap()).unwrap();
     assert_eq!(state["id"], c.id.as_str());
     assert_eq!(state["pid"], c.pid());
     c.counts_from(saved);
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn what_is_saved_is_for_nobody_else_and_a_directory_of_others_stays_as_it_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let c = Case::new("private");
+    c.start(&c.bundle(COUNT, |_| {}));
+    c.counts_from(0);
+    let images = c.world.path("images");
+    fs::create_dir(&images).unwrap();
+    fs::set_permissions(&images, PermissionsExt::from_mode(0o755)).unwrap();
+    c.save(&[]);
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&images), 0o755);
+    let files: Vec<_> = fs::read_dir(&images).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(files.iter().any(|f| f.ends_with("pages-1.img")), "{files:?}");
+    for file in files {
+        assert_eq!(mode(&file) & 0o077, 0, "{}", file.display());
+    }
+    c.restore(&[]);
+    c.counts_from(0);
 }
 
 #[test]

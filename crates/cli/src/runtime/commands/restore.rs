@@ -117,6 +117,7 @@ fn make(runtime: &Runtime<'_>, id: &Id, wanted: &Wanted) -> anyhow::Result<(Crea
     criu::refuse_what_is_not_saved(&bundle)?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
     let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
+    plan.hooks.inherit(&hooks::environment());
     plan.hooks.open_output()?;
     for warning in &bundle.warnings {
         runtime.log.warn(warning);
