@@ -237,7 +237,8 @@ impl Hook {
 
     /// How it ended, and the end of what it said. One that takes too long is killed, with what it started.
     fn wait(&self, pid: Pid, pidfd: &OwnedFd, output: OwnedFd) -> io::Result<(Exit, Vec<u8>)> {
-        let deadline = self.timeout.map(|t| Instant::now() + t);
+        // One that is too far away for a clock is none.
+        let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
         let mut output = std::fs::File::from(output);
         let (mut said, mut open) = (Vec::new(), true);
         loop {

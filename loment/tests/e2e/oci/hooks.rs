@@ -84,6 +84,18 @@ fn a_hook_that_hangs_is_ended_with_what_it_started() {
 }
 
 #[test]
+fn a_hook_may_have_more_time_than_there_is() {
+    let world = world();
+    let output = run(&world, "patient", "cat /hooked", |config| {
+        let hook =
+            |script: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "timeout": i64::MAX }]);
+        config["hooks"] =
+            json!({ "createRuntime": hook("true"), "startContainer": hook("echo ran > /hooked") });
+    });
+    assert_eq!(output.succeeds(), "ran");
+}
+
+#[test]
 fn a_hook_inherits_nothing_and_may_talk_without_end() {
     let world = world();
     let list = world.path("descriptors");
