@@ -28,7 +28,7 @@ use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
 use crate::stdio::{self, Terminal};
-use crate::{Cause, Failure, Plan, devices, executable, home, identity, mounts, report, resctrl};
+use crate::{Cause, Failure, Hooks, Plan, devices, executable, home, identity, mounts, report, resctrl};
 
 /// Sends a panic to the creator before the process is aborted.
 pub(crate) fn report_panics(socket: &OwnedFd) {
@@ -246,7 +246,9 @@ fn become_program(
         keep.push(listener);
     }
     let hooks = &c.plan.hooks;
-    if !hooks.start_container.is_empty() {
+    // A container that waits for its start must not hold files of the host's for as long: they come with the order.
+    let holds_output = matches!(c.start, Start::Now) && !hooks.start_container.is_empty();
+    if holds_output {
         keep.extend(hooks.output.files());
     }
     keep.extend(init.as_ref().map(AsFd::as_fd));
@@ -255,10 +257,9 @@ fn become_program(
     let mut kept = kept.into_iter();
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };
     let listener = matches!(c.start, Start::OnConnection(_)).then(|| kept.next()).flatten();
-    let output = hooks.start_container.is_empty().then(Output::default);
-    let output = output.unwrap_or_else(|| hooks.output.moved_to(&mut kept));
+    let output = if holds_output { hooks.output.moved_to(&mut kept) } else { Output::default() };
     let mut connection = None;
-    let ran = run(p, (c, &output), &socket, listener.as_ref(), kept.next().as_ref(), &mut connection);
+    let ran = run(p, (c, output), &socket, listener.as_ref(), kept.next().as_ref(), &mut connection);
     let Err(failure) = ran;
     report::send_failure(connection.as_ref().unwrap_or(&socket), &failure);
     loment_sys::process::exit_now(1)
@@ -267,7 +268,7 @@ fn become_program(
 /// Waits for the order to start, where there will be one, and runs the program. From then on reports go to `connection`.
 fn run(
     p: &ProcessPlan,
-    (c, output): (&Container<'_>, &Output),
+    (c, mut output): (&Container<'_>, Output),
     socket: &OwnedFd,
     listener: Option<&OwnedFd>,
     init: Option<&OwnedFd>,
@@ -283,14 +284,15 @@ fn run(
                 .context("protect", "the container's process")?;
             load_asking(p, socket)?;
         }
-        *connection = Some(wait_for_start(p, listener, socket)?);
+        let starter = connection.insert(wait_for_start(p, listener, socket)?);
+        output = take_output(&c.plan.hooks, starter)?;
     }
     let creator = connection.as_ref().unwrap_or(socket);
     let loaded = settled.is_some();
     let (path, env) = settled.map_or_else(|| settle(p), Ok)?;
     // They are programs of the container's, and may do what its own program may.
     confine(p, creator, loaded, |confine| {
-        let list = (c.plan.hooks.start_container.as_slice(), output);
+        let list = (c.plan.hooks.start_container.as_slice(), &output);
         run_own_hooks(c, list, ContainerState::Created, Path::new("/"), confine)
     })?;
     run_program(p, &path, &env, init)
@@ -325,6 +327,15 @@ fn wait_for_start(p: &ProcessPlan, listener: &OwnedFd, socket: &OwnedFd) -> Resu
             other => return other.context("wait for", "the order to start"),
         }
     }
+}
+
+/// Where the hooks write that run at the start: the files, which are closed here, come from who starts it.
+fn take_output(hooks: &Hooks, starter: &OwnedFd) -> Result<Output, Failure> {
+    if hooks.start_container.is_empty() || hooks.output.files().next().is_none() {
+        return Ok(Output::default());
+    }
+    let files = report::ask_for_output(starter).context("receive", "the files for what hooks write")?;
+    Ok(hooks.output.moved_to(&mut files.into_iter()))
 }
 
 /// What is run, and its environment.

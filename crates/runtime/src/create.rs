@@ -18,7 +18,7 @@ use crate::helper::{self, Make};
 use crate::namespaces::{Namespaces, TimeForChildren};
 use crate::report::{self, Message};
 use crate::sources::{Sources, open_inside};
-use crate::{Description, Error, Failure, Plan, ProcessPlan, Stdio, child, hooks, network};
+use crate::{Description, Error, Failure, Hooks, Plan, ProcessPlan, Stdio, child, hooks, network};
 
 /// Where the root file system comes from.
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +214,8 @@ pub(crate) enum Request {
     Devices,
     /// To be moved into the group it manages.
     Delegate,
+    /// The files that its hooks write to. They are the answer.
+    Output,
     /// A seccomp listener of that number is to be handed over.
     Listener(RawFd),
 }
@@ -236,7 +238,9 @@ fn serve(
             Ok(listener.hand_over(process, number, c.description, ContainerState::Creating)?)
         }
         (Request::Delegate, _) => delegate(c, process.0),
-        (Request::Listener(_), None) => Err(Failure::unexpected("serve", "the container's process").into()),
+        (Request::Output | Request::Listener(_), _) => {
+            Err(Failure::unexpected("serve", "the container's process").into())
+        }
     }
 }
 
@@ -279,12 +283,19 @@ impl Drop for PidsForChildren {
     }
 }
 
-/// Waits, on a connection to a deferred container's socket, until its program runs.
+/// Waits, on a connection to a deferred container's socket, until its program runs. What its `startContainer` hooks write goes
+/// where `hooks` say.
 ///
 /// # Errors
 /// [`Error::Failed`] with the step that failed.
-pub fn wait_for_program(connection: &OwnedFd) -> Result<(), Error> {
-    let serve = |_| Err(Failure::unexpected("serve", "the container's process").into());
+pub fn wait_for_program(connection: &OwnedFd, hooks: &Hooks) -> Result<(), Error> {
+    let serve = |request| match request {
+        Request::Output => {
+            let files: Vec<_> = hooks.output.files().collect();
+            Ok(report::send_output(connection, &files).context("answer", "the container's process")?)
+        }
+        _ => Err(Failure::unexpected("serve", "the container's process").into()),
+    };
     wait_until_started(connection, serve).map(drop)
 }
 
@@ -305,6 +316,7 @@ pub(crate) fn wait_until_started(
             Ok(Message::Delegate) => serve(Request::Delegate).and_then(|()| go_on())?,
             Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
             Ok(Message::Devices) => serve(Request::Devices).and_then(|()| go_on())?,
+            Ok(Message::Output) => serve(Request::Output)?,
             Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,
             Ok(Message::Pidfd(_)) => {}
             // The child died without a word.

@@ -9,6 +9,7 @@ use rustix::process::{Gid, Uid};
 
 use crate::attributes::attach_changed;
 use crate::error::{Context, invalid};
+use crate::identity::checked;
 use crate::masks::NODE;
 use crate::mounts::{attach, clone_tree};
 use crate::{Error, Failure, InRoot};
@@ -75,7 +76,10 @@ pub(crate) fn plan(devices: &[LinuxDevice]) -> Result<Vec<Device>, Error> {
             major: if fifo { 0 } else { number(d.major())? },
             minor: if fifo { 0 } else { number(d.minor())? },
             mode: d.file_mode().unwrap_or(0o666) & 0o7777,
-            owner: (d.uid().unwrap_or(0), d.gid().unwrap_or(0)),
+            owner: (
+                checked(format!("{} uid", field()), d.uid().unwrap_or(0))?,
+                checked(format!("{} gid", field()), d.gid().unwrap_or(0))?,
+            ),
         });
     }
     Ok(out)

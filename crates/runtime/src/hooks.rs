@@ -19,6 +19,7 @@ use rustix::process::Pid;
 use crate::annotations::Annotations;
 use crate::error::{Context, invalid};
 use crate::hook_output::Output;
+use crate::offspring::Offspring;
 use crate::report::{self, Message};
 use crate::{Error, Failure, Stdio};
 
@@ -183,8 +184,14 @@ impl Hook {
                 Fork::Parent { pid, pidfd } => Ok((pid, pidfd, output, ours)),
             }
         };
+        // Where that is not allowed, as by a filter that is loaded already, its process group is what can be found.
+        let started = self.timeout.and_then(|_| Offspring::watch().ok());
         let (pid, pidfd, output, socket) = start().context("start", &self.name)?;
-        let (exit, said) = self.wait(pid, &pidfd, output).context("run", &self.name)?;
+        let ended = self.wait(pid, &pidfd, output);
+        if let (Err(_), Some(started)) = (&ended, &started) {
+            started.end();
+        }
+        let (exit, said) = ended.context("run", &self.name)?;
         // It ran, or said why not before it ended.
         if let Ok(Message::Failed(failure)) = report::receive(&socket) {
             return Err(failure);
@@ -210,7 +217,7 @@ impl Hook {
         let prepare = || -> io::Result<Vec<OwnedFd>> {
             signal::reset_dispositions();
             signal::set_mask(&signal::SignalSet::empty())?;
-            // It may start others: all of them end when its time is up.
+            // It may start others: all of them end when its time is up, and those that stay with it at once.
             rustix::process::setsid()?;
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
             rustix::io::ioctl_fionbio(output, false)?;
@@ -235,9 +242,10 @@ impl Hook {
         loment_sys::process::exit_now(1)
     }
 
-    /// How it ended, and the end of what it said. One that takes too long is killed, with what it started.
+    /// How it ended, and the end of what it said. One that takes too long is killed, with its process group.
     fn wait(&self, pid: Pid, pidfd: &OwnedFd, output: OwnedFd) -> io::Result<(Exit, Vec<u8>)> {
-        let deadline = self.timeout.map(|t| Instant::now() + t);
+        // One that is too far away for a clock is none.
+        let deadline = self.timeout.and_then(|t| Instant::now().checked_add(t));
         let mut output = std::fs::File::from(output);
         let (mut said, mut open) = (Vec::new(), true);
         loop {

@@ -5,9 +5,15 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, prlimit, setrlimit};
 
-use crate::Failure;
-use crate::error::Context;
+use crate::error::{Context, invalid};
 use crate::plan::ProcessPlan;
+use crate::{Error, Failure};
+
+/// A number of a user or group. The highest is none: it means "no change" to the kernel, so what should become somebody would
+/// stay what it is, mostly root.
+pub(crate) fn checked(field: impl Into<String>, id: u32) -> Result<u32, Error> {
+    if id == u32::MAX { Err(invalid(field, format!("{id} is nobody's number"))) } else { Ok(id) }
+}
 
 /// Sets the resource limits, exactly or not at all.
 pub(crate) fn set_rlimits(p: &ProcessPlan) -> Result<(), Failure> {

@@ -48,6 +48,7 @@ mod mountinfo;
 mod mounts;
 mod namespaces;
 mod network;
+mod offspring;
 mod options;
 mod plan;
 mod proc_handle;

@@ -250,6 +250,13 @@ fn lines(field: &str, mappings: &[LinuxIdMapping]) -> Result<String, Error> {
         if m.size() == 0 {
             return Err(invalid(field, format!("the size of the line for {} is 0", m.container_id())));
         }
+        // The kernel's rule: 4294967295 is nobody's number on either side.
+        if [m.container_id(), m.host_id()].iter().any(|first| first.checked_add(m.size()).is_none()) {
+            return Err(invalid(
+                field,
+                format!("the line for {} goes beyond 4294967294, the highest id", m.container_id()),
+            ));
+        }
         let _ = writeln!(text, "{} {} {}", m.container_id(), m.host_id(), m.size());
     }
     Ok(text)

@@ -17,6 +17,7 @@ use crate::devices::{self, Device};
 use crate::error::{Context, invalid};
 use crate::filter::Filter;
 use crate::hooks::{self, Hooks};
+use crate::identity::checked;
 use crate::idmap::IdMap;
 use crate::labels::Labels;
 use crate::listener::Listener;
@@ -349,14 +350,15 @@ impl ProcessPlan {
             return Err(invalid("process.cwd", format!("{:?} is not absolute", p.cwd())));
         }
         let user = p.user();
+        let groups = user.additional_gids().iter().flatten();
         let size = p.console_size().as_ref().map_or((0, 0), |s| (s.height() as u16, s.width() as u16));
         Ok(Self {
             args: args.iter().map(|a| c_string("process.args", a)).collect::<Result<_, _>>()?,
             env: environment(p.env().as_deref().unwrap_or_default())?,
             cwd: p.cwd().clone(),
-            uid: user.uid(),
-            gid: user.gid(),
-            groups: user.additional_gids().clone().unwrap_or_default(),
+            uid: checked("process.user.uid", user.uid())?,
+            gid: checked("process.user.gid", user.gid())?,
+            groups: groups.map(|&g| checked("process.user.additionalGids", g)).collect::<Result<_, _>>()?,
             keep_groups: annotations.keep_groups,
             umask: user.umask(),
             capabilities: Sets::new(p.capabilities().as_ref()),

@@ -2,7 +2,7 @@
 //! the stream is success.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use loment_sys::pipe;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -16,6 +16,7 @@ const READY: u8 = b'R';
 const HOOKS: u8 = b'H';
 const DEVICES: u8 = b'N';
 const DELEGATE: u8 = b'D';
+const OUTPUT: u8 = b'O';
 const PIDFD: u8 = b'P';
 const LISTENER: u8 = b'L';
 /// What the creator answers.
@@ -45,6 +46,8 @@ pub(crate) enum Message {
     Devices,
     /// It is in its cgroup and has made its cgroup namespace; waiting to be moved into a group below.
     Delegate,
+    /// The order to start has come; waiting for the files its hooks write to.
+    Output,
     /// A seccomp filter is about to be loaded; its listener will have this number.
     Listener(RawFd),
     /// The container's process, from whoever made it for the creator.
@@ -137,6 +140,22 @@ pub(crate) fn ask_for_devices(socket: impl AsFd) -> io::Result<()> {
     wait_for_go(socket)
 }
 
+/// Asks whoever starts the container for the files that its hooks write to.
+pub(crate) fn ask_for_output(socket: impl AsFd) -> io::Result<Vec<OwnedFd>> {
+    pipe::send(&socket, &[OUTPUT], &[])?;
+    let mut buffer = [0u8; 1];
+    let received = pipe::receive(socket, &mut buffer)?;
+    match received.len {
+        0 => Err(io::ErrorKind::ConnectionReset.into()),
+        _ => Ok(received.fds),
+    }
+}
+
+/// The answer.
+pub(crate) fn send_output(socket: impl AsFd, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pipe::send(socket, &[GO], files).map(drop)
+}
+
 /// Says which number the listener of the filter that is about to be loaded will have.
 pub(crate) fn send_listener(socket: impl AsFd, number: RawFd) -> io::Result<()> {
     let [a, b, c, d] = number.to_le_bytes();
@@ -209,6 +228,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         Some(&HOOKS) => Ok(Message::Hooks),
         Some(&DEVICES) => Ok(Message::Devices),
         Some(&DELEGATE) => Ok(Message::Delegate),
+        Some(&OUTPUT) => Ok(Message::Output),
         Some(&SET) => Ok(Message::Set),
         Some(&LISTENER) => match data[1..].try_into() {
             Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),

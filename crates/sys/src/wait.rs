@@ -53,6 +53,12 @@ pub fn wait_exit(pidfd: impl AsFd) -> io::Result<Exit> {
     done.map(|(_, exit)| exit).ok_or_else(|| io::Error::from_raw_os_error(libc::ECHILD))
 }
 
+/// Whether `pidfd` names a child of this process that it has not waited for yet, alive or not.
+pub fn is_child(pidfd: impl AsFd) -> bool {
+    let id = pidfd.as_fd().as_raw_fd() as libc::id_t;
+    wait(libc::P_PIDFD, id, libc::WNOHANG | libc::WNOWAIT).is_ok()
+}
+
 /// Reaps any child that has ended: its pid and how it ended, or `None` when none has.
 ///
 /// # Errors

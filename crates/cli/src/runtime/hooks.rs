@@ -28,7 +28,10 @@ pub(crate) fn of(spec: &Spec) -> Result<Hooks, loment_runtime::Error> {
 /// Whether there is something in the configuration for `start` and `delete` to do.
 pub(crate) fn attended(spec: &Spec) -> bool {
     let hooks = spec.hooks().as_ref();
-    hooks.is_some_and(|h| h.poststart().is_some() || h.poststop().is_some())
+    hooks.is_some_and(|h| {
+        // Those of the container's run at its start, which opens the files that they write to.
+        h.poststart().is_some() || h.poststop().is_some() || h.start_container().is_some()
+    })
 }
 
 /// Runs the hooks for a program that has been started.

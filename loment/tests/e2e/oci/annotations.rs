@@ -100,6 +100,27 @@ fn what_hooks_write_can_go_to_files() {
 }
 
 #[test]
+fn a_container_that_waits_for_its_start_does_not_hold_the_files_of_its_hooks() {
+    let world = world();
+    let (out, err) = (world.path("out.log"), world.path("err.log"));
+    let dir = bundle(&world, "sleep 1000", |config| {
+        annotate(config, "run.oci.hooks.stdout", out.to_str().unwrap());
+        annotate(config, "run.oci.hooks.stderr", err.to_str().unwrap());
+        for point in ["createContainer", "startContainer"] {
+            config["hooks"][point] = talking(point);
+        }
+    });
+    let c = Guard::create(&world, "hook-files-closed", &dir);
+    let open: Vec<_> = fs::read_dir(format!("/proc/{}/fd", c.pid())).unwrap().flatten().collect();
+    let open: Vec<_> = open.iter().map(|fd| fs::read_link(fd.path()).unwrap()).collect();
+    assert!(!open.is_empty() && !open.contains(&out) && !open.contains(&err), "{open:?}");
+    runtime(&world, &["start", &c.id]).succeeds();
+    let points = ["createContainer", "startContainer"];
+    assert_eq!(fs::read_to_string(&out).unwrap(), lines(&points, "out"));
+    assert_eq!(fs::read_to_string(&err).unwrap(), lines(&points, "err"));
+}
+
+#[test]
 fn the_stream_without_a_file_is_in_the_error_message() {
     let world = world();
     let out = world.path("out.log");

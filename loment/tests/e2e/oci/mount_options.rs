@@ -140,29 +140,62 @@ fn mapped(config: &mut Value, lines: &[[u32; 3]]) {
     (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (mapping.clone(), mapping);
 }
 
+/// Says whether and where a container has what is bound from the file or link `name`.
+fn whereabouts(name: &str) -> String {
+    format!("echo ran; awk '$4 ~ \"/{name}$\" {{ print $5 }}' /proc/self/mountinfo")
+}
+
+/// In a root file system, a directory with the path that `outside` has on the host: where links to it lead inside.
+fn counterpart(root: &Path, outside: &Path) -> PathBuf {
+    let inside = root.join(outside.strip_prefix("/").unwrap());
+    fs::create_dir_all(&inside).unwrap();
+    inside
+}
+
 #[test]
 fn an_image_cannot_lead_links_and_mounts_outside() {
     let host = world();
-    let (file, link) = linked(&host);
+    let (source, link) = (host.path("a-source"), host.path("a-link"));
+    fs::write(&source, "of the host").unwrap();
+    symlink("/etc/the-target", &link).unwrap();
     let outside = host.path("outside");
     fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("file"), "").unwrap();
-    symlink("/nowhere", outside.join("link")).unwrap();
+    let fill = |dir: &Path| {
+        fs::write(dir.join("file"), "").unwrap();
+        symlink("/nowhere", dir.join("link")).unwrap();
+    };
+    fill(&outside);
     let before = listing(&outside);
     let up = format!("{}{}", "/..".repeat(9), outside.display());
     for (source, name, option) in [
         (&link, "copied", "copy-symlink"),
         (&link, "deep/copied", "copy-symlink"),
-        (&file, "file", "dest-nofollow"),
-        (&file, "link", "dest-nofollow"),
+        (&source, "file", "dest-nofollow"),
+        (&source, "link", "dest-nofollow"),
         (&link, "new", "src-nofollow"),
     ] {
         for text in [up.as_str(), outside.to_str().unwrap(), "/proc/1/root", "/proc/self/cwd"] {
             let world = world();
             let mount = bind(source, &format!("/trap/{name}"), &[option]);
-            let output = with(&world, &mount, "echo ran", |root| symlink(text, root.join("trap")).unwrap());
-            assert!(output.code != 0 || output.stdout.trim() == "ran", "{output}");
+            let there = outside.join(name);
+            let bound = whereabouts(source.file_name().unwrap().to_str().unwrap());
+            let script = format!("{bound}; readlink {}", there.display());
+            let output = with(&world, &mount, &script, |root| {
+                fill(&counterpart(root, &outside));
+                symlink(text, root.join("trap")).unwrap();
+            });
             assert_eq!(listing(&outside), before, "{option} through {text}: {output}");
+            let lines: Vec<_> = output.stdout.lines().collect();
+            // A mount that were made in what was the host's root would have gone with it: what counts is where it is.
+            let there = there.to_str().unwrap();
+            let expected: &[&str] = match (option, text.starts_with("/proc")) {
+                (_, true) => &[],
+                ("copy-symlink", _) => &["ran", "/etc/the-target"],
+                ("src-nofollow", _) => &["ran", there, "/etc/the-target"],
+                _ => &["ran", there],
+            };
+            assert_eq!(lines, expected, "{option} of {name} through {text}: {output}");
+            assert!(output.code != 0 || !expected.is_empty(), "{output}");
         }
     }
 }
@@ -170,7 +203,9 @@ fn an_image_cannot_lead_links_and_mounts_outside() {
 #[test]
 fn a_destination_that_is_exchanged_for_a_link_stays_inside() {
     let host = world();
-    let (file, link) = linked(&host);
+    let (source, link) = (host.path("a-source"), host.path("a-link"));
+    fs::write(&source, "of the host").unwrap();
+    symlink("/etc/the-target", &link).unwrap();
     let (volume, outside) = (host.path("volume"), host.path("outside"));
     [&volume, &volume.join("d"), &outside].iter().for_each(|d| fs::create_dir(d).unwrap());
     // Without `/..`, which would lead into the root file system: that is mounted on the host's root by then.
@@ -180,25 +215,42 @@ fn a_destination_that_is_exchanged_for_a_link_stays_inside() {
     let before = listing(&outside);
     let swapper = Swapper::start(&volume, "d", "l");
     let end = Instant::now() + Duration::from_secs(8);
+    let mut made = [0, 0];
     for i in 0..40 {
         let world = world();
-        let mount = match i % 2 {
-            0 => bind(&link, "/volume/d/copied", &["copy-symlink"]),
-            _ => bind(&file, "/volume/d/there", &["dest-nofollow"]),
+        let (mount, script) = match i % 2 {
+            0 => (bind(&link, "/volume/d/copied", &["copy-symlink"]), "echo ran".to_owned()),
+            _ => (bind(&source, "/volume/d/there", &["dest-nofollow"]), whereabouts("a-source")),
         };
-        let output = run(&world, "options", "echo ran", |config| {
+        let output = run(&world, "options", &script, |config| {
+            let root = world.path("bundle").join("rootfs");
+            fs::write(counterpart(&root, &outside).join("there"), "").unwrap();
             let mounts = config["mounts"].as_array_mut().unwrap();
             mounts.push(bind(&volume, "/volume", &[]));
             mounts.push(mount);
         });
         // A race that is seen may be refused.
-        assert!(output.code != 0 || output.stdout.trim() == "ran", "{output}");
-        if Instant::now() > end {
+        if output.code == 0 {
+            made[i % 2] += 1;
+            let lines: Vec<_> = output.stdout.lines().collect();
+            // The directory, by either name, or where the link leads inside. A mount that were made outside would be nowhere.
+            let is_inside = match lines[..] {
+                ["ran"] => i % 2 == 0,
+                ["ran", place] => {
+                    ["/volume/d/there", "/volume/l/there", outside.join("there").to_str().unwrap()]
+                        .contains(&place)
+                }
+                _ => false,
+            };
+            assert!(is_inside, "{output}");
+        }
+        if Instant::now() > end && !made.contains(&0) {
             break;
         }
     }
     drop(swapper);
     assert_eq!(listing(&outside), before, "something was made outside");
+    assert!(!made.contains(&0), "links and mounts that were made: {made:?}");
 }
 
 #[test]

@@ -147,6 +147,47 @@ fn mappings_that_make_no_sense_are_refused_by_name() {
 }
 
 #[test]
+fn the_number_that_means_no_change_is_nobodys() {
+    const NOBODYS: u32 = u32::MAX;
+    let device =
+        |owner: &str| json!({ "path": "/dev/x", "type": "c", "major": 1, "minor": 3, owner: NOBODYS });
+    let cases: [(&str, &str, Value); 5] = [
+        ("process.user.uid", "/process/user", json!({ "uid": NOBODYS, "gid": 0 })),
+        ("process.user.gid", "/process/user", json!({ "uid": 0, "gid": NOBODYS })),
+        (
+            "process.user.additionalGids",
+            "/process/user",
+            json!({ "uid": 0, "gid": 0, "additionalGids": [1, NOBODYS] }),
+        ),
+        ("/dev/x uid", "/linux/devices", json!([device("uid")])),
+        ("/dev/x gid", "/linux/devices", json!([device("gid")])),
+    ];
+    for (name, place, value) in cases {
+        let world = world();
+        let output = run(&world, "nobody", "echo never", |config| {
+            config["linux"]["devices"] = json!([]);
+            *config.pointer_mut(place).unwrap() = value;
+        });
+        output.fails_saying(1, &[name, "4294967295 is nobody's number"]);
+        assert_gone(&world, "nobody");
+    }
+    let world = world();
+    let output = run(&world, "nobody", "echo never", |config| {
+        mapped(config);
+        config["linux"]["gidMappings"] = json!([{ "containerID": 0, "hostID": NOBODYS, "size": 1 }]);
+    });
+    output.fails_saying(1, &["linux.gidMappings", "goes beyond 4294967294"]);
+    // Who enters a container cannot be nobody, either.
+    let dir = bundle(&world, "sleep 1000", |_| ());
+    let c = Guard::start(&world, "nobody", &dir);
+    let number = NOBODYS.to_string();
+    for (flag, value) in [("-u", number.clone()), ("-u", format!("0:{number}")), ("-g", number)] {
+        let output = runtime(&world, &["exec", flag, &value, &c.id, "/bin/true"]);
+        output.fails_saying(255, &["4294967295"]);
+    }
+}
+
+#[test]
 fn a_namespace_of_another_kind_is_not_joined() {
     let world = world();
     let output = run(&world, "kind", "true", |config| {

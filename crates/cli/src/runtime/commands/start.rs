@@ -41,8 +41,9 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
     let relay = Relay::open(&found.dir)?;
     let mut hooks = bundle.as_ref().map(|bundle| hooks::of(&bundle.spec)).transpose()?;
     hooks.as_mut().map_or(Ok(()), Hooks::open_output)?;
-    order(&found)?;
-    if let (Some(bundle), Some(hooks)) = (&bundle, hooks) {
+    let hooks = hooks.unwrap_or_default();
+    order(&found, &hooks)?;
+    if let Some(bundle) = &bundle {
         let started = hooks::started(&hooks, &found.description(bundle), found.record.pid, &bundle.path);
         if let Err(e) = started {
             stop(&found, &pidfd)?;
@@ -54,14 +55,14 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 }
 
 /// Gives the order and waits until the program runs.
-fn order(found: &Found) -> anyhow::Result<()> {
+fn order(found: &Found, hooks: &Hooks) -> anyhow::Result<()> {
     let doing = || format!("start container {:?}", found.id());
     let path = found.dir.join(START);
     let socket = start_socket()?;
     let (address, _dir) = loment_sys::pipe::address_in(&found.dir, START)?;
     rustix::net::connect(&socket, &address).with_context(doing)?;
     std::fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
-    Ok(loment_runtime::wait_for_program(&socket)?)
+    Ok(loment_runtime::wait_for_program(&socket, hooks)?)
 }
 
 /// Ends a container whose hooks failed (runtime-spec 1.3, config.md, "Poststart").
