@@ -140,7 +140,7 @@ fn a_limit_of_descriptors_is_the_programs_own() {
     configure(&dir, |c| {
         c["process"]["apparmorProfile"] = json!(profile.name);
         c["process"]["args"] = json!(["/bin/cat", "/proc/self/attr/current"]);
-        c["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 4, "hard": 4 }]);
+        c["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 5, "hard": 5 }]);
     });
     assert_eq!(run_once(&world, &dir).succeeds(), format!("{} (enforce)", profile.name));
 }
