@@ -274,6 +274,8 @@ fn run(
     init: Option<&OwnedFd>,
     connection: &mut Option<OwnedFd>,
 ) -> Result<Infallible, Failure> {
+    // A label that nobody knows fails the creation, not the start; and a limit of descriptors must not prevent it.
+    p.labels.apply()?;
     let mut settled = None;
     if let Some(listener) = listener {
         if p.listener().is_some() {
@@ -346,7 +348,6 @@ fn settle(p: &ProcessPlan) -> Result<Target<'_>, Failure> {
     // After the streams are in place, which a limit of descriptors must not prevent; before rights are given up.
     identity::set_rlimits(p)?;
     p.scheduling.apply()?;
-    p.labels.apply()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(p.umask.unwrap_or(0o022)));
     // The program outlives its creator.
     rustix::process::set_parent_process_death_signal(None).context("reset", "the parent death signal")?;
@@ -400,6 +401,7 @@ fn confine(
 
 /// Both, for a program that enters a container that runs.
 pub(crate) fn finish<'p>(p: &'p ProcessPlan, socket: &OwnedFd) -> Result<Target<'p>, Failure> {
+    p.labels.apply()?;
     let target = settle(p)?;
     confine(p, socket, false, |_| Ok(()))?;
     Ok(target)

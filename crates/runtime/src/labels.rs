@@ -46,6 +46,7 @@ impl Labels {
             let value = format!("exec {profile}");
             // The second is that of all modules, before Linux 5.8.
             write(&["thread-self/attr/apparmor/exec", "thread-self/attr/exec"], &value)
+                .map_err(|e| if e.kind() == io::ErrorKind::NotFound { not_loaded() } else { e })
                 .context("apply AppArmor profile", profile)?;
         }
         if let Some(label) = &self.selinux {
@@ -59,6 +60,11 @@ impl Labels {
         let Some(label) = &self.selinux else { return Ok(()) };
         write(&["thread-self/attr/keycreate"], label).context("apply SELinux label", label)
     }
+}
+
+/// The kernel's "no such file", where its file is there.
+fn not_loaded() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "it is not loaded: load it with apparmor_parser")
 }
 
 fn write(files: &[&str], value: &str) -> io::Result<()> {

@@ -176,7 +176,7 @@ fn what_cannot_be_written_is_an_error_and_leaves_nothing() {
 }
 
 /// Groups of loment's own that are left in any hierarchy while no container runs.
-fn groups_left(world: &World) -> Vec<String> {
+pub(crate) fn groups_left(world: &World) -> Vec<String> {
     let own = group(std::process::id(), "memory");
     assert!(own.starts_with("/sys/fs/cgroup"), "{}: {}", world.dir().display(), own.display());
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();

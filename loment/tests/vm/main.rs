@@ -4,6 +4,7 @@
 //! arrangement of control groups. Those in `v2` and `user` run where there is only the v2 hierarchy, and those in `user` in
 //! a login session of an ordinary user.
 
+mod apparmor;
 mod checkpoint;
 mod groups;
 mod host;
@@ -74,6 +75,28 @@ fn bundle(world: &World, fs: &str, script: &str, resources: &Value) -> String {
     world.path("bundle").into_os_string().into_string().expect("our paths are UTF-8")
 }
 
+/// Changes the configuration of a [`bundle`].
+#[track_caller]
+fn configure(bundle: &str, change: impl FnOnce(&mut Value)) {
+    let file = format!("{bundle}/config.json");
+    let mut config = serde_json::from_slice(&fs::read(&file).expect("a bundle")).expect("JSON");
+    change(&mut config);
+    fs::write(file, config.to_string()).expect("write a file");
+}
+
+/// The host's user that is a container's root after [`map_users`].
+const FIRST_USER: u32 = 100_000;
+
+/// Gives a container users of its own, and a directory where they can have devices.
+fn map_users(config: &mut Value) {
+    let dev = json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755"] });
+    config["mounts"].as_array_mut().expect("a list").push(dev);
+    config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({ "type": "user" }));
+    for kind in ["uidMappings", "gidMappings"] {
+        config["linux"][kind] = json!([{ "containerID": 0, "hostID": FIRST_USER, "size": 65536 }]);
+    }
+}
+
 /// `loment-runtime ARGUMENTS`.
 #[track_caller]
 fn runtime(world: &World, arguments: &[&str]) -> Output {
@@ -88,18 +111,33 @@ impl<'w> Running<'w> {
     /// Starts one over a [`bundle`] that runs until it is stopped.
     #[track_caller]
     fn with(world: &'w World, fs: &str, resources: &Value) -> (Self, u32) {
-        let dir = bundle(world, fs, SLEEP, resources);
-        // The container inherits our streams; a pipe would stay open.
-        runtime(world, &["--version"]).succeeds();
-        let mut start = Command::new("sh");
-        start
-            .args(["-c", "exec \"$@\" >/dev/null 2>&1 </dev/null", "sh"])
-            .arg(world.dir().join("loment-runtime"));
-        start.arg("--root").arg(world.dir().join("runtime")).args(["run", "--detach", "--bundle", &dir, ID]);
-        run(&mut start, Patience::NORMAL).succeeds();
+        Self::over(world, &bundle(world, fs, SLEEP, resources))
+    }
+
+    /// Starts one over a bundle, whose program must go on.
+    #[track_caller]
+    fn over(world: &'w World, dir: &str) -> (Self, u32) {
+        let container = Self(world);
+        let (output, said) = Self::attempt(world, &["run", "--detach", "--bundle", dir, ID]);
+        assert_eq!(output.code, 0, "{output}{said}");
         let state: Value = serde_json::from_str(runtime(world, &["state", ID]).succeeds()).expect("JSON");
         let pid = state["pid"].as_u64().and_then(|p| p.try_into().ok());
-        (Self(world), pid.expect("a running container has a pid"))
+        (container, pid.expect("a running container has a pid"))
+    }
+
+    /// A command that leaves a container, and its errors. The container inherits our streams; a pipe would stay open.
+    #[track_caller]
+    fn attempt(world: &World, arguments: &[&str]) -> (Output, String) {
+        runtime(world, &["--version"]).succeeds();
+        let errors = world.path("errors");
+        let mut start = Command::new("sh");
+        start
+            .args(["-c", "errors=$1; shift; exec \"$@\" >/dev/null 2>\"$errors\" </dev/null", "sh"])
+            .arg(&errors);
+        start.arg(world.dir().join("loment-runtime"));
+        start.arg("--root").arg(world.dir().join("runtime")).args(arguments);
+        let output = run(&mut start, Patience::NORMAL);
+        (output, fs::read_to_string(errors).expect("the shell has made it"))
     }
 }
 

@@ -1,13 +1,18 @@
 //! What only the v2 hierarchy has.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use loment_testkit::{Patience, run};
+use loment_testkit::{Patience, World, run};
 use serde_json::{Value, json};
 
-use crate::{Running, bundle, group, runtime, setting, sh, sleeper, world};
+use crate::{
+    FIRST_USER, Running, SLEEP, bundle, configure, eventually, group, map_users, runtime, setting, sh,
+    sleeper, world,
+};
 
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
@@ -93,4 +98,111 @@ fn a_container_gets_systemds_v1_hierarchy_where_the_host_has_it() {
     mount.args(["-t", "cgroup", "-o", "none,name=systemd", "none"]).arg(&hierarchy.0);
     run(&mut mount, Patience::NORMAL).succeeds();
     assert_eq!(run_it().succeeds(), "systemd\nname=systemd:/inner");
+}
+
+/// A bundle whose root is another user on the host, and which has a group as its root and mounted like this.
+fn with_groups_of_its_own(world: &World, fs: &str, script: &str, options: &[&str], uid: u32) -> String {
+    let dir = bundle(world, fs, script, &json!({ "pids": { "limit": 77 } }));
+    configure(&dir, |c| {
+        map_users(c);
+        c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "cgroup" }));
+        c["process"]["user"]["uid"] = json!(uid);
+        c["mounts"].as_array_mut().unwrap().extend([
+            json!({ "destination": "/sys", "type": "tmpfs", "source": "tmpfs" }),
+            json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options }),
+        ]);
+    });
+    dir
+}
+
+/// The owners of a process's group and of everything in it.
+fn owners(pid: u32) -> BTreeMap<String, u32> {
+    let dir = group(pid, "");
+    let files = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    files
+        .chain([".".to_owned()])
+        .map(|name| (name.clone(), fs::metadata(dir.join(name)).unwrap().uid()))
+        .collect()
+}
+
+/// runtime-spec, config-linux.md, "Cgroup ownership".
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_group_that_is_mounted_writable_belongs_to_the_containers_user() {
+    let given = fs::read_to_string("/sys/kernel/cgroup/delegate").unwrap();
+    assert!(given.lines().any(|file| file == "cgroup.subtree_control"), "{given}");
+    for (options, uid) in [(["rw", "nosuid"], 0), (["rw", "nosuid"], 7), (["ro", "nosuid"], 0)] {
+        let (world, fs) = world();
+        let dir = with_groups_of_its_own(&world, &fs, SLEEP, &options, uid);
+        let ours = {
+            let (_container, pid) = Running::over(&world, &dir);
+            owners(pid)
+        };
+        let owner = if options[0] == "rw" { FIRST_USER + uid } else { 0 };
+        for (file, found) in &ours {
+            let is_given = file == "." || given.lines().any(|f| f == file);
+            assert_eq!(*found, if is_given { owner } else { 0 }, "{file} with {options:?} and user {uid}");
+        }
+        // The control, which does it only with systemd.
+        configure(&dir, |c| c["linux"]["cgroupsPath"] = json!("system.slice:peer:vm-bundle"));
+        let peer = Peer::start(&world, &dir);
+        assert_eq!(owners(peer.pid()), ours, "{options:?} and user {uid}");
+    }
+}
+
+/// A container of runc's that is deleted whatever happens.
+struct Peer<'w>(&'w World);
+
+impl<'w> Peer<'w> {
+    #[track_caller]
+    fn start(world: &'w World, dir: &str) -> Self {
+        let peer = Self(world);
+        let mut start = peer.command(&["run", "--detach", "--bundle", dir, "--pid-file"]);
+        let null = Stdio::null;
+        start.arg(world.path("peer.pid")).arg(PEER).stdin(null()).stdout(null()).stderr(null());
+        assert!(start.status().unwrap().success(), "{start:?}");
+        peer
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("runc");
+        command.arg("--root").arg(self.0.path("peer")).arg("--systemd-cgroup").args(arguments);
+        command
+    }
+
+    fn pid(&self) -> u32 {
+        fs::read_to_string(self.0.path("peer.pid")).unwrap().parse().unwrap()
+    }
+}
+
+/// The id of its container.
+const PEER: &str = "vm-peer";
+
+impl Drop for Peer<'_> {
+    fn drop(&mut self) {
+        let output = self.command(&["delete", "--force", PEER]).output();
+        assert!(output.is_ok_and(|o| o.status.success()) || std::thread::panicking());
+    }
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_container_arranges_groups_of_its_own_below_its_group() {
+    let (world, fs) = world();
+    let script = "cd /sys/fs/cgroup && mkdir own && echo 0 >own/cgroup.procs \
+                  && echo '+pids +memory' >cgroup.subtree_control && echo 5 >own/pids.max && cat own/pids.max \
+                  && cat /proc/self/cgroup; echo max 2>/dev/null >pids.max || echo still limited";
+    let dir = with_groups_of_its_own(&world, &fs, script, &["rw"], 0);
+    let output = runtime(&world, &["run", "--bundle", &dir, crate::ID]);
+    assert_eq!(output.succeeds(), "5\n0::/own\nstill limited");
+    // What it has made goes with it, also while members are below.
+    configure(&dir, |c| {
+        c["process"]["args"][2] =
+            json!(format!("mkdir /sys/fs/cgroup/own && echo 0 >/sys/fs/cgroup/own/cgroup.procs; {SLEEP}"));
+    });
+    let (container, pid) = Running::over(&world, &dir);
+    eventually("it has moved", || group(pid, "").ends_with("own"));
+    let made = group(pid, "").parent().unwrap().to_owned();
+    drop(container);
+    assert!(!made.exists());
 }

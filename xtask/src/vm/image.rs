@@ -77,12 +77,18 @@ WantedBy=multi-user.target
 #[derive(Debug)]
 pub struct Image {
     directory: PathBuf,
+    suite: String,
 }
 
 impl Image {
     /// Where its files are.
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// The release of Debian.
+    pub fn suite(&self) -> &str {
+        &self.suite
     }
 
     /// The root file system.
@@ -114,7 +120,7 @@ pub fn cached(cache: &Path, suite: &str) -> anyhow::Result<Image> {
     let cache = cache.canonicalize().with_context(|| format!("resolve {}", cache.display()))?;
     let lock = fs::File::create(cache.join(format!("{suite}.lock"))).context("make a lock file")?;
     lock.lock().context("wait for the image to be made")?;
-    let image = Image { directory: cache.join(format!("{suite}-{VERSION}")) };
+    let image = Image { directory: cache.join(format!("{suite}-{VERSION}")), suite: suite.to_owned() };
     if !image.directory.exists() {
         forget_others(&cache, suite)?;
         let new = cache.join(format!("{suite}-new"));
