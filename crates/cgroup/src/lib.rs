@@ -410,6 +410,12 @@ impl Cgroup<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn kill(&self) -> Result<(), Error> {
+        let killed = self.kill_members();
+        // systemd removes a scope as soon as it is empty: that is as it should be, too.
+        if killed.is_err() && !self.exists() { Ok(()) } else { killed }
+    }
+
+    fn kill_members(&self) -> Result<(), Error> {
         let mut done = false;
         for h in &self.host.hierarchies {
             done = done || h.kill(&self.path)?;
