@@ -62,7 +62,9 @@ impl Engine {
         let user = options.user.unwrap_or(config.user.clone());
         let gone = || Error::MonitorGone { id: container.config.id.clone() };
         let connection = container.monitor().ok_or_else(gone)?;
-        let request = Exec { process, user, seccomp: spec::seccomp(&config)?, streams: options.streams };
+        let seccomp = spec::seccomp(&config)?;
+        let annotations = config.annotations.into_iter().collect();
+        let request = Exec { process, user, seccomp, annotations, streams: options.streams };
         connection.send(&Request::Exec(Box::new(request))).context("send the program to", "the monitor")?;
         Ok(connection)
     }

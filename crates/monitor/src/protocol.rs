@@ -3,6 +3,7 @@
 //! A connection carries one request. One that is too long for a packet is in a file in memory that the packet carries. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
 //! front ends can ask older monitors.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -47,6 +48,8 @@ pub struct Exec {
     pub user: String,
     /// The filter it gets.
     pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
+    /// Those of the container.
+    pub annotations: HashMap<String, String>,
     /// The client's part in it.
     pub streams: Streams,
 }

@@ -190,11 +190,12 @@ pub(crate) fn exec(
         rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let found = user::find_in(&InRoot::new(root.context("open", path)?), &request.user, &launch.groups)?;
     become_user(&mut request.process, &found);
-    let plan = ProcessPlan::new(&request.process, request.seccomp.as_ref())?;
+    let annotations = Some(&request.annotations);
+    let plan = ProcessPlan::to_enter(&request.process, request.seccomp.as_ref(), annotations)?;
     Ok(enter(&Enter {
         container: container.as_fd(),
         process: &plan,
-        description: Some(&Description::new(&launch.place.id, &launch.place.dir, None)),
+        description: Some(&Description::new(&launch.place.id, &launch.place.dir, annotations)),
         stdio: stdio(ends),
         cgroup: Some(&group),
         tasks: &[],

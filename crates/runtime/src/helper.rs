@@ -1,10 +1,11 @@
-//! Making a process in another user namespace: through a helper, since there is no way back from one.
+//! Helpers: processes of ours that enter namespaces from which there is no way back.
 
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use loment_sys::clone::{CloneFlags, Fork, clone3, clone3_sibling};
+use loment_sys::wait::Exit;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -90,6 +91,32 @@ pub(crate) fn live(
     let Err(failure) = work();
     report::send_failure(theirs, &failure);
     loment_sys::process::exit_now(1)
+}
+
+/// Does it in a child, which may enter other namespaces without a way back. `operation` and `object` say what is done, as in
+/// [`Failure`].
+pub(crate) fn in_child(
+    operation: &str,
+    object: &str,
+    work: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
+    match clone3(CloneFlags::empty(), None).context(operation, object)? {
+        Fork::Child => live(&ours, &theirs, || {
+            work()?;
+            loment_sys::process::exit_now(0)
+        }),
+        Fork::Parent { pidfd: child, .. } => {
+            drop(theirs);
+            let answer = report::receive(&ours);
+            let exit = loment_sys::wait::wait_exit(&child).context(operation, object)?;
+            match (answer, exit) {
+                (Ok(Message::Failed(failure)), _) => Err(failure),
+                (_, Exit::Code(0)) => Ok(()),
+                _ => Err(Failure::unexpected(operation, object)),
+            }
+        }
+    }
 }
 
 /// The number of the process a pidfd names, as our pid namespace shows it.

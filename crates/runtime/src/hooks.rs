@@ -98,10 +98,14 @@ impl Hooks {
 
     /// Gives the hooks that name no environment this one: that of the runtime, as runc and crun do. Those of the container have
     /// that of its program already.
-    pub fn inherit(&mut self, env: &[CString]) {
+    pub fn inherit(&mut self, env: impl FnOnce() -> Vec<CString>) {
         let lists =
             [&mut self.create_runtime, &mut self.create_container, &mut self.poststart, &mut self.poststop];
-        lists.into_iter().for_each(|list| inherit(list, env));
+        let lists = lists.map(|list| list.as_mut_slice());
+        if lists.iter().any(|list| list.iter().any(|hook| hook.env.is_empty())) {
+            let env = env();
+            lists.into_iter().for_each(|list| inherit(list, &env));
+        }
     }
 
     /// Whether the container's making has to stop for its creator's hooks.

@@ -319,29 +319,24 @@ impl ProcessPlan {
 
     /// As [`ProcessPlan::new`], with everything that a specification says for all programs of its container.
     fn of_container(p: &Process, linux: &Linux, annotations: &Annotations) -> Result<Self, Error> {
-        let mut plan = Self::with(p, linux.seccomp().as_ref(), annotations)?;
+        let mut plan = Self::new(p, linux.seccomp().as_ref(), annotations)?;
         plan.scheduling.of_container(linux)?;
         Ok(plan)
     }
 
-    /// Checks a process that is to enter a container of this specification, and compiles its filter.
+    /// Checks a process that is to enter a container with this filter and these annotations, and compiles the filter.
     ///
     /// # Errors
     /// As [`Plan::new`].
-    pub fn to_enter(p: &Process, spec: &Spec) -> Result<Self, Error> {
-        let seccomp = spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
-        Self::with(p, seccomp, &Annotations::new(spec.annotations().as_ref())?)
+    pub fn to_enter(
+        p: &Process,
+        seccomp: Option<&LinuxSeccomp>,
+        annotations: Option<&HashMap<String, String>>,
+    ) -> Result<Self, Error> {
+        Self::new(p, seccomp, &Annotations::new(annotations)?)
     }
 
-    /// Checks a process and compiles its filter.
-    ///
-    /// # Errors
-    /// As [`Plan::new`].
-    pub fn new(p: &Process, seccomp: Option<&LinuxSeccomp>) -> Result<Self, Error> {
-        Self::with(p, seccomp, &Annotations::default())
-    }
-
-    fn with(p: &Process, seccomp: Option<&LinuxSeccomp>, annotations: &Annotations) -> Result<Self, Error> {
+    fn new(p: &Process, seccomp: Option<&LinuxSeccomp>, annotations: &Annotations) -> Result<Self, Error> {
         let args = p.args().as_deref().unwrap_or_default();
         if args.is_empty() {
             return Err(invalid("process.args", "it is empty"));

@@ -5,9 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
-use loment_sys::wait::Exit;
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,7 +16,7 @@ use crate::error::Context;
 use crate::idmap::IdMap;
 use crate::mounts::{clone_tree, file_type};
 use crate::plan::{MountPlan, Plan};
-use crate::report::{self, Message};
+use crate::report;
 use crate::{Error, Failure, helper};
 
 /// Detached mounts.
@@ -121,30 +119,13 @@ pub(crate) fn is_link_to_copy(m: &MountPlan, source: &OwnedFd) -> bool {
 /// The kernel locked what it copied into that namespace: what is read-only stays so, and what is covered stays covered
 /// (mount_namespaces(7), "Restrictions on mount namespaces"). Copies of the creator's own mounts would have no such locks.
 pub(crate) fn open_inside(c: &Container<'_>, pidfd: BorrowedFd<'_>, socket: &OwnedFd) -> Result<(), Failure> {
-    // By a child: a process that has entered another mount namespace is not our own any more.
-    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
-    match clone3(CloneFlags::empty(), None).context("clone", "a process to open mounts")? {
-        Fork::Child => helper::live(&ours, &theirs, || {
-            move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
-                .context("join", "the container's mount namespace")?;
-            for place in places(c) {
-                let tree = open(c, place)?;
-                report::send_source(socket, place, &tree).context("send", "a mount to the container")?;
-            }
-            loment_sys::process::exit_now(0)
-        }),
-        Fork::Parent { pidfd: child, .. } => {
-            drop(theirs);
-            let answer = report::receive(&ours);
-            let exit =
-                loment_sys::wait::wait_exit(&child).context("wait for", "the process that opens mounts")?;
-            match (answer, exit) {
-                (Ok(Message::Failed(failure)), _) => Err(failure),
-                (_, Exit::Code(0)) => Ok(()),
-                _ => Err(Failure::unexpected("open", "the mounts of the container")),
-            }
-        }
-    }
+    helper::in_child("open", "the mounts of the container", || {
+        move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
+            .context("join", "the container's mount namespace")?;
+        places(c).try_for_each(|place| {
+            report::send_source(socket, place, &open(c, place)?).context("send", "a mount to the container")
+        })
+    })
 }
 
 /// Gives the files of a mount other owners (mount_setattr(2), Linux 5.12).

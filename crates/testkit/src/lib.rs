@@ -17,6 +17,7 @@
 
 mod command;
 mod debian;
+mod descriptor;
 mod digest;
 mod fixtures;
 mod image;
@@ -29,6 +30,7 @@ mod world;
 
 pub use command::{Output, Patience, run, run_with_input};
 pub use debian::mirror as debian_mirror;
+pub use descriptor::receive_descriptor;
 pub use digest::digest;
 pub use fixtures::{Fixtures, busybox_rootfs};
 pub use image::{Compression, Config, Image};

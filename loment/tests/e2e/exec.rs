@@ -1,6 +1,6 @@
 //! Further programs in a running container.
 
-use crate::{eventually, sleeper, world_over_directory, world_with};
+use crate::{eventually, sleeper, through, world_over_directory, world_with};
 
 #[test]
 fn exec_is_in_the_containers_namespaces_groups_and_root() {
@@ -123,4 +123,19 @@ fn what_is_longer_is_an_error_that_names_it() {
         world.loment([&run[..], &[file, "--rootfs", &fs, "true"]].concat()).fails_saying(126, &words);
         world.loment(["exec", "--env-file", file, "c", "true"]).fails_saying(126, &words);
     }
+}
+
+#[test]
+fn annotations_of_the_container_hold_for_what_enters_it() {
+    let (world, fs) = world_over_directory();
+    let keep = ["--annotation", "run.oci.keep_original_groups=1"];
+    let command = |words: &[&str]| {
+        // The container's monitor has the groups of whoever started it.
+        let mut command = through(&["setpriv", "--groups", "42,43"], &world.command(words));
+        loment_testkit::run(&mut command, loment_testkit::Patience::NORMAL)
+    };
+    let head = ["run", "--detach", "--network", "none", "--name", "c"];
+    command(&[&head[..], &keep, &["--rootfs", &fs, "sleep", "1000"]].concat()).succeeds();
+    let groups = ["exec", "c", "grep", "Groups", "/proc/self/status"];
+    assert_eq!(world.loment(groups).succeeds(), "Groups:\t42 43");
 }

@@ -118,7 +118,7 @@ pub(crate) fn make(runtime: &Runtime<'_>, id: &Id, options: &Options, mode: Mode
     let keep_fds = inherited(options.preserve_fds, bundle.spec.process_mut().as_mut())?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
     let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
-    plan.hooks.inherit(&hooks::environment());
+    plan.hooks.inherit(hooks::environment);
     if plan.is_seen_by_others() {
         // Before anything is done that would be done twice.
         protect::ensure()?;

@@ -86,12 +86,20 @@ impl Flags {
     }
 }
 
-/// Refuses a container that would come back without a part of its: when it is saved, not when it is gone.
-pub(crate) fn refuse_what_is_not_saved(bundle: &Bundle) -> anyhow::Result<()> {
+/// Refuses a configuration that cannot be saved, or restored.
+///
+/// # Errors
+/// Name the part of it.
+pub(crate) fn check(bundle: &Bundle) -> anyhow::Result<()> {
     let config = bundle.spec.annotations().as_ref().and_then(|a| a.get(CONFIG));
     if let Some(path) = config.filter(|path| !path.is_empty() && !Path::new(path).is_absolute()) {
         bail!("annotation {CONFIG}: {path:?} is not an absolute path");
     }
+    refuse_what_is_not_saved(bundle)
+}
+
+/// Refuses a container that would come back without a part of its: when it is saved, not when it is gone.
+fn refuse_what_is_not_saved(bundle: &Bundle) -> anyhow::Result<()> {
     let Some(linux) = bundle.spec.linux() else { return Ok(()) };
     let devices = linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty());
     let linux32 =

@@ -21,7 +21,7 @@ pub(crate) fn environment() -> Vec<CString> {
 /// The hooks of a container, for after its start and its end.
 pub(crate) fn of(spec: &Spec) -> Result<Hooks, loment_runtime::Error> {
     let mut hooks = Hooks::of(spec)?;
-    hooks.inherit(&environment());
+    hooks.inherit(environment);
     Ok(hooks)
 }
 

@@ -4,8 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
-use loment_sys::wait::Exit;
+use loment_sys::clone::{CloneFlags, unshare};
 use oci_spec::runtime::LinuxNamespaceType;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::process::Pid;
@@ -17,7 +16,6 @@ use crate::attributes::change;
 use crate::error::Context;
 use crate::mounts::{clone_tree, file_type, make_target, mount};
 use crate::plan::MountPlan;
-use crate::report::{self, Message};
 use crate::{Failure, InRoot, Plan, devices, helper, masks};
 
 /// Where control groups are on the host.
@@ -120,7 +118,7 @@ fn link(fd: impl AsFd) -> io::Result<PathBuf> {
 /// Takes the rights on the host's nodes away again that their mounts had not: of the masks of files, and of devices that
 /// could not be made. CRIU mounts them as they are on the host.
 pub(super) fn protect_nodes(plan: &Plan, pidfd: BorrowedFd<'_>) -> Result<(), Failure> {
-    in_child("protect the host's nodes in", || {
+    helper::in_child("protect the host's nodes in", "the container", || {
         move_into_thread_name_spaces(pidfd, ThreadNameSpaceType::MOUNT)
             .context("join", "the container's mount namespace")?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -150,7 +148,7 @@ fn is_mounted_node(fd: &OwnedFd) -> io::Result<bool> {
 /// tmpfs it makes itself. In a user namespace they are made as its superuser, and only where that may.
 pub(super) fn make_places(plan: &Plan, root: &Path) -> Result<(), Failure> {
     // Places can be in what is mounted.
-    in_child("make the mount points of", || {
+    helper::in_child("make the mount points of", "the container", || {
         unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
         rustix::process::umask(Mode::empty());
         let tree = clone_tree(CWD, root, true).context("open root file system", root.display())?;
@@ -174,27 +172,6 @@ pub(super) fn make_places(plan: &Plan, root: &Path) -> Result<(), Failure> {
         }
         Ok(())
     })
-}
-
-/// Does it in a process that may enter another mount namespace. `operation` is what is done to the container.
-fn in_child(operation: &str, work: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
-    match clone3(CloneFlags::empty(), None).context("clone", "a process for a mount namespace")? {
-        Fork::Child => helper::live(&ours, &theirs, || {
-            work()?;
-            loment_sys::process::exit_now(0)
-        }),
-        Fork::Parent { pidfd, .. } => {
-            drop(theirs);
-            let answer = report::receive(&ours);
-            let exit = loment_sys::wait::wait_exit(&pidfd).context("wait for", "a process of ours")?;
-            match (answer, exit) {
-                (Ok(Message::Failed(failure)), _) => Err(failure),
-                (_, Exit::Code(0)) => Ok(()),
-                _ => Err(Failure::unexpected(operation, "the container")),
-            }
-        }
-    }
 }
 
 fn on_tmpfs(plan: &Plan, m: &MountPlan) -> bool {

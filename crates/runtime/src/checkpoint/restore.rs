@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loment_cgroup::{Cgroup, Entry};
-use loment_sys::clone::{CloneFlags, Fork, clone3};
-use loment_sys::wait::{Exit, wait_exit};
+use loment_sys::clone::CloneFlags;
+use loment_sys::wait::wait_exit;
 use oci_spec::runtime::{ContainerState, LinuxNamespaceType};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -18,7 +18,6 @@ use super::process::{FIRST_FD, Launch, Process, accept};
 use super::protocol::{CgroupRoot, InheritFd, JoinNamespace, Kind, Notification, Opts, Request};
 use super::{Cgroups, Criu, Error, Images, Options, descriptors, mounts};
 use crate::error::Context;
-use crate::report::{self, Message};
 use crate::{Created, Description, Failure, Plan, helper, hooks};
 
 /// The name is runc's and crun's: engines look for it.
@@ -226,25 +225,12 @@ impl Making<'_, '_, '_> {
 
 fn bring_up_loopback(pid: Pid) -> Result<(), Failure> {
     let path = PathBuf::from(format!("/proc/{}/ns/net", pid.as_raw_nonzero()));
-    let (ours, theirs) = report::socket_pair().context("make", "the report socket")?;
-    match clone3(CloneFlags::empty(), None).context("clone", "a process to bring up loopback")? {
-        Fork::Child => helper::live(&ours, &theirs, || {
-            let namespace = File::open(&path).context("open", path.display())?;
-            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-                .context("join", path.display())?;
-            loment_sys::net::loopback_up().context("bring up", "the loopback interface")?;
-            loment_sys::process::exit_now(0)
-        }),
-        Fork::Parent { pidfd, .. } => {
-            drop(theirs);
-            let answer = report::receive(&ours);
-            match (answer, wait_exit(&pidfd)) {
-                (Ok(Message::Failed(failure)), _) => Err(failure),
-                (_, Ok(Exit::Code(0))) => Ok(()),
-                _ => Err(Failure::unexpected("bring up", "the loopback interface")),
-            }
-        }
-    }
+    helper::in_child("bring up", "the loopback interface", || {
+        let namespace = File::open(&path).context("open", path.display())?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("join", path.display())?;
+        loment_sys::net::loopback_up().context("bring up", "the loopback interface")
+    })
 }
 
 #[cfg(test)]

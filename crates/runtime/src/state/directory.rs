@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
-use super::{CHECKPOINTED, CONFIG, Id, NOTIFY, ROOT, Record, START, STATE, VERSION};
+use super::{CONFIG, Id, NOTIFY, ROOT, Record, START, STATE, VERSION};
 use crate::error::Context;
 use crate::{Bundle, Error};
 
 /// How long to wait before a lock is tried again.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(1);
 /// All that a container's directory ever holds.
-const OURS: [&str; 7] = [CONFIG, STATE, START, NEW, NOTIFY, CHECKPOINTED, ROOT];
+const OURS: [&str; 6] = [CONFIG, STATE, START, NEW, NOTIFY, ROOT];
 /// A record that is being written.
 const NEW: &str = ".state.json";
 /// The file by which crun's containers are known.
@@ -176,14 +176,14 @@ impl States {
         Ok(ids)
     }
 
-    /// Forgets a container. One that is gone is no error.
+    /// Forgets a container; `false` when somebody else has done that.
     ///
     /// # Errors
     /// [`Error::Failed`]; [`Error::Busy`] while somebody else makes or removes it.
-    pub fn forget(&self, id: &Id) -> Result<(), Error> {
+    pub fn forget(&self, id: &Id) -> Result<bool, Error> {
         match self.lock(id)? {
-            Some(reservation) => self.abandon(id, &reservation),
-            None => self.absent(id),
+            Some(reservation) => self.abandon(id, &reservation).map(|()| true),
+            None => self.absent(id).map(|()| false),
         }
     }
 

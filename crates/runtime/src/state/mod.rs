@@ -5,7 +5,6 @@
 //!     config.json     as it was when the container was made: later edits of the bundle's have no effect
 //!     state.json      the record: there once the first process is
 //!     start.sock      while the container waits for the order to start
-//!     checkpointed    while it is stopped because it was saved: a restore may take its place
 //!     criu-root/      the place of its root file system while it is restored: a directory, mounted on for CRIU alone
 //!     notify/         where its service manager's readiness messages go through, if it has one
 //! ```
@@ -27,8 +26,6 @@ const CONFIG: &str = "config.json";
 const STATE: &str = "state.json";
 /// The name of the socket on which a created container waits for the order to start.
 pub const START: &str = "start.sock";
-/// The mark of a container that ended with its checkpoint.
-pub const CHECKPOINTED: &str = "checkpointed";
 /// The directory on which CRIU has the root file system of a container that is restored.
 pub const ROOT: &str = "criu-root";
 /// The directory of the socket for readiness messages.

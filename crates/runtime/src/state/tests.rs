@@ -66,8 +66,8 @@ fn an_id_is_taken_once() {
     let error = states.reserve(&id).unwrap_err().to_string();
     // runc's words.
     assert!(error.contains("container with given ID already exists"), "{error}");
-    states.forget(&id).unwrap();
-    states.forget(&id).unwrap();
+    assert!(states.forget(&id).unwrap());
+    assert!(!states.forget(&id).unwrap());
     drop(states.reserve(&id).unwrap());
     // Its creator is gone without a trace of a container: the id is free.
     drop(states.reserve(&id).unwrap());

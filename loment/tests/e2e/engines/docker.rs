@@ -70,14 +70,7 @@ impl Drop for Docker<'_> {
                 let _ = self.client(&["rm", "--force", id]).output();
             }
         }
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let end = Instant::now() + Duration::from_secs(20);
-        while self.child.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        super::end(&mut self.child);
     }
 }
 

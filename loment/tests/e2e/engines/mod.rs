@@ -325,19 +325,24 @@ impl<'w> Containerd<'w> {
     }
 }
 
+/// Asks a daemon of ours to end, and sees to it.
+fn end(daemon: &mut Child) {
+    let pid = rustix::process::Pid::from_child(daemon);
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let end = Instant::now() + Duration::from_secs(20);
+    while daemon.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ = daemon.kill();
+    let _ = daemon.wait();
+}
+
 impl Drop for Containerd<'_> {
     fn drop(&mut self) {
         for arguments in [&["task", "rm", "--force", "c"][..], &["container", "rm", "c"]] {
             let _ = self.ctr(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
         }
-        let pid = rustix::process::Pid::from_child(&self.child);
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        let end = Instant::now() + Duration::from_secs(10);
-        while self.child.try_wait().is_ok_and(|s| s.is_none()) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
 }
 

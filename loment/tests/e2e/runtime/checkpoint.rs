@@ -178,7 +178,7 @@ fn only_a_running_container_can_be_saved() {
     });
     runtime(&world, &["checkpoint", &c.id]).fails_saying(1, &[&in_state("stopped")]);
     runtime(&world, &["checkpoint", &id("nobody")]).fails_saying(1, &["does not exist"]);
-    // One that is there and did not end with its checkpoint is not replaced.
+    // One that is there is not replaced.
     let restore = ["restore", "--image-path", "/", "--bundle", dir.to_str().unwrap(), "--detach", &c.id];
     runtime(&world, &restore).fails_saying(1, &["container with given ID already exists"]);
     assert_eq!(c.status(), "stopped");
@@ -272,4 +272,17 @@ fn what_is_called_criu_in_the_working_directory_is_not_run() {
         assert_says(&refused(&world, path, &["checkpoint", &c.id]), &["criu is in no directory of PATH"]);
     }
     assert!(!ran.exists());
+}
+
+#[test]
+fn settings_for_criu_are_named_by_an_absolute_path() {
+    let world = world();
+    let dir = bundle(&world, WAIT, |c| c["annotations"] = json!({ "org.criu.config": "settings.conf" }));
+    let words = ["annotation org.criu.config: \"settings.conf\" is not an absolute path"];
+    let c = Guard::start(&world, "settings", &dir);
+    assert_says(&refused(&world, "/usr/sbin:/usr/bin", &["checkpoint", &c.id]), &words);
+    let new = id("settings-new");
+    let restore = ["restore", "--detach", "--bundle", dir.to_str().unwrap(), &new];
+    assert_says(&refused(&world, "/usr/sbin:/usr/bin", &restore), &words);
+    assert_nothing(&world, &new);
 }

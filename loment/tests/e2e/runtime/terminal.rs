@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 
-use loment_testkit::{Terminal, World};
+use loment_testkit::{Terminal, World, receive_descriptor};
 use serde_json::json;
 
 use super::{Guard, bundle, command, id, runtime, silently};
@@ -18,21 +18,6 @@ fn with_terminal(world: &World, script: &str) -> std::path::PathBuf {
             "options": ["newinstance", "ptmxmode=0666"]});
         c["mounts"].as_array_mut().unwrap().push(pts);
     })
-}
-
-/// Receives a descriptor and its name.
-fn receive(listener: &UnixListener) -> (String, File) {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    let (stream, _) = listener.accept().unwrap();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let (mut control, mut name) = (RecvAncillaryBuffer::new(&mut space), [0; 100]);
-    let iov = &mut [std::io::IoSliceMut::new(&mut name)];
-    let len = recvmsg(&stream, iov, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
-    let fd = control.drain().find_map(|m| match m {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    (String::from_utf8(name[..len].to_vec()).unwrap(), fd.expect("a descriptor came along").into())
 }
 
 /// What is written to a terminal until those who have it open are gone.
@@ -54,7 +39,7 @@ fn a_terminal_is_sent_to_the_console_socket() {
     let (bundle, socket) = (dir.to_str().unwrap(), socket.to_str().unwrap());
     let output = silently(&world, &["create", "--bundle", bundle, "--console-socket", socket, &c.id]);
     assert_eq!(output.code, 0, "{output}");
-    let (name, mut terminal) = receive(&listener);
+    let (name, mut terminal) = receive_descriptor(&listener);
     assert_eq!(name, "/dev/ptmx");
     runtime(&world, &["start", &c.id]).succeeds();
     terminal.write_all(b"word\n").unwrap();
@@ -71,12 +56,12 @@ fn the_terminal_of_exec_is_sent_to_its_socket() {
     let c = Guard::of(&world, "exec-console");
     let (bundle, socket) = (dir.to_str().unwrap(), socket.to_str().unwrap());
     silently(&world, &["create", "--bundle", bundle, "--console-socket", socket, &c.id]);
-    let _first = receive(&listener);
+    let _first = receive_descriptor(&listener);
     runtime(&world, &["start", &c.id]).succeeds();
     let exec = ["exec", "-t", "-d", "--console-socket", socket, &c.id, "/bin/sh", "-c", "tty; echo done"];
     let output = silently(&world, &exec);
     assert_eq!(output.code, 0, "{output}");
-    let seen = read_all(receive(&listener).1);
+    let seen = read_all(receive_descriptor(&listener).1);
     assert!(seen.contains("/dev/pts/1\r\n") && seen.contains("done\r\n"), "{seen}");
 }
 

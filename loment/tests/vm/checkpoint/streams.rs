@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
+use loment_testkit::receive_descriptor;
 use serde_json::json;
 
 use super::Case;
@@ -74,21 +75,6 @@ fn in_the_foreground_the_programs_status_is_handed_on_and_nothing_is_left() {
     }
 }
 
-/// Receives a descriptor and its name.
-fn receive(listener: &UnixListener) -> (String, File) {
-    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-    let (stream, _) = listener.accept().unwrap();
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let (mut control, mut name) = (RecvAncillaryBuffer::new(&mut space), [0; 100]);
-    let iov = &mut [std::io::IoSliceMut::new(&mut name)];
-    let len = recvmsg(&stream, iov, &mut control, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
-    let fd = control.drain().find_map(|m| match m {
-        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-        _ => None,
-    });
-    (String::from_utf8(name[..len].to_vec()).unwrap(), fd.expect("a descriptor came along").into())
-}
-
 /// Reads from a terminal until it has shown this.
 #[track_caller]
 fn shows(terminal: &mut File, text: &str) {
@@ -110,13 +96,13 @@ fn a_terminal_is_sent_to_the_console_socket_again() {
     let listener = UnixListener::bind(&socket).unwrap();
     let run = c.ours(&["run", "--detach", "--bundle", &dir, "--console-socket", &socket, &c.id]);
     c.quietly(&mut { run }).succeeds();
-    let (_, mut terminal) = receive(&listener);
+    let (_, mut terminal) = receive_descriptor(&listener);
     terminal.write_all(b"one\n").unwrap();
     shows(&mut terminal, "< one>");
     c.save(&[]);
     drop(terminal);
     c.quietly(&mut c.restoring(&["--console-socket", &socket])).succeeds();
-    let (name, mut terminal) = receive(&listener);
+    let (name, mut terminal) = receive_descriptor(&listener);
     assert_eq!(name, "/dev/ptmx");
     terminal.write_all(b"two\n").unwrap();
     // It knows what it was told before.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use loment_runtime::Plan;
 use loment_runtime::checkpoint::{Dump, PageServer, checkpoint};
-use loment_runtime::state::{CHECKPOINTED, Status};
+use loment_runtime::state::Status;
 use rustix::process::Pid;
 
 use super::super::arguments::{Argument, Arguments, unknown};
@@ -16,6 +16,7 @@ use super::super::criu::{self, Flags};
 use super::super::found::Found;
 use super::super::globals::{Runtime, id};
 use super::super::notify;
+use super::delete;
 
 pub(super) const HELP: &str = "\
 Save the processes of a container in files
@@ -82,7 +83,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
 
 fn save(runtime: &Runtime<'_>, found: &Found, wanted: Wanted) -> anyhow::Result<()> {
     let mut bundle = runtime.states.config(&found.record)?;
-    criu::refuse_what_is_not_saved(&bundle)?;
+    criu::check(&bundle)?;
     let criu = criu::find(runtime)?;
     notify::describe_again(&mut bundle.spec, &found.dir)?;
     let plan = Plan::new(&bundle.spec, &bundle.path)?;
@@ -117,11 +118,11 @@ fn save(runtime: &Runtime<'_>, found: &Found, wanted: Wanted) -> anyhow::Result<
         }
         return Err(e.into());
     }
-    if !wanted.pre_dump && !wanted.leave_running {
-        let mark = found.dir.join(CHECKPOINTED);
-        File::create(&mark).with_context(|| format!("create {}", mark.display()))?;
+    if wanted.pre_dump || wanted.leave_running {
+        return Ok(());
     }
-    Ok(())
+    // As runc and crun do: its files are what there is of it now.
+    delete::end(found).and_then(|()| delete::remove(runtime, found)).context("remove it after it was saved")
 }
 
 /// An address of version 6 is in brackets.

@@ -84,7 +84,7 @@ fn find(runtime: &Runtime<'_>, id: &Id) -> Result<Found, Error> {
 }
 
 /// Kills what is left of it.
-fn end(found: &Found) -> anyhow::Result<()> {
+pub(super) fn end(found: &Found) -> anyhow::Result<()> {
     let pidfd = found.record.open_process();
     if let Some(pidfd) = &pidfd {
         // One that ends by itself at this moment is what is wanted.
@@ -125,8 +125,9 @@ pub(super) fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()>
     // A group that cannot be removed keeps the container: it can be deleted again.
     found.place()?.map_or(Ok(()), |place| place.group().remove())?;
     Class::recorded(&found.record)?.map_or(Ok(()), |class| class.remove())?;
-    runtime.states.forget(&found.record.id)?;
-    match attended {
+    let ours = runtime.states.forget(&found.record.id)?;
+    // Whoever else removed it at the same time runs its hooks.
+    match attended.filter(|_| ours) {
         Some(Ok((bundle, mut hooks))) => {
             if let Err(e) = hooks.open_output() {
                 runtime.log.warn(&one_line(&e));

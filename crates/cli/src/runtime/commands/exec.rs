@@ -156,7 +156,8 @@ fn execute(
     let console = options.console_socket.as_deref().map(|p| Receiver::connect("console", p)).transpose()?;
     let receiver = options.pidfd_socket.as_deref().map(|p| Receiver::connect("pidfd", p)).transpose()?;
     let pid_file = options.pid_file.as_deref().map(PidFile::new).transpose()?;
-    let plan = ProcessPlan::to_enter(&process, &bundle.spec)?;
+    let seccomp = bundle.spec.linux().as_ref().and_then(|l| l.seccomp().as_ref());
+    let plan = ProcessPlan::to_enter(&process, seccomp, bundle.spec.annotations().as_ref())?;
     let place = found.place()?;
     let group = place.as_ref().map(|p| group(p, options.cgroup)).transpose()?;
     let tasks = Class::tasks(Class::recorded(&found.record)?.as_ref())?;

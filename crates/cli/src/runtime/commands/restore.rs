@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use loment_runtime::checkpoint::{Criu, Images, Restore, restore};
-use loment_runtime::state::{CHECKPOINTED, Id, ROOT, Status};
+use loment_runtime::state::{Id, ROOT};
 use loment_runtime::{Bundle, Created, Description, Plan};
 
 use super::super::annotations;
@@ -18,7 +18,6 @@ use super::super::notify;
 use super::super::pid_file::PidFile;
 use super::super::place::Place;
 use super::super::session::Session;
-use super::delete;
 use super::run::{self, Rest};
 
 pub(super) const HELP: &str = "\
@@ -114,10 +113,10 @@ fn make(runtime: &Runtime<'_>, id: &Id, wanted: &Wanted) -> anyhow::Result<(Crea
     let terminal = bundle.spec.process().as_ref().and_then(|p| p.terminal()).unwrap_or(false);
     check_terminal(terminal, !wanted.detach, wanted.console_socket.as_deref())?;
     annotations::refuse_handler(&bundle)?;
-    criu::refuse_what_is_not_saved(&bundle)?;
+    criu::check(&bundle)?;
     let notified = notify::describe(&mut bundle.spec, &runtime.states.dir(id))?;
     let mut plan = Plan::new(&bundle.spec, &bundle.path)?;
-    plan.hooks.inherit(&hooks::environment());
+    plan.hooks.inherit(hooks::environment);
     plan.hooks.open_output()?;
     for warning in &bundle.warnings {
         runtime.log.warn(warning);
@@ -126,7 +125,6 @@ fn make(runtime: &Runtime<'_>, id: &Id, wanted: &Wanted) -> anyhow::Result<(Crea
     let images = wanted.flags.open_images()?;
     let console = wanted.console_socket.as_deref().map(|p| Receiver::connect("console", p)).transpose()?;
     let pid_file = wanted.pid_file.as_deref().map(PidFile::new).transpose()?;
-    forget_saved(runtime, id)?;
     let reservation = runtime.states.reserve(id)?;
     let dir = runtime.states.dir(id);
     let prepare = || -> anyhow::Result<_> {
@@ -162,17 +160,6 @@ fn make(runtime: &Runtime<'_>, id: &Id, wanted: &Wanted) -> anyhow::Result<(Crea
             hooks::stopped(&plan.hooks, &description, &bundle.path, runtime.log);
             Err(e)
         }
-    }
-}
-
-/// A container that ended with its checkpoint makes room for what is made of that.
-fn forget_saved(runtime: &Runtime<'_>, id: &Id) -> anyhow::Result<()> {
-    match runtime.find(id) {
-        Ok(found) if found.status == Status::Stopped && found.dir.join(CHECKPOINTED).exists() => {
-            delete::remove(runtime, &found)
-        }
-        // Whether the id can be had is seen when it is taken.
-        _ => Ok(()),
     }
 }
 

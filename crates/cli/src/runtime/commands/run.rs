@@ -110,9 +110,12 @@ pub(super) fn remove(runtime: &Runtime<'_>, id: &Id, rest: &Rest) -> anyhow::Res
     // A group that cannot be removed keeps the container, for `delete`.
     let cleared = rest.place.as_ref().map_or(Ok(()), |place| place.clear());
     let left = rest.class.as_ref().map_or(Ok(()), Class::remove);
-    let forgotten = if cleared.is_ok() && left.is_ok() { runtime.states.forget(id) } else { Ok(()) };
-    hooks::stopped(&rest.hooks, &rest.description(id), &rest.bundle.path, runtime.log);
+    let forgotten = if cleared.is_ok() && left.is_ok() { runtime.states.forget(id) } else { Ok(true) };
+    if !matches!(forgotten, Ok(false)) {
+        hooks::stopped(&rest.hooks, &rest.description(id), &rest.bundle.path, runtime.log);
+    }
     cleared?;
     left?;
-    Ok(forgotten?)
+    forgotten?;
+    Ok(())
 }
