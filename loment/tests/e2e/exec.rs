@@ -137,5 +137,5 @@ fn annotations_of_the_container_hold_for_what_enters_it() {
     let head = ["run", "--detach", "--network", "none", "--name", "c"];
     command(&[&head[..], &keep, &["--rootfs", &fs, "sleep", "1000"]].concat()).succeeds();
     let groups = ["exec", "c", "grep", "Groups", "/proc/self/status"];
-    assert_eq!(world.loment(groups).succeeds(), "Groups:\t42 43");
+    assert_eq!(world.loment(groups).succeeds().trim_end(), "Groups:\t42 43");
 }

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use loment_testkit::{
-    Compression, Config, Entry, Expected, Image, Layer, Layout, Registry, Variant, World, skip,
-    sparse_expectations, tree_expectations,
+    Compression, Config, Entry, Expected, Image, Layer, Layout, Patience, Registry, Variant, World, run,
+    skip, sparse_expectations, tree_expectations,
 };
 
 use crate::{fixtures, sh, world, world_with};
@@ -168,7 +168,8 @@ fn a_debian_of_debootstrap_runs() {
     };
     let world = world();
     let name = registry.name("debian:latest");
-    world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+    let mut pull = world.command(["pull", "--quiet", "--tls-verify=false", &name]);
+    run(&mut pull, Patience::LONG).succeeds();
     let script =
         ". /etc/os-release && echo $ID; perl -e 'print 6*7'; id -un; dpkg --verify base-files passwd; echo";
     assert_eq!(sh(&world, &[], &name, script), "debian\n42root\n");

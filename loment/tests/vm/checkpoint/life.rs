@@ -107,6 +107,13 @@ fn a_container_with_users_of_its_own_is_restored() {
     std::os::unix::fs::chown(c.world.path("out"), Some(OUTSIDE), Some(OUTSIDE)).unwrap();
     c.start(&dir);
     c.counts_from(0);
+    // A directory of somebody's is not opened to others.
+    let closed = c.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let refused = c.quietly(&mut c.ours(&["checkpoint", "--image-path", &closed, &c.id]));
+    refused.fails_saying(1, &[&closed, "its group is not 100000", "choose a directory that does not exist"]);
+    c.counts_from(c.count());
     c.save(&[]);
     let saved = c.count();
     // Mount points that are missing are made by its root.

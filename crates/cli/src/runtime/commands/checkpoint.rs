@@ -31,7 +31,7 @@ Options:
       --pre-dump                    Save the memory only, while the container goes on
       --tcp-established             Save open TCP connections
       --tcp-skip-in-flight          Leave out TCP connections that are being made
-      --tcp-close                   Accepted for compatibility: restore decides
+      --tcp-close                   Leave out open TCP connections: restore has to have this flag, too
       --ext-unix-sk                 Allow unix sockets that are connected to others outside
       --shell-job                   Allow a terminal of somebody else's
       --file-locks                  Save file locks
