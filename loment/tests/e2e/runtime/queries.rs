@@ -99,6 +99,12 @@ fn spec_writes_a_configuration_that_runs_and_never_overwrites() {
         let file = dir.join("config.json");
         let mut config: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_valid("config-schema.json", &config);
+        let has = |kind: &str| {
+            let list = config["linux"]["namespaces"].as_array().unwrap();
+            list.iter().any(|n| n["type"] == kind)
+        };
+        let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!((has("pid"), has("cgroup")), (true, v2));
         config["process"]["terminal"] = json!(false);
         config["process"]["args"] = json!(["sh", "-c", "hostname; id -u"]);
         std::fs::write(&file, config.to_string()).unwrap();

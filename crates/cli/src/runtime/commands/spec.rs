@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
+use loment_cgroup::{Host, Version};
 use serde_json::{Value, json};
 
 use super::super::arguments::{Argument, Arguments, unknown};
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, _runtime: &Runtime<'_>) -> anyh
         }
     }
     let path = dir.join(name);
-    let mut spec = specification();
+    let mut spec = specification(Host::detect()?.version());
     if rootless {
         make_rootless(&mut spec);
     }
@@ -51,9 +52,14 @@ pub(super) fn run(arguments: &mut Arguments<'_>, _runtime: &Runtime<'_>) -> anyh
 }
 
 /// A shell on a terminal, with namespaces of its own, little of the host in sight and few capabilities.
-fn specification() -> Value {
+fn specification(groups: Version) -> Value {
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"];
+    let mut namespaces = vec!["pid", "network", "ipc", "uts", "mount"];
+    // As runc and crun: those who take this for a beginning add one themselves elsewhere.
+    if groups == Version::V2 {
+        namespaces.push("cgroup");
+    }
+    let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({"type": kind})).collect();
     json!({
         "ociVersion": "1.3.0",
         "process": {
@@ -71,7 +77,7 @@ fn specification() -> Value {
         "mounts": mounts(),
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
-            "namespaces": namespaces.map(|kind| json!({"type": kind})),
+            "namespaces": namespaces,
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
                 "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi", "/proc/timer_list",
