@@ -136,9 +136,13 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
         c.plan.namespaces.join.iter().partition(|j| j.kind == LinuxNamespaceType::Mount);
     let made_in = [LinuxNamespaceType::Pid, LinuxNamespaceType::User];
     others.into_iter().filter(|j| !made_in.contains(&j.kind)).chain(mount).try_for_each(Join::enter)?;
-    if c.plan.makes(CloneFlags::NEWCGROUP) {
-        // After joining: the root of a cgroup namespace is the group its creator is in at that moment.
-        unshare(CloneFlags::NEWCGROUP).context("make", "a cgroup namespace")?;
+    // After joining the group, and as the superuser of the user namespace.
+    for (kind, name) in
+        [(CloneFlags::NEWCGROUP, "a cgroup namespace"), (CloneFlags::NEWIPC, "an ipc namespace")]
+    {
+        if c.plan.made_by_itself().contains(kind) {
+            unshare(kind).context("make", name)?;
+        }
     }
     if c.plan.delegate.is_some() {
         // From below the namespace's root, so that the container sees the group as its own.

@@ -156,7 +156,7 @@ fn make_process(
     let pids = PidsForChildren::join(namespaces)?;
     let makes_time = namespaces.new.contains(CloneFlags::NEWTIME);
     let _time = makes_time.then(|| TimeForChildren::new(&namespaces.offsets)).transpose()?;
-    let flags = namespaces.new.without(CloneFlags::NEWCGROUP).without(CloneFlags::NEWTIME);
+    let flags = namespaces.new.without(c.plan.made_by_itself()).without(CloneFlags::NEWTIME);
     let clone = if c.sibling { clone3_sibling } else { clone3 };
     let made = match namespaces.joined(LinuxNamespaceType::User) {
         None => match clone(flags, entry.v2()).context("clone", "the container") {

@@ -49,22 +49,30 @@ impl Labels {
                 .map_err(|e| if e.kind() == io::ErrorKind::NotFound { not_loaded() } else { e })
                 .context("apply AppArmor profile", profile)?;
         }
-        if let Some(label) = &self.selinux {
-            write(&["thread-self/attr/exec"], label).context("apply SELinux label", label)?;
-        }
-        Ok(())
+        self.write_selinux("thread-self/attr/exec")
     }
 
     /// Sets the label of keyrings this thread makes.
     pub(crate) fn apply_to_keys(&self) -> Result<(), Failure> {
+        self.write_selinux("thread-self/attr/keycreate")
+    }
+
+    fn write_selinux(&self, file: &str) -> Result<(), Failure> {
         let Some(label) = &self.selinux else { return Ok(()) };
-        write(&["thread-self/attr/keycreate"], label).context("apply SELinux label", label)
+        write(&[file], label)
+            .map_err(|e| if e.kind() == io::ErrorKind::InvalidInput { unknown() } else { e })
+            .context("apply SELinux label", label)
     }
 }
 
 /// The kernel's "no such file", where its file is there.
 fn not_loaded() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "it is not loaded: load it with apparmor_parser")
+}
+
+/// The kernel's "invalid argument" for a label.
+pub(crate) fn unknown() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the loaded policy has no such label")
 }
 
 fn write(files: &[&str], value: &str) -> io::Result<()> {
@@ -85,7 +93,10 @@ pub fn has_apparmor() -> bool {
     std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
 }
 
-/// Whether the kernel confines programs by SELinux, and a policy is loaded.
+/// Whether the kernel confines programs by SELinux, and a policy is loaded. Without one it takes any label and does nothing
+/// (`security_context_to_sid_core` in its security/selinux/ss/services.c), and calls every process `kernel`.
 pub fn has_selinux() -> bool {
+    let own = || std::fs::read("/proc/thread-self/attr/current");
     Path::new("/sys/fs/selinux/enforce").exists()
+        && own().is_ok_and(|label| label.strip_suffix(b"\0").unwrap_or(&label) != b"kernel")
 }

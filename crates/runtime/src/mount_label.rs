@@ -9,10 +9,11 @@ use std::os::fd::AsFd;
 
 use oci_spec::runtime::Linux;
 use rustix::fs::{Mode, OFlags, XattrFlags, fsetxattr, openat};
+use rustix::io::Errno;
 
 use crate::Error;
 use crate::error::invalid;
-use crate::labels::has_selinux;
+use crate::labels::{has_selinux, unknown};
 use crate::options::Options;
 
 /// crun's annotation: which of SELinux' options the label is for.
@@ -83,7 +84,7 @@ impl MountLabel {
 
     /// Adds the label to the options of a file system that takes it there. One of its own stays.
     pub(crate) fn add_to(&self, kind: &str, options: &mut Options) {
-        let has = options.data.iter().any(|(key, _)| key == self.key);
+        let has = options.data.iter().any(|(key, _)| excludes(key, self.key));
         if how(kind) == How::Option && !has {
             options.data.push((self.key.to_owned(), Some(self.label.clone())));
         }
@@ -97,6 +98,20 @@ impl MountLabel {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = openat(mount, ".", flags, Mode::empty())?;
         Ok(fsetxattr(&top, ATTRIBUTE, self.label.as_bytes(), XattrFlags::empty())?)
+    }
+}
+
+/// Whether a mount can have only one of these: a context for all files leaves no default for some (`selinux_add_opt` in the
+/// kernel's security/selinux/hooks.c).
+fn excludes(one: &str, other: &str) -> bool {
+    one == other || matches!((one, other), ("context", "defcontext") | ("defcontext", "context"))
+}
+
+/// The kernel's "invalid argument" for an option that is a label.
+pub(crate) fn explain(key: &str, value: &str, error: Errno) -> io::Error {
+    match error {
+        Errno::INVAL if KEYS.contains(&key) => io::Error::other(format!("{key}={value}: {}", unknown())),
+        other => other.into(),
     }
 }
 
@@ -137,6 +152,7 @@ mod tests {
         assert_eq!(data("tmpfs", None, &["context=\"a:b:c:s0\""]), own);
         assert_eq!(data("tmpfs", None, &["context=a:b:c:s0"]), own);
         assert_eq!(data("tmpfs", Some("rootcontext"), &["context=a:b:c:s0"]).len(), 2);
+        assert_eq!(data("ext4", None, &["defcontext=a:b:c:s0"]), [option("defcontext", "a:b:c:s0")]);
     }
 
     #[test]

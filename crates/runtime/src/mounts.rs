@@ -16,7 +16,7 @@ use rustix::mount::{
 use crate::attributes::{attach_changed, change};
 use crate::copy_up::copy_up;
 use crate::error::Context;
-use crate::mount_label::MountLabel;
+use crate::mount_label::{self, MountLabel};
 use crate::options::Options;
 use crate::plan::MountPlan;
 use crate::sources::{is_link_to_copy, open_source};
@@ -63,7 +63,8 @@ pub(crate) fn new_filesystem(kind: &str, source: &Path, options: &Options) -> io
     }
     for (key, value) in &options.data {
         match value {
-            Some(v) => fsconfig_set_string(&fs, key.as_str(), v.as_str())?,
+            Some(v) => fsconfig_set_string(&fs, key.as_str(), v.as_str())
+                .map_err(|e| mount_label::explain(key, v, e))?,
             None => fsconfig_set_flag(&fs, key.as_str())?,
         }
     }

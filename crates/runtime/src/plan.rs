@@ -167,6 +167,17 @@ impl Plan {
         self.namespaces.new.contains(flag)
     }
 
+    /// The namespaces that its first process makes, and is not made with: the root of one of control groups is the group its
+    /// maker is in, and the directory of a new one's message queues belongs to its maker (`mqueue_get_inode` in the kernel's
+    /// ipc/mqueue.c), which must be somebody the container's users know.
+    pub(crate) fn made_by_itself(&self) -> CloneFlags {
+        let late = match self.in_user_namespace() {
+            true => CloneFlags::NEWCGROUP | CloneFlags::NEWIPC,
+            false => CloneFlags::NEWCGROUP,
+        };
+        self.namespaces.new.without(self.namespaces.new.without(late))
+    }
+
     /// The user outside who may make groups below the container's own: that of its program, where it has a user and a cgroup
     /// namespace and its groups are mounted writable (config-linux.md, "Cgroup ownership").
     pub fn cgroup_owner(&self) -> Option<u32> {

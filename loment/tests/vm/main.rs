@@ -2,7 +2,7 @@
 //!
 //! These tests are ignored elsewhere: `cargo xtask vm-test` boots such a machine and runs them in it, once for each
 //! arrangement of control groups. Those in `v2` and `user` run where there is only the v2 hierarchy, and those in `user` in
-//! a login session of an ordinary user.
+//! a login session of an ordinary user. Those in `selinux` run in a boot of their own, the others with AppArmor.
 
 mod apparmor;
 mod checkpoint;
@@ -10,6 +10,7 @@ mod groups;
 mod host;
 mod kernel;
 mod limits;
+mod selinux;
 mod systemd;
 mod user;
 mod v2;

@@ -75,6 +75,37 @@ impl Groups {
     }
 }
 
+/// Which of the security modules that label everything is in force. The kernel has one of them at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Debian's own choice.
+    AppArmor,
+    /// Without a policy, until a test loads one.
+    Selinux,
+}
+
+impl Security {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::AppArmor, Self::Selinux];
+
+    /// Words of the kernel's command line.
+    fn kernel_words(self) -> &'static str {
+        match self {
+            Self::AppArmor => "security=apparmor",
+            Self::Selinux => "security=selinux",
+        }
+    }
+}
+
+/// What a boot decides for all that runs in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// How control groups are arranged.
+    pub groups: Groups,
+    /// What confines programs.
+    pub security: Security,
+}
+
 /// A file without a name with these files and trees, and our own program. They will be at the same places in the guest.
 pub fn share(paths: &[PathBuf]) -> anyhow::Result<File> {
     let file = tempfile::tempfile().context("make a file for what is shared")?;
@@ -105,13 +136,13 @@ impl Drop for Machine {
 /// Boots, runs the tasks in turn, hands each outcome over as it comes, and waits for the end of the machine.
 pub fn run(
     image: &Image,
-    groups: Groups,
+    setting: Setting,
     share: &File,
     tasks: &[Task],
     mut each: impl FnMut(Outcome),
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let mut machine = Machine::start(image, groups, share)?;
+    let mut machine = Machine::start(image, setting, share)?;
     let Event::Up(what) = machine.event(PATIENCE)? else { bail!("the guest begins with something else") };
     println!("vm: up after {:.1} s: {what}", start.elapsed().as_secs_f64());
     let mut stdin = machine.qemu.stdin.take().context("a pipe was asked for")?;
@@ -132,11 +163,11 @@ pub fn run(
 }
 
 impl Machine {
-    fn start(image: &Image, groups: Groups, share: &File) -> anyhow::Result<Self> {
+    fn start(image: &Image, setting: Setting, share: &File) -> anyhow::Result<Self> {
         let console = tempfile::tempfile().context("make a file for the console")?;
         // With us, QEMU dies; a file without a name, it finds among our descriptors.
         let mut qemu = Command::new("setpriv");
-        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(arguments(image, groups));
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(arguments(image, setting));
         let disk = descriptor(share);
         qemu.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,readonly=on"));
         qemu.arg("-chardev").arg(format!("file,id=console,path={}", descriptor(&console)));
@@ -205,11 +236,16 @@ fn accelerator(suite: &str) -> &'static str {
     if suite == "bookworm" { "tcg,thread=multi" } else { "tcg,thread=single" }
 }
 
+/// The kernel's command line.
+fn kernel_words(Setting { groups, security }: Setting) -> String {
+    format!("console=ttyS0 quiet panic=-1 {} {}", groups.kernel_words(), security.kernel_words())
+}
+
 /// Without hardware help, because a guest hangs where the help is itself emulated. What is written to the disk goes to a
 /// file without a name (`snapshot=on`).
-fn arguments(image: &Image, groups: Groups) -> Vec<String> {
+fn arguments(image: &Image, setting: Setting) -> Vec<String> {
     let disk = format!("file={},format=raw,if=virtio,snapshot=on,cache=unsafe", value(&image.disk()));
-    let kernel = format!("console=ttyS0 quiet panic=-1 {}", groups.kernel_words());
+    let kernel = kernel_words(setting);
     let port = format!("virtserialport,chardev=tasks,name={PORT}");
     let accelerator = accelerator(image.suite());
     let (image, initrd) = (image.kernel().display().to_string(), image.initrd().display().to_string());
@@ -246,6 +282,17 @@ mod unit {
             assert_eq!(Groups::parse(groups.name()).unwrap(), groups);
         }
         assert!(Groups::parse("v3").is_err());
+    }
+
+    #[test]
+    fn a_kernel_is_told_one_security_module() {
+        for (security, word) in
+            [(Security::AppArmor, "security=apparmor"), (Security::Selinux, "security=selinux")]
+        {
+            let words = kernel_words(Setting { groups: Groups::V2, security });
+            let told: Vec<&str> = words.split(' ').filter(|w| w.starts_with("security=")).collect();
+            assert_eq!(told, [word]);
+        }
     }
 
     #[test]

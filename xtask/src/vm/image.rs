@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::initrd;
 
 /// Changes whenever what is made here changes, so that an old image is not taken for a new one.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// How large the disk is for the guest; what is never written takes no place here.
 const DISK: &str = "8G";
@@ -30,6 +30,7 @@ const PACKAGES: &[&str] = &[
     "docker-registry",
     "iproute2",
     "iptables",
+    "keyutils",
     "kmod",
     "libcap2-bin",
     "libpam-systemd",
@@ -38,6 +39,7 @@ const PACKAGES: &[&str] = &[
     "nftables",
     "procps",
     "runc",
+    "secilc",
     "skopeo",
     "systemd",
     "systemd-sysv",

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use crate::{packages, run};
-use boot::Groups;
+use boot::{Groups, Security, Setting};
 use protocol::Task;
 
 /// The releases of Debian whose machines can be made: the oldest kernel that is tested, and a current one.
@@ -96,9 +96,10 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let groups = options.groups.first().copied().unwrap_or(Groups::V2);
+    let setting = Setting { groups, security: Security::AppArmor };
     let share = boot::share(&[run::build_loment("dev")?])?;
     let mut code = ExitCode::SUCCESS;
-    boot::run(&image, groups, &share, &[Task::of_root("command", options.rest)], |result| {
+    boot::run(&image, setting, &share, &[Task::of_root("command", options.rest)], |result| {
         print!("{}", result.output);
         if result.status != 0 {
             code = ExitCode::FAILURE;

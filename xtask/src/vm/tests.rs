@@ -9,13 +9,16 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use loment_testkit::Fixtures;
 
-use super::boot::{self, Groups};
+use super::boot::{self, Groups, Security, Setting};
 use super::image::Image;
 use super::protocol::{Outcome, Task};
 use crate::{packages, run};
 
 /// Tests in modules of these names need the v2 hierarchy.
-const V2_ONLY: &[&str] = &["v2::", "user::"];
+const V2_ONLY: &[&str] = &["v2::", "user::", SELINUX];
+
+/// Tests in this module have a boot of their own, with SELinux.
+const SELINUX: &str = "selinux::";
 
 /// Tests in this module run in a session of an ordinary user.
 const AS_USER: &str = "user::";
@@ -44,12 +47,16 @@ pub fn run(
     let share = boot::share(&shared)?;
     let mut all = Tally::default();
     for groups in groups {
-        let tasks: Vec<Task> = tasks.iter().filter(|t| runs_with(*groups, &t.name)).cloned().collect();
-        if tasks.is_empty() {
+        if !tasks.iter().any(|t| runs_with(*groups, &t.name)) {
             println!("none of these tests runs with {}", groups.name());
-            continue;
         }
-        boot::run(image, *groups, &share, &tasks, |outcome| println!("{}", all.count(*groups, &outcome)))?;
+        for security in Security::ALL {
+            let setting = Setting { groups: *groups, security };
+            let tasks: Vec<Task> = tasks.iter().filter(|t| runs_in(setting, &t.name)).cloned().collect();
+            if !tasks.is_empty() {
+                boot::run(image, setting, &share, &tasks, |o| println!("{}", all.count(*groups, &o)))?;
+            }
+        }
     }
     println!("{} tests passed, {} failed, {} checks skipped", all.passed, all.failed.len(), all.skipped);
     for name in &all.failed {
@@ -60,6 +67,11 @@ pub fn run(
 
 fn runs_with(groups: Groups, name: &str) -> bool {
     groups == Groups::V2 || !V2_ONLY.iter().any(|module| name.starts_with(module))
+}
+
+/// Whether a test is for a boot.
+fn runs_in(Setting { groups, security }: Setting, name: &str) -> bool {
+    runs_with(groups, name) && (security == Security::Selinux) == name.starts_with(SELINUX)
 }
 
 /// The images that end-to-end tests pull, made here, where it is faster. They lie where cargo tells tests to keep their files
@@ -174,6 +186,18 @@ mod unit {
     fn only_v2_has_what_its_tests_and_users_need() {
         assert!(runs_with(Groups::V1, "limits::x") && runs_with(Groups::V2, "v2::x"));
         assert!(!runs_with(Groups::V1, "v2::x") && !runs_with(Groups::Hybrid, "user::x"));
+    }
+
+    #[test]
+    fn a_test_runs_with_one_security_module() {
+        let runs = |groups, security, name: &str| runs_in(Setting { groups, security }, name);
+        for (name, with) in [("apparmor::x", Security::AppArmor), ("selinux::x", Security::Selinux)] {
+            let boots: Vec<Security> =
+                Security::ALL.into_iter().filter(|security| runs(Groups::V2, *security, name)).collect();
+            assert_eq!(boots, [with], "{name}");
+        }
+        assert!(runs(Groups::V1, Security::AppArmor, "apparmor::x"));
+        assert!(!runs(Groups::V1, Security::Selinux, "selinux::x"));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct Record {
     pub created: String,
     /// Who made it.
     pub owner: u32,
-    /// Whether it has a session keyring of its own, which `exec` joins.
+    /// Whether it has a session keyring of its own, as what `exec` runs then has, too.
     pub keyring: bool,
     /// Whether its configuration has something for `start` and `delete` to do: hooks, an agent of a seccomp filter.
     pub attended: bool,

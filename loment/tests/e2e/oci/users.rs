@@ -43,6 +43,17 @@ fn the_superuser_of_a_container_is_somebody_else_on_the_host() {
 }
 
 #[test]
+fn message_queues_belong_to_the_superuser_of_the_container() {
+    let world = world();
+    let output = run(&world, "queues", "stat -c '%u %g %a' /dev/mqueue", |config| {
+        mapped(config);
+        let queues = json!({ "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue" });
+        config["mounts"].as_array_mut().unwrap().push(queues);
+    });
+    assert_eq!(output.succeeds(), "0 0 1777");
+}
+
+#[test]
 fn a_program_that_enters_is_in_the_user_namespace_with_limits_of_its_own() {
     let world = world();
     let dir = bundle(&world, "sleep 1000", |config| {
