@@ -1,5 +1,7 @@
 //! Reading a specification as the specification wants it read: what is unknown is no error where it says so.
 
+use std::collections::BTreeSet;
+
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::{Error, Value};
@@ -12,7 +14,7 @@ use crate::CapabilitySet;
 /// # Errors
 /// What is no JSON, or has a value of the wrong kind.
 pub fn parse_spec(text: &[u8]) -> Result<(Spec, Vec<String>), Error> {
-    parse(text, |document| correct(&mut document["process"], "process."))
+    parse(text, |document| correct(&mut document["process"]))
 }
 
 /// Parses a `process` alone, in the same way.
@@ -20,7 +22,7 @@ pub fn parse_spec(text: &[u8]) -> Result<(Spec, Vec<String>), Error> {
 /// # Errors
 /// As [`parse_spec`].
 pub fn parse_process(text: &[u8]) -> Result<(Process, Vec<String>), Error> {
-    parse(text, |document| correct(document, ""))
+    parse(text, correct)
 }
 
 /// Parses a document, after corrections if it has to be: what they leave out is in the warnings.
@@ -43,20 +45,18 @@ fn parse<T: DeserializeOwned>(
 }
 
 /// The types know neither other capabilities nor the right name of one flag; they are looked for only where there is an error.
-/// `place` is where the process is in its document.
-fn correct(process: &mut Value, place: &str) -> Vec<String> {
-    let mut warnings = Vec::new();
+fn correct(process: &mut Value) -> Vec<String> {
+    let mut unknown = BTreeSet::new();
     // What is no object has neither.
-    let Some(process) = process.as_object_mut() else { return warnings };
+    let Some(process) = process.as_object_mut() else { return Vec::new() };
     let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
-    for (set, names) in sets.into_iter().flatten() {
-        let Some(names) = names.as_array_mut() else { continue };
-        names.retain(|name| {
-            let known = name.as_str().is_none_or(|n| CapabilitySet::parse(n).is_some());
-            if !known {
-                warnings.push(format!("ignoring unknown capability {name} in {place}capabilities.{set}"));
+    for names in sets.into_iter().flatten().filter_map(|(_, names)| names.as_array_mut()) {
+        names.retain(|name| match name.as_str() {
+            Some(name) if CapabilitySet::parse(name).is_none() => {
+                unknown.insert(name.escape_debug().to_string());
+                false
             }
-            known
+            _ => true,
         });
     }
     let flags = process.get_mut("scheduler").and_then(|s| s.get_mut("flags")).and_then(Value::as_array_mut);
@@ -65,7 +65,10 @@ fn correct(process: &mut Value, place: &str) -> Vec<String> {
             *flag = "SCHED_FLAG_D_L_OVERRUN".into();
         }
     }
-    warnings
+    let names: Vec<_> = unknown.into_iter().collect();
+    // runc's words.
+    let warning = || format!("ignoring unknown or unavailable capabilities: [{}]", names.join(" "));
+    (!names.is_empty()).then(warning).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -76,10 +79,9 @@ mod tests {
     fn unknown_capabilities_are_left_out_and_named() {
         let text = br#"{"ociVersion":"1.0.0","process":{"cwd":"/","user":{"uid":0,"gid":0},
             "scheduler":{"policy":"SCHED_DEADLINE","flags":["SCHED_FLAG_DL_OVERRUN"]},
-            "capabilities":{"bounding":["CAP_CHOWN","CAP_NOVEL"]}}}"#;
+            "capabilities":{"bounding":["CAP_CHOWN","CAP_NOVEL"],"effective":["CAP_NOVEL","OTHER"]}}}"#;
         let (spec, warnings) = parse_spec(text).unwrap();
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].contains("CAP_NOVEL") && warnings[0].contains("bounding"), "{warnings:?}");
+        assert_eq!(warnings, ["ignoring unknown or unavailable capabilities: [CAP_NOVEL OTHER]"]);
         let process = spec.process().as_ref().unwrap();
         let bounding = process.capabilities().as_ref().unwrap().bounding().as_ref().unwrap();
         assert_eq!(CapabilitySet::of(bounding).0, 1);
@@ -92,7 +94,7 @@ mod tests {
             br#"{"cwd":"/","user":{"uid":0,"gid":0},"capabilities":{"effective":["CAP_NOVEL","CAP_KILL"]},
             "scheduler":{"policy":"SCHED_DEADLINE","flags":["SCHED_FLAG_DL_OVERRUN"]}}"#;
         let (process, warnings) = parse_process(text).unwrap();
-        assert_eq!(warnings, ["ignoring unknown capability \"CAP_NOVEL\" in capabilities.effective"]);
+        assert_eq!(warnings, ["ignoring unknown or unavailable capabilities: [CAP_NOVEL]"]);
         assert!(process.scheduler().as_ref().unwrap().flags().is_some());
         for bad in [&br#"{"cwd":7}"#[..], br#"{"capabilities":7}"#, br#"{"scheduler":[]}"#, b"[]", b"7", b"{"]
         {

@@ -62,7 +62,7 @@ fn a_described_process_is_read_as_leniently_as_a_containers() {
     let file = world.write("process.json", process.to_string());
     let output = runtime(&world, &["exec", "--process", &file, &c.id]);
     assert_eq!(output.succeeds(), "CapEff:\t0000000000000020");
-    assert!(output.stderr.contains("unknown capability \"CAP_NOVEL\""), "{output}");
+    assert!(output.stderr.contains("ignoring unknown or unavailable capabilities: [CAP_NOVEL]"), "{output}");
     let file = world.write("process.json", r#"{"args": ["true"], "cwd": 7}"#);
     runtime(&world, &["exec", "--process", &file, &c.id])
         .fails_saying(255, &["process.json", "line 1 column"]);
