@@ -1,7 +1,7 @@
 //! Flags before the command, read by hand: the command's own parser is built only when it is known.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loment_engine::Engine;
 use loment_engine::config::GroupManager;
@@ -64,6 +64,11 @@ impl Globals {
             i += 1;
         }
         Ok((globals, None))
+    }
+
+    /// Where images and containers are.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Opens the engine.

@@ -17,6 +17,7 @@ mod globals;
 mod output;
 mod persona;
 mod runtime;
+mod sweeper;
 mod terminal;
 mod units;
 
@@ -36,6 +37,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
     match name {
         "loment-runtime" | "runc" | "crun" => runtime::main(rest),
         _ if rest.first().is_some_and(|a| a == loment_monitor::launch::ARGUMENT) => monitor(),
+        _ if rest.first().is_some_and(|a| a == sweeper::ARGUMENT) => sweeper::main(),
         _ if rest.first().is_some_and(|a| a == "runtime") => runtime::main(&rest[1..]),
         _ => engine(Persona::of(name), rest),
     }
@@ -57,7 +59,9 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     loment_sys::signal::ignore_sigpipe();
     let result = Globals::parse(persona, arguments).and_then(|(globals, command)| {
         let arguments = command.map_or(&[][..], |i| &arguments[i..]);
-        commands::run(&globals, arguments)
+        let result = commands::run(&globals, arguments);
+        sweeper::leave(globals.root());
+        result
     });
     match result {
         Ok(status) => ExitCode::from(status),

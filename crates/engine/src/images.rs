@@ -49,6 +49,15 @@ pub struct ImageSummary {
     pub containers: usize,
 }
 
+/// What may go with an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveImage {
+    /// All of its names.
+    pub all_names: bool,
+    /// Its containers, stopped if need be, and all of its names.
+    pub containers: bool,
+}
+
 /// What removing an image did.
 #[derive(Clone, Debug, Default)]
 pub struct Removed {
@@ -180,21 +189,26 @@ impl Engine {
         Ok(all)
     }
 
-    /// Removes a name, and the image when it was the last one. `force` removes all of its names and its containers.
+    /// Removes a name, and the image when it was the last one.
     ///
     /// # Errors
     /// [`Error::ImageInUse`], [`Error::NoImage`].
-    pub fn remove_image(&self, input: &str, short_names: &ShortNames, force: bool) -> Result<Removed, Error> {
+    pub fn remove_image(
+        &self,
+        input: &str,
+        short_names: &ShortNames,
+        how: RemoveImage,
+    ) -> Result<Removed, Error> {
         let (id, name) = self.find_image(input, short_names)?;
         let names = self.store().names_of(&id)?;
         let by_name = names.iter().any(|n| n.name == name) && !id.hex().starts_with(input);
         if by_name && names.len() > 1 {
-            self.store().untag(&name)?;
-            return Ok(Removed { untagged: vec![name], deleted: None });
+            let untagged = self.store().untag(&name, Some(&id))?.map(|n| n.name);
+            return Ok(Removed { untagged: untagged.into_iter().collect(), deleted: None });
         }
         for container in self.containers()? {
             if container.config.image.as_ref().is_some_and(|i| i.id == id) {
-                if !force {
+                if !how.containers {
                     return Err(Error::ImageInUse { container: container.config.id });
                 }
                 if container.status == Status::Running {
@@ -203,8 +217,9 @@ impl Engine {
                 self.remove(&container.config.id, true, None)?;
             }
         }
+        let all_names = how.all_names || how.containers;
         let gone: Vec<String> =
-            self.store().remove_image(&id, force, &[])?.into_iter().map(|n| n.name).collect();
+            self.store().remove_image(&id, all_names)?.into_iter().map(|n| n.name).collect();
         self.store().gc()?;
         Ok(Removed { untagged: gone, deleted: Some(id.hex().to_owned()) })
     }

@@ -34,7 +34,7 @@ pub use create::Create;
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
-pub use images::{ImageSummary, PullPolicy, PullSettings, Removed};
+pub use images::{ImageSummary, PullPolicy, PullSettings, RemoveImage, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};

@@ -1,7 +1,6 @@
 //! Writable layers. The directory `containers/<id>/` is the engine's; `rootfs.json`, `upper/` and `work/` in it
 //! are the store's.
 
-use std::fs;
 use std::path::PathBuf;
 
 use rustix::fs::AtFlags;
@@ -107,13 +106,12 @@ impl Store {
 
     /// Removes a container's directory with everything in it. Nothing may be mounted there. A missing one is fine.
     pub fn remove_container(&self, id: &str) -> Result<(), Error> {
-        let dir = self.container_dir(id)?;
-        let tomb = disk::unique("container-");
-        match fs::rename(&dir, self.path("tombs").join(&tomb)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            result => result.during("remove", &dir)?,
+        self.container_dir(id)?;
+        let containers = self.path("containers");
+        if !self.entomb(&containers, id, "container-")? {
+            return Ok(());
         }
-        disk::sync_dir(&self.path("containers"), self.durability())?;
-        disk::remove_tree(&self.path("tombs"), &tomb)
+        disk::sync_dir(&containers, self.durability())?;
+        self.empty_tombs_for_a_moment()
     }
 }

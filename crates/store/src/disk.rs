@@ -1,15 +1,12 @@
-//! Atomic files, locks and removal: the few ways the store touches its own directories.
+//! Atomic files and locks: the few ways the store touches its own directories.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat};
-use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -149,79 +146,6 @@ impl Drop for NamedLock {
     }
 }
 
-/// Directories nested deeper than this are moved up before they are emptied.
-const MAX_DEPTH: u32 = 48;
-
-/// Removes `name` in the directory `parent`, whatever it is and however deep, without following links.
-///
-/// Neither stack nor descriptors grow with the depth a hostile layer chose: deep directories are renamed into
-/// `parent` and emptied from there. Missing things count as removed.
-pub(crate) fn remove_tree(parent: &Path, name: &str) -> Result<(), Error> {
-    let path = parent.join(name);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let top = openat(CWD, parent, flags, Mode::empty()).during("open", parent)?;
-    let mut pending = vec![name.as_bytes().to_vec()];
-    while let Some(next) = pending.pop() {
-        remove_entry(top.as_fd(), &next, top.as_fd(), MAX_DEPTH, &mut pending).during("remove", &path)?;
-    }
-    Ok(())
-}
-
-fn remove_entry(
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-    top: BorrowedFd<'_>,
-    depth: u32,
-    pending: &mut Vec<Vec<u8>>,
-) -> Result<(), Errno> {
-    match unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR) => remove_dir(dir, name, top, depth, pending),
-        Err(errno) => Err(errno),
-    }
-}
-
-fn remove_dir(
-    dir: BorrowedFd<'_>,
-    name: &[u8],
-    top: BorrowedFd<'_>,
-    depth: u32,
-    pending: &mut Vec<Vec<u8>>,
-) -> Result<(), Errno> {
-    if depth == 0 {
-        let aside = unique("deep-").into_bytes();
-        renameat(dir, name, top, aside.as_slice())?;
-        pending.push(aside);
-        return Ok(());
-    }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Some file systems skip entries of a listing that shrinks meanwhile, so an unfinished one is repeated.
-    for attempt in 0.. {
-        let fd = match openat(dir, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(()), // another sweep was faster
-            result => result?,
-        };
-        let mut entries = Dir::read_from(&fd)?;
-        while let Some(entry) = entries.read() {
-            let entry = entry?;
-            let child = entry.file_name();
-            if child == c"." || child == c".." {
-                continue;
-            }
-            match entry.file_type() {
-                FileType::Directory => remove_dir(fd.as_fd(), child.to_bytes(), top, depth - 1, pending)?,
-                _ => remove_entry(fd.as_fd(), child.to_bytes(), top, depth - 1, pending)?,
-            }
-        }
-        match unlinkat(dir, name, AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => break,
-            Err(Errno::NOTEMPTY) if attempt < 8 => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
 /// A file name for any text: bytes outside `[A-Za-z0-9._:@-]` and a leading dot are percent-escaped. Empty text and
 /// text too long for a file name become their digest, so whoever needs the text keeps it inside the file.
 pub(crate) fn escape(text: &str) -> String {
@@ -253,13 +177,16 @@ pub(crate) fn os_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
-/// The last component of a symbolic link's target, as the store writes them.
+/// The last component of a symbolic link's target, as the store writes them; `None` also for what is no link, or an empty one,
+/// which file systems have left after power cuts.
 pub(crate) fn link_name(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_link(path) {
         Ok(target) => {
             Ok(target.file_name().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+            Ok(None)
+        }
         Err(error) => Err(error).during("read", path),
     }
 }

@@ -51,14 +51,6 @@ pub enum Error {
         /// What was asked for.
         prefix: String,
     },
-    /// Containers are made from the image.
-    #[error("image used by {}: image is in use by a container", containers.join(", "))]
-    InUse {
-        /// The image.
-        id: ImageId,
-        /// Who uses it.
-        containers: Vec<String>,
-    },
     /// Removing by id would take several names away.
     #[error("unable to delete image \"{}\" by ID with more than one tag ({}): please force removal", id.hex(), names.join(", "))]
     SeveralNames {

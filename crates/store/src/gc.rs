@@ -1,7 +1,7 @@
 //! Removing what nothing refers to.
 //!
 //! Roots are images, containers and live leases. Deciding happens under the exclusive lock and only renames;
-//! deleting happens after it. Anything that cannot be read stops the sweep: in doubt nothing is deleted.
+//! deleting happens after it (see `tombs`). Anything that cannot be read stops the sweep: in doubt nothing is deleted.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -34,7 +34,8 @@ struct Marks {
 }
 
 impl Store {
-    /// Removes layers and blobs that no image, container or live lease refers to, and what dead processes left.
+    /// Removes layers and blobs that no image, container or live lease refers to, and what dead processes left. Large layers are
+    /// deleted later, by [`Store::empty_tombs`].
     pub fn gc(&self) -> Result<Freed, Error> {
         let mut freed = Freed::default();
         {
@@ -45,7 +46,7 @@ impl Store {
             self.unlink_dangling()?;
             self.remove_blobs(&marks, &mut freed)?;
         }
-        self.empty_tombs()?;
+        self.empty_tombs_for_a_moment()?;
         Ok(freed)
     }
 
@@ -57,7 +58,7 @@ impl Store {
         let Some(lock) = self.try_exclude()? else { return Ok(()) };
         self.entomb_stale()?;
         drop(lock);
-        self.empty_tombs()
+        self.empty_tombs_for_a_moment()
     }
 
     /// Staged things whose lease is gone or unlocked. Under the exclusive lock nobody is making one.
@@ -68,7 +69,7 @@ impl Store {
             let Some(file) = open_existing(&path)? else { continue };
             match file.try_lock() {
                 Ok(()) => {
-                    self.entomb(&self.staging(), &name)?;
+                    self.entomb(&self.staging(), &name, "tomb-")?;
                     remove_existing(&path)?;
                 }
                 Err(fs::TryLockError::WouldBlock) => {}
@@ -77,7 +78,7 @@ impl Store {
         }
         for name in disk::names(&self.staging())? {
             if !leases.join(&name).exists() {
-                self.entomb(&self.staging(), &name)?;
+                self.entomb(&self.staging(), &name, "tomb-")?;
             }
         }
         Ok(())
@@ -131,7 +132,7 @@ impl Store {
                     remove_existing(&self.by_blob_path(&blob.digest))?;
                 }
             }
-            self.entomb(&layers, &hex)?;
+            self.entomb(&layers, &hex, "tomb-")?;
             freed.layers += 1;
         }
         // A half emptied layer must not come back under its name after a power cut.
@@ -163,19 +164,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    fn entomb(&self, dir: &Path, name: &str) -> Result<(), Error> {
-        let from = dir.join(name);
-        match fs::rename(&from, self.path("tombs").join(disk::unique("tomb-"))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result.during("remove", &from),
-        }
-    }
-
-    fn empty_tombs(&self) -> Result<(), Error> {
-        let tombs = self.path("tombs");
-        disk::names(&tombs)?.iter().try_for_each(|name| disk::remove_tree(&tombs, name))
     }
 }
 

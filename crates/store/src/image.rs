@@ -1,8 +1,8 @@
-//! Images and the names that point to them.
+//! Images.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::Layer;
 use crate::lease::Lease;
+use crate::name::ImageName;
 use crate::store::Store;
 
 /// What an image runs on.
@@ -45,22 +46,11 @@ pub struct ImageRecord {
     pub pulled: u64,
 }
 
-/// A name in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageName {
-    /// The full reference, `host/repository:tag` or `host/repository@digest`.
-    pub name: String,
-    /// The image it points to.
-    pub image: ImageId,
-    /// Digest of the manifest or index it was resolved to when it was pulled.
-    pub manifest: Option<Digest>,
-}
-
 #[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u32,
+pub(crate) struct Versioned<T> {
+    pub(crate) version: u32,
     #[serde(flatten)]
-    body: T,
+    pub(crate) body: T,
 }
 
 /// An image with its names.
@@ -83,7 +73,7 @@ impl Lease {
         if let Some(known) = store.image(&record.id)? {
             let gained = std::mem::replace(&mut record.manifests, known.manifests);
             record.manifests.extend(gained);
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             record.manifests.retain(|digest| seen.insert(digest.clone()));
         }
         for layer in &record.layers {
@@ -91,11 +81,16 @@ impl Lease {
                 return Err(Error::LayerMissing { layer: layer.clone(), image: record.id.clone() });
             }
         }
+        let mut parts = BTreeSet::from([store.path("layers")]);
         for digest in record.manifests.iter().chain([record.id.digest()]) {
-            if !store.blob_path(digest).exists() {
+            let path = store.blob_path(digest);
+            if !path.exists() {
                 return Err(Error::BlobMissing { digest: digest.clone() });
             }
+            parts.extend(path.ancestors().skip(1).take(2).map(Path::to_path_buf));
         }
+        // Some may be another process's, which has not flushed yet what it made.
+        parts.iter().try_for_each(|dir| disk::sync_dir(dir, store.durability()))?;
         let path = store.image_path(&record.id);
         let bytes = disk::to_json(&Versioned { version: 1, body: record });
         disk::write_file(&self.staging(), &path, &bytes, store.durability())
@@ -106,32 +101,6 @@ impl Store {
     /// One image by id.
     pub fn image(&self, id: &ImageId) -> Result<Option<ImageRecord>, Error> {
         Ok(disk::read_json::<Versioned<ImageRecord>>(&self.image_path(id))?.map(|document| document.body))
-    }
-
-    /// Points `name`, a full reference, at an image, replacing what it pointed at.
-    pub fn tag(&self, name: &str, image: &ImageId, manifest: Option<&Digest>) -> Result<(), Error> {
-        let _lock = self.lock(&format!("image-{}", image.hex()))?; // against its removal
-        let _share = self.share()?;
-        if self.image(image)?.is_none() {
-            return Err(Error::ImageNotKnown { name: image.hex().to_owned() });
-        }
-        let body = ImageName { name: name.to_owned(), image: image.clone(), manifest: manifest.cloned() };
-        let bytes = disk::to_json(&Versioned { version: 1, body });
-        disk::write_file(&self.staging(), &self.name_path(name), &bytes, self.durability())
-    }
-
-    /// What `name`, a full reference, points at.
-    pub fn name(&self, name: &str) -> Result<Option<ImageName>, Error> {
-        Ok(disk::read_json::<Versioned<ImageName>>(&self.name_path(name))?.map(|document| document.body))
-    }
-
-    /// Takes a name away from its image, which stays.
-    pub fn untag(&self, name: &str) -> Result<ImageName, Error> {
-        let known = self.name(name)?.ok_or_else(|| Error::ImageNotKnown { name: name.to_owned() })?;
-        let path = self.name_path(name);
-        fs::remove_file(&path).during("remove", &path)?;
-        disk::sync_dir(&self.path("refs"), self.durability())?;
-        Ok(known)
     }
 
     /// The image a full reference, an id (with or without `sha256:`) or the start of an id means.
@@ -160,58 +129,44 @@ impl Store {
 
     /// All images with their names, in order of id.
     pub fn images(&self) -> Result<Vec<NamedImage>, Error> {
-        let mut names = self.all_names()?;
+        let mut names: HashMap<ImageId, Vec<ImageName>> = HashMap::new();
+        for name in self.all_names()? {
+            names.entry(name.image.clone()).or_default().push(name);
+        }
         let mut images = Vec::new();
         for id in self.image_ids()? {
             // One removed since the listing is not an image any more.
-            let Some(image) = self.image(&id)? else { continue };
-            let (own, others) = names.into_iter().partition(|name| name.image == id);
-            names = others;
-            images.push(NamedImage { image, names: own });
+            if let Some(image) = self.image(&id)? {
+                images.push(NamedImage { image, names: names.remove(&id).unwrap_or_default() });
+            }
         }
         Ok(images)
     }
 
-    /// The names of one image, sorted.
-    pub fn names_of(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
-        Ok(self.all_names()?.into_iter().filter(|name| name.image == *id).collect())
-    }
-
     /// Removes an image and its names, which are returned. Layers go with the next [`Store::gc`].
     ///
-    /// `containers` are the containers the engine knows to use it.
-    ///
     /// # Errors
-    /// Without `force`: [`Error::SeveralNames`], and [`Error::InUse`] when there are containers.
-    pub fn remove_image(
-        &self,
-        id: &ImageId,
-        force: bool,
-        containers: &[String],
-    ) -> Result<Vec<ImageName>, Error> {
+    /// [`Error::SeveralNames`], unless `all_names` may go.
+    pub fn remove_image(&self, id: &ImageId, all_names: bool) -> Result<Vec<ImageName>, Error> {
         let _lock = self.lock(&format!("image-{}", id.hex()))?;
         if !self.image_path(id).exists() {
             return Err(Error::ImageNotKnown { name: id.hex().to_owned() });
         }
         let names = self.names_of(id)?;
-        if !force && !containers.is_empty() {
-            return Err(Error::InUse { id: id.clone(), containers: containers.to_vec() });
-        }
-        if !force && names.len() > 1 {
+        if !all_names && names.len() > 1 {
             let names = names.into_iter().map(|name| name.name).collect();
             return Err(Error::SeveralNames { id: id.clone(), names });
         }
-        for name in &names {
-            match self.untag(&name.name) {
-                Err(Error::ImageNotKnown { .. }) => {} // somebody else was faster
-                result => drop(result?),
-            }
+        let mut removed = Vec::new();
+        for name in names {
+            // One that points elsewhere by now is not this image's to take away.
+            removed.extend(self.untag(&name.name, Some(id))?);
         }
         let path = self.image_path(id);
         fs::remove_file(&path).during("remove", &path)?;
         // Before any layer goes: after a power cut an image must not come back without its layers.
         disk::sync_dir(&self.path("images"), self.durability())?;
-        Ok(names)
+        Ok(removed)
     }
 
     /// The layers of an image, lowest first.
@@ -236,24 +191,8 @@ impl Store {
         Ok(names.iter().filter_map(|name| name.strip_suffix(".json")).filter_map(ImageId::from_hex).collect())
     }
 
-    fn all_names(&self) -> Result<Vec<ImageName>, Error> {
-        let refs = self.path("refs");
-        let mut names = Vec::new();
-        for file in disk::names(&refs)? {
-            names.extend(
-                disk::read_json::<Versioned<ImageName>>(&refs.join(file))?.map(|document| document.body),
-            );
-        }
-        names.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(names)
-    }
-
-    fn image_path(&self, id: &ImageId) -> PathBuf {
+    pub(crate) fn image_path(&self, id: &ImageId) -> PathBuf {
         self.path("images").join(format!("{}.json", id.hex()))
-    }
-
-    fn name_path(&self, name: &str) -> PathBuf {
-        self.path("refs").join(disk::escape(name))
     }
 }
 

@@ -253,10 +253,12 @@ impl Store {
             disk::write_file(&self.staging(), &path, &disk::to_json(&document), self.durability())?;
         }
         let link = self.by_blob_path(&blob.digest);
-        let target = Path::new("../layers").join(diff_id.hex());
-        match std::os::unix::fs::symlink(&target, &link) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => result.during("create", &link)?,
+        if disk::link_name(&link)?.as_deref() != Some(diff_id.hex()) {
+            // Over what a power cut may have left of one.
+            let new = self.staging().join(disk::unique("link-"));
+            let target = Path::new("../layers").join(diff_id.hex());
+            std::os::unix::fs::symlink(&target, &new).during("create", &new)?;
+            std::fs::rename(&new, &link).during("create", &link)?;
         }
         disk::sync_dir(&self.path("by-blob"), self.durability())?;
         Ok(Layer { dir, document })

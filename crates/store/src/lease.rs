@@ -129,7 +129,7 @@ impl Lease {
             Ok((summary, diff_id)) => Ok(StagedLayer { lease: self, name, diff_id, summary, _slot: slot }),
             Err(error) => {
                 // Best effort: the lease's end takes it otherwise. The first error is the one to tell.
-                let _ = disk::remove_tree(&self.staging(), &name);
+                let _ = self.discard(&name);
                 Err(error)
             }
         }
@@ -145,7 +145,8 @@ impl Lease {
         let _share = self.store.share()?;
         self.protect("blob", digest.as_ref())?;
         let path = self.store.blob_path(digest);
-        if path.exists() {
+        // One that is damaged is replaced.
+        if self.store.blob(digest).is_ok() {
             return Ok(());
         }
         if let Some(parent) = path.parent()
@@ -157,6 +158,12 @@ impl Lease {
             }
         }
         disk::write_file(&self.staging(), &path, bytes, self.store.durability())
+    }
+
+    /// Takes away what was staged.
+    fn discard(&self, name: &str) -> Result<(), Error> {
+        let staged = self.store.entomb(&self.staging(), name, "tomb-")?;
+        if staged { self.store.empty_tombs_for_a_moment() } else { Ok(()) }
     }
 
     pub(crate) fn protect(&self, kind: &str, object: &str) -> Result<(), Error> {
@@ -172,7 +179,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // Best effort: the next sweep finds an unlocked lease and does the same.
-        let _ = disk::remove_tree(&self.store.staging(), &self.id);
+        if self.store.entomb(&self.store.staging(), &self.id, "tomb-").is_ok_and(|was| was) {
+            let _ = self.store.empty_tombs_for_a_moment();
+        }
         let _ = fs::remove_file(self.store.path("leases").join(&self.id));
     }
 }
@@ -246,6 +255,6 @@ fn is_there(error: &io::Error) -> bool {
 impl Drop for StagedLayer<'_> {
     fn drop(&mut self) {
         // Nothing is there after a commit; otherwise best effort, the lease's end repeats it.
-        let _ = disk::remove_tree(&self.lease.staging(), &self.name);
+        let _ = self.lease.discard(&self.name);
     }
 }

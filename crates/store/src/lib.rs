@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Lock order: a named lock (`<runroot>/store-locks/`: a blob being pulled, an image or layer record being
-//! changed), then `gc.lock`. A named lock taken while `gc.lock` is shared is never held by somebody who waits
+//! changed; an image before a name), then `gc.lock`. A named lock taken while `gc.lock` is shared is never held by somebody who waits
 //! for `gc.lock` exclusively, because a sweep takes no named lock.
 //!
 //! What it does not do: mount anything, talk to registries, know what short names mean, start threads.
@@ -47,9 +47,11 @@ mod implied;
 mod inherit;
 mod layer;
 mod lease;
+mod name;
 mod skeleton;
 mod store;
 mod tar;
+mod tombs;
 mod unpack;
 
 pub use container::Rootfs;
@@ -59,9 +61,10 @@ pub use digest::{
 pub use disk::Durability;
 pub use error::Error;
 pub use gc::Freed;
-pub use image::{ImageName, ImagePlatform, ImageRecord, NamedImage};
+pub use image::{ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
+pub use name::ImageName;
 pub use store::Store;
 pub use tar::HeaderProblem;
 pub use unpack::{EntryProblem, UnpackError};

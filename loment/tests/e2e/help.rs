@@ -21,6 +21,17 @@ fn tree(world: &World, program: &str) -> String {
         let about = help.lines().next().unwrap_or_default();
         assert!(overview.contains(&format!(" {about}\n")), "the overview says something else\n{output}");
         tree += &format!("\n$ {program} {command} --help\n{help}\n");
+        if !help.contains("\nCommands:\n") {
+            continue;
+        }
+        for word in commands(help) {
+            let output = world.named(program, [command, word, "--help"]);
+            let below = output.succeeds();
+            // Those that have a first word of their own are in the list already.
+            if below.contains(&format!("\nUsage: {program} {command} {word} ")) {
+                tree += &format!("\n$ {program} {command} {word} --help\n{below}\n");
+            }
+        }
     }
     tree
 }

@@ -1,6 +1,6 @@
 //! One binary, many names.
 
-use crate::{world, world_with};
+use crate::{sleeper, world, world_with};
 
 #[test]
 fn podman_and_docker_are_the_same_commands() {
@@ -35,5 +35,17 @@ fn the_long_forms_work_too() {
     );
     assert_eq!(world.loment(["image", "ls", "-q"]).succeeds(), world.loment(["images", "-q"]).succeeds());
     assert_eq!(world.loment(["container", "ls", "-aq"]).succeeds(), "");
+    // Each group has its own words, and they mean its own things.
+    let other = world.loment(["image", "run", &image]);
+    assert!(other.fails(125).starts_with("Error: unrecognized command `loment image run`"), "{other}");
+    let near = world.loment(["image", "inspct", &image]);
+    assert!(near.fails(125).contains("\tinspect\n"), "{near}");
+    sleeper(&world, "c", &[], &image);
+    world.loment(["image", "inspect", "c"]).fails_saying(125, &["c: image not known"]);
+    world.loment(["container", "inspect", &image]).fails_saying(125, &["no such container"]);
+    assert_eq!(world.loment(["container", "inspect", "--format", "{{.Name}}", "c"]).succeeds(), "c");
+    let id = world.loment(["image", "inspect", "--format", "{{.Id}}", &image]);
+    assert!(id.succeeds().starts_with(|c: char| c.is_ascii_hexdigit()), "{id}");
+    world.loment(["rm", "--force", "c"]).succeeds();
     world.loment(["image", "rm", &image]).succeeds();
 }

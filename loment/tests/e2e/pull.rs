@@ -7,7 +7,7 @@ use loment_testkit::{
     skip, sparse_expectations, tree_expectations,
 };
 
-use crate::{fixtures, sh, world, world_with};
+use crate::{eventually, fixtures, sh, sleeper, world, world_with};
 
 #[test]
 fn every_form_in_which_skopeo_pushes_is_accepted() {
@@ -215,6 +215,41 @@ fn an_image_in_use_is_kept_unless_forced() {
     assert_eq!(world.loment(["ps", "-aq"]).succeeds(), "");
     world.loment(["rmi", &image]).fails_saying(1, &[&image]);
     world.loment(["rmi", "--ignore", &image]).succeeds();
+}
+
+#[test]
+fn removing_all_images_spares_those_in_use() {
+    let world = world();
+    let registry = fixtures().serve();
+    let [used, free] = ["busybox:latest", "app:latest"].map(|name| registry.name(name));
+    for name in [&used, &free] {
+        world.loment(["pull", "--quiet", name]).succeeds();
+    }
+    sleeper(&world, "c", &[], &used);
+    world.loment(["rmi", "--all"]).fails_saying(2, &["image used by", "in use by a container"]);
+    assert_eq!(world.loment(["images", "--format", "{{.Repository}}:{{.Tag}}"]).succeeds(), used);
+    assert_eq!(world.inspect("{{.State.Status}}", "c"), "running");
+    world.loment(["rmi", "--all", "--force"]).succeeds();
+    assert_eq!(world.loment(["ps", "-aq"]).succeeds(), "");
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+}
+
+#[test]
+fn nobody_waits_for_the_files_of_what_is_removed() {
+    let (world, _) = world_with("busybox:latest");
+    let tomb = world.root().join("tombs/tomb-large");
+    for dir in 0..20 {
+        let dir = tomb.join(dir.to_string());
+        std::fs::create_dir_all(&dir).unwrap();
+        (0..500).for_each(|file| drop(std::fs::File::create(dir.join(file.to_string())).unwrap()));
+    }
+    // Not the store's to delete.
+    let other = world.root().join("tombs/other");
+    std::fs::create_dir(&other).unwrap();
+    world.loment(["images"]).succeeds();
+    eventually("it is deleted", || !tomb.exists());
+    assert!(other.exists());
+    std::fs::remove_dir(other).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `inspect`
 
-use clap::Parser;
+use clap::{Args, Parser, ValueEnum};
 use serde_json::Value;
 
 use super::pull::short_names;
@@ -12,31 +12,67 @@ use crate::output::{complain, execute, print};
 /// Display the configuration of containers and images
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Print as json, or with a Go template
-    #[arg(short, long, value_name = "FORMAT")]
-    format: Option<String>,
-    /// Look only for this type: container, image or all
+    /// Look only for this type
     #[arg(short = 't', long = "type", value_name = "TYPE", default_value = "all")]
-    kind: String,
+    kind: Kind,
     /// Accepted for compatibility: sizes are not shown
     #[arg(short, long)]
     size: bool,
-    /// Containers and images
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Display the configuration of containers
+#[derive(Parser, Debug)]
+pub(super) struct ContainerFlags {
+    /// Accepted for compatibility: sizes are not shown
+    #[arg(short, long)]
+    size: bool,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// Display the configuration of images
+#[derive(Parser, Debug)]
+pub(super) struct ImageFlags {
+    #[command(flatten)]
+    asked: Asked,
+}
+
+#[derive(Args, Debug)]
+struct Asked {
+    /// Print as json, or with a Go template
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// What to display
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    All,
+    Container,
+    Image,
+}
+
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    if !["all", "container", "image"].contains(&flags.kind.as_str()) {
-        return Err(Error::Invalid(format!(
-            "invalid value {:?} for --type: use container, image or all",
-            flags.kind
-        )));
-    }
+    show(globals, flags.kind, &flags.asked)
+}
+
+pub(super) fn run_containers(globals: &Globals, flags: &ContainerFlags) -> Result<u8, Error> {
+    show(globals, Kind::Container, &flags.asked)
+}
+
+pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Error> {
+    show(globals, Kind::Image, &flags.asked)
+}
+
+fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {
     let mut documents = Vec::new();
     let mut status = 0;
     for name in &flags.names {
-        match document(globals, flags, name) {
+        match document(globals, kind, name) {
             Ok(document) => documents.push(document),
             Err(error) => {
                 status = error.status(crate::error::ENGINE);
@@ -55,18 +91,18 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
 }
 
-fn document(globals: &Globals, flags: &Flags, name: &str) -> Result<Value, Error> {
+fn document(globals: &Globals, kind: Kind, name: &str) -> Result<Value, Error> {
     let engine = globals.engine()?;
-    if flags.kind != "image" {
+    if kind != Kind::Image {
         match engine.container(name) {
             Ok(container) => return Ok(inspect_container::document(globals.persona, &container)),
-            Err(loment_engine::Error::NoContainer { .. }) if flags.kind == "all" => {}
+            Err(loment_engine::Error::NoContainer { .. }) if kind == Kind::All => {}
             Err(e) => return Err(e.into()),
         }
     }
     match engine.find_image(name, &short_names(globals)?) {
         Ok((id, _)) => inspect_image::document(globals.persona, &engine, &id),
-        Err(loment_engine::Error::NoImage { .. }) if flags.kind == "all" => Err(Error::Invalid(format!(
+        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => Err(Error::Invalid(format!(
             "no such object: {name:?}: there is no container and no image of that name"
         ))),
         Err(e) => Err(e.into()),

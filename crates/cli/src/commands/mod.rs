@@ -18,6 +18,7 @@ mod run;
 mod spec_flags;
 mod start;
 mod stop;
+mod table;
 mod values;
 mod version;
 mod wait;
@@ -30,84 +31,7 @@ use loment_engine::{Container, Engine};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
-
-/// A command's name, what it is for, and how it is run.
-struct Command {
-    name: &'static str,
-    about: &'static str,
-    run: fn(&Globals, &[OsString]) -> Result<u8, Error>,
-}
-
-const COMMANDS: [Command; 16] = [
-    Command {
-        name: "create",
-        about: "Create but do not start a container",
-        run: |g, a| create::run(g, parse(g, "create", a)?),
-    },
-    Command {
-        name: "exec",
-        about: "Run a command in a running container",
-        run: |g, a| exec::run(g, parse(g, "exec", a)?),
-    },
-    Command {
-        name: "images",
-        about: "List images in local storage",
-        run: |g, a| images::run(g, &parse(g, "images", a)?),
-    },
-    Command {
-        name: "info",
-        about: "Display system information",
-        run: |g, a| info::run(g, &parse(g, "info", a)?),
-    },
-    Command {
-        name: "inspect",
-        about: "Display the configuration of containers and images",
-        run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
-    },
-    Command {
-        name: "kill",
-        about: "Send a signal to running containers",
-        run: |g, a| kill::run(g, &parse(g, "kill", a)?),
-    },
-    Command {
-        name: "logs",
-        about: "Fetch the logs of a container",
-        run: |g, a| logs::run(g, &parse(g, "logs", a)?),
-    },
-    Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
-    Command {
-        name: "pull",
-        about: "Pull images from registries",
-        run: |g, a| pull::run(g, &parse(g, "pull", a)?),
-    },
-    Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
-    Command {
-        name: "rmi",
-        about: "Remove images from local storage",
-        run: |g, a| rmi::run(g, &parse(g, "rmi", a)?),
-    },
-    Command {
-        name: "run",
-        about: "Run a command in a new container",
-        run: |g, a| run::run(g, parse(g, "run", a)?),
-    },
-    Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
-    Command {
-        name: "stop",
-        about: "Stop running containers",
-        run: |g, a| stop::run(g, &parse(g, "stop", a)?),
-    },
-    Command {
-        name: "version",
-        about: "Display version information",
-        run: |g, a| version::run(g, &parse(g, "version", a)?),
-    },
-    Command {
-        name: "wait",
-        about: "Wait for containers to stop and print their exit codes",
-        run: |g, a| wait::run(g, &parse(g, "wait", a)?),
-    },
-];
+use table::Group;
 
 /// Finds and runs the command that `arguments` begins with.
 pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error> {
@@ -119,35 +43,43 @@ pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error
     match name.to_str().unwrap_or_default() {
         "-h" | "--help" | "help" => print(&overview(program)).map(|()| 0),
         "-v" | "--version" => print(&version::line(globals.persona)).map(|()| 0),
-        // Podman's and Docker's long forms.
-        group @ ("container" | "image" | "system") if arguments.len() > 1 => {
-            run_in_group(globals, group, &arguments[1..])
-        }
         other => dispatch(globals, other, arguments),
     }
 }
 
 fn dispatch(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<u8, Error> {
-    match COMMANDS.iter().find(|c| c.name == name) {
+    if let Some(group) = table::group(name) {
+        return dispatch_in(globals, group, &arguments[1..]);
+    }
+    // A name with a space is a group's.
+    match table::command(name).filter(|c| !c.name.contains(' ')) {
         Some(command) => (command.run)(globals, arguments),
-        None => {
-            let near = COMMANDS.iter().find(|c| c.name.starts_with(name) || is_near(c.name, name));
-            let hint = near.map(|c| format!("\n\nDid you mean this?\n\t{}\n", c.name)).unwrap_or_default();
-            let message = format!("unrecognized command `{} {name}`{hint}", globals.persona.name);
-            Err(Error::Usage { message, program: globals.persona.name, command: String::new() })
-        }
+        None => Err(unknown(globals, "", name, &table::first_words())),
     }
 }
 
-/// `container ls` is `ps`, `image ls` is `images`, `image rm` is `rmi`; the rest keeps its name.
-fn run_in_group(globals: &Globals, group: &str, arguments: &[OsString]) -> Result<u8, Error> {
-    let name = match (group, arguments[0].to_str().unwrap_or_default()) {
-        ("container", "ls" | "list") => "ps",
-        ("image", "ls" | "list") => "images",
-        ("image", "rm") => "rmi",
-        (_, other) => other,
-    };
-    dispatch(globals, name, arguments)
+/// `container ls` is `ps`, `image rm` is `rmi`, and so on.
+fn dispatch_in(globals: &Globals, group: &Group, arguments: &[OsString]) -> Result<u8, Error> {
+    let word = arguments.first().map_or("--help", |word| word.to_str().unwrap_or_default());
+    if ["-h", "--help", "help"].contains(&word) {
+        let usage = format!("{}\n\nUsage: {} {} <COMMAND>\n", group.about, globals.persona.name, group.name);
+        let text = usage + &list(&group.words()) + "\nOptions:\n  -h, --help  Print help\n";
+        return print(&text).map(|()| 0);
+    }
+    match group.command(word) {
+        Some(command) => (command.run)(globals, arguments),
+        None => Err(unknown(globals, group.name, word, &group.words())),
+    }
+}
+
+/// The error for a word that is no command, with the one that may have been meant.
+fn unknown(globals: &Globals, group: &str, word: &str, known: &[(&str, &str)]) -> Error {
+    let program = globals.persona.name;
+    let near = known.iter().find(|(name, _)| name.starts_with(word) || is_near(name, word));
+    let hint = near.map(|(name, _)| format!("\n\nDid you mean this?\n\t{name}\n")).unwrap_or_default();
+    let before = if group.is_empty() { String::new() } else { format!(" {group}") };
+    let message = format!("unrecognized command `{program}{before} {word}`{hint}");
+    Error::Usage { message, program, command: group.to_owned() }
 }
 
 /// One letter more, less, or other.
@@ -173,13 +105,14 @@ Options:
 ";
 
 fn overview(program: &str) -> String {
-    let mut text = format!(
-        "Run and manage containers and images\n\nUsage: {program} [OPTIONS] <COMMAND>\n\nCommands:\n"
-    );
-    for command in &COMMANDS {
-        text += &format!("  {:<10}{}\n", command.name, command.about);
-    }
-    text + OPTIONS
+    let usage = format!("Run and manage containers and images\n\nUsage: {program} [OPTIONS] <COMMAND>\n");
+    usage + &list(&table::first_words()) + OPTIONS
+}
+
+/// The list of commands in a help.
+fn list(words: &[(&str, &str)]) -> String {
+    let lines = words.iter().map(|(word, about)| format!("  {word:<10} {about}\n"));
+    lines.fold("\nCommands:\n".to_owned(), |text, line| text + &line)
 }
 
 /// Parses a command's own flags. Mistakes are one line, as Podman's, and end with where to look.

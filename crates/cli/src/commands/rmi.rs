@@ -1,6 +1,7 @@
 //! `rmi`
 
 use clap::Parser;
+use loment_engine::RemoveImage;
 
 use super::pull::short_names;
 use super::remove_each;
@@ -32,7 +33,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.all {
         names.extend(engine.images()?.into_iter().map(|i| i.image.image.id.hex().to_owned()));
     }
-    remove_each(&names, |name| match engine.remove_image(name, &short_names, flags.force || flags.all) {
+    let how = RemoveImage { all_names: flags.all || flags.force, containers: flags.force };
+    remove_each(&names, |name| match engine.remove_image(name, &short_names, how) {
         Err(loment_engine::Error::NoImage { .. })
             if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
         {

@@ -78,6 +78,7 @@ impl Fixture {
         assert!(message.contains(expected), "{message:?} does not contain {expected:?}");
         assert!(self.store.images().unwrap().is_empty());
         self.store.gc().unwrap();
+        Store::empty_tombs(self.store.root()).unwrap();
         for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs"] {
             let left: Vec<_> = fs::read_dir(self.store.root().join(dir)).unwrap().collect();
             assert!(left.is_empty(), "{dir}: {left:?}");

@@ -1,0 +1,185 @@
+//! The commands, and the groups in which Podman and Docker have them, too.
+
+use std::ffi::OsString;
+
+use super::{
+    create, exec, images, info, inspect, kill, logs, parse, ps, pull, rm, rmi, run, start, stop, version,
+    wait,
+};
+use crate::error::Error;
+use crate::globals::Globals;
+
+/// A command's name, what it is for, and how it is run.
+pub(super) struct Command {
+    /// As it is typed; one with a space is of a group only.
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) run: fn(&Globals, &[OsString]) -> Result<u8, Error>,
+}
+
+pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "container inspect",
+        about: "Display the configuration of containers",
+        run: |g, a| inspect::run_containers(g, &parse(g, "container inspect", a)?),
+    },
+    Command {
+        name: "create",
+        about: "Create but do not start a container",
+        run: |g, a| create::run(g, parse(g, "create", a)?),
+    },
+    Command {
+        name: "exec",
+        about: "Run a command in a running container",
+        run: |g, a| exec::run(g, parse(g, "exec", a)?),
+    },
+    Command {
+        name: "image inspect",
+        about: "Display the configuration of images",
+        run: |g, a| inspect::run_images(g, &parse(g, "image inspect", a)?),
+    },
+    Command {
+        name: "images",
+        about: "List images in local storage",
+        run: |g, a| images::run(g, &parse(g, "images", a)?),
+    },
+    Command {
+        name: "info",
+        about: "Display system information",
+        run: |g, a| info::run(g, &parse(g, "info", a)?),
+    },
+    Command {
+        name: "inspect",
+        about: "Display the configuration of containers and images",
+        run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
+    },
+    Command {
+        name: "kill",
+        about: "Send a signal to running containers",
+        run: |g, a| kill::run(g, &parse(g, "kill", a)?),
+    },
+    Command {
+        name: "logs",
+        about: "Fetch the logs of a container",
+        run: |g, a| logs::run(g, &parse(g, "logs", a)?),
+    },
+    Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
+    Command {
+        name: "pull",
+        about: "Pull images from registries",
+        run: |g, a| pull::run(g, &parse(g, "pull", a)?),
+    },
+    Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
+    Command {
+        name: "rmi",
+        about: "Remove images from local storage",
+        run: |g, a| rmi::run(g, &parse(g, "rmi", a)?),
+    },
+    Command {
+        name: "run",
+        about: "Run a command in a new container",
+        run: |g, a| run::run(g, parse(g, "run", a)?),
+    },
+    Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
+    Command {
+        name: "stop",
+        about: "Stop running containers",
+        run: |g, a| stop::run(g, &parse(g, "stop", a)?),
+    },
+    Command {
+        name: "version",
+        about: "Display version information",
+        run: |g, a| version::run(g, &parse(g, "version", a)?),
+    },
+    Command {
+        name: "wait",
+        about: "Wait for containers to stop and print their exit codes",
+        run: |g, a| wait::run(g, &parse(g, "wait", a)?),
+    },
+];
+
+/// A first word that only says what the second is about.
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// The second word, and the command that is meant.
+    words: &'static [(&'static str, &'static str)],
+}
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "container",
+        about: "Manage containers",
+        words: &[
+            ("create", "create"),
+            ("exec", "exec"),
+            ("inspect", "container inspect"),
+            ("kill", "kill"),
+            ("list", "ps"),
+            ("logs", "logs"),
+            ("ls", "ps"),
+            ("ps", "ps"),
+            ("rm", "rm"),
+            ("run", "run"),
+            ("start", "start"),
+            ("stop", "stop"),
+            ("wait", "wait"),
+        ],
+    },
+    Group {
+        name: "image",
+        about: "Manage images",
+        words: &[
+            ("inspect", "image inspect"),
+            ("list", "images"),
+            ("ls", "images"),
+            ("pull", "pull"),
+            ("rm", "rmi"),
+        ],
+    },
+    Group { name: "system", about: "Manage loment", words: &[("info", "info")] },
+];
+
+/// The command of that name.
+pub(super) fn command(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|c| c.name == name)
+}
+
+/// The group of that name.
+pub(super) fn group(name: &str) -> Option<&'static Group> {
+    GROUPS.iter().find(|g| g.name == name)
+}
+
+/// What can be typed first: commands and groups with what they are for, in order.
+pub(super) fn first_words() -> Vec<(&'static str, &'static str)> {
+    let commands = COMMANDS.iter().filter(|c| !c.name.contains(' ')).map(|c| (c.name, c.about));
+    let mut all: Vec<_> = commands.chain(GROUPS.iter().map(|g| (g.name, g.about))).collect();
+    all.sort_unstable();
+    all
+}
+
+impl Group {
+    /// The command that is meant by a word after the group's.
+    pub(super) fn command(&self, word: &str) -> Option<&'static Command> {
+        self.words.iter().find(|(typed, _)| *typed == word).and_then(|(_, name)| command(name))
+    }
+
+    /// What can be typed after it, with what it is for.
+    pub(super) fn words(&self) -> Vec<(&'static str, &'static str)> {
+        let about = |name| command(name).map_or("", |c| c.about);
+        self.words.iter().map(|(word, name)| (*word, about(name))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_of_a_group_means_a_command() {
+        for group in GROUPS {
+            assert!(group.words().is_sorted(), "{}", group.name);
+            assert!(group.words.iter().all(|(_, name)| command(name).is_some()), "{}", group.name);
+        }
+    }
+}

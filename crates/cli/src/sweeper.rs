@@ -1,0 +1,47 @@
+//! What nobody waits for: the files of what was removed, deleted by a process that is left behind.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use loment_sys::spawn::{Program, own_executable, spawn};
+
+/// What a sweeper is called with.
+pub(crate) const ARGUMENT: &str = "sweeper";
+/// The directory of the store, for it.
+const STORE: &str = "/proc/self/fd/3";
+
+/// Leaves a sweeper behind if there is something to delete. What goes wrong is left to the next one.
+pub(crate) fn leave(root: &Path) {
+    if loment_store::Store::has_tombs(root) {
+        let _ = start(root);
+    }
+}
+
+fn start(root: &Path) -> std::io::Result<()> {
+    let exe = own_executable()?;
+    let store = std::fs::File::open(root)?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    let null = null.as_fd();
+    spawn(&Program {
+        exe: exe.as_fd(),
+        argv: &[CString::from(c"loment"), CString::new(ARGUMENT)?],
+        envp: &[],
+        fds: &[null, null, null, store.as_fd()],
+        cgroup: None,
+        tasks: &[],
+    })?;
+    Ok(())
+}
+
+/// The sweeper: deletes as long as there is something, when nobody else has use for the processor and the disk.
+pub(crate) fn main() -> ExitCode {
+    // Away from the terminal and its signals; that may fail where it leads a group already.
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::nice(19);
+    match loment_store::Store::empty_tombs(STORE.as_ref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
