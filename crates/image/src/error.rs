@@ -15,12 +15,29 @@ pub enum Error {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] loment_store::Error),
-    /// A file of an OCI layout cannot be read.
-    #[error("cannot read {path}")]
-    Layout {
+    /// A file of an image cannot be read, or written.
+    #[error("cannot {operation} {path}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
         /// The file.
         path: String,
         /// The kernel's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A directory that is to become an image holds something else.
+    #[error("{dir} is not empty, and holds no image: choose another directory")]
+    NotEmpty {
+        /// The directory.
+        dir: String,
+    },
+    /// The bytes of a blob do not come.
+    #[error("cannot copy blob {blob}")]
+    Copy {
+        /// Its digest, where that is known.
+        blob: String,
+        /// Why.
         #[source]
         source: io::Error,
     },

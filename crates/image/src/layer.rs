@@ -42,7 +42,7 @@ pub(crate) fn pull(
         }
         Claim::Missing(slot) => slot,
     };
-    let blob = source.blob(digest)?;
+    let blob = source.blob(descriptor)?;
     let (compressed, [fetched]) = pipe();
     let (inflated, [to_hash, to_unpack]) = pipe();
     let (staged, fetch, inflation) = thread::scope(|scope| {

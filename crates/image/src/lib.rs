@@ -20,21 +20,31 @@
 //! ```
 
 mod config;
+mod copy;
+mod destination;
+mod dir;
 mod error;
+mod files;
 mod inflate;
 mod layer;
-mod layout;
 mod manifest;
+mod oci;
 mod pipe;
 mod platform;
 mod pull;
 mod reference;
+mod registry;
+mod resolve;
 mod source;
 
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
+pub use copy::{Copied, CopyOptions, Images, copy};
+pub use destination::{Destination, Incoming};
+pub use dir::ImageDir;
 pub use error::Error;
-pub use layout::OciLayout;
+pub use oci::{OciLayout, OciLayoutWriter};
 pub use platform::{Platform, PlatformError};
-pub use pull::{LayerState, Options, Progress, Pulled, Request, Silent, pull, pull_from_registry};
+pub use pull::{LayerState, Options, Progress, Pulled, Silent, pull, pull_from_registry};
 pub use reference::{Problem, Reference, ReferenceError, ShortNames};
-pub use source::{Fetched, RegistrySource, Source};
+pub use registry::RegistrySource;
+pub use source::{Fetched, Source};

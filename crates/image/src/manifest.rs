@@ -10,6 +10,8 @@ use crate::platform::Platform;
 /// Largest manifest, index or configuration anybody accepts (containers/image, `MaxManifestBodySize`).
 pub(crate) const MAX_DOCUMENT: u64 = 4 << 20;
 
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const DOCKER_SCHEMA1: [&str; 2] = [
@@ -46,7 +48,9 @@ struct Shape {
 ///
 /// The document decides what it is; a header or shape that says otherwise is an error, since another engine
 /// could read the same digest as something else (CVE-2021-41190).
-pub(crate) fn parse(bytes: &[u8], content_type: &str, digest: &Digest) -> Result<Document, Error> {
+///
+/// The second of what is returned is its media type.
+pub(crate) fn parse(bytes: &[u8], content_type: &str, digest: &Digest) -> Result<(Document, String), Error> {
     let what = || format!("manifest {digest}");
     let malformed = |source| Error::Malformed { what: what(), source };
     let ambiguous = |problem: String| Error::Ambiguous { what: what(), problem };
@@ -68,19 +72,18 @@ pub(crate) fn parse(bytes: &[u8], content_type: &str, digest: &Digest) -> Result
     if index && image {
         return Err(ambiguous("it has both manifests and layers".to_owned()));
     }
-    match media_type {
-        Some(media_type) if !is_manifest(media_type) => {
-            Err(Error::MediaType { what: what(), media_type: media_type.to_owned() })
-        }
-        Some(media_type) if is_index(media_type) && image || !is_index(media_type) && index => {
-            Err(ambiguous(format!("its content does not fit {media_type:?}")))
-        }
-        Some(media_type) if is_index(media_type) => {
-            serde_json::from_slice(bytes).map(Box::new).map(Document::Index).map_err(malformed)
-        }
-        None if index => serde_json::from_slice(bytes).map(Box::new).map(Document::Index).map_err(malformed),
-        _ => serde_json::from_slice(bytes).map(Box::new).map(Document::Image).map_err(malformed),
+    let media_type = media_type.unwrap_or(if index { OCI_INDEX } else { OCI_MANIFEST });
+    if !is_manifest(media_type) {
+        return Err(Error::MediaType { what: what(), media_type: media_type.to_owned() });
     }
+    let document = match is_index(media_type) {
+        true if image => None,
+        true => Some(serde_json::from_slice(bytes).map(Box::new).map(Document::Index).map_err(malformed)?),
+        false if index => None,
+        false => Some(serde_json::from_slice(bytes).map(Box::new).map(Document::Image).map_err(malformed)?),
+    };
+    let unfit = || ambiguous(format!("its content does not fit {media_type:?}"));
+    Ok((document.ok_or_else(unfit)?, media_type.to_owned()))
 }
 
 fn is_index(media_type: &str) -> bool {
@@ -159,11 +162,9 @@ mod tests {
     use super::*;
     use loment_store::sha256;
 
-    const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-    const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-
     fn read(json: &str, content_type: &str) -> Result<Document, String> {
-        parse(json.as_bytes(), content_type, &sha256(json.as_bytes())).map_err(|error| error.to_string())
+        let parsed = parse(json.as_bytes(), content_type, &sha256(json.as_bytes()));
+        parsed.map(|(document, _)| document).map_err(|error| error.to_string())
     }
 
     fn descriptor(media_type: &str) -> String {

@@ -1,7 +1,6 @@
 //! Pulling: resolve, verify, fetch what is missing, make it visible at once.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -9,39 +8,15 @@ use std::thread;
 
 use loment_registry::Registry;
 use loment_store::{DiffId, ImageId, ImageRecord, Lease, Store};
-use oci_spec::image::{Descriptor, Digest, ImageManifest};
+use oci_spec::image::{Descriptor, Digest};
 
-use crate::config::ImageConfig;
 use crate::error::Error;
 use crate::layer::{self, Outcome};
-use crate::manifest::{self, Document, MAX_DOCUMENT};
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::source::{RegistrySource, Source};
-
-/// Indexes inside indexes followed.
-const MAX_NESTING: usize = 3;
-
-/// What to ask a source for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Tag or digest, as the source understands it.
-    pub reference: String,
-    /// The digest the answer must have.
-    pub digest: Option<Digest>,
-    /// The name the image gets in the store.
-    pub name: Option<String>,
-}
-
-impl From<&Reference> for Request {
-    fn from(reference: &Reference) -> Self {
-        Self {
-            reference: reference.manifest().to_owned(),
-            digest: reference.digest().cloned(),
-            name: Some(reference.store_name()),
-        }
-    }
-}
+use crate::registry::RegistrySource;
+use crate::resolve::resolve;
+use crate::source::Source;
 
 /// How to pull.
 #[derive(Debug, Clone)]
@@ -112,10 +87,11 @@ pub fn pull_from_registry(
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Pulled, Error> {
-    pull(&RegistrySource::new(registry, reference), store, &Request::from(reference), options, progress)
+    let source = RegistrySource::new(registry, reference);
+    pull(&source, store, Some(&reference.store_name()), options, progress)
 }
 
-/// Pulls an image and names it. Starts threads, so never before a clone.
+/// Pulls an image and gives it a name, a full reference. Starts threads, so never before a clone.
 ///
 /// # Errors
 /// Everything that does not match what was asked for or announced. Nothing of the image is visible then;
@@ -123,12 +99,16 @@ pub fn pull_from_registry(
 pub fn pull(
     source: &dyn Source,
     store: &Store,
-    request: &Request,
+    name: Option<&str>,
     options: &Options,
     progress: &mut dyn Progress,
 ) -> Result<Pulled, Error> {
     let lease = store.lease()?;
-    let found = resolve(source, &lease, request, options)?;
+    let found = resolve(source, &options.platform)?;
+    for document in &found.documents {
+        lease.put_blob(&document.digest, &document.bytes)?;
+    }
+    lease.put_blob(found.id.digest(), &found.config_bytes)?;
     let layers = found.manifest.layers();
     if layers.len() != found.config.diff_ids.len() {
         let (layers, diff_ids) = (layers.len(), found.config.diff_ids.len());
@@ -138,7 +118,7 @@ pub fn pull(
     let (size, fetched) = pull_layers(source, &lease, layers, &found.config.diff_ids, options, progress)?;
     let record = ImageRecord {
         id: found.id.clone(),
-        manifests: found.documents.clone(),
+        manifests: found.documents.iter().map(|document| document.digest.clone()).collect(),
         layers: found.config.diff_ids.clone(),
         platform: (&found.config.platform).into(),
         created: found.config.created.clone(),
@@ -146,112 +126,15 @@ pub fn pull(
         pulled: now(),
     };
     lease.commit_image(&record)?;
-    let digest = found.documents[0].clone();
-    if let Some(name) = &request.name {
+    let (digest, manifest) = (found.digest().clone(), found.manifest_digest().clone());
+    if let Some(name) = name {
         store.tag(name, &found.id, Some(&digest))?;
     }
-    let manifest = found.manifest_digest().clone();
-    Ok(Pulled { image: found.id, digest, manifest, name: request.name.clone(), fetched })
+    Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })
 }
 
 fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// An image whose documents are verified and in the store.
-struct Resolved {
-    /// Digests from what the reference named down to the image's own manifest; never empty.
-    documents: Vec<Digest>,
-    manifest: Box<ImageManifest>,
-    config: ImageConfig,
-    id: ImageId,
-}
-
-impl Resolved {
-    fn manifest_digest(&self) -> &Digest {
-        self.documents.last().expect("invariant: resolving went through at least one document")
-    }
-}
-
-/// Follows the request to one image manifest and its configuration.
-fn resolve(
-    source: &dyn Source,
-    lease: &Lease,
-    request: &Request,
-    options: &Options,
-) -> Result<Resolved, Error> {
-    let shown = request.name.as_deref().unwrap_or(&request.reference);
-    let mut documents = Vec::new();
-    let mut fetched = source.manifest(&request.reference)?;
-    let mut required = request.digest.clone().or(fetched.digest.take());
-    let mut what = format!("manifest {shown}");
-    loop {
-        let size = fetched.bytes.len() as u64;
-        if size > MAX_DOCUMENT {
-            return Err(Error::TooLarge { what, size, limit: MAX_DOCUMENT });
-        }
-        let digest = match required {
-            Some(digest) => manifest::verify(&what, &fetched.bytes, &digest).map(|()| digest)?,
-            None => loment_store::sha256(&fetched.bytes),
-        };
-        let document = manifest::parse(&fetched.bytes, &fetched.media_type, &digest)?;
-        lease.put_blob(&digest, &fetched.bytes)?;
-        documents.push(digest.clone());
-        let index = match document {
-            Document::Image(manifest) => {
-                manifest::check(&manifest, &digest)?;
-                let (config, id) = configuration(source, lease, &manifest, options, shown)?;
-                return Ok(Resolved { documents, manifest, config, id });
-            }
-            Document::Index(index) if documents.len() <= MAX_NESTING => index,
-            Document::Index(_) => return Err(Error::Nested { digest }),
-        };
-        let chosen = manifest::choose(&index, &options.platform, shown)?;
-        what = format!("manifest {}", chosen.digest());
-        fetched = source.manifest(chosen.digest().as_ref())?;
-        let (expected, found) = (chosen.size(), fetched.bytes.len() as u64);
-        if expected != found {
-            return Err(Error::Size { what, expected, found });
-        }
-        if fetched.media_type.is_empty() {
-            fetched.media_type = chosen.media_type().to_string();
-        }
-        required = Some(chosen.digest().clone());
-    }
-}
-
-fn configuration(
-    source: &dyn Source,
-    lease: &Lease,
-    manifest: &ImageManifest,
-    options: &Options,
-    shown: &str,
-) -> Result<(ImageConfig, ImageId), Error> {
-    let descriptor = manifest.config();
-    let (digest, expected) = (descriptor.digest(), descriptor.size());
-    let what = format!("configuration {digest}");
-    if expected > MAX_DOCUMENT {
-        return Err(Error::TooLarge { what, size: expected, limit: MAX_DOCUMENT });
-    }
-    let mut bytes = Vec::new();
-    let read = source.blob(digest)?.take(expected + 1).read_to_end(&mut bytes);
-    read.map_err(|source| Error::Blob { operation: "download", digest: digest.clone(), source })?;
-    if bytes.len() as u64 != expected {
-        return Err(Error::Size { what, expected, found: bytes.len() as u64 });
-    }
-    manifest::verify(&what, &bytes, digest)?;
-    let config = match ImageConfig::parse(&bytes) {
-        Ok(config) => config,
-        Err(source) => return Err(Error::Malformed { what, source }),
-    };
-    if options.platform.accepts(&config.platform).is_none() {
-        let (reference, wanted) = (shown.to_owned(), Box::new(options.platform.clone()));
-        return Err(Error::Platform { reference, wanted, available: vec![config.platform] });
-    }
-    let unsupported = |_| Error::Algorithm { what, digest: digest.clone() };
-    let id = ImageId::try_from(digest.clone()).map_err(unsupported)?;
-    lease.put_blob(digest, &bytes)?;
-    Ok((config, id))
 }
 
 /// Gets all layers in, some at a time; returns the size of all tars and how many were fetched.

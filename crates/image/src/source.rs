@@ -2,11 +2,9 @@
 
 use std::io::Read;
 
-use loment_registry::Registry;
-use oci_spec::image::Digest;
+use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::Error;
-use crate::reference::Reference;
 
 /// A manifest as delivered, not verified.
 #[derive(Debug)]
@@ -19,35 +17,12 @@ pub struct Fetched {
     pub bytes: Vec<u8>,
 }
 
-/// One repository of images: in a registry, in a directory. Nothing it delivers is trusted.
+/// One image or index, wherever it is, with all it refers to. Nothing that is delivered is trusted.
 pub trait Source: Sync {
-    /// A manifest or index by tag or digest.
-    fn manifest(&self, reference: &str) -> Result<Fetched, Error>;
+    /// What it is called, for messages.
+    fn name(&self) -> &str;
+    /// The manifest or index that this source was opened for, or the one of this digest.
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
     /// A blob from its start.
-    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, Error>;
-}
-
-/// A repository of a registry.
-#[derive(Debug)]
-pub struct RegistrySource<'r> {
-    registry: &'r Registry,
-    repository: String,
-}
-
-impl<'r> RegistrySource<'r> {
-    /// The repository `reference` names; its domain must be the one `registry` was made for.
-    pub fn new(registry: &'r Registry, reference: &Reference) -> Self {
-        Self { registry, repository: reference.path().to_owned() }
-    }
-}
-
-impl Source for RegistrySource<'_> {
-    fn manifest(&self, reference: &str) -> Result<Fetched, Error> {
-        let manifest = self.registry.manifest(&self.repository, reference)?;
-        Ok(Fetched { media_type: manifest.media_type, digest: manifest.digest, bytes: manifest.bytes })
-    }
-
-    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
-        Ok(Box::new(self.registry.blob(&self.repository, digest, 0)?))
-    }
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
 }

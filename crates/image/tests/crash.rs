@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::{Fixture, GZIP, PLAIN, chain, gzip, host, image, tar};
-use loment_image::{OciLayout, Options, Request, Silent, pull};
+use loment_image::{OciLayout, Options, Silent, pull};
 use loment_store::{Durability, Store};
 
 /// Runs one of the ignored tests below in a process and a mount namespace of its own.
@@ -44,8 +44,7 @@ fn large_image(fixture: &Fixture) {
 }
 
 fn pull_into(store: &Store, layout: &Path) -> Result<loment_image::Pulled, loment_image::Error> {
-    let request = Request { reference: String::new(), digest: None, name: Some("localhost/x:1".into()) };
-    pull(&OciLayout::open(layout)?, store, &request, &Options::default(), &mut Silent)
+    pull(&OciLayout::open(layout, "")?, store, Some("localhost/x:1"), &Options::default(), &mut Silent)
 }
 
 /// Everything a reader can see is whole.

@@ -12,7 +12,7 @@ use common::{
     DOCKER_GZIP, DOCKER_LIST, Fixture, GZIP, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, PLAIN, ZSTD, chain, config,
     digest_of, gzip, host, image, tar,
 };
-use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Request, Silent, Source, pull};
+use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Silent, Source, pull};
 use loment_store::{Durability, sha256};
 use oci_spec::image::{Descriptor, Digest};
 
@@ -124,7 +124,8 @@ fn an_index_gives_the_image_of_the_platform() {
     let options = Options { platform: "linux/mips64".parse().unwrap(), ..Options::default() };
     let message = fixture.pull_as("", &options, &mut Silent).unwrap_err().to_string();
     let expected = format!(
-        "no image for platform linux/mips64 in localhost/test:latest, available: {other_platform}, {}",
+        "no image for platform linux/mips64 in oci:{}, available: {other_platform}, {}",
+        fixture.oci().display(),
         host()
     );
     assert_eq!(message, expected);
@@ -136,8 +137,9 @@ fn a_single_image_of_another_platform_is_refused() {
     let tar = tar("f", b"x");
     fixture.index(&[image(&fixture, &[(PLAIN, &tar, &tar)], false, "linux/s390x")]);
     fixture.refused(&format!(
-        "no image for platform {} in localhost/test:latest, available: linux/s390x",
-        host()
+        "no image for platform {} in oci:{}, available: linux/s390x",
+        host(),
+        fixture.oci().display()
     ));
 }
 
@@ -158,7 +160,8 @@ fn wrong_bytes_anywhere_are_named_and_leave_nothing() {
     let path = fixture.blob_path(&manifest);
     let text = fs::read_to_string(&path).unwrap() + " ";
     fs::write(&path, text).unwrap();
-    fixture.refused("manifest localhost/test:latest has digest sha256:");
+    let manifest = format!("manifest oci:{} has digest sha256:", fixture.oci().display());
+    fixture.refused(&manifest);
 
     let (fixture, manifest) = make();
     let document: serde_json::Value =
@@ -259,12 +262,30 @@ fn unsupported_things_are_refused_by_name() {
 struct Endless<'s>(&'s dyn Source);
 
 impl Source for Endless<'_> {
-    fn manifest(&self, reference: &str) -> Result<Fetched, Error> {
-        self.0.manifest(reference)
+    fn name(&self) -> &str {
+        self.0.name()
     }
-    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let blob = self.0.blob(digest)?;
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        self.0.manifest(digest)
+    }
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let blob = self.0.blob(blob)?;
         Ok(Box::new(blob.chain(std::io::repeat(0))))
+    }
+}
+
+/// A source that promises another digest than what it delivers has.
+struct Liar<'s>(&'s dyn Source);
+
+impl Source for Liar<'_> {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        Ok(Fetched { digest: Some(sha256(b"other")), ..self.0.manifest(digest)? })
+    }
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        self.0.blob(blob)
     }
 }
 
@@ -273,10 +294,8 @@ fn a_source_cannot_send_more_than_it_announced() {
     let fixture = Fixture::new();
     let tar_bytes = tar("f", b"x");
     fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
-    let layout = OciLayout::open(&fixture.oci()).unwrap();
-    let request = Request { reference: String::new(), digest: None, name: None };
-    let error =
-        pull(&Endless(&layout), &fixture.store, &request, &Options::default(), &mut Silent).unwrap_err();
+    let layout = OciLayout::open(&fixture.oci(), "").unwrap();
+    let error = pull(&Endless(&layout), &fixture.store, None, &Options::default(), &mut Silent).unwrap_err();
     assert!(chain(&error).contains("bytes long, expected"), "{}", chain(&error));
 }
 
@@ -285,9 +304,8 @@ fn a_digest_asked_for_must_be_the_one_delivered() {
     let fixture = Fixture::new();
     let tar_bytes = tar("f", b"x");
     fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
-    let layout = OciLayout::open(&fixture.oci()).unwrap();
-    let request = Request { reference: String::new(), digest: Some(sha256(b"other")), name: None };
-    let error = pull(&layout, &fixture.store, &request, &Options::default(), &mut Silent).unwrap_err();
+    let layout = OciLayout::open(&fixture.oci(), "").unwrap();
+    let error = pull(&Liar(&layout), &fixture.store, None, &Options::default(), &mut Silent).unwrap_err();
     assert!(matches!(error, Error::Digest { .. }), "{error}");
 }
 
@@ -384,10 +402,10 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
     }
     let mut ids = Vec::new();
     for (dir, reference) in images {
-        let source = OciLayout::open(&dir).unwrap();
-        let request =
-            Request { reference: reference.into(), digest: None, name: Some("localhost/bb:1".into()) };
-        ids.push(pull(&source, &fixture.store, &request, &Options::default(), &mut Silent).unwrap().image);
+        let source = OciLayout::open(&dir, reference).unwrap();
+        let pulled =
+            pull(&source, &fixture.store, Some("localhost/bb:1"), &Options::default(), &mut Silent).unwrap();
+        ids.push(pulled.image);
     }
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
     let record = fixture.store.image(&ids[0]).unwrap().unwrap();

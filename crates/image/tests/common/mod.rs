@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
-use loment_image::{Error, OciLayout, Options, Platform, Progress, Pulled, Request, Silent, pull};
+use loment_image::{Error, OciLayout, Options, Platform, Progress, Pulled, Silent, pull};
 use loment_store::{Durability, ImageId, Store, sha256};
 use oci_spec::image::{Descriptor, Digest};
 use tempfile::TempDir;
@@ -65,10 +65,8 @@ impl Fixture {
         options: &Options,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let layout = OciLayout::open(&self.oci())?;
-        let request =
-            Request { reference: reference.into(), digest: None, name: Some("localhost/test:latest".into()) };
-        pull(&layout, &self.store, &request, options, progress)
+        let layout = OciLayout::open(&self.oci(), reference)?;
+        pull(&layout, &self.store, Some("localhost/test:latest"), options, progress)
     }
 
     /// The pull fails with this message and leaves nothing at all.

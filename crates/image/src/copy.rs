@@ -1,0 +1,234 @@
+//! Copying an image from anywhere to anywhere but the store, as it is.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::Read;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use oci_spec::image::{Descriptor, Digest, MediaType};
+
+use crate::destination::{Destination, Incoming};
+use crate::error::Error;
+use crate::manifest::{self, Document};
+use crate::platform::Platform;
+use crate::pull::{LayerState, Progress};
+use crate::resolve::{MAX_NESTING, Verified, member, top};
+use crate::source::Source;
+
+/// Which images of an index are copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Images {
+    /// The one for a platform. The index is left behind.
+    One(Platform),
+    /// The index with all that it lists.
+    All,
+}
+
+/// How to copy.
+#[derive(Clone, Debug)]
+pub struct CopyOptions {
+    /// Which images of an index.
+    pub images: Images,
+    /// Blobs copied at the same time.
+    pub parallel: usize,
+}
+
+impl Default for CopyOptions {
+    fn default() -> Self {
+        Self { images: Images::One(Platform::host()), parallel: 4 }
+    }
+}
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Of what the destination shows now, manifest or index.
+    pub digest: Digest,
+    /// Blobs that had to be sent.
+    pub sent: usize,
+}
+
+/// Copies what a source was opened for. Starts threads, so never before a clone.
+///
+/// # Errors
+/// Everything that does not match what was announced. The destination shows what it showed before then.
+pub fn copy(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    options: &CopyOptions,
+    progress: &mut dyn Progress,
+) -> Result<Copied, Error> {
+    let mut documents = Vec::new();
+    match &options.images {
+        Images::All => gather(source, top(source)?, 0, &mut documents)?,
+        Images::One(platform) => documents.push(choose(source, platform)?),
+    }
+    let mut seen = HashSet::new();
+    let mut blobs: Vec<Descriptor> = documents.iter().flat_map(blobs).cloned().collect();
+    blobs.retain(|blob| seen.insert(blob.digest().clone()));
+    progress.layers(&blobs);
+    let sent = send_all(source, destination, &blobs, options.parallel, progress)?;
+    let last = documents.len() - 1;
+    for (position, document) in documents.iter().enumerate() {
+        destination.put_document(&described(document), &document.bytes, position == last)?;
+    }
+    Ok(Copied { digest: documents[last].digest.clone(), sent })
+}
+
+fn described(document: &Verified) -> Descriptor {
+    let media_type = MediaType::from(document.media_type.as_str());
+    Descriptor::new(media_type, document.bytes.len() as u64, document.digest.clone())
+}
+
+/// The image for a platform.
+fn choose(source: &dyn Source, platform: &Platform) -> Result<Verified, Error> {
+    let mut document = top(source)?;
+    for _ in 0..=MAX_NESTING {
+        let Document::Index(index) = &document.document else { return Ok(document) };
+        document = member(source, manifest::choose(index, platform, source.name())?)?;
+    }
+    Err(Error::Nested { digest: document.digest })
+}
+
+/// A document behind all that it lists.
+fn gather(
+    source: &dyn Source,
+    document: Verified,
+    depth: usize,
+    documents: &mut Vec<Verified>,
+) -> Result<(), Error> {
+    if documents.iter().any(|known| known.digest == document.digest) {
+        return Ok(());
+    }
+    if let Document::Index(index) = &document.document {
+        if depth > MAX_NESTING {
+            return Err(Error::Nested { digest: document.digest });
+        }
+        for entry in index.manifests() {
+            gather(source, member(source, entry)?, depth + 1, documents)?;
+        }
+    }
+    documents.push(document);
+    Ok(())
+}
+
+/// What a manifest refers to, its configuration last: who has that has the rest.
+fn blobs(document: &Verified) -> impl Iterator<Item = &Descriptor> {
+    let manifest = match &document.document {
+        Document::Image(manifest) => Some(manifest),
+        Document::Index(_) => None,
+    };
+    manifest.into_iter().flat_map(|manifest| manifest.layers().iter().chain([manifest.config()]))
+}
+
+enum Event {
+    Sent(u64),
+    Ended(Result<bool, Error>),
+}
+
+/// Sends what is missing, some at a time; how many that were.
+fn send_all(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    blobs: &[Descriptor],
+    parallel: usize,
+    progress: &mut dyn Progress,
+) -> Result<usize, Error> {
+    let queue = Mutex::new((0..blobs.len()).collect::<VecDeque<_>>());
+    let cancelled = AtomicBool::new(false);
+    let (events, incoming) = channel();
+    let (mut sent, mut failure) = (0, None);
+    thread::scope(|scope| {
+        for _ in 0..parallel.clamp(1, blobs.len().max(1)) {
+            let events = events.clone();
+            let (queue, cancelled) = (&queue, &cancelled);
+            scope.spawn(move || worker(source, destination, blobs, queue, cancelled, &events));
+        }
+        drop(events);
+        let mut done = vec![0; blobs.len()];
+        for (index, event) in incoming {
+            let state = match event {
+                Event::Sent(count) => {
+                    done[index] += count;
+                    LayerState::Downloading { done: done[index] }
+                }
+                Event::Ended(Ok(false)) => LayerState::Exists,
+                Event::Ended(Ok(true)) => {
+                    sent += 1;
+                    LayerState::Done
+                }
+                Event::Ended(Err(error)) => {
+                    // The first cause; those cancelled because of it have nothing to add.
+                    if matches!(failure, None | Some(Error::Cancelled { .. })) {
+                        failure = Some(error);
+                    }
+                    continue;
+                }
+            };
+            progress.layer(index, &blobs[index], state);
+        }
+    });
+    failure.map_or(Ok(sent), Err)
+}
+
+fn worker(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    blobs: &[Descriptor],
+    queue: &Mutex<VecDeque<usize>>,
+    cancelled: &AtomicBool,
+    events: &Sender<(usize, Event)>,
+) {
+    // The receiver outlives the workers, so sending cannot fail.
+    let tell = |index, event| drop(events.send((index, event)));
+    while !cancelled.load(Ordering::Relaxed) {
+        let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
+        let sent = |count| tell(index, Event::Sent(count));
+        let result = send(source, destination, &blobs[index], cancelled, &sent);
+        if result.is_err() {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+        tell(index, Event::Ended(result));
+    }
+}
+
+/// Sends one blob; `false` when it was there.
+fn send(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    blob: &Descriptor,
+    cancelled: &AtomicBool,
+    sent: &(dyn Fn(u64) + Sync),
+) -> Result<bool, Error> {
+    if destination.has(blob)? {
+        return Ok(false);
+    }
+    let mut counted = Counted { bytes: source.blob(blob)?, cancelled, sent };
+    let result = Incoming::expected(blob, &mut counted).and_then(|mut b| destination.put_blob(&mut b));
+    match result {
+        Err(_) if cancelled.load(Ordering::Relaxed) => {
+            Err(Error::Cancelled { digest: blob.digest().clone() })
+        }
+        result => result.map(|()| true),
+    }
+}
+
+/// A blob that is watched, and stops when everything does.
+struct Counted<'s> {
+    bytes: Box<dyn Read + Send + 's>,
+    cancelled: &'s AtomicBool,
+    sent: &'s (dyn Fn(u64) + Sync),
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("it was cancelled"));
+        }
+        let count = self.bytes.read(out)?;
+        (self.sent)(count as u64);
+        Ok(count)
+    }
+}

@@ -1,0 +1,83 @@
+//! Where images are copied to, other than the store.
+
+use std::io::{self, Read};
+
+use loment_store::{Algorithm, Hasher};
+use oci_spec::image::{Descriptor, Digest};
+
+use crate::error::Error;
+
+/// A place for one image or index with all it refers to.
+///
+/// Blobs come first, then the documents that refer to them, what was asked for last.
+pub trait Destination: Sync {
+    /// What it is called, for messages.
+    fn name(&self) -> &str;
+    /// Whether a blob is there already, or can be had without its bytes.
+    fn has(&self, blob: &Descriptor) -> Result<bool, Error>;
+    /// Takes a blob. It must be read to its end and [`Incoming::finish`]ed before it counts.
+    fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error>;
+    /// Takes a manifest or index; the last one is `top`, what the destination is to show.
+    fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error>;
+}
+
+/// A blob on its way. Its digest and size are those of the bytes that were read.
+pub struct Incoming<'b> {
+    bytes: &'b mut (dyn Read + Send),
+    hasher: Hasher,
+    count: u64,
+    expected: Option<&'b Descriptor>,
+}
+
+impl<'b> Incoming<'b> {
+    /// A blob that must be the one described.
+    ///
+    /// # Errors
+    /// [`Error::Algorithm`] when its digest cannot be computed here.
+    pub(crate) fn expected(
+        descriptor: &'b Descriptor,
+        bytes: &'b mut (dyn Read + Send),
+    ) -> Result<Self, Error> {
+        let digest = descriptor.digest();
+        let unknown = || Error::Algorithm { what: format!("blob {digest}"), digest: digest.clone() };
+        let hasher = Hasher::new(Algorithm::of(digest).ok_or_else(unknown)?);
+        Ok(Self { bytes, hasher, count: 0, expected: Some(descriptor) })
+    }
+
+    /// What is known of it before it is read.
+    pub fn descriptor(&self) -> Option<&Descriptor> {
+        self.expected
+    }
+
+    /// Its digest and size, when it has been read.
+    ///
+    /// # Errors
+    /// [`Error::Size`] and [`Error::Digest`] when it is not what was announced.
+    pub fn finish(&mut self) -> Result<(Digest, u64), Error> {
+        let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
+        let (found, count) = (hasher.finish(), self.count);
+        if let Some(expected) = self.expected {
+            let what = || format!("blob {}", expected.digest());
+            if count != expected.size() {
+                return Err(Error::Size { what: what(), expected: expected.size(), found: count });
+            }
+            if found != *expected.digest() {
+                let (expected, found) = (expected.digest().clone(), Box::new(found));
+                return Err(Error::Digest { what: what(), expected, found });
+            }
+        }
+        Ok((found, count))
+    }
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        // One byte more than announced is enough to know, and bounds what a hostile source can send.
+        let left = self.expected.map_or(u64::MAX, |d| d.size().saturating_add(1).saturating_sub(self.count));
+        let limit = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+        let count = self.bytes.read(&mut out[..limit])?;
+        self.hasher.update(&out[..count]);
+        self.count += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,101 @@
+//! Files of images in directories: read within limits, written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use oci_spec::image::Digest;
+
+use crate::destination::Incoming;
+use crate::error::Error;
+use crate::manifest::MAX_DOCUMENT;
+
+/// What is being written, until it has its name.
+const UNFINISHED: &str = ".loment-unfinished-";
+
+/// Names the file in an error.
+pub(crate) fn failed<T>(result: io::Result<T>, operation: &'static str, path: &Path) -> Result<T, Error> {
+    result.map_err(|source| Error::File { operation, path: path.display().to_string(), source })
+}
+
+/// Reads a document, not more than one may be long.
+pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let result = File::open(path).and_then(|file| file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes));
+    let result = match result {
+        Ok(size) if size as u64 > MAX_DOCUMENT => Err(io::ErrorKind::FileTooLarge.into()),
+        result => result,
+    };
+    failed(result, "read", path).map(|_| bytes)
+}
+
+/// Writes a blob into `dir`; `name` says what a file of its digest is called there.
+pub(crate) fn write_blob(
+    dir: &Path,
+    name: impl FnOnce(&Digest) -> String,
+    blob: &mut Incoming<'_>,
+) -> Result<(), Error> {
+    let new = Unfinished::create(dir)?;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let count = match blob.read(&mut buffer) {
+            Ok(0) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => result.map_err(|source| Error::Copy {
+                blob: blob.descriptor().map(|d| d.digest().to_string()).unwrap_or_default(),
+                source,
+            })?,
+        };
+        new.write(&buffer[..count])?;
+    }
+    let (digest, _) = blob.finish()?;
+    new.name(&dir.join(name(&digest)))
+}
+
+/// Writes a whole file.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let new = Unfinished::create(dir)?;
+    new.write(bytes)?;
+    new.name(path)
+}
+
+/// Flushes everything below a directory.
+pub(crate) fn flush(dir: &Path) -> Result<(), Error> {
+    let result = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(dir)?));
+    failed(result, "flush", dir)
+}
+
+/// A file without its name. Dropping it removes it.
+struct Unfinished {
+    path: std::path::PathBuf,
+    file: File,
+}
+
+impl Unfinished {
+    fn create(dir: &Path) -> Result<Self, Error> {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("{UNFINISHED}{}-{count}", std::process::id()));
+        // One that is there is of a process that was killed.
+        let _ = fs::remove_file(&path);
+        let file = failed(File::create_new(&path), "create", &path)?;
+        Ok(Self { path, file })
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        failed((&self.file).write_all(bytes), "write", &self.path)
+    }
+
+    fn name(self, path: &Path) -> Result<(), Error> {
+        failed(fs::rename(&self.path, path), "create", path)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // It is not there any more when it has its name.
+        let _ = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,10 @@
+//! OCI image layouts: the `oci:` transport (image-spec, image-layout.md).
+
+mod destination;
+mod source;
+
+pub use destination::OciLayoutWriter;
+pub use source::OciLayout;
+
+/// Names an image in a layout's index.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
