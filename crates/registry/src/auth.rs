@@ -1,7 +1,7 @@
 //! Logging in: Basic, and Bearer tokens fetched from a token server
 //! (<https://distribution.github.io/distribution/spec/auth/token/> and `oauth/` beside it).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::challenge::Challenge;
 use crate::client::{Call, Client};
 use crate::error::{Error, Problem};
 use crate::lane::{Lane, Outgoing};
+use crate::scope::Scopes;
 use crate::url::{Scheme, Target, form};
 
 /// Largest answer of a token server; tokens listing many scopes reach tens of kilobytes.
@@ -54,8 +55,8 @@ pub(crate) struct Logins {
 struct Known {
     /// The registry takes Basic.
     basic: Option<HeaderValue>,
-    /// Per repository.
-    tokens: HashMap<String, Token>,
+    /// By what they were asked for.
+    tokens: BTreeMap<Scopes, Token>,
 }
 
 struct Token {
@@ -64,11 +65,17 @@ struct Token {
 }
 
 impl Logins {
-    /// What to send with a request for `repository`, as far as known.
-    pub(crate) fn known(&self, repository: &str) -> Option<HeaderValue> {
+    /// What to send with a request that needs `scopes`, as far as known: the token asked for exactly these, or
+    /// else one asked for more.
+    pub(crate) fn known(&self, scopes: &Scopes) -> Option<HeaderValue> {
         let known = lock(&self.known);
-        let token = known.tokens.get(repository).filter(|token| token.expires > Instant::now());
-        token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
+        let now = Instant::now();
+        let exact = known.tokens.get(scopes).filter(|token| token.expires > now);
+        let wider = || {
+            let good = |(others, token): &(&Scopes, &Token)| token.expires > now && others.cover(scopes);
+            known.tokens.iter().find(good).map(|(_, token)| token)
+        };
+        exact.or_else(wider).map(|token| &token.header).or(known.basic.as_ref()).cloned()
     }
 }
 
@@ -94,14 +101,14 @@ impl Client {
         refused: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Error> {
         let _turn = lock(&self.logins.turn);
-        if let Some(known) = self.logins.known(&call.repository).filter(|known| Some(known) != refused) {
+        if let Some(known) = self.logins.known(&call.scopes).filter(|known| Some(known) != refused) {
             return Ok(known);
         }
         let offered = |scheme| challenges.iter().find(|challenge| challenge.scheme == scheme);
         if let Some(challenge) = offered("bearer") {
             let token = self.fetch_token(lane, call, challenge)?;
             let header = token.header.clone();
-            lock(&self.logins.known).tokens.insert(call.repository.clone(), token);
+            lock(&self.logins.known).tokens.insert(call.scopes.clone(), token);
             return Ok(header);
         }
         if challenges.is_empty() {
@@ -157,26 +164,28 @@ impl Client {
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let service = challenge.get("service");
-        let own_scope = format!("repository:{}:pull", call.repository);
-        let scope = challenge.get("scope").filter(|scope| !scope.is_empty()).unwrap_or(&own_scope);
+        // What we know to need, and what the registry says is needed.
+        let wanted = Scopes::parse(challenge.get("scope").unwrap_or_default()).and(&call.scopes).texts();
+        let scope = wanted.join(" ");
         let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
         if let Some(token) = &self.options.identity_token {
             pairs.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "loment"),
                 ("refresh_token", token),
-                ("scope", scope),
+                ("scope", &scope),
             ]);
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             let body = Bytes::from(form(&pairs));
-            return (realm.clone(), Outgoing { method: Method::POST, headers, body });
+            return (realm.clone(), Outgoing { method: Method::POST, headers, body, patient: false });
         }
-        pairs.extend(scope.split(' ').map(|scope| ("scope", scope)));
+        pairs.extend(wanted.iter().map(|scope| ("scope", scope.as_str())));
         if let Some(credentials) = &self.options.credentials {
             pairs.push(("account", &credentials.username));
             headers.insert(AUTHORIZATION, basic(credentials));
         }
-        (realm.with_query(&pairs), Outgoing { method: Method::GET, headers, body: Bytes::new() })
+        let outgoing = Outgoing { method: Method::GET, headers, body: Bytes::new(), patient: false };
+        (realm.with_query(&pairs), outgoing)
     }
 }
 

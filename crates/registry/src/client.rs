@@ -13,12 +13,14 @@ use serde::Deserialize;
 
 use crate::Options;
 use crate::auth::Logins;
+use crate::body::Source;
 use crate::challenge::{self, Challenge};
 use crate::dial::Dialer;
 use crate::dns::Resolver;
 use crate::error::{Error, Problem, is_busy};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::names::Host;
+use crate::scope::Scopes;
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
 
@@ -36,13 +38,52 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// What is asked of the registry.
 #[derive(Clone)]
 pub(crate) struct Call {
-    pub(crate) repository: String,
-    /// Begins with `/v2/`.
-    pub(crate) path: String,
+    pub(crate) method: Method,
+    pub(crate) place: Place,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// What it needs a token for.
+    pub(crate) scopes: Scopes,
     /// For messages.
     pub(crate) object: String,
-    pub(crate) blob: bool,
+    pub(crate) kind: Kind,
+    /// The registry may take longer than usual to answer.
+    pub(crate) patient: bool,
+}
+
+/// Where a call goes.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// A path on the registry; begins with `/v2/`.
+    Registry(String),
+    /// What the registry named, perhaps elsewhere.
+    #[expect(dead_code, reason = "for uploads")]
+    Location(Target),
+}
+
+/// What a call is about: decides what 404 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Manifest,
+    Blob,
+    /// A list, an upload, the registry itself.
+    Other,
+}
+
+impl Call {
+    /// To read something.
+    pub(crate) fn get(place: Place, scopes: Scopes, object: String, kind: Kind) -> Self {
+        Self {
+            method: Method::GET,
+            place,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            scopes,
+            object,
+            kind,
+            patient: false,
+        }
+    }
 }
 
 pub(crate) struct Client {
@@ -121,7 +162,7 @@ impl Client {
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
     pub(crate) fn call_once(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
-        let known = self.logins.known(&call.repository);
+        let known = self.logins.known(&call.scopes);
         let exchange = self.follow(lane, call, known.as_ref())?;
         if exchange.head.status.as_u16() != 401 || Some(&exchange.origin) != self.origin().as_ref() {
             return Ok(exchange);
@@ -154,7 +195,8 @@ impl Client {
         match status {
             401 if own => self.unauthorized(call),
             403 => Error::Denied { object, host, detail },
-            404 => Error::NotFound { object, host, blob: call.blob },
+            404 if call.kind == Kind::Other => Error::Missing { object, host, detail },
+            404 => Error::NotFound { object, host, blob: call.kind == Kind::Blob },
             _ => Error::Status { object, host, status, detail },
         }
     }
@@ -184,39 +226,80 @@ impl Client {
         Ok(all)
     }
 
-    /// Asks the registry, and whoever it sends us to. Only the registry itself sees `authorization`.
+    /// Sends what a reader delivers, once: without retries, redirects or a login, since it cannot be sent again.
+    /// Only the registry itself sees credentials.
+    #[expect(dead_code, reason = "for uploads")]
+    pub(crate) fn stream(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        target: &Target,
+        body: &mut Source<'_>,
+    ) -> Result<Exchange, Error> {
+        let own = Some(&target.origin) == self.origin().as_ref();
+        let authorization = self.logins.known(&call.scopes).filter(|_| own);
+        let outgoing = self.outgoing(call, authorization.as_ref());
+        lane.send(&self.dialer, target, own, &outgoing, body, self.options.timeouts.idle)
+    }
+
+    fn outgoing(&self, call: &Call, authorization: Option<&HeaderValue>) -> Outgoing {
+        let mut headers = call.headers.clone();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        // Digests and ranges are of the bytes as they are.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        Outgoing { method: call.method.clone(), headers, body: call.body.clone(), patient: call.patient }
+    }
+
+    /// Asks the registry, and whoever it sends us to. Only the registry itself sees `authorization`, and not
+    /// even the registry when another host sends us back to it: that host must not choose what is done with
+    /// our credentials (compare CVE-2024-45336).
     fn follow(
         &self,
         lane: &mut Lane,
         call: &Call,
         authorization: Option<&HeaderValue>,
     ) -> Result<Exchange, Error> {
-        let mut headers = call.headers.clone();
-        headers.insert(USER_AGENT, self.user_agent.clone());
-        // Digests and ranges are of the bytes as they are.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let bare = Outgoing { method: Method::GET, headers, body: Bytes::new() };
-        let mut signed = bare.clone();
-        if let Some(authorization) = authorization {
-            signed.headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        let mut exchange = self.ask_registry(lane, call, &signed)?;
-        let registry = exchange.origin.clone();
-        let mut target = Target { origin: registry.clone(), path: call.path.clone() };
+        let bare = self.outgoing(call, None);
+        let signed = self.outgoing(call, authorization);
+        let is_own = |target: &Target| Some(&target.origin) == self.origin().as_ref();
+        let ask = |lane: &mut Lane, target: &Target, at_home: bool| {
+            let outgoing = if at_home { &signed } else { &bare };
+            lane.exchange(&self.dialer, target, is_own(target), outgoing, self.options.timeouts.idle)
+        };
+        let (mut target, mut exchange) = match &call.place {
+            Place::Registry(path) => {
+                let exchange = self.ask_registry(lane, path, &signed)?;
+                (Target { origin: exchange.origin.clone(), path: path.clone() }, exchange)
+            }
+            Place::Location(target) => (target.clone(), ask(lane, target, is_own(target))?),
+        };
+        let mut at_home = is_own(&target);
         for _ in 0..MAX_REDIRECTS {
             if !is_redirect(&exchange) {
                 return Ok(exchange);
             }
-            target = self.redirected(call, &target, &exchange.head.headers)?;
+            target = self.redirected(call, &target, &exchange)?;
             lane.drain(exchange);
-            let own = target.origin == registry;
-            let outgoing = if own { &signed } else { &bare };
-            exchange = lane.exchange(&self.dialer, &target, own, outgoing, self.options.timeouts.idle)?;
+            at_home = at_home && is_own(&target);
+            exchange = ask(lane, &target, at_home)?;
         }
         if is_redirect(&exchange) { Err(self.problem(call, Problem::Redirects)) } else { Ok(exchange) }
     }
 
-    fn redirected(&self, call: &Call, from: &Target, headers: &HeaderMap) -> Result<Target, Error> {
+    fn redirected(&self, call: &Call, from: &Target, exchange: &Exchange) -> Result<Target, Error> {
+        // 301 to 303 make a GET of other methods (RFC 9110 section 15.4).
+        let kept = matches!(exchange.head.status.as_u16(), 307 | 308);
+        if !kept && call.method != Method::GET && call.method != Method::HEAD {
+            return Err(self.problem(call, Problem::RedirectedChange));
+        }
+        self.location(call, from, &exchange.head.headers)
+    }
+
+    /// What `Location` in an answer from `from` means.
+    pub(crate) fn location(&self, call: &Call, from: &Target, headers: &HeaderMap) -> Result<Target, Error> {
         let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| from.join(location));
         let to = to.ok_or_else(|| self.problem(call, Problem::Location))?;
@@ -227,10 +310,10 @@ impl Client {
     }
 
     /// Asks by the scheme that is known to work; else by https, and by http where that is allowed.
-    fn ask_registry(&self, lane: &mut Lane, call: &Call, outgoing: &Outgoing) -> Result<Exchange, Error> {
+    fn ask_registry(&self, lane: &mut Lane, path: &str, outgoing: &Outgoing) -> Result<Exchange, Error> {
         let limit = self.options.timeouts.idle;
         let mut ask = |origin: Origin| {
-            let target = Target { origin, path: call.path.clone() };
+            let target = Target { origin, path: path.to_owned() };
             lane.exchange(&self.dialer, &target, true, outgoing, limit)
         };
         if let Some(origin) = self.origin() {

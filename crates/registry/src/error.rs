@@ -40,6 +40,16 @@ pub enum Error {
         /// A blob, not a manifest.
         blob: bool,
     },
+    /// The registry does not know this path: it, or the repository, does not exist or lacks the feature.
+    #[error("{object}: {host} has no such thing{detail}")]
+    Missing {
+        /// What was asked for.
+        object: String,
+        /// Who was asked.
+        host: String,
+        /// `: ` and the registry's words, or nothing.
+        detail: String,
+    },
     /// The registry wants credentials, or other ones.
     #[error("{object}: unauthorized: {}", .refused.then_some(format!("{host} refuses these credentials; log in to {host} again"))
         .unwrap_or_else(|| format!("{host} wants credentials for this, or has no such repository; log in to {host} first")))]
@@ -174,6 +184,9 @@ pub enum Error {
         /// In what way.
         problem: Problem,
     },
+    /// What is to be uploaded cannot be read, or ends before its announced length.
+    #[error("cannot read what is to be uploaded")]
+    Source(#[source] io::Error),
     /// No descriptors or memory for a connection.
     #[error("cannot set up a connection")]
     Setup(#[source] io::Error),
@@ -210,6 +223,9 @@ pub enum Problem {
     /// Redirects go round or on for too long.
     #[error("redirects too often")]
     Redirects,
+    /// 301, 302 or 303 in answer to anything but reading.
+    #[error("redirects a change in a way that would make it a mere look (301 to 303)")]
+    RedirectedChange,
     /// From https to http.
     #[error("redirects from https to plain http, which is refused")]
     Downgrade,

@@ -25,6 +25,7 @@
 
 mod auth;
 mod blob;
+mod body;
 mod challenge;
 mod client;
 mod dial;
@@ -34,6 +35,7 @@ mod error;
 mod lane;
 mod manifest;
 mod names;
+mod scope;
 mod tls;
 mod url;
 
@@ -42,7 +44,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::HeaderMap;
 use oci_spec::image::Digest;
 
 pub use auth::Credentials;
@@ -51,8 +52,9 @@ pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
 pub use manifest::Manifest;
 
-use client::{Call, Client};
+use client::{Call, Client, Kind, Place};
 use names::Host;
+use scope::Scopes;
 
 /// How to talk to a registry.
 #[derive(Clone)]
@@ -171,7 +173,7 @@ impl Registry {
     pub fn manifest(&self, repository: &str, reference: &str) -> Result<Manifest, Error> {
         names::repository(repository)?;
         let wanted = names::reference(reference)?;
-        let call = self.call(repository, "manifest", reference);
+        let call = self.call(repository, Kind::Manifest, reference);
         let mut lane = self.client.lane()?;
         let outcome = Manifest::fetch(&self.client, &mut lane, call, wanted);
         self.client.put_back(lane);
@@ -185,14 +187,15 @@ impl Registry {
     pub fn blob(&self, repository: &str, digest: &Digest, offset: u64) -> Result<Blob, Error> {
         names::repository(repository)?;
         names::digest(digest)?;
-        let call = self.call(repository, "blob", digest.as_ref());
+        let call = self.call(repository, Kind::Blob, digest.as_ref());
         Blob::open(Arc::clone(&self.client), call, digest.clone(), offset)
     }
 
-    fn call(&self, repository: &str, kind: &str, reference: &str) -> Call {
-        let path = format!("/v2/{repository}/{kind}s/{reference}");
-        let object = format!("{kind} {reference} of {}/{repository}", self.client.host.name);
-        let repository = repository.to_owned();
-        Call { repository, path, headers: HeaderMap::new(), object, blob: kind == "blob" }
+    /// To read a manifest or blob.
+    fn call(&self, repository: &str, kind: Kind, reference: &str) -> Call {
+        let word = if kind == Kind::Blob { "blob" } else { "manifest" };
+        let object = format!("{word} {reference} of {}/{repository}", self.client.host.name);
+        let path = format!("/v2/{repository}/{word}s/{reference}");
+        Call::get(Place::Registry(path), Scopes::pull(repository), object, kind)
     }
 }
