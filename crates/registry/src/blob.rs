@@ -13,6 +13,7 @@ use crate::client::{Call, Client};
 use crate::error::{Error, Problem};
 use crate::lane::{Exchange, Lane};
 use crate::manifest::announced_digest;
+use crate::pace::retry_after;
 
 /// Bytes delivered after which earlier failures are forgotten.
 const PROGRESS: u64 = 1 << 20;
@@ -195,11 +196,13 @@ impl Blob {
             self.failures = 0;
         }
         self.failed_at = self.position;
+        let mut wish = None;
         while cause.is_transient() && self.failures < self.client.options.retry.tries {
             self.failures += 1;
             let mut lane = self.client.lane()?;
-            lane.sleep(self.client.pause(self.failures, None));
+            lane.sleep(self.client.pause(self.failures, wish));
             let opened = self.client.call_once(&mut lane, &self.request());
+            wish = opened.as_ref().ok().and_then(|exchange| retry_after(&exchange.head.headers));
             match opened.and_then(|exchange| self.begin(lane, exchange)) {
                 Ok(()) => return Ok(()),
                 Err(error) => cause = error,

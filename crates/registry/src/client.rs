@@ -4,9 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
-};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
@@ -20,6 +18,7 @@ use crate::dns::Resolver;
 use crate::error::{Error, Problem, is_busy};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::names::Host;
+use crate::pace::{RateLimit, retry_after};
 use crate::scope::Scopes;
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
@@ -95,6 +94,8 @@ pub(crate) struct Client {
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
     lanes: Mutex<Vec<Lane>>,
+    /// As last told.
+    rate: Mutex<Option<RateLimit>>,
 }
 
 impl Client {
@@ -113,11 +114,16 @@ impl Client {
             dialer: Dialer { resolver, tls, limit: options.timeouts.connect },
             user_agent: user_agent.unwrap_or(fallback),
             host,
+            logins: Logins::new(options.bearer.as_deref()),
             options,
-            logins: Logins::default(),
             scheme: Mutex::default(),
             lanes: Mutex::default(),
+            rate: Mutex::default(),
         }
+    }
+
+    pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A lane to work in; give it back with [`Self::put_back`] unless an unread body is left in it.
@@ -164,13 +170,18 @@ impl Client {
     pub(crate) fn call_once(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
         let known = self.logins.known(&call.scopes);
         let exchange = self.follow(lane, call, known.as_ref())?;
-        if exchange.head.status.as_u16() != 401 || Some(&exchange.origin) != self.origin().as_ref() {
+        if exchange.head.status.as_u16() != 401 || !self.is_own(&exchange) {
             return Ok(exchange);
         }
         let challenges = self.challenges(call, &exchange.head.headers)?;
         lane.drain(exchange);
         let header = self.log_in(lane, call, &challenges, known.as_ref())?;
         self.follow(lane, call, Some(&header))
+    }
+
+    /// Whether the registry itself answered.
+    fn is_own(&self, exchange: &Exchange) -> bool {
+        Some(&exchange.origin) == self.origin().as_ref()
     }
 
     /// How long to wait before the next attempt. Half of it is random, so that many clients that failed
@@ -187,7 +198,7 @@ impl Client {
 
     /// What an answer other than success means.
     pub(crate) fn refusal(&self, lane: &mut Lane, call: &Call, exchange: Exchange) -> Error {
-        let own = Some(&exchange.origin) == self.origin().as_ref();
+        let own = self.is_own(&exchange);
         let host = if own { self.host.name.clone() } else { exchange.origin.to_string() };
         let status = exchange.head.status.as_u16();
         let detail = self.detail(lane, exchange);
@@ -202,7 +213,8 @@ impl Client {
     }
 
     pub(crate) fn unauthorized(&self, call: &Call) -> Error {
-        let refused = self.options.credentials.is_some() || self.options.identity_token.is_some();
+        let Options { credentials, identity_token, bearer, .. } = &self.options;
+        let refused = credentials.is_some() || identity_token.is_some() || bearer.is_some();
         Error::Unauthorized { object: call.object.clone(), host: self.host.name.clone(), refused }
     }
 
@@ -279,14 +291,20 @@ impl Client {
         let mut at_home = is_own(&target);
         for _ in 0..MAX_REDIRECTS {
             if !is_redirect(&exchange) {
-                return Ok(exchange);
+                break;
             }
             target = self.redirected(call, &target, &exchange)?;
             lane.drain(exchange);
             at_home = at_home && is_own(&target);
             exchange = ask(lane, &target, at_home)?;
         }
-        if is_redirect(&exchange) { Err(self.problem(call, Problem::Redirects)) } else { Ok(exchange) }
+        if is_redirect(&exchange) {
+            return Err(self.problem(call, Problem::Redirects));
+        }
+        if let Some(rate) = RateLimit::of(&exchange.head.headers).filter(|_| self.is_own(&exchange)) {
+            *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Some(rate);
+        }
+        Ok(exchange)
     }
 
     fn redirected(&self, call: &Call, from: &Target, exchange: &Exchange) -> Result<Target, Error> {
@@ -341,11 +359,6 @@ impl Client {
 
 fn is_redirect(exchange: &Exchange) -> bool {
     matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-/// Seconds only: registries do not send dates there.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The error document of distribution-spec 1.1, "Error Codes".

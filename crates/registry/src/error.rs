@@ -30,6 +30,12 @@ pub enum Error {
         /// As given.
         reference: String,
     },
+    /// The bearer token of the options is empty, or not one line of text.
+    #[error("the token for {host} cannot be sent: it is empty, or not one line of text")]
+    Bearer {
+        /// The registry.
+        host: String,
+    },
     /// The registry has no such thing.
     #[error("{object}: {}; check the name and the tag", if *.blob { "blob unknown" } else { "manifest unknown" })]
     NotFound {

@@ -35,14 +35,14 @@ mod error;
 mod lane;
 mod manifest;
 mod names;
+mod options;
+mod pace;
 mod scope;
 mod tls;
 mod url;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use oci_spec::image::Digest;
 
@@ -51,96 +51,12 @@ pub use blob::Blob;
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
 pub use manifest::Manifest;
+pub use options::{Options, Retry, Timeouts};
+pub use pace::RateLimit;
 
 use client::{Call, Client, Kind, Place};
 use names::Host;
 use scope::Scopes;
-
-/// How to talk to a registry.
-#[derive(Clone)]
-pub struct Options {
-    /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may
-    /// always use plain HTTP.
-    pub insecure: bool,
-    /// Sent when asked for.
-    pub credentials: Option<Credentials>,
-    /// An OAuth2 refresh token (`identitytoken` in auth.json); goes before `credentials` at token servers.
-    pub identity_token: Option<String>,
-    /// Directories of `<host[:port]>/*.crt`, `*.cert` and `*.key` (containers-certs.d(5)); the first that has
-    /// one for the registry is used.
-    pub certs_dir: Vec<PathBuf>,
-    /// `User-Agent` header; empty: `loment/<version>`.
-    pub user_agent: String,
-    /// Read at each name that is looked up; may be missing.
-    pub hosts_file: PathBuf,
-    /// Likewise.
-    pub resolv_conf: PathBuf,
-    /// How long to wait.
-    pub timeouts: Timeouts,
-    /// How often to try.
-    pub retry: Retry,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            insecure: false,
-            credentials: None,
-            identity_token: None,
-            certs_dir: Vec::new(),
-            user_agent: String::new(),
-            hosts_file: "/etc/hosts".into(),
-            resolv_conf: "/etc/resolv.conf".into(),
-            timeouts: Timeouts::default(),
-            retry: Retry::default(),
-        }
-    }
-}
-
-/// Without secrets.
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("insecure", &self.insecure)
-            .field("credentials", &self.credentials)
-            .field("certs_dir", &self.certs_dir)
-            .field("timeouts", &self.timeouts)
-            .field("retry", &self.retry)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How long to wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For an address; and again for connection and TLS. 30 s.
-    pub connect: Duration,
-    /// For the head of an answer, and for each further byte. 60 s.
-    pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(30), idle: Duration::from_secs(60) }
-    }
-}
-
-/// How often to try, when the registry is busy (429, 500, 502 to 504) or the connection breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// Attempts at one request, and attempts to resume a blob without progress. 5.
-    pub tries: u32,
-    /// Pause after the first attempt; doubled after each. Up to half of it is left to chance. 500 ms.
-    pub first_delay: Duration,
-    /// Longest such pause; `Retry-After` is heeded up to 60 s. 15 s.
-    pub max_delay: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { tries: 5, first_delay: Duration::from_millis(500), max_delay: Duration::from_secs(15) }
-    }
-}
 
 /// One registry. Connections, tokens and what was learnt about it are kept as long as it lives.
 ///
@@ -160,9 +76,17 @@ impl Registry {
     /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
     ///
     /// # Errors
-    /// [`Error::Host`].
+    /// [`Error::Host`], [`Error::Bearer`].
     pub fn new(host: &str, options: Options) -> Result<Self, Error> {
+        if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
+            return Err(Error::Bearer { host: host.to_owned() });
+        }
         Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)) })
+    }
+
+    /// How much the registry still allows us; `None` until it says so.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.client.rate_limit()
     }
 
     /// A manifest or index by tag or digest, at most 4 MiB, checked against the digest asked for and the one
