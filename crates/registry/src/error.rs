@@ -115,6 +115,16 @@ pub enum Error {
         /// What was allowed.
         after: Duration,
     },
+    /// A blob trickles in, on every connection tried.
+    #[error("{host} is too slow: it sent {bytes} bytes in {} s; try again, or use a mirror", over.as_secs())]
+    Slow {
+        /// Host and port.
+        host: String,
+        /// What arrived.
+        bytes: u64,
+        /// While it was waited for.
+        over: Duration,
+    },
     /// The connection broke before or inside the answer, as often as tried.
     #[error("the connection to {host} was lost")]
     Lost {
@@ -270,7 +280,7 @@ impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } | Self::Timeout { .. } => true,
+            Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } => true,
             Self::Status { status, .. } => is_busy(*status),
             _ => false,
         }

@@ -51,7 +51,7 @@ pub use blob::Blob;
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
 pub use manifest::Manifest;
-pub use options::{Options, Retry, Timeouts};
+pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
 
 use client::{Call, Client, Kind, Place};

@@ -32,6 +32,8 @@ pub struct Options {
     pub timeouts: Timeouts,
     /// How often to try.
     pub retry: Retry,
+    /// Slowest delivery of a blob that is put up with.
+    pub min_rate: MinRate,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             resolv_conf: "/etc/resolv.conf".into(),
             timeouts: Timeouts::default(),
             retry: Retry::default(),
+            min_rate: MinRate::default(),
         }
     }
 }
@@ -93,5 +96,21 @@ pub struct Retry {
 impl Default for Retry {
     fn default() -> Self {
         Self { tries: 5, first_delay: Duration::from_millis(500), max_delay: Duration::from_secs(15) }
+    }
+}
+
+/// Slowest delivery of a blob that is put up with. [`Timeouts::idle`] ends silence; this ends a server that sends
+/// a byte now and then, and with it everybody who waits for the same blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinRate {
+    /// Average. 1,024.
+    pub bytes_per_second: u64,
+    /// Over so much time of waiting. 60 s.
+    pub over: Duration,
+}
+
+impl Default for MinRate {
+    fn default() -> Self {
+        Self { bytes_per_second: 1024, over: Duration::from_secs(60) }
     }
 }
