@@ -53,10 +53,9 @@ pub(crate) struct Call {
 /// Where a call goes.
 #[derive(Clone)]
 pub(crate) enum Place {
-    /// A path on the registry; begins with `/v2/`.
+    /// A path on the registry.
     Registry(String),
     /// What the registry named, perhaps elsewhere.
-    #[expect(dead_code, reason = "for uploads")]
     Location(Target),
 }
 
@@ -164,6 +163,37 @@ impl Client {
             lane.sleep(self.pause(attempt, wish));
             attempt += 1;
         }
+    }
+
+    /// The answer, when its status is one of `expected`.
+    pub(crate) fn expect(&self, lane: &mut Lane, call: &Call, expected: &[u16]) -> Result<Exchange, Error> {
+        let exchange = self.call(lane, call)?;
+        if expected.contains(&exchange.head.status.as_u16()) {
+            return Ok(exchange);
+        }
+        Err(self.refusal(lane, call, exchange))
+    }
+
+    /// The headers of such an answer; its body is of no interest.
+    pub(crate) fn headers(&self, call: &Call, expected: &[u16]) -> Result<HeaderMap, Error> {
+        let mut lane = self.lane()?;
+        let outcome = self.expect(&mut lane, call, expected).map(|exchange| {
+            let headers = exchange.head.headers.clone();
+            lane.drain(exchange);
+            headers
+        });
+        self.put_back(lane);
+        outcome
+    }
+
+    /// The headers and the body, of at most `max` bytes, of a 200.
+    pub(crate) fn document(&self, call: &Call, max: usize) -> Result<(HeaderMap, Vec<u8>), Error> {
+        let mut lane = self.lane()?;
+        let exchange = self.expect(&mut lane, call, &[200])?;
+        let headers = exchange.head.headers.clone();
+        let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+        self.put_back(lane);
+        Ok((headers, bytes))
     }
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
@@ -379,9 +409,13 @@ struct ErrorItem {
 fn first_message(body: &[u8]) -> Option<String> {
     let first = serde_json::from_slice::<ErrorDocument>(body).ok()?.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL).collect();
-    let line = line.trim();
-    if line.is_empty() { None } else { Some(line.to_owned()) }
+    Some(one_line(&text, MAX_DETAIL)).filter(|line| !line.is_empty())
+}
+
+/// Text fit for a terminal.
+pub(crate) fn one_line(text: &str, max: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(max).collect();
+    line.trim().to_owned()
 }
 
 #[cfg(test)]

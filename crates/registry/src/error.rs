@@ -36,6 +36,12 @@ pub enum Error {
         /// The registry.
         host: String,
     },
+    /// Not a media type.
+    #[error("{media_type:?} is not a media type")]
+    MediaType {
+        /// As given.
+        media_type: String,
+    },
     /// The registry has no such thing.
     #[error("{object}: {}; check the name and the tag", if *.blob { "blob unknown" } else { "manifest unknown" })]
     NotFound {
@@ -47,7 +53,7 @@ pub enum Error {
         blob: bool,
     },
     /// The registry does not know this path: it, or the repository, does not exist or lacks the feature.
-    #[error("{object}: {host} has no such thing{detail}")]
+    #[error("{object}: not known to {host}{detail}")]
     Missing {
         /// What was asked for.
         object: String,
@@ -266,6 +272,12 @@ pub enum Problem {
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,
+    /// A list's document is not one, or holds what is not a name.
+    #[error("sent a malformed list")]
+    List,
+    /// A list's next page is elsewhere, the same as before, or one too many.
+    #[error("sends from page to page without end, or elsewhere (Link)")]
+    Link,
     /// Not HTTP.
     #[error("sent something that is not HTTP/1.1")]
     Http,

@@ -28,16 +28,21 @@ mod blob;
 mod body;
 mod challenge;
 mod client;
+mod delete;
 mod dial;
 mod digest;
 mod dns;
 mod error;
+mod head;
 mod lane;
+mod link;
+mod listing;
 mod manifest;
 mod names;
 mod options;
 mod pace;
 mod scope;
+mod search;
 mod tls;
 mod url;
 
@@ -50,9 +55,12 @@ pub use auth::Credentials;
 pub use blob::Blob;
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
-pub use manifest::Manifest;
+pub use head::Head;
+pub use listing::Names;
+pub use manifest::{Manifest, Put};
 pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
+pub use search::Found;
 
 use client::{Call, Client, Kind, Place};
 use names::Host;
@@ -118,8 +126,13 @@ impl Registry {
     /// To read a manifest or blob.
     fn call(&self, repository: &str, kind: Kind, reference: &str) -> Call {
         let word = if kind == Kind::Blob { "blob" } else { "manifest" };
-        let object = format!("{word} {reference} of {}/{repository}", self.client.host.name);
+        let object = format!("{word} {reference} of {}", self.full_name(repository));
         let path = format!("/v2/{repository}/{word}s/{reference}");
         Call::get(Place::Registry(path), Scopes::pull(repository), object, kind)
+    }
+
+    /// A repository, for messages.
+    fn full_name(&self, repository: &str) -> String {
+        format!("{}/{repository}", self.client.host.name)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// All actions.
+const ALL: &str = "*";
+
 /// Resources, each with what is to be done to it. Kept sorted, so that equal wishes are the same key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Scopes(BTreeMap<String, BTreeSet<String>>);
@@ -10,6 +13,22 @@ impl Scopes {
     /// `repository:NAME:pull`.
     pub(crate) fn pull(repository: &str) -> Self {
         Self::of(format!("repository:{repository}"), &["pull"])
+    }
+
+    /// `repository:NAME:pull,push`.
+    pub(crate) fn push(repository: &str) -> Self {
+        Self::of(format!("repository:{repository}"), &["pull", "push"])
+    }
+
+    /// To delete: everything, because distribution wants `delete` for it and Quay, which wants `push`, refuses
+    /// requests with `delete` in them; both know `*`.
+    pub(crate) fn delete(repository: &str) -> Self {
+        Self::of(format!("repository:{repository}"), &[ALL])
+    }
+
+    /// To list repositories.
+    pub(crate) fn catalog() -> Self {
+        Self::of("registry:catalog".to_owned(), &[ALL])
     }
 
     fn of(resource: String, actions: &[&str]) -> Self {
@@ -43,14 +62,15 @@ impl Scopes {
     /// Whether a token for these is one for the others too.
     pub(crate) fn cover(&self, others: &Self) -> bool {
         others.0.iter().all(|(resource, actions)| {
-            self.0.get(resource).is_some_and(|granted| granted.contains("*") || granted.is_superset(actions))
+            self.0.get(resource).is_some_and(|granted| granted.contains(ALL) || granted.is_superset(actions))
         })
     }
 
     /// One text for each resource.
     pub(crate) fn texts(&self) -> Vec<String> {
         let text = |(resource, actions): (&String, &BTreeSet<String>)| {
-            let actions: Vec<_> = actions.iter().map(String::as_str).collect();
+            let all = actions.contains(ALL).then(|| vec![ALL]);
+            let actions = all.unwrap_or_else(|| actions.iter().map(String::as_str).collect());
             if actions.is_empty() { resource.clone() } else { format!("{resource}:{}", actions.join(",")) }
         };
         self.0.iter().map(text).collect()
@@ -67,6 +87,8 @@ mod tests {
         assert_eq!(merged.texts(), ["odd", "registry:catalog:*", "repository:b:pull,push"]);
         assert_eq!(Scopes::parse(" repository:h:5/a:pull,,pull ").texts(), ["repository:h:5/a:pull"]);
         assert!(Scopes::parse("").texts().is_empty());
+        let merged = Scopes::parse("repository:a:delete").and(&Scopes::delete("a"));
+        assert_eq!(merged.texts(), ["repository:a:*"]);
     }
 
     #[test]
