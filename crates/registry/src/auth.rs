@@ -79,6 +79,12 @@ impl Logins {
         Self { given: given.and_then(bearer), known: Mutex::default(), turn: Mutex::default() }
     }
 
+    /// Whether there was a token that is no longer good, and nothing else to send.
+    pub(crate) fn has_expired(&self, scopes: &Scopes) -> bool {
+        let had = lock(&self.known).tokens.contains_key(scopes);
+        had && self.known(scopes).is_none()
+    }
+
     fn refresh_token(&self, realm: &Target) -> Option<String> {
         let known = lock(&self.known);
         known.refresh.as_ref().filter(|kept| kept.realm == *realm).map(|kept| kept.token.clone())

@@ -94,7 +94,6 @@ impl<'r> Source<'r> {
         Self::Bytes { all, position: 0 }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for uploads"))]
     pub(crate) fn reader(from: &'r mut dyn Read, length: Option<u64>) -> Self {
         Self::Reader { from, length, count: 0, first: None, again: false }
     }
@@ -103,6 +102,14 @@ impl<'r> Source<'r> {
         match self {
             Self::Bytes { all, .. } => Some(all.len() as u64),
             Self::Reader { length, .. } => *length,
+        }
+    }
+
+    /// Bytes handed out, or to be handed out again.
+    pub(crate) fn count(&self) -> u64 {
+        match self {
+            Self::Bytes { position, .. } => *position as u64,
+            Self::Reader { count, .. } => *count,
         }
     }
 
@@ -161,7 +168,7 @@ impl<'r> Source<'r> {
 }
 
 /// Reads until the buffer is full or the reader ends.
-fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match from.read(&mut buffer[filled..]) {

@@ -151,6 +151,8 @@ impl Client {
             let outcome = self.call_once(lane, call);
             let wish = match &outcome {
                 Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
+                // What was waited for that long is not waited for again.
+                Err(Error::Timeout { .. }) if call.patient => return outcome,
                 Err(error) if error.is_transient() => None,
                 _ => return outcome,
             };
@@ -270,7 +272,6 @@ impl Client {
 
     /// Sends what a reader delivers, once: without retries, redirects or a login, since it cannot be sent again.
     /// Only the registry itself sees credentials.
-    #[expect(dead_code, reason = "for uploads")]
     pub(crate) fn stream(
         &self,
         lane: &mut Lane,

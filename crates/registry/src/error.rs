@@ -206,6 +206,12 @@ pub enum Error {
         /// In what way.
         problem: Problem,
     },
+    /// An upload was interrupted: what the registry has of it must be asked for before it goes on.
+    #[error("{object} was interrupted; ask for its status and go on from there")]
+    Interrupted {
+        /// The upload.
+        object: String,
+    },
     /// What is to be uploaded cannot be read, or ends before its announced length.
     #[error("cannot read what is to be uploaded")]
     Source(#[source] io::Error),
@@ -252,7 +258,7 @@ pub enum Problem {
     #[error("redirects from https to plain http, which is refused")]
     Downgrade,
     /// Missing or unusable `Location`.
-    #[error("redirects without a usable Location")]
+    #[error("does not say where to go on (Location)")]
     Location,
     /// Neither Basic nor Bearer is offered.
     #[error("asks for a login in a way that is not understood (WWW-Authenticate)")]
@@ -272,6 +278,9 @@ pub enum Problem {
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,
+    /// The registry has other bytes of an upload than those it was sent.
+    #[error("lost track of an upload (Range)")]
+    UploadRange,
     /// A list's document is not one, or holds what is not a name.
     #[error("sent a malformed list")]
     List,

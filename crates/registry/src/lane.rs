@@ -108,8 +108,9 @@ impl Lane {
     ) -> Result<Exchange, Error> {
         if let Some(connection) = self.take(&target.origin) {
             match self.runtime.block_on(send(connection, target, outgoing, body, limit)) {
-                // Closed by the server while it was idle: says nothing about the server now.
-                Err(Error::Lost { .. }) if body.rewind() => {}
+                // Closed by the server while it was idle: says nothing about the server now. What is added to an
+                // upload may have been added all the same (RFC 9110 section 9.2.2).
+                Err(Error::Lost { .. }) if outgoing.method != Method::PATCH && body.rewind() => {}
                 outcome => return outcome,
             }
         }

@@ -44,6 +44,7 @@ mod pace;
 mod scope;
 mod search;
 mod tls;
+mod upload;
 mod url;
 
 use std::fmt;
@@ -61,6 +62,7 @@ pub use manifest::{Manifest, Put};
 pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
 pub use search::Found;
+pub use upload::{Mount, Upload};
 
 use client::{Call, Client, Kind, Place};
 use names::Host;

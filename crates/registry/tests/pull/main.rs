@@ -8,3 +8,4 @@ mod manifests;
 mod objects;
 mod real;
 mod tls;
+mod uploads;
