@@ -1,7 +1,7 @@
 //! Logging in: Basic, and Bearer tokens fetched from a token server
 //! (<https://distribution.github.io/distribution/spec/auth/token/> and `oauth/` beside it).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use serde::Deserialize;
 use crate::challenge::Challenge;
 use crate::client::{Call, Client};
 use crate::error::{Error, Problem};
-use crate::lane::{Lane, Outgoing};
+use crate::lane::{Exchange, Lane, Outgoing};
+use crate::scope::Scopes;
 use crate::url::{Scheme, Target, form};
 
 /// Largest answer of a token server; tokens listing many scopes reach tens of kilobytes.
@@ -43,8 +44,9 @@ impl fmt::Debug for Credentials {
 }
 
 /// What has been learnt about how to log in.
-#[derive(Default)]
 pub(crate) struct Logins {
+    /// Given, not fetched: sent with everything, and all there is.
+    given: Option<HeaderValue>,
     known: Mutex<Known>,
     /// Held while a token is fetched: threads that need the same one wait and use it.
     turn: Mutex<()>,
@@ -54,8 +56,16 @@ pub(crate) struct Logins {
 struct Known {
     /// The registry takes Basic.
     basic: Option<HeaderValue>,
-    /// Per repository.
-    tokens: HashMap<String, Token>,
+    /// By what they were asked for.
+    tokens: BTreeMap<Scopes, Token>,
+    /// What the token server gave us to come back with.
+    refresh: Option<Refresh>,
+}
+
+struct Refresh {
+    /// Whose it is: nobody else gets it.
+    realm: Target,
+    token: String,
 }
 
 struct Token {
@@ -64,11 +74,36 @@ struct Token {
 }
 
 impl Logins {
-    /// What to send with a request for `repository`, as far as known.
-    pub(crate) fn known(&self, repository: &str) -> Option<HeaderValue> {
+    /// With a ready bearer token; one that [`bearer`] refuses is none.
+    pub(crate) fn new(given: Option<&str>) -> Self {
+        Self { given: given.and_then(bearer), known: Mutex::default(), turn: Mutex::default() }
+    }
+
+    /// Whether there was a token that is no longer good, and nothing else to send.
+    pub(crate) fn has_expired(&self, scopes: &Scopes) -> bool {
+        let had = lock(&self.known).tokens.contains_key(scopes);
+        had && self.known(scopes).is_none()
+    }
+
+    fn refresh_token(&self, realm: &Target) -> Option<String> {
         let known = lock(&self.known);
-        let token = known.tokens.get(repository).filter(|token| token.expires > Instant::now());
-        token.map(|token| &token.header).or(known.basic.as_ref()).cloned()
+        known.refresh.as_ref().filter(|kept| kept.realm == *realm).map(|kept| kept.token.clone())
+    }
+
+    /// What to send with a request that needs `scopes`, as far as known: the token asked for exactly these, or
+    /// else one asked for more.
+    pub(crate) fn known(&self, scopes: &Scopes) -> Option<HeaderValue> {
+        if self.given.is_some() {
+            return self.given.clone();
+        }
+        let known = lock(&self.known);
+        let now = Instant::now();
+        let exact = known.tokens.get(scopes).filter(|token| token.expires > now);
+        let wider = || {
+            let good = |(others, token): &(&Scopes, &Token)| token.expires > now && others.cover(scopes);
+            known.tokens.iter().find(good).map(|(_, token)| token)
+        };
+        exact.or_else(wider).map(|token| &token.header).or(known.basic.as_ref()).cloned()
     }
 }
 
@@ -82,6 +117,17 @@ struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<u64>,
+    refresh_token: Option<String>,
+}
+
+/// One way to ask a token server.
+enum Grant<'c> {
+    /// POST of a refresh token: one that was given to us, or one the server handed out before.
+    Refresh { token: String, kept: bool },
+    /// GET, with Basic when there are credentials: what every token server knows.
+    Get(Option<&'c Credentials>),
+    /// POST of user name and password.
+    Password(&'c Credentials),
 }
 
 impl Client {
@@ -93,15 +139,18 @@ impl Client {
         challenges: &[Challenge],
         refused: Option<&HeaderValue>,
     ) -> Result<HeaderValue, Error> {
+        if self.logins.given.is_some() {
+            return Err(self.unauthorized(call));
+        }
         let _turn = lock(&self.logins.turn);
-        if let Some(known) = self.logins.known(&call.repository).filter(|known| Some(known) != refused) {
+        if let Some(known) = self.logins.known(&call.scopes).filter(|known| Some(known) != refused) {
             return Ok(known);
         }
         let offered = |scheme| challenges.iter().find(|challenge| challenge.scheme == scheme);
         if let Some(challenge) = offered("bearer") {
             let token = self.fetch_token(lane, call, challenge)?;
             let header = token.header.clone();
-            lock(&self.logins.known).tokens.insert(call.repository.clone(), token);
+            lock(&self.logins.known).tokens.insert(call.scopes.clone(), token);
             return Ok(header);
         }
         if challenges.is_empty() {
@@ -124,60 +173,125 @@ impl Client {
         if realm.origin.scheme == Scheme::Http && secure && !self.options.insecure {
             return Err(self.problem(call, Problem::PlainRealm));
         }
-        let asked = Instant::now();
-        let (target, outgoing) = self.token_request(&realm, call, challenge);
-        let own = self.origin().as_ref() == Some(&realm.origin);
-        let exchange = lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
-        let status = exchange.head.status.as_u16();
-        let from = realm.origin.to_string();
-        match status {
-            200 => {}
-            400 | 401 | 403 => {
-                lane.drain(exchange);
-                return Err(self.unauthorized(call));
-            }
-            _ => {
-                let detail = self.detail(lane, exchange);
-                return Err(Error::Status { object: call.object.clone(), host: from, status, detail });
+        let mut refused = self.unauthorized(call);
+        for grant in self.grants(&realm) {
+            let asked = Instant::now();
+            let (target, outgoing) = self.token_request(&realm, call, challenge, &grant);
+            let own = self.origin().as_ref() == Some(&realm.origin);
+            let exchange =
+                lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
+            match (exchange.head.status.as_u16(), &grant) {
+                (200, _) => return self.token(lane, call, exchange, &realm, asked),
+                // Not in this way.
+                (status @ (404 | 405), _) => {
+                    let host = realm.origin.to_string();
+                    let detail = self.detail(lane, exchange);
+                    refused = Error::Status { object: call.object.clone(), host, status, detail };
+                }
+                (400 | 401 | 403, Grant::Refresh { kept: true, .. }) => {
+                    lane.drain(exchange);
+                    lock(&self.logins.known).refresh = None;
+                }
+                (400 | 401 | 403, _) => {
+                    lane.drain(exchange);
+                    return Err(self.unauthorized(call));
+                }
+                (status, _) => {
+                    let host = realm.origin.to_string();
+                    let detail = self.detail(lane, exchange);
+                    return Err(Error::Status { object: call.object.clone(), host, status, detail });
+                }
             }
         }
+        Err(refused)
+    }
+
+    /// The ways to try, in order. GET comes before the password grant: it is older and known everywhere, and some
+    /// servers answer a POST they do not know with 401, which is what a wrong password gets.
+    fn grants(&self, realm: &Target) -> Vec<Grant<'_>> {
+        let kept = self.logins.refresh_token(realm).map(|token| Grant::Refresh { token, kept: true });
+        let given = self.options.identity_token.clone();
+        let given = given.map(|token| Grant::Refresh { token, kept: false });
+        let credentials = self.options.credentials.as_ref();
+        // With an identity token alone there is nothing to say in other ways.
+        let get = (given.is_none() || credentials.is_some()).then_some(Grant::Get(credentials));
+        kept.into_iter().chain(given).chain(get).chain(credentials.map(Grant::Password)).collect()
+    }
+
+    /// The token in an answer.
+    fn token(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        exchange: Exchange,
+        realm: &Target,
+        asked: Instant,
+    ) -> Result<Token, Error> {
         let body = lane.collect(exchange, "token", MAX_TOKEN_ANSWER, self.options.timeouts.idle)?;
-        let unusable =
-            || Error::Protocol { object: call.object.clone(), host: from.clone(), problem: Problem::Token };
+        let unusable = || Error::Protocol {
+            object: call.object.clone(),
+            host: realm.origin.to_string(),
+            problem: Problem::Token,
+        };
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
-        let text = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
-        let header = sensitive(&format!("Bearer {}", text.ok_or_else(unusable)?)).ok_or_else(unusable)?;
+        let text = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
+        let header = text.as_deref().and_then(bearer).ok_or_else(unusable)?;
+        if let Some(token) = answer.refresh_token.filter(|token| !token.is_empty()) {
+            lock(&self.logins.known).refresh = Some(Refresh { realm: realm.clone(), token });
+        }
         let life = Duration::from_secs(answer.expires_in.unwrap_or(0).clamp(MIN_LIFE, MAX_LIFE));
         Ok(Token { header, expires: asked + life })
     }
 
-    /// GET with Basic or nothing; POST when there is an identity token to refresh from.
-    fn token_request(&self, realm: &Target, call: &Call, challenge: &Challenge) -> (Target, Outgoing) {
+    fn token_request(
+        &self,
+        realm: &Target,
+        call: &Call,
+        challenge: &Challenge,
+        grant: &Grant<'_>,
+    ) -> (Target, Outgoing) {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, self.user_agent.clone());
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let service = challenge.get("service");
-        let own_scope = format!("repository:{}:pull", call.repository);
-        let scope = challenge.get("scope").filter(|scope| !scope.is_empty()).unwrap_or(&own_scope);
+        // What we know to need, and what the registry says is needed.
+        let wanted = Scopes::parse(challenge.get("scope").unwrap_or_default()).and(&call.scopes).texts();
+        let scope = wanted.join(" ");
         let mut pairs: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
-        if let Some(token) = &self.options.identity_token {
-            pairs.extend([
+        match grant {
+            Grant::Get(credentials) => {
+                pairs.extend(wanted.iter().map(|scope| ("scope", scope.as_str())));
+                if let Some(credentials) = credentials {
+                    pairs.push(("account", &credentials.username));
+                    headers.insert(AUTHORIZATION, basic(credentials));
+                }
+                let outgoing = Outgoing { method: Method::GET, headers, body: Bytes::new(), patient: false };
+                return (realm.with_query(&pairs), outgoing);
+            }
+            Grant::Refresh { token, .. } => pairs.extend([
                 ("grant_type", "refresh_token"),
                 ("client_id", "loment"),
                 ("refresh_token", token),
-                ("scope", scope),
-            ]);
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-            let body = Bytes::from(form(&pairs));
-            return (realm.clone(), Outgoing { method: Method::POST, headers, body });
+            ]),
+            Grant::Password(credentials) => pairs.extend([
+                ("grant_type", "password"),
+                ("client_id", "loment"),
+                ("username", &credentials.username),
+                ("password", &credentials.password),
+            ]),
         }
-        pairs.extend(scope.split(' ').map(|scope| ("scope", scope)));
-        if let Some(credentials) = &self.options.credentials {
-            pairs.push(("account", &credentials.username));
-            headers.insert(AUTHORIZATION, basic(credentials));
+        if !scope.is_empty() {
+            pairs.push(("scope", &scope));
         }
-        (realm.with_query(&pairs), Outgoing { method: Method::GET, headers, body: Bytes::new() })
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        let body = Bytes::from(form(&pairs));
+        (realm.clone(), Outgoing { method: Method::POST, headers, body, patient: false })
     }
+}
+
+/// The header of a bearer token; `None` when it is not fit for one.
+pub(crate) fn bearer(token: &str) -> Option<HeaderValue> {
+    if token.is_empty() { None } else { sensitive(&format!("Bearer {token}")) }
 }
 
 fn basic(credentials: &Credentials) -> HeaderValue {

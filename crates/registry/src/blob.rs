@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -13,6 +14,7 @@ use crate::client::{Call, Client};
 use crate::error::{Error, Problem};
 use crate::lane::{Exchange, Lane};
 use crate::manifest::announced_digest;
+use crate::pace::retry_after;
 
 /// Bytes delivered after which earlier failures are forgotten.
 const PROGRESS: u64 = 1 << 20;
@@ -20,7 +22,8 @@ const PROGRESS: u64 = 1 << 20;
 /// A blob being delivered.
 ///
 /// Reading waits on the network in the calling thread. A connection that breaks or falls silent is replaced
-/// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. What
+/// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. So is one
+/// that delivers less than [`Options::min_rate`](crate::Options::min_rate). What
 /// fails for good comes as an [`io::Error`] that holds an [`Error`].
 ///
 /// The digest is not verified: whoever unpacks the bytes hashes them anyway.
@@ -42,7 +45,15 @@ pub struct Blob {
     /// Failures since the last progress, and the position at the latest.
     failures: u32,
     failed_at: u64,
+    pace: Pace,
     finished: bool,
+}
+
+/// How much came in how much time of waiting for it: what the reader does meanwhile is not the server's fault.
+#[derive(Default)]
+struct Pace {
+    bytes: u64,
+    waited: Duration,
 }
 
 impl fmt::Debug for Blob {
@@ -71,6 +82,7 @@ impl Blob {
             etag: None,
             failures: 0,
             failed_at: offset,
+            pace: Pace::default(),
             finished: false,
         };
         let mut lane = blob.client.lane()?;
@@ -151,14 +163,38 @@ impl Blob {
         let Some((lane, exchange)) = &mut self.stream else {
             return Err(self.client.problem(&self.call, Problem::Length));
         };
-        match lane.next(exchange, self.client.options.timeouts.idle) {
-            Ok(Some(piece)) => self.accept(piece),
+        let start = Instant::now();
+        let next = lane.next(exchange, self.client.options.timeouts.idle);
+        self.pace.waited += start.elapsed();
+        match next {
+            Ok(Some(piece)) => match self.check_pace(piece.len()) {
+                Ok(()) => self.accept(piece),
+                // This connection is of no use; another may be.
+                Err(slow) => {
+                    self.stream = None;
+                    self.resume(slow)
+                }
+            },
             Ok(None) => self.end(),
             Err(error) => {
                 self.stream = None;
                 self.resume(error)
             }
         }
+    }
+
+    /// Whether the server keeps to the least rate, now that so many bytes arrived.
+    fn check_pace(&mut self, bytes: usize) -> Result<(), Error> {
+        let least = self.client.options.min_rate;
+        self.pace.bytes += bytes as u64;
+        if self.pace.waited < least.over {
+            return Ok(());
+        }
+        let Pace { bytes, waited } = std::mem::take(&mut self.pace);
+        if bytes as f64 >= least.bytes_per_second as f64 * waited.as_secs_f64() {
+            return Ok(());
+        }
+        Err(Error::Slow { host: self.client.host.name.clone(), bytes, over: waited })
     }
 
     fn accept(&mut self, mut piece: Bytes) -> Result<(), Error> {
@@ -195,11 +231,13 @@ impl Blob {
             self.failures = 0;
         }
         self.failed_at = self.position;
+        let mut wish = None;
         while cause.is_transient() && self.failures < self.client.options.retry.tries {
             self.failures += 1;
             let mut lane = self.client.lane()?;
-            lane.sleep(self.client.pause(self.failures, None));
+            lane.sleep(self.client.pause(self.failures, wish));
             let opened = self.client.call_once(&mut lane, &self.request());
+            wish = opened.as_ref().ok().and_then(|exchange| retry_after(&exchange.head.headers));
             match opened.and_then(|exchange| self.begin(lane, exchange)) {
                 Ok(()) => return Ok(()),
                 Err(error) => cause = error,

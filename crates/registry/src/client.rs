@@ -4,21 +4,22 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT, WWW_AUTHENTICATE,
-};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HeaderValue, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
 use hyper::{HeaderMap, Method};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 
 use crate::Options;
 use crate::auth::Logins;
+use crate::body::Source;
 use crate::challenge::{self, Challenge};
 use crate::dial::Dialer;
 use crate::dns::Resolver;
 use crate::error::{Error, Problem, is_busy};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::names::Host;
+use crate::pace::{RateLimit, retry_after};
+use crate::scope::Scopes;
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
 
@@ -36,13 +37,51 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// What is asked of the registry.
 #[derive(Clone)]
 pub(crate) struct Call {
-    pub(crate) repository: String,
-    /// Begins with `/v2/`.
-    pub(crate) path: String,
+    pub(crate) method: Method,
+    pub(crate) place: Place,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// What it needs a token for.
+    pub(crate) scopes: Scopes,
     /// For messages.
     pub(crate) object: String,
-    pub(crate) blob: bool,
+    pub(crate) kind: Kind,
+    /// The registry may take longer than usual to answer.
+    pub(crate) patient: bool,
+}
+
+/// Where a call goes.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// A path on the registry.
+    Registry(String),
+    /// What the registry named, perhaps elsewhere.
+    Location(Target),
+}
+
+/// What a call is about: decides what 404 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Manifest,
+    Blob,
+    /// A list, an upload, the registry itself.
+    Other,
+}
+
+impl Call {
+    /// To read something.
+    pub(crate) fn get(place: Place, scopes: Scopes, object: String, kind: Kind) -> Self {
+        Self {
+            method: Method::GET,
+            place,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            scopes,
+            object,
+            kind,
+            patient: false,
+        }
+    }
 }
 
 pub(crate) struct Client {
@@ -54,6 +93,8 @@ pub(crate) struct Client {
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
     lanes: Mutex<Vec<Lane>>,
+    /// As last told.
+    rate: Mutex<Option<RateLimit>>,
 }
 
 impl Client {
@@ -72,11 +113,16 @@ impl Client {
             dialer: Dialer { resolver, tls, limit: options.timeouts.connect },
             user_agent: user_agent.unwrap_or(fallback),
             host,
+            logins: Logins::new(options.bearer.as_deref()),
             options,
-            logins: Logins::default(),
             scheme: Mutex::default(),
             lanes: Mutex::default(),
+            rate: Mutex::default(),
         }
+    }
+
+    pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
+        *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A lane to work in; give it back with [`Self::put_back`] unless an unread body is left in it.
@@ -105,6 +151,8 @@ impl Client {
             let outcome = self.call_once(lane, call);
             let wish = match &outcome {
                 Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
+                // What was waited for that long is not waited for again.
+                Err(Error::Timeout { .. }) if call.patient => return outcome,
                 Err(error) if error.is_transient() => None,
                 _ => return outcome,
             };
@@ -119,17 +167,53 @@ impl Client {
         }
     }
 
+    /// The answer, when its status is one of `expected`.
+    pub(crate) fn expect(&self, lane: &mut Lane, call: &Call, expected: &[u16]) -> Result<Exchange, Error> {
+        let exchange = self.call(lane, call)?;
+        if expected.contains(&exchange.head.status.as_u16()) {
+            return Ok(exchange);
+        }
+        Err(self.refusal(lane, call, exchange))
+    }
+
+    /// The headers of such an answer; its body is of no interest.
+    pub(crate) fn headers(&self, call: &Call, expected: &[u16]) -> Result<HeaderMap, Error> {
+        let mut lane = self.lane()?;
+        let outcome = self.expect(&mut lane, call, expected).map(|exchange| {
+            let headers = exchange.head.headers.clone();
+            lane.drain(exchange);
+            headers
+        });
+        self.put_back(lane);
+        outcome
+    }
+
+    /// The headers and the body, of at most `max` bytes, of a 200.
+    pub(crate) fn document(&self, call: &Call, max: usize) -> Result<(HeaderMap, Vec<u8>), Error> {
+        let mut lane = self.lane()?;
+        let exchange = self.expect(&mut lane, call, &[200])?;
+        let headers = exchange.head.headers.clone();
+        let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+        self.put_back(lane);
+        Ok((headers, bytes))
+    }
+
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
     pub(crate) fn call_once(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
-        let known = self.logins.known(&call.repository);
+        let known = self.logins.known(&call.scopes);
         let exchange = self.follow(lane, call, known.as_ref())?;
-        if exchange.head.status.as_u16() != 401 || Some(&exchange.origin) != self.origin().as_ref() {
+        if exchange.head.status.as_u16() != 401 || !self.is_own(&exchange) {
             return Ok(exchange);
         }
         let challenges = self.challenges(call, &exchange.head.headers)?;
         lane.drain(exchange);
         let header = self.log_in(lane, call, &challenges, known.as_ref())?;
         self.follow(lane, call, Some(&header))
+    }
+
+    /// Whether the registry itself answered.
+    fn is_own(&self, exchange: &Exchange) -> bool {
+        Some(&exchange.origin) == self.origin().as_ref()
     }
 
     /// How long to wait before the next attempt. Half of it is random, so that many clients that failed
@@ -146,7 +230,7 @@ impl Client {
 
     /// What an answer other than success means.
     pub(crate) fn refusal(&self, lane: &mut Lane, call: &Call, exchange: Exchange) -> Error {
-        let own = Some(&exchange.origin) == self.origin().as_ref();
+        let own = self.is_own(&exchange);
         let host = if own { self.host.name.clone() } else { exchange.origin.to_string() };
         let status = exchange.head.status.as_u16();
         let detail = self.detail(lane, exchange);
@@ -154,13 +238,15 @@ impl Client {
         match status {
             401 if own => self.unauthorized(call),
             403 => Error::Denied { object, host, detail },
-            404 => Error::NotFound { object, host, blob: call.blob },
+            404 if call.kind == Kind::Other => Error::Missing { object, host, detail },
+            404 => Error::NotFound { object, host, blob: call.kind == Kind::Blob },
             _ => Error::Status { object, host, status, detail },
         }
     }
 
     pub(crate) fn unauthorized(&self, call: &Call) -> Error {
-        let refused = self.options.credentials.is_some() || self.options.identity_token.is_some();
+        let Options { credentials, identity_token, bearer, .. } = &self.options;
+        let refused = credentials.is_some() || identity_token.is_some() || bearer.is_some();
         Error::Unauthorized { object: call.object.clone(), host: self.host.name.clone(), refused }
     }
 
@@ -184,39 +270,85 @@ impl Client {
         Ok(all)
     }
 
-    /// Asks the registry, and whoever it sends us to. Only the registry itself sees `authorization`.
+    /// Sends what a reader delivers, once: without retries, redirects or a login, since it cannot be sent again.
+    /// Only the registry itself sees credentials.
+    pub(crate) fn stream(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        target: &Target,
+        body: &mut Source<'_>,
+    ) -> Result<Exchange, Error> {
+        let own = Some(&target.origin) == self.origin().as_ref();
+        let authorization = self.logins.known(&call.scopes).filter(|_| own);
+        let outgoing = self.outgoing(call, authorization.as_ref());
+        lane.send(&self.dialer, target, own, &outgoing, body, self.options.timeouts.idle)
+    }
+
+    fn outgoing(&self, call: &Call, authorization: Option<&HeaderValue>) -> Outgoing {
+        let mut headers = call.headers.clone();
+        headers.insert(USER_AGENT, self.user_agent.clone());
+        // Digests and ranges are of the bytes as they are.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(authorization) = authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
+        Outgoing { method: call.method.clone(), headers, body: call.body.clone(), patient: call.patient }
+    }
+
+    /// Asks the registry, and whoever it sends us to. Only the registry itself sees `authorization`, and not
+    /// even the registry when another host sends us back to it: that host must not choose what is done with
+    /// our credentials (compare CVE-2024-45336).
     fn follow(
         &self,
         lane: &mut Lane,
         call: &Call,
         authorization: Option<&HeaderValue>,
     ) -> Result<Exchange, Error> {
-        let mut headers = call.headers.clone();
-        headers.insert(USER_AGENT, self.user_agent.clone());
-        // Digests and ranges are of the bytes as they are.
-        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let bare = Outgoing { method: Method::GET, headers, body: Bytes::new() };
-        let mut signed = bare.clone();
-        if let Some(authorization) = authorization {
-            signed.headers.insert(AUTHORIZATION, authorization.clone());
-        }
-        let mut exchange = self.ask_registry(lane, call, &signed)?;
-        let registry = exchange.origin.clone();
-        let mut target = Target { origin: registry.clone(), path: call.path.clone() };
+        let bare = self.outgoing(call, None);
+        let signed = self.outgoing(call, authorization);
+        let is_own = |target: &Target| Some(&target.origin) == self.origin().as_ref();
+        let ask = |lane: &mut Lane, target: &Target, at_home: bool| {
+            let outgoing = if at_home { &signed } else { &bare };
+            lane.exchange(&self.dialer, target, is_own(target), outgoing, self.options.timeouts.idle)
+        };
+        let (mut target, mut exchange) = match &call.place {
+            Place::Registry(path) => {
+                let exchange = self.ask_registry(lane, path, &signed)?;
+                (Target { origin: exchange.origin.clone(), path: path.clone() }, exchange)
+            }
+            Place::Location(target) => (target.clone(), ask(lane, target, is_own(target))?),
+        };
+        let mut at_home = is_own(&target);
         for _ in 0..MAX_REDIRECTS {
             if !is_redirect(&exchange) {
-                return Ok(exchange);
+                break;
             }
-            target = self.redirected(call, &target, &exchange.head.headers)?;
+            target = self.redirected(call, &target, &exchange)?;
             lane.drain(exchange);
-            let own = target.origin == registry;
-            let outgoing = if own { &signed } else { &bare };
-            exchange = lane.exchange(&self.dialer, &target, own, outgoing, self.options.timeouts.idle)?;
+            at_home = at_home && is_own(&target);
+            exchange = ask(lane, &target, at_home)?;
         }
-        if is_redirect(&exchange) { Err(self.problem(call, Problem::Redirects)) } else { Ok(exchange) }
+        if is_redirect(&exchange) {
+            return Err(self.problem(call, Problem::Redirects));
+        }
+        if let Some(rate) = RateLimit::of(&exchange.head.headers).filter(|_| self.is_own(&exchange)) {
+            *self.rate.lock().unwrap_or_else(PoisonError::into_inner) = Some(rate);
+        }
+        Ok(exchange)
     }
 
-    fn redirected(&self, call: &Call, from: &Target, headers: &HeaderMap) -> Result<Target, Error> {
+    fn redirected(&self, call: &Call, from: &Target, exchange: &Exchange) -> Result<Target, Error> {
+        // 301 to 303 make a GET of other methods (RFC 9110 section 15.4).
+        let kept = matches!(exchange.head.status.as_u16(), 307 | 308);
+        if !kept && call.method != Method::GET && call.method != Method::HEAD {
+            return Err(self.problem(call, Problem::RedirectedChange));
+        }
+        self.location(call, from, &exchange.head.headers)
+    }
+
+    /// What `Location` in an answer from `from` means.
+    pub(crate) fn location(&self, call: &Call, from: &Target, headers: &HeaderMap) -> Result<Target, Error> {
         let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let to = location.and_then(|location| from.join(location));
         let to = to.ok_or_else(|| self.problem(call, Problem::Location))?;
@@ -227,10 +359,10 @@ impl Client {
     }
 
     /// Asks by the scheme that is known to work; else by https, and by http where that is allowed.
-    fn ask_registry(&self, lane: &mut Lane, call: &Call, outgoing: &Outgoing) -> Result<Exchange, Error> {
+    fn ask_registry(&self, lane: &mut Lane, path: &str, outgoing: &Outgoing) -> Result<Exchange, Error> {
         let limit = self.options.timeouts.idle;
         let mut ask = |origin: Origin| {
-            let target = Target { origin, path: call.path.clone() };
+            let target = Target { origin, path: path.to_owned() };
             lane.exchange(&self.dialer, &target, true, outgoing, limit)
         };
         if let Some(origin) = self.origin() {
@@ -260,11 +392,6 @@ fn is_redirect(exchange: &Exchange) -> bool {
     matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Seconds only: registries do not send dates there.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// The error document of distribution-spec 1.1, "Error Codes".
 #[derive(Deserialize)]
 struct ErrorDocument {
@@ -283,9 +410,13 @@ struct ErrorItem {
 fn first_message(body: &[u8]) -> Option<String> {
     let first = serde_json::from_slice::<ErrorDocument>(body).ok()?.errors.into_iter().next()?;
     let text = if first.message.is_empty() { first.code } else { first.message };
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_DETAIL).collect();
-    let line = line.trim();
-    if line.is_empty() { None } else { Some(line.to_owned()) }
+    Some(one_line(&text, MAX_DETAIL)).filter(|line| !line.is_empty())
+}
+
+/// Text fit for a terminal.
+pub(crate) fn one_line(text: &str, max: usize) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(max).collect();
+    line.trim().to_owned()
 }
 
 #[cfg(test)]

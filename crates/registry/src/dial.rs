@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -17,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::body::Payload;
 use crate::dns::{ResolveError, Resolver};
 use crate::error::{Error, Problem};
 use crate::tls::Tls;
@@ -37,7 +36,7 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Connects. `own` is whether this is the registry itself.
-    pub(crate) async fn dial(&self, origin: &Origin, own: bool) -> Result<SendRequest<Full<Bytes>>, Error> {
+    pub(crate) async fn dial(&self, origin: &Origin, own: bool) -> Result<SendRequest<Payload>, Error> {
         let host = origin.to_string();
         let resolving = timeout(self.limit, self.resolver.resolve(&origin.host)).await;
         let addresses = resolving
@@ -119,7 +118,7 @@ async fn connect_one(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Starts HTTP on a connection. Its task runs whenever the lane's runtime does.
-async fn handshake<S>(host: &str, stream: S) -> Result<SendRequest<Full<Bytes>>, Error>
+async fn handshake<S>(host: &str, stream: S) -> Result<SendRequest<Payload>, Error>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

@@ -20,6 +20,11 @@ pub(crate) fn of(algorithm: &DigestAlgorithm, bytes: &[u8]) -> Option<Digest> {
     Digest::try_from(text).ok()
 }
 
+/// The usual one.
+pub(crate) fn sha256(bytes: &[u8]) -> Digest {
+    of(&DigestAlgorithm::Sha256, bytes).expect("SHA-256 is one of the three")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

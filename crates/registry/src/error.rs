@@ -30,6 +30,18 @@ pub enum Error {
         /// As given.
         reference: String,
     },
+    /// The bearer token of the options is empty, or not one line of text.
+    #[error("the token for {host} cannot be sent: it is empty, or not one line of text")]
+    Bearer {
+        /// The registry.
+        host: String,
+    },
+    /// Not a media type.
+    #[error("{media_type:?} is not a media type")]
+    MediaType {
+        /// As given.
+        media_type: String,
+    },
     /// The registry has no such thing.
     #[error("{object}: {}; check the name and the tag", if *.blob { "blob unknown" } else { "manifest unknown" })]
     NotFound {
@@ -39,6 +51,16 @@ pub enum Error {
         host: String,
         /// A blob, not a manifest.
         blob: bool,
+    },
+    /// The registry does not know this path: it, or the repository, does not exist or lacks the feature.
+    #[error("{object}: not known to {host}{detail}")]
+    Missing {
+        /// What was asked for.
+        object: String,
+        /// Who was asked.
+        host: String,
+        /// `: ` and the registry's words, or nothing.
+        detail: String,
     },
     /// The registry wants credentials, or other ones.
     #[error("{object}: unauthorized: {}", .refused.then_some(format!("{host} refuses these credentials; log in to {host} again"))
@@ -98,6 +120,16 @@ pub enum Error {
         host: String,
         /// What was allowed.
         after: Duration,
+    },
+    /// A blob trickles in, on every connection tried.
+    #[error("{host} is too slow: it sent {bytes} bytes in {} s; try again, or use a mirror", over.as_secs())]
+    Slow {
+        /// Host and port.
+        host: String,
+        /// What arrived.
+        bytes: u64,
+        /// While it was waited for.
+        over: Duration,
     },
     /// The connection broke before or inside the answer, as often as tried.
     #[error("the connection to {host} was lost")]
@@ -174,6 +206,15 @@ pub enum Error {
         /// In what way.
         problem: Problem,
     },
+    /// An upload was interrupted: what the registry has of it must be asked for before it goes on.
+    #[error("{object} was interrupted; ask for its status and go on from there")]
+    Interrupted {
+        /// The upload.
+        object: String,
+    },
+    /// What is to be uploaded cannot be read, or ends before its announced length.
+    #[error("cannot read what is to be uploaded")]
+    Source(#[source] io::Error),
     /// No descriptors or memory for a connection.
     #[error("cannot set up a connection")]
     Setup(#[source] io::Error),
@@ -210,11 +251,14 @@ pub enum Problem {
     /// Redirects go round or on for too long.
     #[error("redirects too often")]
     Redirects,
+    /// 301, 302 or 303 in answer to anything but reading.
+    #[error("redirects a change in a way that would make it a mere look (301 to 303)")]
+    RedirectedChange,
     /// From https to http.
     #[error("redirects from https to plain http, which is refused")]
     Downgrade,
     /// Missing or unusable `Location`.
-    #[error("redirects without a usable Location")]
+    #[error("does not say where to go on (Location)")]
     Location,
     /// Neither Basic nor Bearer is offered.
     #[error("asks for a login in a way that is not understood (WWW-Authenticate)")]
@@ -234,6 +278,15 @@ pub enum Problem {
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,
+    /// The registry has other bytes of an upload than those it was sent.
+    #[error("lost track of an upload (Range)")]
+    UploadRange,
+    /// A list's document is not one, or holds what is not a name.
+    #[error("sent a malformed list")]
+    List,
+    /// A list's next page is elsewhere, the same as before, or one too many.
+    #[error("sends from page to page without end, or elsewhere (Link)")]
+    Link,
     /// Not HTTP.
     #[error("sent something that is not HTTP/1.1")]
     Http,
@@ -248,7 +301,7 @@ impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } | Self::Timeout { .. } => true,
+            Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } => true,
             Self::Status { status, .. } => is_busy(*status),
             _ => false,
         }

@@ -6,16 +6,21 @@
 //! background, no channel on the way of the bytes, TLS runs on as many cores as there are readers, and an
 //! unread blob holds its server back through TCP. Lanes are kept for the next call, with their connections.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::SendRequest;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::body::{Feed, Payload, Source};
 use crate::dial::{Dialer, http_error, within};
 use crate::error::{Error, Problem};
 use crate::url::{Origin, Target};
@@ -29,6 +34,9 @@ const MAX_DRAIN: usize = 64 << 10;
 /// For that, and for documents, which are small: a server may not make them last.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 const DOCUMENT_LIMIT: Duration = Duration::from_secs(120);
+/// How much longer a server may take to answer an upload: it may have to copy what it got, and a proxy before
+/// it may have taken everything before it passes on anything.
+const PATIENCE: u32 = 10;
 
 /// A request without the parts the origin decides.
 #[derive(Clone)]
@@ -36,6 +44,8 @@ pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The server may take longer than usual to answer.
+    pub(crate) patient: bool,
 }
 
 /// A response whose body is still on the wire.
@@ -43,7 +53,9 @@ pub(crate) struct Exchange {
     pub(crate) head: Parts,
     pub(crate) origin: Origin,
     body: Incoming,
-    connection: SendRequest<Full<Bytes>>,
+    connection: SendRequest<Payload>,
+    /// Of a request that was answered before all of it was sent: the connection is of no further use.
+    unsent: Option<Feed>,
 }
 
 impl Exchange {
@@ -55,7 +67,7 @@ impl Exchange {
 
 struct Idle {
     origin: Origin,
-    connection: SendRequest<Full<Bytes>>,
+    connection: SendRequest<Payload>,
     since: Instant,
 }
 
@@ -80,21 +92,31 @@ impl Lane {
         outgoing: &Outgoing,
         limit: Duration,
     ) -> Result<Exchange, Error> {
-        let host = target.origin.to_string();
-        if let Some(mut connection) = self.take(&target.origin) {
-            match self.runtime.block_on(within(&host, limit, send(&mut connection, target, outgoing))) {
-                // Closed by the server while it was idle: says nothing about the server now.
-                Err(Error::Lost { .. }) => {}
-                sent => {
-                    let (head, body) = sent?;
-                    return Ok(Exchange { head, origin: target.origin.clone(), body, connection });
-                }
+        let mut body = Source::bytes(outgoing.body.clone());
+        self.send(dialer, target, own, outgoing, &mut body, limit)
+    }
+
+    /// The same with another body. `limit` is for each piece of it to leave, and then for the answer.
+    pub(crate) fn send(
+        &mut self,
+        dialer: &Dialer,
+        target: &Target,
+        own: bool,
+        outgoing: &Outgoing,
+        body: &mut Source<'_>,
+        limit: Duration,
+    ) -> Result<Exchange, Error> {
+        if let Some(connection) = self.take(&target.origin) {
+            match self.runtime.block_on(send(connection, target, outgoing, body, limit)) {
+                // Closed by the server while it was idle: says nothing about the server now. What is added to an
+                // upload may have been added all the same (RFC 9110 section 9.2.2).
+                Err(Error::Lost { .. }) if outgoing.method != Method::PATCH && body.rewind() => {}
+                outcome => return outcome,
             }
         }
         self.runtime.block_on(async {
-            let mut connection = dialer.dial(&target.origin, own).await?;
-            let (head, body) = within(&host, limit, send(&mut connection, target, outgoing)).await?;
-            Ok(Exchange { head, origin: target.origin.clone(), body, connection })
+            let connection = dialer.dial(&target.origin, own).await?;
+            send(connection, target, outgoing, body, limit).await
         })
     }
 
@@ -140,6 +162,9 @@ impl Lane {
 
     /// Keeps the connection of a response that was read to its end.
     pub(crate) fn keep(&mut self, exchange: Exchange) {
+        if exchange.unsent.is_some() {
+            return;
+        }
         if self.idle.len() == MAX_CONNECTIONS {
             self.idle.remove(0);
         }
@@ -152,29 +177,89 @@ impl Lane {
         self.runtime.block_on(async { tokio::time::sleep(duration).await });
     }
 
-    fn take(&mut self, origin: &Origin) -> Option<SendRequest<Full<Bytes>>> {
+    fn take(&mut self, origin: &Origin) -> Option<SendRequest<Payload>> {
         self.idle.retain(|idle| idle.since.elapsed() < MAX_IDLE && !idle.connection.is_closed());
         let index = self.idle.iter().position(|idle| idle.origin == *origin)?;
         Some(self.idle.swap_remove(index).connection)
     }
 }
 
+/// What comes next while a body is sent.
+enum Step {
+    /// Whether there is room for a piece; none comes again when not.
+    Room(bool),
+    Answer(hyper::Result<hyper::Response<Incoming>>),
+}
+
 async fn send(
-    connection: &mut SendRequest<Full<Bytes>>,
+    mut connection: SendRequest<Payload>,
     target: &Target,
     outgoing: &Outgoing,
-) -> Result<(Parts, Incoming), Error> {
+    body: &mut Source<'_>,
+    limit: Duration,
+) -> Result<Exchange, Error> {
     let host = target.origin.to_string();
-    let mut request = Request::new(Full::new(outgoing.body.clone()));
+    let (payload, mut feed) = Payload::new(body.length());
+    let request = request(target, &host, outgoing, payload)?;
+    let lost = |error| http_error(&host, error);
+    within(&host, limit, async { connection.ready().await.map_err(lost) }).await?;
+    let mut answer = pin!(connection.send_request(request));
+    while let Some(room) = &feed {
+        // Room for a piece, unless the answer comes first.
+        let step = {
+            let mut reserve = pin!(room.reserve());
+            let step = poll_fn(|context| match answer.as_mut().poll(context) {
+                Poll::Ready(answer) => Poll::Ready(Step::Answer(answer)),
+                Poll::Pending => reserve.as_mut().poll(context).map(|room| Step::Room(room.is_ok())),
+            });
+            within(&host, limit, async { Ok(step.await) }).await?
+        };
+        match step {
+            Step::Room(true) => {
+                let piece = body.next()?;
+                let ended = piece.is_none() || body.is_complete();
+                // Nobody else sends, so there still is room.
+                let sent = room.try_send(piece);
+                if ended || sent.is_err() {
+                    feed = None;
+                }
+            }
+            // The connection has all it wants, or has ended: the answer says which.
+            Step::Room(false) => feed = None,
+            Step::Answer(answer) => {
+                let (head, body) = answer.map_err(lost)?.into_parts();
+                let origin = target.origin.clone();
+                return Ok(Exchange { head, origin, body, connection, unsent: feed });
+            }
+        }
+    }
+    let limit = if outgoing.patient { limit * PATIENCE } else { limit };
+    let answer = within(&host, limit, async { answer.await.map_err(lost) }).await?;
+    let (head, body) = answer.into_parts();
+    Ok(Exchange { head, origin: target.origin.clone(), body, connection, unsent: None })
+}
+
+fn request(
+    target: &Target,
+    host: &str,
+    outgoing: &Outgoing,
+    payload: Payload,
+) -> Result<Request<Payload>, Error> {
+    let malformed =
+        || Error::Protocol { object: target.path.clone(), host: host.to_owned(), problem: Problem::Location };
+    // hyper says nothing of a body that is empty; servers want to be told where one is usual (RFC 9110
+    // section 8.6).
+    let usual = matches!(outgoing.method, Method::POST | Method::PUT | Method::PATCH);
+    let empty = usual && payload.is_end_stream();
+    let mut request = Request::new(payload);
     *request.method_mut() = outgoing.method.clone();
     *request.headers_mut() = outgoing.headers.clone();
-    let malformed =
-        || Error::Protocol { object: target.path.clone(), host: host.clone(), problem: Problem::Location };
     *request.uri_mut() = target.path.parse().map_err(|_| malformed())?;
-    request.headers_mut().insert(hyper::header::HOST, host.parse().map_err(|_| malformed())?);
-    connection.ready().await.map_err(|error| http_error(&host, error))?;
-    let response = connection.send_request(request).await.map_err(|error| http_error(&host, error))?;
-    Ok(response.into_parts())
+    request.headers_mut().insert(HOST, host.parse().map_err(|_| malformed())?);
+    if empty {
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    Ok(request)
 }
 
 async fn next(exchange: &mut Exchange, limit: Duration) -> Result<Option<Bytes>, Error> {

@@ -25,120 +25,48 @@
 
 mod auth;
 mod blob;
+mod body;
 mod challenge;
 mod client;
+mod delete;
 mod dial;
 mod digest;
 mod dns;
 mod error;
+mod head;
 mod lane;
+mod link;
+mod listing;
 mod manifest;
 mod names;
+mod options;
+mod pace;
+mod scope;
+mod search;
 mod tls;
+mod upload;
 mod url;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::HeaderMap;
 use oci_spec::image::Digest;
 
 pub use auth::Credentials;
 pub use blob::Blob;
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
-pub use manifest::Manifest;
+pub use head::Head;
+pub use listing::Names;
+pub use manifest::{Manifest, Put};
+pub use options::{MinRate, Options, Retry, Timeouts};
+pub use pace::RateLimit;
+pub use search::Found;
+pub use upload::{Mount, Upload};
 
-use client::{Call, Client};
+use client::{Call, Client, Kind, Place};
 use names::Host;
-
-/// How to talk to a registry.
-#[derive(Clone)]
-pub struct Options {
-    /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may
-    /// always use plain HTTP.
-    pub insecure: bool,
-    /// Sent when asked for.
-    pub credentials: Option<Credentials>,
-    /// An OAuth2 refresh token (`identitytoken` in auth.json); goes before `credentials` at token servers.
-    pub identity_token: Option<String>,
-    /// Directories of `<host[:port]>/*.crt`, `*.cert` and `*.key` (containers-certs.d(5)); the first that has
-    /// one for the registry is used.
-    pub certs_dir: Vec<PathBuf>,
-    /// `User-Agent` header; empty: `loment/<version>`.
-    pub user_agent: String,
-    /// Read at each name that is looked up; may be missing.
-    pub hosts_file: PathBuf,
-    /// Likewise.
-    pub resolv_conf: PathBuf,
-    /// How long to wait.
-    pub timeouts: Timeouts,
-    /// How often to try.
-    pub retry: Retry,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            insecure: false,
-            credentials: None,
-            identity_token: None,
-            certs_dir: Vec::new(),
-            user_agent: String::new(),
-            hosts_file: "/etc/hosts".into(),
-            resolv_conf: "/etc/resolv.conf".into(),
-            timeouts: Timeouts::default(),
-            retry: Retry::default(),
-        }
-    }
-}
-
-/// Without secrets.
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("insecure", &self.insecure)
-            .field("credentials", &self.credentials)
-            .field("certs_dir", &self.certs_dir)
-            .field("timeouts", &self.timeouts)
-            .field("retry", &self.retry)
-            .finish_non_exhaustive()
-    }
-}
-
-/// How long to wait.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// For an address; and again for connection and TLS. 30 s.
-    pub connect: Duration,
-    /// For the head of an answer, and for each further byte. 60 s.
-    pub idle: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self { connect: Duration::from_secs(30), idle: Duration::from_secs(60) }
-    }
-}
-
-/// How often to try, when the registry is busy (429, 500, 502 to 504) or the connection breaks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// Attempts at one request, and attempts to resume a blob without progress. 5.
-    pub tries: u32,
-    /// Pause after the first attempt; doubled after each. Up to half of it is left to chance. 500 ms.
-    pub first_delay: Duration,
-    /// Longest such pause; `Retry-After` is heeded up to 60 s. 15 s.
-    pub max_delay: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { tries: 5, first_delay: Duration::from_millis(500), max_delay: Duration::from_secs(15) }
-    }
-}
+use scope::Scopes;
 
 /// One registry. Connections, tokens and what was learnt about it are kept as long as it lives.
 ///
@@ -158,9 +86,17 @@ impl Registry {
     /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
     ///
     /// # Errors
-    /// [`Error::Host`].
+    /// [`Error::Host`], [`Error::Bearer`].
     pub fn new(host: &str, options: Options) -> Result<Self, Error> {
+        if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
+            return Err(Error::Bearer { host: host.to_owned() });
+        }
         Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)) })
+    }
+
+    /// How much the registry still allows us; `None` until it says so.
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        self.client.rate_limit()
     }
 
     /// A manifest or index by tag or digest, at most 4 MiB, checked against the digest asked for and the one
@@ -171,7 +107,7 @@ impl Registry {
     pub fn manifest(&self, repository: &str, reference: &str) -> Result<Manifest, Error> {
         names::repository(repository)?;
         let wanted = names::reference(reference)?;
-        let call = self.call(repository, "manifest", reference);
+        let call = self.call(repository, Kind::Manifest, reference);
         let mut lane = self.client.lane()?;
         let outcome = Manifest::fetch(&self.client, &mut lane, call, wanted);
         self.client.put_back(lane);
@@ -185,14 +121,20 @@ impl Registry {
     pub fn blob(&self, repository: &str, digest: &Digest, offset: u64) -> Result<Blob, Error> {
         names::repository(repository)?;
         names::digest(digest)?;
-        let call = self.call(repository, "blob", digest.as_ref());
+        let call = self.call(repository, Kind::Blob, digest.as_ref());
         Blob::open(Arc::clone(&self.client), call, digest.clone(), offset)
     }
 
-    fn call(&self, repository: &str, kind: &str, reference: &str) -> Call {
-        let path = format!("/v2/{repository}/{kind}s/{reference}");
-        let object = format!("{kind} {reference} of {}/{repository}", self.client.host.name);
-        let repository = repository.to_owned();
-        Call { repository, path, headers: HeaderMap::new(), object, blob: kind == "blob" }
+    /// To read a manifest or blob.
+    fn call(&self, repository: &str, kind: Kind, reference: &str) -> Call {
+        let word = if kind == Kind::Blob { "blob" } else { "manifest" };
+        let object = format!("{word} {reference} of {}", self.full_name(repository));
+        let path = format!("/v2/{repository}/{word}s/{reference}");
+        Call::get(Place::Registry(path), Scopes::pull(repository), object, kind)
+    }
+
+    /// A repository, for messages.
+    fn full_name(&self, repository: &str) -> String {
+        format!("{}/{repository}", self.client.host.name)
     }
 }

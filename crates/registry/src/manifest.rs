@@ -1,24 +1,27 @@
-//! Fetching and checking a manifest.
+//! Fetching and checking a manifest, and storing one.
 
-use hyper::HeaderMap;
+use bytes::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method};
 use oci_spec::image::Digest;
 
-use crate::client::{Call, Client};
-use crate::digest;
+use crate::client::{Call, Client, Kind};
 use crate::error::{Error, Problem};
 use crate::lane::Lane;
+use crate::scope::Scopes;
+use crate::{Registry, digest, names};
 
 /// Largest manifest, as in containers/image (`iolimits.MaxManifestBodySize`).
-const MAX_MANIFEST: usize = 4 << 20;
+pub(crate) const MAX_MANIFEST: usize = 4 << 20;
 
 /// Docker's first format, signed. Its digest is that of the part that is signed.
 const SIGNED_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
 /// Everything a registry may have under a name. Without schema 1 in the list an old image would be reported
 /// as missing.
-const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
+pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
     application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.artifact.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v1+prettyjws, \
@@ -73,7 +76,63 @@ impl Manifest {
     }
 }
 
-fn media_type(headers: &HeaderMap) -> String {
+/// What became of a manifest that was put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Put {
+    /// The one to fetch it by: of the bytes, except for signed schema 1 manifests, where only the registry knows.
+    pub digest: Digest,
+}
+
+impl Registry {
+    /// Stores a manifest or index under a tag or its digest (distribution-spec 1.1, "Pushing Manifests"). What it
+    /// names must be there already.
+    ///
+    /// # Errors
+    /// All of [`Error`]; [`Error::DigestMismatch`] also before anything is sent.
+    pub fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Put, Error> {
+        names::repository(repository)?;
+        let wanted = names::reference(reference)?;
+        let mut call = self.call(repository, Kind::Manifest, reference);
+        call.method = Method::PUT;
+        call.scopes = Scopes::push(repository);
+        call.body = Bytes::copy_from_slice(bytes);
+        call.patient = true;
+        let kind = HeaderValue::from_str(media_type).ok().filter(|kind| !kind.is_empty());
+        let kind = kind.ok_or_else(|| Error::MediaType { media_type: media_type.to_owned() })?;
+        call.headers.insert(CONTENT_TYPE, kind);
+        // The digest of a signed schema 1 manifest is not that of its bytes.
+        let checked = media_type != SIGNED_SCHEMA1;
+        let digest = |like: &Digest| digest::of(like.algorithm(), bytes).filter(|_| checked);
+        let mismatch = |expected: &Digest, actual: Digest| Error::DigestMismatch {
+            object: call.object.clone(),
+            expected: Box::new(expected.clone()),
+            actual: Box::new(actual),
+        };
+        if let Some((wanted, actual)) = wanted.as_ref().and_then(|wanted| Some((wanted, digest(wanted)?)))
+            && actual != *wanted
+        {
+            return Err(mismatch(wanted, actual));
+        }
+        let headers = self.client.headers(&call, &[200, 201, 202])?;
+        let announced = announced_digest(&headers).map_err(|problem| self.client.problem(&call, problem))?;
+        if let Some((announced, actual)) = announced.as_ref().and_then(|it| Some((it, digest(it)?)))
+            && actual != *announced
+        {
+            return Err(mismatch(&actual, announced.clone()));
+        }
+        let verified = announced.filter(|it| !checked || digest(it).is_some());
+        let digest = wanted.or(verified).unwrap_or_else(|| digest::sha256(bytes));
+        Ok(Put { digest })
+    }
+}
+
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

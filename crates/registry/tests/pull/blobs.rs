@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::common::{Reply, Server, Then, content, hasty, sha256};
-use loment_registry::{Error, Problem, Registry, Timeouts};
+use loment_registry::{Error, MinRate, Options, Problem, Registry, Timeouts};
 
 /// Serves `bytes`, ranges included; the first `faults.len()` requests end as told after so many bytes.
 fn faulty(bytes: Vec<u8>, faults: Vec<(usize, Then)>) -> Server {
@@ -235,4 +235,40 @@ fn servers_can_call_it_from_their_blocking_threads() {
         out
     });
     assert!(runtime.block_on(read).unwrap() == bytes);
+}
+
+#[test]
+fn a_server_that_trickles_is_left() {
+    use std::io::Write;
+    // Sends the head and then a byte at a time, for ever.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let mut first = [0; 4096];
+                let length = stream.read(&mut first).unwrap();
+                if !first[..length].starts_with(b"GET ") {
+                    return;
+                }
+                count.fetch_add(1, Ordering::SeqCst);
+                let head = b"HTTP/1.1 200 x\r\nContent-Length: 1000000\r\n\r\n";
+                stream.write_all(head).unwrap();
+                while stream.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            });
+        }
+    });
+    let min_rate = MinRate { bytes_per_second: 1 << 20, over: Duration::from_millis(100) };
+    let registry = Registry::new(&host, Options { min_rate, ..hasty() }).unwrap();
+    let mut blob = registry.blob("a/b", &sha256(b""), 0).unwrap();
+    let error = failure(blob.read_to_end(&mut Vec::new()).unwrap_err());
+    assert!(matches!(error, Error::Slow { .. }), "{error:?}");
+    assert!(error.to_string().starts_with(&format!("{host} is too slow: it sent ")), "{error}");
+    assert_eq!(answered.load(Ordering::SeqCst), 1 + 3);
 }

@@ -23,7 +23,9 @@ pub(crate) struct Request {
     pub(crate) path: String,
     /// Names in lower case.
     pub(crate) headers: HashMap<String, String>,
+    /// As far as it is text.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Request {
@@ -224,9 +226,37 @@ fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
-    stream.read_exact(&mut body)?;
-    Ok(Some(Request { method, path, headers, body: String::from_utf8(body).unwrap() }))
+    let bytes = if headers.contains_key("transfer-encoding") {
+        read_chunks(stream)?
+    } else {
+        let mut bytes = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut bytes)?;
+        bytes
+    };
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Some(Request { method, path, headers, body, bytes }))
+}
+
+/// A body with `Transfer-Encoding: chunked`.
+fn read_chunks(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8(line).map_err(io::Error::other)?;
+        let length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+        let start = bytes.len();
+        bytes.resize(start + length + 2, 0);
+        stream.read_exact(&mut bytes[start..])?;
+        bytes.truncate(start + length);
+        if length == 0 {
+            return Ok(bytes);
+        }
+    }
 }
 
 /// Options that fail fast.

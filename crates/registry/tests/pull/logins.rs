@@ -172,3 +172,100 @@ fn unusable_tokens_and_challenges_are_refused() {
     let error = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
     assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
 }
+
+/// Bodies of the requests for tokens.
+fn forms(server: &Server) -> Vec<String> {
+    let asked = server.requests().into_iter().filter(|request| request.path.starts_with("/token"));
+    asked.map(|request| format!("{} {}", request.method, request.body)).collect()
+}
+
+#[test]
+fn a_token_server_that_wants_a_form_gets_one() {
+    for status in [404, 405] {
+        let server = registry(Arc::default(), move |request, current| {
+            if request.method == "POST" {
+                token("access_token", current)
+            } else {
+                Reply::new(status, &[], b"")
+            }
+        });
+        Registry::new(&server.host(), with_credentials()).unwrap().manifest("a/b", "1").unwrap();
+        assert_eq!(
+            forms(&server),
+            [
+                "GET ",
+                "POST service=a%20service&grant_type=password&client_id=loment&username=user&password=p%3Aw&scope=repository%3Aa%2Fb%3Apull"
+            ]
+        );
+        assert_eq!(server.requests()[2].header("authorization"), None);
+        // Without a password there is nothing to put into it.
+        let error = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
+        assert!(matches!(error, Error::Status { status: got, .. } if got == status), "{error:?}");
+    }
+}
+
+#[test]
+fn a_token_server_without_forms_gets_the_password() {
+    let server = registry(Arc::default(), |request, current| {
+        if request.method == "GET" { token("token", current) } else { Reply::new(405, &[], b"") }
+    });
+    let options = Options { identity_token: Some("i".into()), ..with_credentials() };
+    Registry::new(&server.host(), options).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(forms(&server).len(), 2);
+    let options = Options { identity_token: Some("i".into()), ..hasty() };
+    let error = Registry::new(&server.host(), options).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Status { status: 405, .. }), "{error:?}");
+}
+
+#[test]
+fn refresh_tokens_are_kept_until_they_are_refused() {
+    let issued = AtomicUsize::new(0);
+    let server = registry(Arc::default(), move |request, current| {
+        if request.body.contains("refresh_token=r2") {
+            return Reply::new(401, &[], b"");
+        }
+        let number = issued.fetch_add(1, Ordering::SeqCst) + 1;
+        let answer = format!(r#"{{"token":"t{current}","refresh_token":"r{number}"}}"#);
+        Reply::new(200, &[], answer.as_bytes())
+    });
+    let registry = Registry::new(&server.host(), with_credentials()).unwrap();
+    for repository in ["a", "b", "c"] {
+        registry.manifest(repository, "1").unwrap();
+    }
+    let ways: Vec<_> = forms(&server)
+        .iter()
+        .map(|form| {
+            form.split('&').find(|pair| pair.starts_with("refresh_token")).unwrap_or("password").to_owned()
+        })
+        .collect();
+    assert_eq!(ways, ["password", "refresh_token=r1", "refresh_token=r2", "password"]);
+}
+
+#[test]
+fn a_ready_token_is_sent_at_once_and_nothing_else_is() {
+    let server = registry(Arc::default(), |_, current| token("token", current));
+    let ready = |text: &str| Options { bearer: Some(text.into()), ..with_credentials() };
+    Registry::new(&server.host(), ready("t0")).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(server.requests().len(), 1);
+    let error = Registry::new(&server.host(), ready("t9")).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Unauthorized { refused: true, .. }), "{error:?}");
+    assert_eq!(server.requests().len(), 2);
+    for bad in ["", "a\nb"] {
+        assert!(matches!(Registry::new(&server.host(), ready(bad)), Err(Error::Bearer { .. })));
+    }
+}
+
+#[test]
+fn limits_of_the_registry_can_be_asked_for() {
+    let server = Server::start(|request| {
+        let headers = [("RateLimit-Limit", "100;w=21600"), ("RateLimit-Remaining", "7;w=21600")];
+        Reply::new(200, if request.path.ends_with("/1") { &[] } else { &headers }, b"{}")
+    });
+    let registry = Registry::new(&server.host(), hasty()).unwrap();
+    registry.manifest("a/b", "1").unwrap();
+    assert_eq!(registry.rate_limit(), None);
+    registry.manifest("a/b", "2").unwrap();
+    registry.manifest("a/b", "1").unwrap();
+    let limit = registry.rate_limit().unwrap();
+    assert_eq!((limit.limit, limit.remaining), (100, 7));
+}

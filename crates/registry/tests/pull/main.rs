@@ -1,8 +1,11 @@
-//! Pulling from servers: scripted ones for faults (`common`), Debian's docker-registry for the real thing.
+//! Against servers: scripted ones for faults (`common`), Debian's docker-registry for the real thing.
 
 mod blobs;
 mod common;
+mod listing;
 mod logins;
 mod manifests;
+mod objects;
 mod real;
 mod tls;
+mod uploads;

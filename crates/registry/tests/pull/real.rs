@@ -12,23 +12,28 @@ use tempfile::TempDir;
 use crate::common::{content, hasty, make_certificates, sha256};
 use loment_registry::{Credentials, Error, Options, Registry};
 
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// A running registry; its storage is the directory's.
-struct Distribution {
+pub(crate) struct Distribution {
     child: Child,
     port: u16,
 }
 
 impl Distribution {
     /// `None`, and a word about it, when it is not installed.
+    pub(crate) fn start(directory: &Path, settings: &str) -> Option<Self> {
+        Self::start_with(directory, "", settings)
+    }
+
+    /// With settings for its storage.
     #[expect(clippy::print_stdout, reason = "a skipped test says so")]
-    fn start(directory: &Path, settings: &str) -> Option<Self> {
+    pub(crate) fn start_with(directory: &Path, storing: &str, settings: &str) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = directory.join(format!("config-{port}.yml"));
         let storage = directory.join("storage");
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}{storing}}}\n\
              http:\n  addr: 127.0.0.1:{port}\n{settings}\n",
             storage.display()
         );
@@ -56,7 +61,7 @@ impl Distribution {
         panic!("docker-registry does not listen");
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("localhost:{}", self.port)
     }
 
@@ -75,7 +80,7 @@ impl Distribution {
         (answer[9..12].parse().unwrap(), answer)
     }
 
-    fn push_blob(&self, repository: &str, bytes: &[u8]) {
+    pub(crate) fn push_blob(&self, repository: &str, bytes: &[u8]) {
         let (status, answer) = self.send("POST", &format!("/v2/{repository}/blobs/uploads/"), "", b"");
         assert_eq!(status, 202, "{answer}");
         let location = answer.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap();
@@ -85,7 +90,7 @@ impl Distribution {
         assert_eq!(status, 201, "{answer}");
     }
 
-    fn push_manifest(&self, repository: &str, tag: &str, bytes: &[u8]) {
+    pub(crate) fn push_manifest(&self, repository: &str, tag: &str, bytes: &[u8]) {
         let (status, answer) =
             self.send("PUT", &format!("/v2/{repository}/manifests/{tag}"), MANIFEST, bytes);
         assert_eq!(status, 201, "{answer}");
