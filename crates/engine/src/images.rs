@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use loment_image::{
     ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNames, pull_from_registry,
 };
-use loment_registry::{Credentials, Registry};
+use loment_registry::Credentials;
 use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
@@ -30,14 +30,21 @@ pub enum PullPolicy {
 pub struct PullSettings {
     /// What a name without a registry means.
     pub short_names: ShortNames,
+    /// How its registry is spoken to.
+    pub access: Access,
+    /// Instead of this machine's.
+    pub platform: Option<Platform>,
+}
+
+/// How a registry is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
     /// Plain HTTP, and certificates nobody vouches for, are accepted.
     pub insecure: bool,
     /// For the registry.
     pub credentials: Option<Credentials>,
     /// Directories with `HOST:PORT/*.crt`.
     pub certs_dir: Vec<PathBuf>,
-    /// Instead of this machine's.
-    pub platform: Option<Platform>,
 }
 
 /// One line of `images`.
@@ -117,14 +124,7 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let options = loment_registry::Options {
-            insecure: settings.insecure,
-            credentials: settings.credentials.clone(),
-            certs_dir: settings.certs_dir.clone(),
-            user_agent: concat!("loment/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ..loment_registry::Options::default()
-        };
-        let registry = Registry::new(reference.domain(), options)?;
+        let registry = settings.access.registry(reference)?;
         let mut how = Options::default();
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();

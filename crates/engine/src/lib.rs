@@ -28,15 +28,17 @@ mod rlimits;
 mod spec;
 mod start;
 mod stop;
+mod transfer;
 
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
-pub use images::{ImageSummary, PullPolicy, PullSettings, RemoveImage, Removed};
+pub use images::{Access, ImageSummary, PullPolicy, PullSettings, RemoveImage, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 pub use spec::capabilities;
 pub use start::Starting;
+pub use transfer::copy_image;

@@ -1,7 +1,6 @@
 //! Copying an image from anywhere to anywhere but the store, as it is.
 
 use std::collections::{HashSet, VecDeque};
-use std::io::Read;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -9,7 +8,7 @@ use std::thread;
 
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
-use crate::destination::{Destination, Incoming};
+use crate::destination::{Destination, Incoming, Watched};
 use crate::error::Error;
 use crate::manifest::{self, Document};
 use crate::platform::Platform;
@@ -205,30 +204,12 @@ fn send(
     if destination.has(blob)? {
         return Ok(false);
     }
-    let mut counted = Counted { bytes: source.blob(blob)?, cancelled, sent };
-    let result = Incoming::expected(blob, &mut counted).and_then(|mut b| destination.put_blob(&mut b));
+    let mut watched = Watched { bytes: source.blob(blob)?, cancelled, sent };
+    let result = Incoming::expected(blob, &mut watched).and_then(|mut b| destination.put_blob(&mut b));
     match result {
         Err(_) if cancelled.load(Ordering::Relaxed) => {
             Err(Error::Cancelled { digest: blob.digest().clone() })
         }
         result => result.map(|()| true),
-    }
-}
-
-/// A blob that is watched, and stops when everything does.
-struct Counted<'s> {
-    bytes: Box<dyn Read + Send + 's>,
-    cancelled: &'s AtomicBool,
-    sent: &'s (dyn Fn(u64) + Sync),
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if self.cancelled.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("it was cancelled"));
-        }
-        let count = self.bytes.read(out)?;
-        (self.sent)(count as u64);
-        Ok(count)
     }
 }

@@ -1,6 +1,7 @@
 //! Where images are copied to, other than the store.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use loment_store::{Algorithm, Hasher};
 use oci_spec::image::{Descriptor, Digest};
@@ -26,7 +27,10 @@ pub struct Incoming<'b> {
     bytes: &'b mut (dyn Read + Send),
     hasher: Hasher,
     count: u64,
+    ended: bool,
     expected: Option<&'b Descriptor>,
+    /// What it was, when it has been read.
+    found: Option<(Digest, u64)>,
 }
 
 impl<'b> Incoming<'b> {
@@ -41,7 +45,18 @@ impl<'b> Incoming<'b> {
         let digest = descriptor.digest();
         let unknown = || Error::Algorithm { what: format!("blob {digest}"), digest: digest.clone() };
         let hasher = Hasher::new(Algorithm::of(digest).ok_or_else(unknown)?);
-        Ok(Self { bytes, hasher, count: 0, expected: Some(descriptor) })
+        Ok(Self { hasher, expected: Some(descriptor), ..Self::new(bytes) })
+    }
+
+    /// A blob that is made while it is read.
+    pub(crate) fn new(bytes: &'b mut (dyn Read + Send)) -> Self {
+        let hasher = Hasher::new(Algorithm::Sha256);
+        Self { bytes, hasher, count: 0, ended: false, expected: None, found: None }
+    }
+
+    /// What it was; `None` as long as nobody has read and finished it.
+    pub(crate) fn read(self) -> Option<(Digest, u64)> {
+        self.found
     }
 
     /// What is known of it before it is read.
@@ -49,11 +64,23 @@ impl<'b> Incoming<'b> {
         self.expected
     }
 
-    /// Its digest and size, when it has been read.
+    /// Reads what is left, which is nothing of a blob that was announced rightly, and finishes.
     ///
     /// # Errors
-    /// [`Error::Size`] and [`Error::Digest`] when it is not what was announced.
-    pub fn finish(&mut self) -> Result<(Digest, u64), Error> {
+    /// As [`Incoming::finish`], and [`Error::Copy`].
+    pub fn end(&mut self, destination: &str) -> Result<(Digest, u64), Error> {
+        io::copy(self, &mut io::sink()).map_err(|source| {
+            let blob = self.expected.map(|blob| blob.digest().to_string()).unwrap_or_default();
+            Error::Copy { blob, source }
+        })?;
+        self.finish(destination)
+    }
+
+    /// Its digest and size, when it has been read to its end.
+    ///
+    /// # Errors
+    /// [`Error::Size`] and [`Error::Digest`] when it is not what was announced, [`Error::Unread`] before its end.
+    pub fn finish(&mut self, destination: &str) -> Result<(Digest, u64), Error> {
         let hasher = std::mem::replace(&mut self.hasher, Hasher::new(Algorithm::Sha256));
         let (found, count) = (hasher.finish(), self.count);
         if let Some(expected) = self.expected {
@@ -65,7 +92,10 @@ impl<'b> Incoming<'b> {
                 let (expected, found) = (expected.digest().clone(), Box::new(found));
                 return Err(Error::Digest { what: what(), expected, found });
             }
+        } else if !self.ended {
+            return Err(Error::Unread { destination: destination.to_owned() });
         }
+        self.found = Some((found.clone(), count));
         Ok((found, count))
     }
 }
@@ -76,8 +106,27 @@ impl Read for Incoming<'_> {
         let left = self.expected.map_or(u64::MAX, |d| d.size().saturating_add(1).saturating_sub(self.count));
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
         let count = self.bytes.read(&mut out[..limit])?;
+        self.ended |= count == 0 && limit > 0;
         self.hasher.update(&out[..count]);
         self.count += count as u64;
+        Ok(count)
+    }
+}
+
+/// A blob that is watched, and stops when everything does.
+pub(crate) struct Watched<'s, R> {
+    pub(crate) bytes: R,
+    pub(crate) cancelled: &'s AtomicBool,
+    pub(crate) sent: &'s (dyn Fn(u64) + Sync),
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(io::Error::other("it was cancelled"));
+        }
+        let count = self.bytes.read(out)?;
+        (self.sent)(count as u64);
         Ok(count)
     }
 }

@@ -32,6 +32,20 @@ pub enum Error {
         /// The directory.
         dir: String,
     },
+    /// A destination has taken a part of a blob for all of it.
+    #[error("{destination} has not read all of a blob")]
+    Unread {
+        /// The destination.
+        destination: String,
+    },
+    /// A format has no media type for a layer.
+    #[error(
+        "layer {digest} is compressed with zstd, which Docker's format does not know: use --format oci, or --compression-format gzip"
+    )]
+    NoWord {
+        /// The layer's blob.
+        digest: Digest,
+    },
     /// The bytes of a blob do not come.
     #[error("cannot copy blob {blob}")]
     Copy {

@@ -48,7 +48,7 @@ pub(crate) fn write_blob(
         };
         new.write(&buffer[..count])?;
     }
-    let (digest, _) = blob.finish()?;
+    let (digest, _) = blob.finish(&dir.display().to_string())?;
     new.name(&dir.join(name(&digest)))
 }
 

@@ -19,32 +19,40 @@
 //! # }
 //! ```
 
+mod compress;
 mod config;
 mod copy;
 mod destination;
 mod dir;
 mod error;
 mod files;
+mod format;
 mod inflate;
 mod layer;
 mod manifest;
 mod oci;
 mod pipe;
+mod place;
 mod platform;
 mod pull;
+mod push;
 mod reference;
 mod registry;
 mod resolve;
 mod source;
 
+pub use compress::{Compression, UnknownCompression};
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
 pub use copy::{Copied, CopyOptions, Images, copy};
 pub use destination::{Destination, Incoming};
 pub use dir::ImageDir;
 pub use error::Error;
+pub use format::{Format, UnknownFormat};
 pub use oci::{OciLayout, OciLayoutWriter};
+pub use place::{Place, PlaceError};
 pub use platform::{Platform, PlatformError};
 pub use pull::{LayerState, Options, Progress, Pulled, Silent, pull, pull_from_registry};
+pub use push::{PushOptions, push};
 pub use reference::{Problem, Reference, ReferenceError, ShortNames};
-pub use registry::RegistrySource;
+pub use registry::{RegistryDestination, RegistrySource};
 pub use source::{Fetched, Source};

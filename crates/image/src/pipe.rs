@@ -1,6 +1,6 @@
 //! Bytes on their way from thread to thread, in large recycled pieces.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
@@ -86,13 +86,13 @@ impl PipeWriter {
         };
         bytes.truncate(filled);
         look(&bytes);
+        Ok(self.send(bytes).map(|()| !end))
+    }
+
+    fn send(&self, bytes: Vec<u8>) -> Result<(), Closed> {
         let piece = Arc::new(Piece { bytes, pool: Arc::clone(&self.pool) });
-        for reader in &self.readers {
-            if reader.send(Message::Piece(Arc::clone(&piece))).is_err() {
-                return Ok(Err(Closed));
-            }
-        }
-        Ok(Ok(!end))
+        let sent = |reader: &SyncSender<Message>| reader.send(Message::Piece(Arc::clone(&piece))).is_ok();
+        if self.readers.iter().all(sent) { Ok(()) } else { Err(Closed) }
     }
 
     /// Tells the readers that everything was sent. Without it they see a failure.
@@ -108,6 +108,47 @@ impl PipeWriter {
         for reader in &self.readers {
             let _ = reader.send(Message::Failed(io::Error::new(error.kind(), error.to_string())));
         }
+    }
+}
+
+/// A writing end for those who have bytes to write.
+pub(crate) struct PipeSink {
+    pipe: PipeWriter,
+    piece: Vec<u8>,
+}
+
+impl PipeSink {
+    pub(crate) fn new(pipe: PipeWriter) -> Self {
+        Self { pipe, piece: Vec::with_capacity(PIECE) }
+    }
+
+    /// Tells the readers that everything was written. Without it they see a failure.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        self.pass_on()?;
+        self.pipe.end();
+        Ok(())
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        let mut next = self.pipe.pool.lock().ok().and_then(|mut pool| pool.pop()).unwrap_or_default();
+        next.clear();
+        let closed = |Closed| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.pipe.send(std::mem::replace(&mut self.piece, next)).map_err(closed)
+    }
+}
+
+impl Write for PipeSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(PIECE - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..count]);
+        if self.piece.len() == PIECE {
+            self.pass_on()?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

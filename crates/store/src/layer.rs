@@ -241,7 +241,7 @@ impl Store {
     }
 
     /// Adds `blob` to what is known about a layer. The caller computed both digests.
-    pub(crate) fn link_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
+    pub fn add_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
         let _lock = self.lock(&format!("layer-{}", diff_id.hex()))?;
         let dir = self.layer_path(diff_id.hex());
         let path = dir.join("layer.json");

@@ -240,7 +240,7 @@ impl StagedLayer<'_> {
             Err(error) => return Err(error).during("create", &to),
         }
         match blob {
-            Some(blob) => store.link_blob(&self.diff_id, blob),
+            Some(blob) => store.add_blob(&self.diff_id, blob),
             None => store
                 .layer(&self.diff_id)?
                 .ok_or(Error::CorruptLayer { layer: self.diff_id.clone(), problem: "layer.json is missing" }),

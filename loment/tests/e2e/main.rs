@@ -18,6 +18,7 @@ mod names;
 mod oci;
 mod old_kernels;
 mod pull;
+mod push;
 mod robustness;
 mod rootfs;
 mod runtime;

@@ -1,5 +1,7 @@
 //! The commands. Each file has one: its flags, and what it does with the engine.
 
+mod access;
+mod copy;
 mod create;
 mod exec;
 mod images;
@@ -12,6 +14,7 @@ mod logs;
 mod progress;
 mod ps;
 mod pull;
+mod push;
 mod rm;
 mod rmi;
 mod run;

@@ -1,12 +1,10 @@
 //! `pull`
 
-use std::path::PathBuf;
-
 use clap::{Args, Parser};
 use loment_engine::PullSettings;
 use loment_image::{Platform, ShortNames};
-use loment_registry::Credentials;
 
+use super::access::AccessFlags;
 use super::for_each;
 use super::progress::Bars;
 use crate::error::{Doing, Error};
@@ -16,15 +14,8 @@ use crate::output::{complain, print};
 /// Flags of every command that may fetch images.
 #[derive(Args, Debug, Clone)]
 pub(super) struct PullFlags {
-    /// Verify certificates and refuse plain HTTP
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    tls_verify: bool,
-    /// Log in to the registry with this user and password
-    #[arg(long, value_name = "USER:PASSWORD")]
-    creds: Option<String>,
-    /// Read certificates from HOST:PORT/*.crt in this directory
-    #[arg(long, value_name = "DIR")]
-    cert_dir: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessFlags,
     /// Choose this platform of several, such as linux/arm64/v8
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
@@ -36,13 +27,9 @@ pub(super) struct PullFlags {
 impl PullFlags {
     /// What the engine needs to know.
     pub(super) fn settings(&self, globals: &Globals) -> Result<PullSettings, Error> {
-        let mut certs_dir: Vec<PathBuf> = self.cert_dir.iter().cloned().collect();
-        certs_dir.extend(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from));
         Ok(PullSettings {
             short_names: short_names(globals)?,
-            insecure: !self.tls_verify,
-            credentials: self.creds.as_deref().map(credentials).transpose()?,
-            certs_dir,
+            access: self.access.access()?,
             platform: self.platform.as_deref().map(platform).transpose()?,
         })
     }
@@ -65,16 +52,7 @@ pub(super) fn short_names(globals: &Globals) -> Result<ShortNames, Error> {
     Ok(ShortNames { unqualified_search, docker_hub_default: false })
 }
 
-fn credentials(text: &str) -> Result<Credentials, Error> {
-    match text.split_once(':') {
-        Some((username, password)) if !username.is_empty() => {
-            Ok(Credentials { username: username.to_owned(), password: password.to_owned() })
-        }
-        _ => Err(Error::Invalid("invalid value for --creds: use USER:PASSWORD".into())),
-    }
-}
-
-fn platform(text: &str) -> Result<Platform, Error> {
+pub(super) fn platform(text: &str) -> Result<Platform, Error> {
     text.parse().map_err(|e| Error::Invalid(format!("invalid value {text:?} for --platform: {e}")))
 }
 

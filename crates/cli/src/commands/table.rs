@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    create, exec, images, info, inspect, kill, logs, parse, ps, pull, rm, rmi, run, start, stop, version,
-    wait,
+    copy, create, exec, images, info, inspect, kill, logs, parse, ps, pull, push, rm, rmi, run, start, stop,
+    version, wait,
 };
 use crate::error::Error;
 use crate::globals::Globals;
@@ -32,6 +32,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "exec",
         about: "Run a command in a running container",
         run: |g, a| exec::run(g, parse(g, "exec", a)?),
+    },
+    Command {
+        name: "image copy",
+        about: "Copy an image from one place to another, past local storage",
+        run: |g, a| copy::run(g, &parse(g, "image copy", a)?),
     },
     Command {
         name: "image inspect",
@@ -68,6 +73,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "pull",
         about: "Pull images from registries",
         run: |g, a| pull::run(g, &parse(g, "pull", a)?),
+    },
+    Command {
+        name: "push",
+        about: "Push an image to a registry or a directory",
+        run: |g, a| push::run(g, &parse(g, "push", a)?),
     },
     Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
     Command {
@@ -130,10 +140,12 @@ pub(super) const GROUPS: &[Group] = &[
         name: "image",
         about: "Manage images",
         words: &[
+            ("copy", "image copy"),
             ("inspect", "image inspect"),
             ("list", "images"),
             ("ls", "images"),
             ("pull", "pull"),
+            ("push", "push"),
             ("rm", "rmi"),
         ],
     },

@@ -1,0 +1,117 @@
+//! `push`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use loment_image::{Compression, Format, Place, PushOptions};
+
+use super::access::AccessFlags;
+use super::progress::Bars;
+use super::pull::short_names;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::complain;
+
+/// Push an image to a registry or a directory
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Compress layers that are missing there: gzip or zstd
+    #[arg(long, value_name = "COMPRESSION", default_value = "gzip")]
+    compression_format: Compression,
+    /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
+    /// Send layers in --compression-format even if they are there in another
+    #[arg(long)]
+    force_compression: bool,
+    /// Write the digest of what was pushed to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Write the manifest in this format: oci, or v2s2 for Docker's [default: the one it has]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Accepted for compatibility: signatures are not sent
+    #[arg(long)]
+    remove_signatures: bool,
+    /// Try that often again after a failure
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    retry: u32,
+    /// Wait that long before each of them, such as 2s
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = delay)]
+    retry_delay: Duration,
+    /// The image in the store
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Where it is to be: a name, or docker://NAME, oci:DIR[:NAME], dir:DIR [default: its name]
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let short_names = short_names(globals)?;
+    let destination = flags.destination.as_deref().unwrap_or(&flags.image);
+    let invalid = |e: &dyn std::error::Error| Error::Invalid(e.to_string());
+    let place = match Place::parse_if_any(destination).map_err(|e| invalid(&e))? {
+        Some(place) => place,
+        None if flags.destination.is_none() => {
+            // The name that was meant, with its registry.
+            let (_, name) = engine.find_image(&flags.image, &short_names)?;
+            Place::Registry(name.parse().map_err(|_| {
+                Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"))
+            })?)
+        }
+        None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
+    };
+    let (levels, _) = flags.compression_format.levels();
+    if let Some(level) = flags.compression_level.filter(|level| !levels.contains(level)) {
+        let (first, last) = (levels.start(), levels.end());
+        return Err(Error::Invalid(format!(
+            "invalid value {level} for --compression-level: use {first} to {last}"
+        )));
+    }
+    let options = PushOptions {
+        format: flags.format,
+        compression: flags.compression_format,
+        level: flags.compression_level,
+        force_compression: flags.force_compression,
+        ..PushOptions::default()
+    };
+    let access = flags.access.access()?;
+    let mut left = flags.retry;
+    let pushed = loop {
+        let mut bars = Bars::new(flags.quiet);
+        match engine.push(&flags.image, &short_names, &place, &access, &options, &mut bars) {
+            Err(error) if left > 0 => {
+                left -= 1;
+                let text = crate::error::one_line(&Error::from(error));
+                complain(&format!("Trying again in {:?}: {text}", flags.retry_delay));
+                std::thread::sleep(flags.retry_delay);
+            }
+            result => break result?,
+        }
+    };
+    if let Some(file) = &flags.digestfile {
+        std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
+    }
+    Ok(0)
+}
+
+/// A time such as 2s, 500ms or 1m.
+pub(super) fn delay(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| "use a number with ms, s or m".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err("use a number with ms, s or m".to_owned()),
+    }
+}

@@ -1,0 +1,296 @@
+//! From the store to a destination: an image that is unpacked becomes layers again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use loment_store::{ImageId, Layer, LayerBlob, Lease, Store};
+use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
+
+use crate::compress::{Compression, Compressor};
+use crate::copy::Copied;
+use crate::destination::{Destination, Incoming, Watched};
+use crate::error::Error;
+use crate::format::{Format, Sent, compression_of, rewrite};
+use crate::manifest::{self, Document};
+use crate::pipe::{PipeSink, pipe};
+use crate::pull::{LayerState, Progress};
+
+/// How an image of the store is sent.
+#[derive(Clone, Debug)]
+pub struct PushOptions {
+    /// Of the manifest; `None` keeps the one it has, unless it has no word for the layers.
+    pub format: Option<Format>,
+    /// Of layers that the destination lacks.
+    pub compression: Compression,
+    /// See [`Compression::levels`].
+    pub level: Option<i32>,
+    /// Send layers in that compression, whatever the destination has.
+    pub force_compression: bool,
+    /// Layers sent at the same time.
+    pub parallel: usize,
+}
+
+impl Default for PushOptions {
+    fn default() -> Self {
+        Self {
+            format: None,
+            compression: Compression::Gzip,
+            level: None,
+            force_compression: false,
+            parallel: 4,
+        }
+    }
+}
+
+/// Sends an image. `preferred` is the one of its manifests that a name came with. Starts threads, so never before a clone.
+///
+/// A layer that the destination has is not sent. Others are compressed anew, since the store keeps them unpacked: the manifest then
+/// has other digests than the one the image was pulled by, the image has the same id.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Registry`] and others. The destination shows what it showed before then.
+pub fn push(
+    store: &Store,
+    image: &ImageId,
+    preferred: Option<&Digest>,
+    destination: &dyn Destination,
+    options: &PushOptions,
+    progress: &mut dyn Progress,
+) -> Result<Copied, Error> {
+    let lease = store.lease()?;
+    let unknown = || loment_store::Error::ImageNotKnown { name: image.hex().to_owned() };
+    let record = store.image(image)?.ok_or_else(unknown)?;
+    let candidates = preferred.into_iter().chain(&record.manifests);
+    let known = own_manifest(store, &lease, image, candidates)?;
+    let layers = protected(&lease, &record.layers)?;
+    if known.manifest.layers().len() != layers.len() {
+        let (layers, diff_ids) = (known.manifest.layers().len(), layers.len());
+        return Err(Error::LayerCount { digest: known.digest, layers, diff_ids });
+    }
+    progress.layers(known.manifest.layers());
+    let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options };
+    let (sent, count) = job.run(progress)?;
+    for (layer, sent) in layers.iter().zip(&sent) {
+        // So that the next push finds it there.
+        let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
+        let blob = LayerBlob { digest: sent.digest.clone(), size: sent.size, media_type };
+        store.add_blob(layer.diff_id(), blob)?;
+    }
+    let config = known.manifest.config();
+    let config_bytes = store.blob(config.digest())?;
+    if !destination.has(config)? {
+        destination.put_blob(&mut Incoming::expected(config, &mut &config_bytes[..])?)?;
+    }
+    let from = Format::of(&known.media_type);
+    let zstd = sent.iter().any(|sent| sent.compression == Compression::Zstd);
+    let to = options.format.unwrap_or(if zstd { Format::Oci } else { from });
+    let pairs: Vec<_> = known.manifest.layers().iter().zip(sent).collect();
+    let (bytes, digest, media_type) = match rewrite(&known.bytes, &known.digest, from, to, &pairs)? {
+        None => (known.bytes, known.digest, known.media_type),
+        Some(bytes) => {
+            let digest = loment_store::sha256(&bytes);
+            (bytes, digest, to.manifest().to_owned())
+        }
+    };
+    let media_type = MediaType::from(media_type.as_str());
+    let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.clone());
+    destination.put_document(&descriptor, &bytes, true)?;
+    Ok(Copied { digest, sent: count })
+}
+
+/// A manifest of the store.
+struct Known {
+    digest: Digest,
+    media_type: String,
+    bytes: Vec<u8>,
+    manifest: ImageManifest,
+}
+
+/// The first of some documents that is the image's own manifest.
+fn own_manifest<'d>(
+    store: &Store,
+    lease: &Lease,
+    image: &ImageId,
+    candidates: impl Iterator<Item = &'d Digest>,
+) -> Result<Known, Error> {
+    for digest in candidates {
+        let bytes = store.blob(digest)?;
+        let (document, media_type) = manifest::parse(&bytes, "", digest)?;
+        if let Document::Image(manifest) = document
+            && manifest.config().digest() == image.digest()
+        {
+            // It stays while it is sent.
+            lease.put_blob(digest, &bytes)?;
+            return Ok(Known { digest: digest.clone(), media_type, bytes, manifest: *manifest });
+        }
+    }
+    Err(loment_store::Error::BlobMissing { digest: image.digest().clone() }.into())
+}
+
+/// Layers that stay while they are sent.
+fn protected(lease: &Lease, ids: &[loment_store::DiffId]) -> Result<Vec<Layer>, Error> {
+    let find = |id: &loment_store::DiffId| {
+        let problem = "it is not there";
+        let missing = || loment_store::Error::CorruptLayer { layer: id.clone(), problem };
+        Ok(lease.layer(id)?.ok_or_else(missing)?)
+    };
+    ids.iter().map(find).collect()
+}
+
+/// All layers of an image on their way.
+struct Job<'j> {
+    layers: &'j [Layer],
+    /// In the image's manifest.
+    descriptors: &'j [Descriptor],
+    destination: &'j dyn Destination,
+    options: &'j PushOptions,
+}
+
+enum Event {
+    Sent(u64),
+    Ended(Result<(Sent, bool), Error>),
+}
+
+impl Job<'_> {
+    /// What became of each, and how many had to be sent.
+    fn run(&self, progress: &mut dyn Progress) -> Result<(Vec<Sent>, usize), Error> {
+        let queue = Mutex::new((0..self.layers.len()).collect::<VecDeque<_>>());
+        let cancelled = AtomicBool::new(false);
+        let (events, incoming) = channel();
+        let mut all: Vec<Option<Sent>> = vec![None; self.layers.len()];
+        let (mut count, mut failure) = (0, None);
+        thread::scope(|scope| {
+            for _ in 0..self.options.parallel.clamp(1, self.layers.len().max(1)) {
+                let (events, queue, cancelled) = (events.clone(), &queue, &cancelled);
+                scope.spawn(move || self.worker(queue, cancelled, &events));
+            }
+            drop(events);
+            let mut done = vec![0; self.layers.len()];
+            for (index, event) in incoming {
+                let state = match event {
+                    Event::Sent(bytes) => {
+                        done[index] += bytes;
+                        LayerState::Downloading { done: done[index] }
+                    }
+                    Event::Ended(Ok((sent, new))) => {
+                        all[index] = Some(sent);
+                        count += usize::from(new);
+                        if new { LayerState::Done } else { LayerState::Exists }
+                    }
+                    Event::Ended(Err(error)) => {
+                        // The first cause; those cancelled because of it have nothing to add.
+                        if matches!(failure, None | Some(Error::Cancelled { .. })) {
+                            failure = Some(error);
+                        }
+                        continue;
+                    }
+                };
+                progress.layer(index, &self.descriptors[index], state);
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok((all.into_iter().flatten().collect(), count)),
+        }
+    }
+
+    fn worker(
+        &self,
+        queue: &Mutex<VecDeque<usize>>,
+        cancelled: &AtomicBool,
+        events: &Sender<(usize, Event)>,
+    ) {
+        // The receiver outlives the workers, so sending cannot fail.
+        let tell = |index, event| drop(events.send((index, event)));
+        while !cancelled.load(Ordering::Relaxed) {
+            let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
+            let sent = |count| tell(index, Event::Sent(count));
+            let result = self.send(index, cancelled, &sent);
+            if result.is_err() {
+                cancelled.store(true, Ordering::Relaxed);
+            }
+            tell(index, Event::Ended(result));
+        }
+    }
+
+    /// Sees to it that the destination has a layer; `true` when it had to be sent.
+    fn send(
+        &self,
+        index: usize,
+        cancelled: &AtomicBool,
+        sent: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Sent, bool), Error> {
+        let (layer, descriptor) = (&self.layers[index], &self.descriptors[index]);
+        if let Some(there) = self.there(layer, descriptor)? {
+            return Ok((there, false));
+        }
+        let (compression, level) = (self.options.compression, self.options.level);
+        let (sink, [reader]) = pipe();
+        let (written, result) = thread::scope(|scope| {
+            let writer = scope.spawn(move || compress(layer, compression, level, PipeSink::new(sink)));
+            let mut watched = Watched { bytes: reader, cancelled, sent };
+            let mut blob = Incoming::new(&mut watched);
+            let result = self.destination.put_blob(&mut blob).map(|()| blob.read());
+            drop(watched);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (written, result)
+        });
+        match (written, result) {
+            _ if cancelled.load(Ordering::Relaxed) => {
+                Err(Error::Cancelled { digest: descriptor.digest().clone() })
+            }
+            // The cause before its consequence: what is not wanted any more cannot be written.
+            (Ok(()), Err(error)) => Err(error),
+            (Err(loment_store::Error::Io { source, .. }), Err(error))
+                if source.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Err(error)
+            }
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Ok(Some((digest, size)))) => Ok((Sent { digest, size, compression }, true)),
+            (Ok(()), Ok(None)) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
+        }
+    }
+
+    /// A form of the layer that the destination has.
+    fn there(&self, layer: &Layer, descriptor: &Descriptor) -> Result<Option<Sent>, Error> {
+        let as_known = |blob: &LayerBlob| {
+            Descriptor::new(MediaType::from(blob.media_type.as_str()), blob.size, blob.digest.clone())
+        };
+        let known = layer.blobs().iter().map(as_known);
+        for blob in [descriptor.clone()].into_iter().chain(known) {
+            let compression = compression_of(blob.media_type().as_ref());
+            if self.options.force_compression && compression != self.options.compression {
+                continue;
+            }
+            if self.options.format == Some(Format::Docker) && Format::Docker.layer(compression).is_none() {
+                continue;
+            }
+            if self.destination.has(&blob)? {
+                return Ok(Some(Sent { digest: blob.digest().clone(), size: blob.size(), compression }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn compress(
+    layer: &Layer,
+    compression: Compression,
+    level: Option<i32>,
+    sink: PipeSink,
+) -> Result<(), loment_store::Error> {
+    let failed = |source| loment_store::Error::Io {
+        operation: "compress",
+        path: layer.diff_id().to_string().into(),
+        source,
+    };
+    let mut out = Compressor::new(compression, level, sink).map_err(failed)?;
+    layer.write_tar(&mut out)?;
+    // Without this end the reader sees a failure.
+    out.finish().and_then(PipeSink::end).map_err(failed)
+}

@@ -1,0 +1,100 @@
+//! Images on their way out: `push` and `image copy`, to a real registry and to directories.
+
+use std::process::Command;
+
+use loment_testkit::{Patience, World, run};
+
+use crate::{fixtures, sh, world, world_with};
+
+/// `skopeo ARGUMENTS`, which must succeed; what it prints.
+#[track_caller]
+fn skopeo(arguments: &[&str]) -> String {
+    let mut skopeo = Command::new("skopeo");
+    run(skopeo.arg("--insecure-policy").args(arguments), Patience::NORMAL).succeeds().to_owned()
+}
+
+/// The id of an image in the store.
+#[track_caller]
+fn id(world: &World, image: &str) -> String {
+    world.inspect("{{.Id}}", image)
+}
+
+#[test]
+fn a_pushed_image_is_pulled_again_and_runs() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("app:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let (repository, _) = image.rsplit_once('/').unwrap();
+    let before = id(&world, &image);
+    for (name, flags) in [
+        ("gzip", &[][..]),
+        ("docker", &["--format", "v2s2"]),
+        ("zstd", &["--compression-format", "zstd", "--compression-level", "5", "--force-compression"]),
+    ] {
+        let (target, file) = (format!("{repository}/pushed/{name}:1"), world.write("digest", ""));
+        let push = [&["push", "--quiet", "--digestfile", &file], flags, &[&image, &target]].concat();
+        world.loment(push).succeeds();
+        let digest = std::fs::read_to_string(&file).unwrap();
+        let theirs = skopeo(&[
+            "inspect",
+            "--tls-verify=false",
+            "--format",
+            "{{.Digest}}",
+            &format!("docker://{target}"),
+        ]);
+        assert_eq!(theirs, digest, "{name}");
+        let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{target}")]);
+        assert_eq!(raw.contains("vnd.docker.distribution.manifest.v2"), name == "docker", "{raw}");
+        assert_eq!(raw.contains("tar+zstd"), name == "zstd", "{raw}");
+        world.loment(["rmi", "--all"]).succeeds();
+        world.loment(["pull", "--quiet", &target]).succeeds();
+        assert_eq!(id(&world, &target), before, "{name}");
+        assert!(sh(&world, &[], &target, "echo ran").ends_with("echo ran"));
+        // It is there: nothing is sent.
+        let again = world.loment(["push", &target]);
+        again.succeeds();
+        assert!(!again.stderr.contains(" done") && again.stderr.contains("already exists"), "{again}");
+        world.loment(["pull", "--quiet", &image]).succeeds();
+    }
+}
+
+#[test]
+fn images_are_copied_past_the_store() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let (repository, _) = image.rsplit_once('/').unwrap();
+    let layout = world.path("layout").display().to_string();
+    let dir = world.path("dir").display().to_string();
+    let places = [
+        format!("docker://{image}"),
+        format!("oci:{layout}:x"),
+        format!("dir:{dir}"),
+        format!("docker://{repository}/copied/bb:2"),
+    ];
+    for pair in places.windows(2) {
+        world.loment(["image", "copy", "--all", &pair[0], &pair[1]]).succeeds();
+    }
+    let raw = |place: &str| skopeo(&["inspect", "--raw", "--tls-verify=false", place]);
+    assert!(places.iter().all(|place| raw(place) == raw(&places[0])));
+    world.loment(["pull", "--quiet", &format!("{repository}/copied/bb:2")]).succeeds();
+    assert_eq!(id(&world, &format!("{repository}/copied/bb:2")), id(&world, &image));
+}
+
+#[test]
+fn what_cannot_be_pushed_is_said_in_one_line() {
+    let (world, image) = world_with("busybox:latest");
+    world.loment(["push", "nonesuch"]).fails_saying(125, &["nonesuch: image not known"]);
+    let (repository, _) = image.rsplit_once('/').unwrap();
+    let target = format!("{repository}/x:1");
+    let level = ["push", "--compression-level", "12", &image, &target];
+    world.loment(level).fails_saying(125, &["invalid value 12 for --compression-level: use 1 to 9"]);
+    let archive = world.loment(["push", &image, "docker-archive:/tmp/x"]);
+    archive.fails_saying(125, &["\"docker-archive\" is not supported"]);
+    let copy = world.loment(["image", "copy", &image, &format!("docker://{target}")]);
+    copy.fails_saying(125, &["invalid image name", "is not supported: use docker://, oci: or dir:"]);
+    let nobody = world.loment(["push", "--quiet", &image, "127.0.0.1:9/x:1"]);
+    nobody.fails_saying(125, &["127.0.0.1:9", "Connection refused"]);
+    let file = world.write("file", "x");
+    world.loment(["push", "--quiet", &image, &format!("dir:{file}")]).fails_saying(125, &[&file]);
+}
