@@ -1,6 +1,6 @@
 //! One request, whatever it takes: scheme, login, redirects, retries.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -93,6 +93,8 @@ pub(crate) struct Client {
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
     lanes: Mutex<Vec<Lane>>,
+    /// Held while a list of referrers is changed.
+    referrers: Mutex<()>,
     /// As last told.
     rate: Mutex<Option<RateLimit>>,
 }
@@ -117,12 +119,25 @@ impl Client {
             options,
             scheme: Mutex::default(),
             lanes: Mutex::default(),
+            referrers: Mutex::default(),
             rate: Mutex::default(),
         }
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
         *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn updating_referrers(&self) -> MutexGuard<'_, ()> {
+        self.referrers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as after so many failures.
+    pub(crate) fn wait(&self, attempt: u32) -> Result<(), Error> {
+        let lane = self.lane()?;
+        lane.sleep(self.pause(attempt, None));
+        self.put_back(lane);
+        Ok(())
     }
 
     /// A lane to work in; give it back with [`Self::put_back`] unless an unread body is left in it.

@@ -278,6 +278,9 @@ pub enum Problem {
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,
+    /// Others put their version of a list again and again.
+    #[error("lets others overwrite this list of referrers; try again")]
+    Overwritten,
     /// The registry has other bytes of an upload than those it was sent.
     #[error("lost track of an upload (Range)")]
     UploadRange,

@@ -41,6 +41,7 @@ mod manifest;
 mod names;
 mod options;
 mod pace;
+mod referrers;
 mod scope;
 mod search;
 mod tls;
@@ -61,6 +62,7 @@ pub use listing::Names;
 pub use manifest::{Manifest, Put};
 pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
+pub use referrers::Referrers;
 pub use search::Found;
 pub use upload::{Mount, Upload};
 

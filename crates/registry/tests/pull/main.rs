@@ -7,5 +7,6 @@ mod logins;
 mod manifests;
 mod objects;
 mod real;
+mod referrers;
 mod tls;
 mod uploads;
