@@ -19,6 +19,7 @@ use crate::error::{Error, Problem, is_busy};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::names::Host;
 use crate::pace::{RateLimit, retry_after};
+use crate::proxy::Proxies;
 use crate::scope::Scopes;
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
@@ -100,7 +101,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(host: Host, options: Options) -> Self {
+    pub(crate) fn new(host: Host, options: Options) -> Result<Self, Error> {
         let user_agent = HeaderValue::from_str(&options.user_agent).ok().filter(|agent| !agent.is_empty());
         let fallback = HeaderValue::from_static(concat!("loment/", env!("CARGO_PKG_VERSION")));
         let tls = Tls {
@@ -111,8 +112,9 @@ impl Client {
         };
         let resolver =
             Resolver { hosts: options.hosts_file.clone(), resolv_conf: options.resolv_conf.clone() };
-        Self {
-            dialer: Dialer { resolver, tls, limit: options.timeouts.connect },
+        let proxies = Proxies::parse(&options.proxy)?;
+        Ok(Self {
+            dialer: Dialer { resolver, proxies, tls, limit: options.timeouts.connect },
             user_agent: user_agent.unwrap_or(fallback),
             host,
             logins: Logins::new(options.bearer.as_deref()),
@@ -121,7 +123,7 @@ impl Client {
             lanes: Mutex::default(),
             referrers: Mutex::default(),
             rate: Mutex::default(),
-        }
+        })
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
@@ -455,7 +457,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_heed_the_registry() {
-        let client = Client::new(Host::parse("localhost").unwrap(), Options::default());
+        let client = Client::new(Host::parse("localhost").unwrap(), Options::default()).unwrap();
         let retry = client.options.retry.clone();
         for attempt in 1..40 {
             let pause = client.pause(attempt, None);

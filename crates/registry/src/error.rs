@@ -36,6 +36,22 @@ pub enum Error {
         /// The registry.
         host: String,
     },
+    /// A proxy of the options is not `http://HOST:PORT`. It may hold a password, so it is not shown.
+    #[error("the proxy for {scheme} cannot be used: expected http://[USER:PASSWORD@]HOST:PORT")]
+    Proxy {
+        /// `http` or `https`: which one.
+        scheme: &'static str,
+    },
+    /// A proxy does not connect us.
+    #[error("{proxy} does not connect to {host}: it answered {}", connect_status(*.status))]
+    ProxyRefused {
+        /// The proxy.
+        proxy: String,
+        /// Host and port.
+        host: String,
+        /// HTTP status code; 407 when it wants a password.
+        status: u16,
+    },
     /// Not a media type.
     #[error("{media_type:?} is not a media type")]
     MediaType {
@@ -300,12 +316,21 @@ pub enum Problem {
     Schema1,
 }
 
+/// What a proxy answered, and what to do.
+fn connect_status(status: u16) -> String {
+    match status {
+        0 => "what is not HTTP".to_owned(),
+        407 => "407; put a user name and a password into its URL".to_owned(),
+        _ => status.to_string(),
+    }
+}
+
 impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } => true,
-            Self::Status { status, .. } => is_busy(*status),
+            Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
         }
     }
@@ -319,6 +344,7 @@ impl Error {
                 | Self::Timeout { .. }
                 | Self::Lost { .. }
                 | Self::NoRoots { .. }
+                | Self::ProxyRefused { .. }
         )
     }
 }

@@ -41,6 +41,7 @@ mod manifest;
 mod names;
 mod options;
 mod pace;
+mod proxy;
 mod referrers;
 mod scope;
 mod search;
@@ -62,6 +63,7 @@ pub use listing::Names;
 pub use manifest::{Manifest, Put};
 pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
+pub use proxy::Proxy;
 pub use referrers::Referrers;
 pub use search::Found;
 pub use upload::{Mount, Upload};
@@ -88,12 +90,12 @@ impl Registry {
     /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
     ///
     /// # Errors
-    /// [`Error::Host`], [`Error::Bearer`].
+    /// [`Error::Host`], [`Error::Bearer`], [`Error::Proxy`].
     pub fn new(host: &str, options: Options) -> Result<Self, Error> {
         if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
             return Err(Error::Bearer { host: host.to_owned() });
         }
-        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)) })
+        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)?) })
     }
 
     /// How much the registry still allows us; `None` until it says so.

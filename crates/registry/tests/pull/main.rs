@@ -6,6 +6,7 @@ mod listing;
 mod logins;
 mod manifests;
 mod objects;
+mod proxies;
 mod real;
 mod referrers;
 mod tls;
