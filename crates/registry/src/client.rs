@@ -155,6 +155,11 @@ impl Client {
         }
     }
 
+    /// Settles the scheme without trying.
+    pub(crate) fn speak(&self, scheme: Scheme) {
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
+    }
+
     /// The registry's origin, once its scheme is known.
     pub(crate) fn origin(&self) -> Option<Origin> {
         let scheme = *self.scheme.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,11 +213,13 @@ impl Client {
     /// The headers and the body, of at most `max` bytes, of a 200.
     pub(crate) fn document(&self, call: &Call, max: usize) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut lane = self.lane()?;
-        let exchange = self.expect(&mut lane, call, &[200])?;
-        let headers = exchange.head.headers.clone();
-        let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+        let outcome = self.expect(&mut lane, call, &[200]).and_then(|exchange| {
+            let headers = exchange.head.headers.clone();
+            let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+            Ok((headers, bytes))
+        });
         self.put_back(lane);
-        Ok((headers, bytes))
+        outcome
     }
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
@@ -400,7 +407,7 @@ impl Client {
             }
             outcome => outcome?,
         };
-        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange.origin.scheme);
+        self.speak(exchange.origin.scheme);
         Ok(exchange)
     }
 }
@@ -409,10 +416,13 @@ fn is_redirect(exchange: &Exchange) -> bool {
     matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The error document of distribution-spec 1.1, "Error Codes".
+/// The error document of distribution-spec 1.1, "Error Codes", or of Docker's Engine API.
 #[derive(Deserialize)]
 struct ErrorDocument {
+    #[serde(default)]
     errors: Vec<ErrorItem>,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -425,8 +435,10 @@ struct ErrorItem {
 
 /// One line fit for a terminal, whatever the registry sent.
 fn first_message(body: &[u8]) -> Option<String> {
-    let first = serde_json::from_slice::<ErrorDocument>(body).ok()?.errors.into_iter().next()?;
-    let text = if first.message.is_empty() { first.code } else { first.message };
+    let document = serde_json::from_slice::<ErrorDocument>(body).ok()?;
+    let first = document.errors.into_iter().next();
+    let text = first
+        .map_or(document.message, |first| if first.message.is_empty() { first.code } else { first.message });
     Some(one_line(&text, MAX_DETAIL)).filter(|line| !line.is_empty())
 }
 
@@ -448,6 +460,7 @@ mod tests {
         assert_eq!(text(document).as_deref(), Some("no  [31mway"));
         assert_eq!(text(r#"{"errors":[{"code":"DENIED"}]}"#).as_deref(), Some("DENIED"));
         assert_eq!(text(r#"{"errors":[]}"#), None);
+        assert_eq!(text(r#"{"message":"No such image: x"}"#).as_deref(), Some("No such image: x"));
         assert_eq!(text("<html>"), None);
         assert_eq!(
             text(&format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "a".repeat(5000))).unwrap().len(),

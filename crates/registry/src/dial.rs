@@ -10,7 +10,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -46,6 +46,14 @@ pub(crate) struct Connection {
 impl Dialer {
     /// Connects, perhaps through a proxy. `own` is whether this is the registry itself.
     pub(crate) async fn dial(&self, origin: &Origin, own: bool) -> Result<Connection, Error> {
+        if let Some(socket) = origin.socket() {
+            let host = origin.to_string();
+            let stream = timeout(self.limit, UnixStream::connect(socket)).await;
+            let stream = stream
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                .map_err(|source| Error::Unreachable { host: host.clone(), source })?;
+            return Ok(Connection { sender: handshake(&host, stream).await?, proxy: None });
+        }
         let proxy = self.proxies.hop(origin);
         let (first, name) = match proxy {
             Some(proxy) => (&proxy.origin, proxy.name()),

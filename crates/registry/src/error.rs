@@ -228,6 +228,14 @@ pub enum Error {
         /// The upload.
         object: String,
     },
+    /// A daemon does not take an archive.
+    #[error("{host} does not load the archive: {message}")]
+    Load {
+        /// Its socket.
+        host: String,
+        /// Its words.
+        message: String,
+    },
     /// What is to be uploaded cannot be read, or ends before its announced length.
     #[error("cannot read what is to be uploaded")]
     Source(#[source] io::Error),

@@ -106,6 +106,9 @@ impl Lane {
         body: &mut Source<'_>,
         limit: Duration,
     ) -> Result<Exchange, Error> {
+        if !body.is_repeatable() && self.idle.iter().any(|idle| idle.origin == target.origin) {
+            self.settle();
+        }
         if let Some(connection) = self.take(&target.origin) {
             match self.runtime.block_on(send(connection, target, outgoing, body, limit)) {
                 // Closed by the server while it was idle: says nothing about the server now. What is added to an
@@ -117,6 +120,30 @@ impl Lane {
         self.runtime.block_on(async {
             let connection = dialer.dial(&target.origin, own).await?;
             send(connection, target, outgoing, body, limit).await
+        })
+    }
+
+    /// Sends what was not sent yet when the answer came, for a server that reads on.
+    pub(crate) fn send_rest(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Source<'_>,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let Some(feed) = exchange.unsent.take() else { return Ok(()) };
+        let host = exchange.origin.to_string();
+        self.runtime.block_on(async {
+            loop {
+                let room = within(&host, limit, async { Ok(feed.reserve().await) }).await?;
+                // It does not read on.
+                let Ok(room) = room else { return Ok(()) };
+                let piece = body.next()?;
+                let ended = piece.is_none();
+                room.send(piece);
+                if ended {
+                    return Ok(());
+                }
+            }
         })
     }
 
@@ -175,6 +202,12 @@ impl Lane {
     pub(crate) fn sleep(&self, duration: Duration) {
         // The timer must be made inside the runtime.
         self.runtime.block_on(async { tokio::time::sleep(duration).await });
+    }
+
+    /// Lets connections notice that their servers have hung up since the runtime last turned.
+    fn settle(&self) {
+        self.sleep(Duration::from_millis(1));
+        self.runtime.block_on(tokio::task::yield_now());
     }
 
     fn take(&mut self, origin: &Origin) -> Option<Connection> {
@@ -261,7 +294,7 @@ fn request(
     if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
         request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
     }
-    request.headers_mut().insert(HOST, host.parse().map_err(|_| malformed())?);
+    request.headers_mut().insert(HOST, target.origin.header().parse().map_err(|_| malformed())?);
     if empty {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }

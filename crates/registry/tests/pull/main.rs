@@ -2,6 +2,7 @@
 
 mod blobs;
 mod common;
+mod daemon;
 mod listing;
 mod logins;
 mod manifests;

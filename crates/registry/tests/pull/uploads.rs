@@ -281,7 +281,8 @@ fn a_stale_connection_costs_nothing() {
             closes.then(|| answer(request, kept, None).then(Then::Close))
         });
         let mut upload = at(&store.server).upload("a/b").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        // The greeting, and the connection of the POST.
+        store.server.wait_closed(2);
         upload.send(&mut &bytes[..], None).unwrap();
         upload.finish(&sha256(&bytes)).unwrap();
         assert!(store.holds(&bytes));
