@@ -27,6 +27,9 @@ const MIN_LIFE: u64 = 60;
 /// A day.
 const MAX_LIFE: u64 = 24 * 60 * 60;
 
+/// Tokens kept before those that are no longer good are thrown away; each can have kilobytes.
+const MAX_TOKENS: usize = 100;
+
 /// User name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -77,6 +80,15 @@ impl Logins {
     /// With a ready bearer token; one that [`bearer`] refuses is none.
     pub(crate) fn new(given: Option<&str>) -> Self {
         Self { given: given.and_then(bearer), known: Mutex::default(), turn: Mutex::default() }
+    }
+
+    fn keep(&self, scopes: &Scopes, token: Token) {
+        let tokens = &mut lock(&self.known).tokens;
+        if tokens.len() >= MAX_TOKENS {
+            let now = Instant::now();
+            tokens.retain(|_, token| token.expires > now);
+        }
+        tokens.insert(scopes.clone(), token);
     }
 
     /// Whether there was a token that is no longer good, and nothing else to send.
@@ -150,7 +162,7 @@ impl Client {
         if let Some(challenge) = offered("bearer") {
             let token = self.fetch_token(lane, call, challenge)?;
             let header = token.header.clone();
-            lock(&self.logins.known).tokens.insert(call.scopes.clone(), token);
+            self.logins.keep(&call.scopes, token);
             return Ok(header);
         }
         if challenges.is_empty() {

@@ -105,6 +105,11 @@ impl<'r> Source<'r> {
         }
     }
 
+    /// Whether all of it can be sent again.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        matches!(self, Self::Bytes { .. })
+    }
+
     /// Bytes handed out, or to be handed out again.
     pub(crate) fn count(&self) -> u64 {
         match self {

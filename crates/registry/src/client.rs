@@ -1,6 +1,6 @@
 //! One request, whatever it takes: scheme, login, redirects, retries.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use crate::error::{Error, Problem, is_busy};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::names::Host;
 use crate::pace::{RateLimit, retry_after};
+use crate::proxy::Proxies;
 use crate::scope::Scopes;
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
@@ -93,12 +94,14 @@ pub(crate) struct Client {
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
     lanes: Mutex<Vec<Lane>>,
+    /// Held while a list of referrers is changed.
+    referrers: Mutex<()>,
     /// As last told.
     rate: Mutex<Option<RateLimit>>,
 }
 
 impl Client {
-    pub(crate) fn new(host: Host, options: Options) -> Self {
+    pub(crate) fn new(host: Host, options: Options) -> Result<Self, Error> {
         let user_agent = HeaderValue::from_str(&options.user_agent).ok().filter(|agent| !agent.is_empty());
         let fallback = HeaderValue::from_static(concat!("loment/", env!("CARGO_PKG_VERSION")));
         let tls = Tls {
@@ -109,20 +112,34 @@ impl Client {
         };
         let resolver =
             Resolver { hosts: options.hosts_file.clone(), resolv_conf: options.resolv_conf.clone() };
-        Self {
-            dialer: Dialer { resolver, tls, limit: options.timeouts.connect },
+        let proxies = Proxies::parse(&options.proxy)?;
+        Ok(Self {
+            dialer: Dialer { resolver, proxies, tls, limit: options.timeouts.connect },
             user_agent: user_agent.unwrap_or(fallback),
             host,
             logins: Logins::new(options.bearer.as_deref()),
             options,
             scheme: Mutex::default(),
             lanes: Mutex::default(),
+            referrers: Mutex::default(),
             rate: Mutex::default(),
-        }
+        })
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
         *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn updating_referrers(&self) -> MutexGuard<'_, ()> {
+        self.referrers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as after so many failures.
+    pub(crate) fn wait(&self, attempt: u32) -> Result<(), Error> {
+        let lane = self.lane()?;
+        lane.sleep(self.pause(attempt, None));
+        self.put_back(lane);
+        Ok(())
     }
 
     /// A lane to work in; give it back with [`Self::put_back`] unless an unread body is left in it.
@@ -136,6 +153,11 @@ impl Client {
         if lanes.len() < MAX_LANES {
             lanes.push(lane);
         }
+    }
+
+    /// Settles the scheme without trying.
+    pub(crate) fn speak(&self, scheme: Scheme) {
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
     }
 
     /// The registry's origin, once its scheme is known.
@@ -191,11 +213,13 @@ impl Client {
     /// The headers and the body, of at most `max` bytes, of a 200.
     pub(crate) fn document(&self, call: &Call, max: usize) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut lane = self.lane()?;
-        let exchange = self.expect(&mut lane, call, &[200])?;
-        let headers = exchange.head.headers.clone();
-        let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+        let outcome = self.expect(&mut lane, call, &[200]).and_then(|exchange| {
+            let headers = exchange.head.headers.clone();
+            let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
+            Ok((headers, bytes))
+        });
         self.put_back(lane);
-        Ok((headers, bytes))
+        outcome
     }
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
@@ -383,7 +407,7 @@ impl Client {
             }
             outcome => outcome?,
         };
-        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(exchange.origin.scheme);
+        self.speak(exchange.origin.scheme);
         Ok(exchange)
     }
 }
@@ -392,10 +416,13 @@ fn is_redirect(exchange: &Exchange) -> bool {
     matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The error document of distribution-spec 1.1, "Error Codes".
+/// The error document of distribution-spec 1.1, "Error Codes", or of Docker's Engine API.
 #[derive(Deserialize)]
 struct ErrorDocument {
+    #[serde(default)]
     errors: Vec<ErrorItem>,
+    #[serde(default)]
+    message: String,
 }
 
 #[derive(Deserialize)]
@@ -408,8 +435,10 @@ struct ErrorItem {
 
 /// One line fit for a terminal, whatever the registry sent.
 fn first_message(body: &[u8]) -> Option<String> {
-    let first = serde_json::from_slice::<ErrorDocument>(body).ok()?.errors.into_iter().next()?;
-    let text = if first.message.is_empty() { first.code } else { first.message };
+    let document = serde_json::from_slice::<ErrorDocument>(body).ok()?;
+    let first = document.errors.into_iter().next();
+    let text = first
+        .map_or(document.message, |first| if first.message.is_empty() { first.code } else { first.message });
     Some(one_line(&text, MAX_DETAIL)).filter(|line| !line.is_empty())
 }
 
@@ -431,6 +460,7 @@ mod tests {
         assert_eq!(text(document).as_deref(), Some("no  [31mway"));
         assert_eq!(text(r#"{"errors":[{"code":"DENIED"}]}"#).as_deref(), Some("DENIED"));
         assert_eq!(text(r#"{"errors":[]}"#), None);
+        assert_eq!(text(r#"{"message":"No such image: x"}"#).as_deref(), Some("No such image: x"));
         assert_eq!(text("<html>"), None);
         assert_eq!(
             text(&format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "a".repeat(5000))).unwrap().len(),
@@ -440,7 +470,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_limit_and_heed_the_registry() {
-        let client = Client::new(Host::parse("localhost").unwrap(), Options::default());
+        let client = Client::new(Host::parse("localhost").unwrap(), Options::default()).unwrap();
         let retry = client.options.retry.clone();
         for attempt in 1..40 {
             let pause = client.pause(attempt, None);

@@ -10,14 +10,22 @@ use crate::{Registry, names};
 
 impl Registry {
     /// Deletes a tag, or the manifest of a digest with all its tags (distribution-spec 1.1, "Deleting tags",
-    /// "Deleting Manifests"). A registry that deletes no tags by themselves answers 400 or 405.
+    /// "Deleting Manifests"). A registry that deletes no tags by themselves answers 400 or 405. When a manifest
+    /// refers to a subject and the registry does not keep that list, it is taken out of the one that clients
+    /// maintain.
     ///
     /// # Errors
     /// All of [`Error`]; [`Error::NotFound`] when there is none.
     pub fn delete_manifest(&self, repository: &str, reference: &str) -> Result<(), Error> {
         names::repository(repository)?;
-        names::reference(reference)?;
-        self.delete(repository, self.call(repository, Kind::Manifest, reference))
+        let digest = names::reference(reference)?;
+        // What it refers to cannot be seen afterwards. One that cannot be read can be deleted all the same.
+        let was = digest.map(|digest| (self.manifest(repository, reference), digest));
+        self.delete(repository, self.call(repository, Kind::Manifest, reference))?;
+        match was {
+            Some((Ok(was), digest)) => self.unlist_referrer(repository, &was.media_type, &was.bytes, &digest),
+            _ => Ok(()),
+        }
     }
 
     /// Deletes a blob from a repository, whatever refers to it (distribution-spec 1.1, "Deleting Blobs").

@@ -10,7 +10,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use crate::body::Payload;
 use crate::dns::{ResolveError, Resolver};
 use crate::error::{Error, Problem};
+use crate::proxy::{Hop, Proxies};
 use crate::tls::Tls;
 use crate::url::{Origin, Scheme};
 
@@ -29,30 +30,57 @@ const MAX_HEAD: usize = 64 << 10;
 /// Opens connections.
 pub(crate) struct Dialer {
     pub(crate) resolver: Resolver,
+    pub(crate) proxies: Proxies,
     pub(crate) tls: Tls,
     /// For the name, and again for the rest.
     pub(crate) limit: Duration,
 }
 
+/// An open connection.
+pub(crate) struct Connection {
+    pub(crate) sender: SendRequest<Payload>,
+    /// The proxy that reads the requests on it.
+    pub(crate) proxy: Option<Hop>,
+}
+
 impl Dialer {
-    /// Connects. `own` is whether this is the registry itself.
-    pub(crate) async fn dial(&self, origin: &Origin, own: bool) -> Result<SendRequest<Payload>, Error> {
-        let host = origin.to_string();
-        let resolving = timeout(self.limit, self.resolver.resolve(&origin.host)).await;
+    /// Connects, perhaps through a proxy. `own` is whether this is the registry itself.
+    pub(crate) async fn dial(&self, origin: &Origin, own: bool) -> Result<Connection, Error> {
+        if let Some(socket) = origin.socket() {
+            let host = origin.to_string();
+            let stream = timeout(self.limit, UnixStream::connect(socket)).await;
+            let stream = stream
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                .map_err(|source| Error::Unreachable { host: host.clone(), source })?;
+            return Ok(Connection { sender: handshake(&host, stream).await?, proxy: None });
+        }
+        let proxy = self.proxies.hop(origin);
+        let (first, name) = match proxy {
+            Some(proxy) => (&proxy.origin, proxy.name()),
+            None => (origin, origin.to_string()),
+        };
+        let resolving = timeout(self.limit, self.resolver.resolve(&first.host)).await;
         let addresses = resolving
             .unwrap_or(Err(ResolveError::Timeout))
-            .map_err(|source| Error::Resolve { host: origin.host.clone(), source })?;
+            .map_err(|source| Error::Resolve { host: first.host.clone(), source })?;
         let connecting = async {
-            let stream = connect(&addresses, origin.port)
+            let mut stream = connect(&addresses, first.port)
                 .await
-                .map_err(|source| Error::Unreachable { host: host.clone(), source })?;
-            match origin.scheme {
-                Scheme::Http => handshake(&host, stream).await,
-                Scheme::Https => handshake(&host, self.secure(origin, own, stream).await?).await,
-            }
+                .map_err(|source| Error::Unreachable { host: name.clone(), source })?;
+            let host = origin.to_string();
+            Ok(match origin.scheme {
+                Scheme::Http => Connection { sender: handshake(&host, stream).await?, proxy: proxy.cloned() },
+                Scheme::Https => {
+                    if let Some(proxy) = proxy {
+                        proxy.tunnel(&mut stream, origin).await?;
+                    }
+                    let stream = self.secure(origin, own, stream).await?;
+                    Connection { sender: handshake(&host, stream).await?, proxy: None }
+                }
+            })
         };
         timeout(self.limit, connecting).await.unwrap_or_else(|_| {
-            Err(Error::Unreachable { host: host.clone(), source: io::ErrorKind::TimedOut.into() })
+            Err(Error::Unreachable { host: name.clone(), source: io::ErrorKind::TimedOut.into() })
         })
     }
 

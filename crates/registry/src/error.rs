@@ -36,6 +36,22 @@ pub enum Error {
         /// The registry.
         host: String,
     },
+    /// A proxy of the options is not `http://HOST:PORT`. It may hold a password, so it is not shown.
+    #[error("the proxy for {scheme} cannot be used: expected http://[USER:PASSWORD@]HOST:PORT")]
+    Proxy {
+        /// `http` or `https`: which one.
+        scheme: &'static str,
+    },
+    /// A proxy does not connect us.
+    #[error("{proxy} does not connect to {host}: it answered {}", connect_status(*.status))]
+    ProxyRefused {
+        /// The proxy.
+        proxy: String,
+        /// Host and port.
+        host: String,
+        /// HTTP status code; 407 when it wants a password.
+        status: u16,
+    },
     /// Not a media type.
     #[error("{media_type:?} is not a media type")]
     MediaType {
@@ -212,6 +228,14 @@ pub enum Error {
         /// The upload.
         object: String,
     },
+    /// A daemon does not take an archive.
+    #[error("{host} does not load the archive: {message}")]
+    Load {
+        /// Its socket.
+        host: String,
+        /// Its words.
+        message: String,
+    },
     /// What is to be uploaded cannot be read, or ends before its announced length.
     #[error("cannot read what is to be uploaded")]
     Source(#[source] io::Error),
@@ -278,6 +302,9 @@ pub enum Problem {
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,
+    /// Others put their version of a list again and again.
+    #[error("lets others overwrite this list of referrers; try again")]
+    Overwritten,
     /// The registry has other bytes of an upload than those it was sent.
     #[error("lost track of an upload (Range)")]
     UploadRange,
@@ -297,12 +324,21 @@ pub enum Problem {
     Schema1,
 }
 
+/// What a proxy answered, and what to do.
+fn connect_status(status: u16) -> String {
+    match status {
+        0 => "what is not HTTP".to_owned(),
+        407 => "407; put a user name and a password into its URL".to_owned(),
+        _ => status.to_string(),
+    }
+}
+
 impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } => true,
-            Self::Status { status, .. } => is_busy(*status),
+            Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
         }
     }
@@ -316,6 +352,7 @@ impl Error {
                 | Self::Timeout { .. }
                 | Self::Lost { .. }
                 | Self::NoRoots { .. }
+                | Self::ProxyRefused { .. }
         )
     }
 }

@@ -14,15 +14,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::body::{Feed, Payload, Source};
-use crate::dial::{Dialer, http_error, within};
+use crate::dial::{Connection, Dialer, http_error, within};
 use crate::error::{Error, Problem};
+use crate::proxy::Hop;
 use crate::url::{Origin, Target};
 
 /// Connections kept per lane: registry, token server, two storage hosts.
@@ -53,7 +53,7 @@ pub(crate) struct Exchange {
     pub(crate) head: Parts,
     pub(crate) origin: Origin,
     body: Incoming,
-    connection: SendRequest<Payload>,
+    connection: Connection,
     /// Of a request that was answered before all of it was sent: the connection is of no further use.
     unsent: Option<Feed>,
 }
@@ -67,7 +67,7 @@ impl Exchange {
 
 struct Idle {
     origin: Origin,
-    connection: SendRequest<Payload>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -106,6 +106,9 @@ impl Lane {
         body: &mut Source<'_>,
         limit: Duration,
     ) -> Result<Exchange, Error> {
+        if !body.is_repeatable() && self.idle.iter().any(|idle| idle.origin == target.origin) {
+            self.settle();
+        }
         if let Some(connection) = self.take(&target.origin) {
             match self.runtime.block_on(send(connection, target, outgoing, body, limit)) {
                 // Closed by the server while it was idle: says nothing about the server now. What is added to an
@@ -117,6 +120,30 @@ impl Lane {
         self.runtime.block_on(async {
             let connection = dialer.dial(&target.origin, own).await?;
             send(connection, target, outgoing, body, limit).await
+        })
+    }
+
+    /// Sends what was not sent yet when the answer came, for a server that reads on.
+    pub(crate) fn send_rest(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Source<'_>,
+        limit: Duration,
+    ) -> Result<(), Error> {
+        let Some(feed) = exchange.unsent.take() else { return Ok(()) };
+        let host = exchange.origin.to_string();
+        self.runtime.block_on(async {
+            loop {
+                let room = within(&host, limit, async { Ok(feed.reserve().await) }).await?;
+                // It does not read on.
+                let Ok(room) = room else { return Ok(()) };
+                let piece = body.next()?;
+                let ended = piece.is_none();
+                room.send(piece);
+                if ended {
+                    return Ok(());
+                }
+            }
         })
     }
 
@@ -177,8 +204,14 @@ impl Lane {
         self.runtime.block_on(async { tokio::time::sleep(duration).await });
     }
 
-    fn take(&mut self, origin: &Origin) -> Option<SendRequest<Payload>> {
-        self.idle.retain(|idle| idle.since.elapsed() < MAX_IDLE && !idle.connection.is_closed());
+    /// Lets connections notice that their servers have hung up since the runtime last turned.
+    fn settle(&self) {
+        self.sleep(Duration::from_millis(1));
+        self.runtime.block_on(tokio::task::yield_now());
+    }
+
+    fn take(&mut self, origin: &Origin) -> Option<Connection> {
+        self.idle.retain(|idle| idle.since.elapsed() < MAX_IDLE && !idle.connection.sender.is_closed());
         let index = self.idle.iter().position(|idle| idle.origin == *origin)?;
         Some(self.idle.swap_remove(index).connection)
     }
@@ -192,7 +225,7 @@ enum Step {
 }
 
 async fn send(
-    mut connection: SendRequest<Payload>,
+    mut connection: Connection,
     target: &Target,
     outgoing: &Outgoing,
     body: &mut Source<'_>,
@@ -200,10 +233,10 @@ async fn send(
 ) -> Result<Exchange, Error> {
     let host = target.origin.to_string();
     let (payload, mut feed) = Payload::new(body.length());
-    let request = request(target, &host, outgoing, payload)?;
+    let request = request(target, &host, outgoing, payload, connection.proxy.as_ref())?;
     let lost = |error| http_error(&host, error);
-    within(&host, limit, async { connection.ready().await.map_err(lost) }).await?;
-    let mut answer = pin!(connection.send_request(request));
+    within(&host, limit, async { connection.sender.ready().await.map_err(lost) }).await?;
+    let mut answer = pin!(connection.sender.send_request(request));
     while let Some(room) = &feed {
         // Room for a piece, unless the answer comes first.
         let step = {
@@ -244,6 +277,7 @@ fn request(
     host: &str,
     outgoing: &Outgoing,
     payload: Payload,
+    proxy: Option<&Hop>,
 ) -> Result<Request<Payload>, Error> {
     let malformed =
         || Error::Protocol { object: target.path.clone(), host: host.to_owned(), problem: Problem::Location };
@@ -254,8 +288,13 @@ fn request(
     let mut request = Request::new(payload);
     *request.method_mut() = outgoing.method.clone();
     *request.headers_mut() = outgoing.headers.clone();
-    *request.uri_mut() = target.path.parse().map_err(|_| malformed())?;
-    request.headers_mut().insert(HOST, host.parse().map_err(|_| malformed())?);
+    // A proxy wants to be told the host, too (RFC 9112 section 3.2.2).
+    let place = if proxy.is_some() { format!("http://{host}{}", target.path) } else { target.path.clone() };
+    *request.uri_mut() = place.parse().map_err(|_| malformed())?;
+    if let Some(authorization) = proxy.and_then(|proxy| proxy.authorization.as_ref()) {
+        request.headers_mut().insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    request.headers_mut().insert(HOST, target.origin.header().parse().map_err(|_| malformed())?);
     if empty {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }

@@ -1,11 +1,16 @@
 //! OCI distribution client behind a blocking API.
 //!
-//! It fetches manifests and blobs from one registry: finds the host, speaks TLS or, where that is allowed,
-//! plain HTTP, logs in, follows redirects, retries, and resumes blobs whose connection broke. A [`Registry`]
-//! is shared by threads; each blocks on its own request (see `lane.rs` for how).
+//! It fetches, stores, lists and deletes manifests and blobs of one registry: finds the host, speaks TLS or, where
+//! that is allowed, plain HTTP, goes through proxies, logs in, follows redirects, retries, and resumes what broke. A
+//! [`Registry`] is shared by threads; each blocks on its own request (see `lane.rs` for how). [`Daemon`] moves images
+//! to and from Docker's daemon with the same means.
 //!
-//! It does not know short names, mirrors, auth.json or registries.conf: its caller resolves those into a host
-//! and [`Options`]. It does not interpret manifests, and it does not verify blobs.
+//! Credentials go to the registry and the token server it names, to nobody else; nothing leads from https to plain
+//! http. Whatever the other side controls is bounded: documents, lists, redirects, pauses, and how slow it may be.
+//!
+//! It does not know short names, mirrors, auth.json, registries.conf or the environment: its caller resolves those into a
+//! host and [`Options`]. It does not interpret manifests, but for the subject of one that is stored or deleted, and it
+//! does not verify blobs that are fetched: whoever unpacks them hashes them anyway.
 //!
 //! Names are resolved here, from a hosts file and by DNS, never through the C library; the DNS messages are
 //! read and written here too, instead of by `hickory-proto` and its 52 crates (`dns/mod.rs` says why).
@@ -28,6 +33,7 @@ mod blob;
 mod body;
 mod challenge;
 mod client;
+mod daemon;
 mod delete;
 mod dial;
 mod digest;
@@ -41,6 +47,8 @@ mod manifest;
 mod names;
 mod options;
 mod pace;
+mod proxy;
+mod referrers;
 mod scope;
 mod search;
 mod tls;
@@ -54,6 +62,7 @@ use oci_spec::image::Digest;
 
 pub use auth::Credentials;
 pub use blob::Blob;
+pub use daemon::{Archive, Daemon};
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
 pub use head::Head;
@@ -61,6 +70,8 @@ pub use listing::Names;
 pub use manifest::{Manifest, Put};
 pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
+pub use proxy::Proxy;
+pub use referrers::Referrers;
 pub use search::Found;
 pub use upload::{Mount, Upload};
 
@@ -86,12 +97,12 @@ impl Registry {
     /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
     ///
     /// # Errors
-    /// [`Error::Host`], [`Error::Bearer`].
+    /// [`Error::Host`], [`Error::Bearer`], [`Error::Proxy`].
     pub fn new(host: &str, options: Options) -> Result<Self, Error> {
         if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
             return Err(Error::Bearer { host: host.to_owned() });
         }
-        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)) })
+        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)?) })
     }
 
     /// How much the registry still allows us; `None` until it says so.

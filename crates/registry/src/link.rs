@@ -8,7 +8,7 @@ use crate::error::{Error, Problem};
 use crate::url::Target;
 
 /// Most pages of a list. Registries send 50 to 1,000 entries on one.
-pub(crate) const MAX_PAGES: usize = 10_000;
+pub(crate) const MAX_PAGES: usize = 3_000;
 
 /// The path of the next page after the one at `path`; `None` after the last.
 ///

@@ -81,11 +81,14 @@ impl Manifest {
 pub struct Put {
     /// The one to fetch it by: of the bytes, except for signed schema 1 manifests, where only the registry knows.
     pub digest: Digest,
+    /// What it refers to, when the registry keeps the list of referrers (`OCI-Subject`).
+    pub subject: Option<Digest>,
 }
 
 impl Registry {
     /// Stores a manifest or index under a tag or its digest (distribution-spec 1.1, "Pushing Manifests"). What it
-    /// names must be there already.
+    /// names must be there already. When it refers to a subject and the registry does not keep that list, it is
+    /// added to the one that clients maintain; an error then comes although the manifest is there.
     ///
     /// # Errors
     /// All of [`Error`]; [`Error::DigestMismatch`] also before anything is sent.
@@ -98,14 +101,7 @@ impl Registry {
     ) -> Result<Put, Error> {
         names::repository(repository)?;
         let wanted = names::reference(reference)?;
-        let mut call = self.call(repository, Kind::Manifest, reference);
-        call.method = Method::PUT;
-        call.scopes = Scopes::push(repository);
-        call.body = Bytes::copy_from_slice(bytes);
-        call.patient = true;
-        let kind = HeaderValue::from_str(media_type).ok().filter(|kind| !kind.is_empty());
-        let kind = kind.ok_or_else(|| Error::MediaType { media_type: media_type.to_owned() })?;
-        call.headers.insert(CONTENT_TYPE, kind);
+        let call = self.put_call(repository, reference, media_type, bytes)?;
         // The digest of a signed schema 1 manifest is not that of its bytes.
         let checked = media_type != SIGNED_SCHEMA1;
         let digest = |like: &Digest| digest::of(like.algorithm(), bytes).filter(|_| checked);
@@ -128,7 +124,27 @@ impl Registry {
         }
         let verified = announced.filter(|it| !checked || digest(it).is_some());
         let digest = wanted.or(verified).unwrap_or_else(|| digest::sha256(bytes));
-        Ok(Put { digest })
+        let subject = self.list_referrer(repository, media_type, bytes, &digest, &headers)?;
+        Ok(Put { digest, subject })
+    }
+
+    /// To store a manifest.
+    pub(crate) fn put_call(
+        &self,
+        repository: &str,
+        reference: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Call, Error> {
+        let mut call = self.call(repository, Kind::Manifest, reference);
+        call.method = Method::PUT;
+        call.scopes = Scopes::push(repository);
+        call.body = Bytes::copy_from_slice(bytes);
+        call.patient = true;
+        let kind = HeaderValue::from_str(media_type).ok().filter(|kind| !kind.is_empty());
+        let kind = kind.ok_or_else(|| Error::MediaType { media_type: media_type.to_owned() })?;
+        call.headers.insert(CONTENT_TYPE, kind);
+        Ok(call)
     }
 }
 

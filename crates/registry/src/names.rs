@@ -1,5 +1,7 @@
 //! What may become part of a request: hosts, repositories, tags.
 
+use std::path::Path;
+
 use oci_spec::image::{Digest, DigestAlgorithm};
 
 use crate::error::Error;
@@ -38,6 +40,15 @@ impl Host {
         let explicit = name.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
         let address = if name == HUB.0 { HUB.1.to_owned() } else { target.origin.host };
         Ok(Self { name: name.to_owned(), address, port: explicit.then_some(target.origin.port) })
+    }
+
+    /// A unix socket.
+    pub(crate) fn socket(path: &Path) -> Result<Self, Error> {
+        let name = path.to_string_lossy().into_owned();
+        match path.to_str() {
+            Some(address) if path.is_absolute() => Ok(Self { name, address: address.to_owned(), port: None }),
+            _ => Err(Error::Host { host: name }),
+        }
     }
 
     /// Where to connect when `scheme` is spoken.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::auth::Credentials;
+use crate::proxy::Proxy;
 
 /// How to talk to a registry.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct Options {
     /// Directories of `<host[:port]>/*.crt`, `*.cert` and `*.key` (containers-certs.d(5)); the first that has
     /// one for the registry is used.
     pub certs_dir: Vec<PathBuf>,
+    /// Through which proxies to go; none by default.
+    pub proxy: Proxy,
     /// `User-Agent` header; empty: `loment/<version>`.
     pub user_agent: String,
     /// Read at each name that is looked up; may be missing.
@@ -44,6 +47,7 @@ impl Default for Options {
             identity_token: None,
             bearer: None,
             certs_dir: Vec::new(),
+            proxy: Proxy::default(),
             user_agent: String::new(),
             hosts_file: "/etc/hosts".into(),
             resolv_conf: "/etc/resolv.conf".into(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
 use hyper::Uri;
 
@@ -25,21 +26,39 @@ impl Scheme {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,
-    /// Lower case; an IPv6 address without brackets.
+    /// Lower case; an IPv6 address without brackets. Or the path of a unix socket: it begins with a slash, as
+    /// nothing does that is parsed from a URL.
     pub(crate) host: String,
     pub(crate) port: u16,
 }
 
 impl Origin {
-    /// `localhost`, 127.0.0.0/8 or `::1`.
+    /// `localhost`, 127.0.0.0/8, `::1`, or a socket: this machine.
     pub(crate) fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.socket().is_some()
+            || self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
-/// As in a `Host` header.
+impl Origin {
+    /// The unix socket it is, if it is one.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.host.starts_with('/').then(|| Path::new(&self.host))
+    }
+
+    /// For a `Host` header. A socket has no name, but servers want one.
+    pub(crate) fn header(&self) -> String {
+        if self.socket().is_some() { "localhost".to_owned() } else { self.to_string() }
+    }
+}
+
+/// As in a `Host` header, but for sockets.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.socket().is_some() {
+            return f.write_str(&self.host);
+        }
         if self.host.contains(':') { write!(f, "[{}]", self.host) } else { f.write_str(&self.host) }?;
         if self.port == self.scheme.default_port() { Ok(()) } else { write!(f, ":{}", self.port) }
     }

@@ -97,6 +97,7 @@ struct Shared {
     tls: Option<Arc<rustls::ServerConfig>>,
     requests: Mutex<Vec<Request>>,
     connections: AtomicUsize,
+    closed: AtomicUsize,
     stopped: AtomicBool,
 }
 
@@ -124,6 +125,7 @@ impl Server {
             tls,
             requests: Mutex::default(),
             connections: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -134,7 +136,10 @@ impl Server {
                 }
                 let serving = Arc::clone(&serving);
                 // A client that hangs up is part of what is tested.
-                thread::spawn(move || drop(serving.serve(stream)));
+                thread::spawn(move || {
+                    drop(serving.serve(stream));
+                    serving.closed.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         Self { address, shared }
@@ -151,6 +156,13 @@ impl Server {
     /// Paths asked for, in order.
     pub(crate) fn paths(&self) -> Vec<String> {
         self.requests().into_iter().map(|request| request.path).collect()
+    }
+
+    /// Waits until so many connections are closed, TLS greetings among them.
+    pub(crate) fn wait_closed(&self, count: usize) {
+        while self.shared.closed.load(Ordering::SeqCst) < count {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -209,7 +221,7 @@ impl Shared {
     }
 }
 
-fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
+pub(crate) fn read_request(stream: &mut impl Read) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -2,10 +2,13 @@
 
 mod blobs;
 mod common;
+mod daemon;
 mod listing;
 mod logins;
 mod manifests;
 mod objects;
+mod proxies;
 mod real;
+mod referrers;
 mod tls;
 mod uploads;

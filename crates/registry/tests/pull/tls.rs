@@ -12,7 +12,7 @@ use crate::common::{Reply, Request, Server, hasty, make_certificates};
 use loment_registry::{CertificateError, Error, Manifest, Options, Problem, Registry};
 
 /// A server with the certificate `name`, which asks clients for one when told to.
-fn serve(
+pub(crate) fn serve(
     directory: &Path,
     name: &str,
     clients: bool,
@@ -45,7 +45,7 @@ fn get(host: &str, options: Options) -> Result<Manifest, Error> {
 }
 
 /// Puts files into `certs.d/HOST` below the directory.
-fn trust(directory: &Path, host: &str, files: &[(&str, &str)]) -> Options {
+pub(crate) fn trust(directory: &Path, host: &str, files: &[(&str, &str)]) -> Options {
     let own = directory.join("certs.d").join(host);
     std::fs::create_dir_all(&own).unwrap();
     for (from, to) in files {

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-use crate::common::{Reply, Request, Server, Then, content, hasty, sha256};
+use crate::common::{Reply, Request, Server, Then, content, hasty, make_certificates, sha256};
 use crate::real::Distribution;
+use crate::tls::{serve, trust};
 use loment_registry::{Credentials, Error, Mount, Options, Problem, Registry};
 
 const START: &str = "/v2/a/b/blobs/uploads/";
@@ -281,7 +282,8 @@ fn a_stale_connection_costs_nothing() {
             closes.then(|| answer(request, kept, None).then(Then::Close))
         });
         let mut upload = at(&store.server).upload("a/b").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        // The greeting, and the connection of the POST.
+        store.server.wait_closed(2);
         upload.send(&mut &bytes[..], None).unwrap();
         upload.finish(&sha256(&bytes)).unwrap();
         assert!(store.holds(&bytes));
@@ -365,6 +367,26 @@ fn an_upload_elsewhere_sees_no_credentials() {
         let server = Server::start(move |_| Reply::new(202, headers, b""));
         assert_eq!(problem(at(&server).upload("a/b")), Problem::Location);
     }
+}
+
+#[test]
+fn an_upload_does_not_leave_tls() {
+    let directory = TempDir::new().unwrap();
+    make_certificates(directory.path());
+    let plain = Server::start(|_| Reply::new(201, &[], b""));
+    let location = format!("http://{}/upload", plain.host());
+    let server = serve(directory.path(), "server", false, move |request| {
+        // At once, or on the way.
+        let location = if request.path.contains("/a/") { location.as_str() } else { "/upload" };
+        let location =
+            if request.method == "PATCH" { format!("http://{}/", plain.host()) } else { location.into() };
+        Reply::new(202, &[("Location", &location)], b"")
+    });
+    let options = trust(directory.path(), &server.host(), &[("ca.crt", "ca.crt")]);
+    let registry = Registry::new(&server.host(), options).unwrap();
+    assert_eq!(problem(registry.put_blob("a/b", &sha256(b"{}"), b"{}")), Problem::Downgrade);
+    let mut upload = registry.upload("c").unwrap();
+    assert_eq!(problem(upload.send(&mut &b"{}"[..], None)), Problem::Downgrade);
 }
 
 #[test]
@@ -485,4 +507,34 @@ fn debians_registry_takes_blobs() {
     let sha512 = format!("sha512:{hex}").try_into().unwrap();
     registry.put_blob("a/b", &sha512, b"{}").unwrap();
     registry.head_blob("a/b", &sha512).unwrap();
+}
+
+#[test]
+fn debians_registry_takes_blobs_from_those_who_log_in() {
+    let directory = TempDir::new().unwrap();
+    // Made by `htpasswd -nbB -C 4 user secret`.
+    let line = "user:$2y$04$KfHbAOPGrnUuInKsjsRSJ.XTANSnZqOeUo5llAP6MONWnGflm8Vsq\n";
+    let file = directory.path().join("htpasswd");
+    std::fs::write(&file, line).unwrap();
+    let settings = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}", file.display());
+    let Some(server) = Distribution::start(directory.path(), &settings) else { return };
+    let login = |password: &str| {
+        let credentials = Credentials { username: "user".into(), password: password.into() };
+        Registry::new(&server.host(), Options { credentials: Some(credentials), ..hasty() }).unwrap()
+    };
+    let (registry, bytes) = (login("secret"), content(3_000_000));
+    registry.ping().unwrap();
+    let mut upload = registry.upload("a/b").unwrap();
+    upload.send(&mut &bytes[..], None).unwrap();
+    upload.finish(&sha256(&bytes)).unwrap();
+    assert!(matches!(registry.mount("c", &sha256(&bytes), Some("a/b")), Ok(Mount::Done)));
+    let wrong = login("wrong");
+    for error in [
+        wrong.ping().unwrap_err(),
+        wrong.upload("a/b").unwrap_err(),
+        wrong.mount("c", &sha256(&bytes), Some("a/b")).unwrap_err(),
+        wrong.tags("a/b").unwrap().next().unwrap().unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unauthorized { refused: true, .. }), "{error:?}");
+    }
 }
