@@ -42,7 +42,7 @@ pub const MACHINE: &[&str] =
     &["busybox-static", "debootstrap", "e2fsprogs", "qemu-system-x86", "tar", "util-linux", "xz-utils"];
 
 /// Debian packages that only benchmarks use: the programs we are compared with.
-pub const PEERS: &[&str] = &["crun", "podman", "runc"];
+pub const PEERS: &[&str] = &["crun", "podman", "runc", "time"];
 
 /// Known to build with the oldest toolchain we support.
 const NEXTEST: &str = "0.9.143";

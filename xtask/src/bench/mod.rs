@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: ours beside what Debian ships, in one run on one machine. Figures are printed, never asserted.
 
 mod engine;
+mod images;
 mod measure;
 mod memory;
 mod runtime;
@@ -14,7 +15,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use crate::{packages, run};
 
 /// The parts, by the names that SPECIFICATION.md refers to.
-pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "memory"];
+pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "memory", "images"];
 
 /// What every part needs.
 pub(crate) struct Bench {
@@ -90,6 +91,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
             "run" => engine::run(&bench)?,
             "exec" => engine::exec(&bench)?,
             "queries" => engine::queries(&bench)?,
+            "images" => images::run(&bench)?,
             _ => memory::run(&bench)?,
         }
     }
