@@ -31,7 +31,7 @@
 //! let lease = store.lease()?;
 //! let tar = std::fs::File::open("layer.tar")?;
 //! let layer = lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)?;
-//! println!("{} is in {}", layer.diff_id(), layer.fs().display());
+//! println!("{} is {:?}", layer.diff_id(), layer.lower());
 //! # Ok(())
 //! # }
 //! ```
@@ -60,7 +60,7 @@ pub use disk::Durability;
 pub use error::Error;
 pub use gc::Freed;
 pub use image::{ImageName, ImagePlatform, ImageRecord, NamedImage};
-pub use layer::{Form, Layer, LayerBlob};
+pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use store::Store;
 pub use tar::HeaderProblem;

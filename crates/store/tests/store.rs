@@ -249,7 +249,7 @@ fn the_writable_layer_shows_the_roots_attributes() {
     let upper = rootfs.upper.metadata().unwrap();
     assert_eq!((upper.mode() & 0o7777, upper.uid(), upper.gid()), (0o750, 1, 2));
     assert_eq!(rootfs.lower.len(), 1, "nothing shows through an opaque root");
-    assert_eq!(fixture.store.layer_dirs(&record).unwrap(), rootfs.lower);
+    assert_eq!(fixture.store.lower(&record).unwrap(), rootfs.lower);
     assert_eq!(fixture.store.rootfs("ctr").unwrap().unwrap(), rootfs);
     for id in ["", ".", "..", "../x", "a/b", "-x", ".x"] {
         assert!(
@@ -267,8 +267,8 @@ fn a_layer_that_an_image_has_twice_is_mounted_once() {
     let fixture = Fixture::new();
     let record = image(&fixture.store.lease().unwrap(), "one", &["a", "b", "a"]);
     let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
-    let fs = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().fs();
-    assert_eq!(rootfs.lower, [fs(&record.layers[2]), fs(&record.layers[1])]);
+    let lower = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().lower();
+    assert_eq!(rootfs.lower, [lower(&record.layers[2]), lower(&record.layers[1])]);
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Shared by the store's tests: a store in a temporary directory and tars with any header at all.
 #![expect(dead_code, reason = "every test file uses its own part")]
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use loment_store::{Durability, Error, HashingSource, Layer, Store, sha256};
+use loment_store::{Durability, Error, HashingSource, Layer, Lower, Store, sha256};
 use tempfile::TempDir;
 
 /// A store that goes away with its directory.
@@ -27,9 +28,15 @@ impl Fixture {
         Self { dir, store }
     }
 
-    pub(crate) fn unpack(&self, tar: &[u8]) -> Result<Layer, Error> {
+    pub(crate) fn unpack(&self, tar: &[u8]) -> Result<Unpacked, Error> {
         let lease = self.store.lease()?;
-        lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)
+        let layer = lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)?;
+        Ok(Unpacked::new(layer))
+    }
+
+    /// The directory of a layer in the store.
+    pub(crate) fn layer_dir(&self, layer: &Layer) -> PathBuf {
+        self.store.root().join("layers").join(layer.diff_id().hex())
     }
 
     /// Everything in the store's directory that is not part of an empty store.
@@ -43,12 +50,58 @@ impl Fixture {
     }
 }
 
+/// A layer and, once it is looked at, the directory its files are seen in.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    layer: Layer,
+    view: OnceCell<View>,
+}
+
+impl Unpacked {
+    pub(crate) fn new(layer: Layer) -> Self {
+        Self { layer, view: OnceCell::new() }
+    }
+
+    /// Where its files are.
+    pub(crate) fn fs(&self) -> PathBuf {
+        self.view.get_or_init(|| View::of(&self.layer.lower())).path.clone()
+    }
+}
+
+/// The files of a layer, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) path: PathBuf,
+}
+
+impl View {
+    pub(crate) fn of(lower: &Lower) -> Self {
+        match lower {
+            Lower::Dir(path) => Self { path: path.clone() },
+            Lower::Erofs { .. } => unreachable!("no layer is an image yet"),
+        }
+    }
+}
+
+/// Shell commands that make every layer a directory, and these directories.
+pub(crate) fn lower_dirs(lower: &[Lower]) -> (String, Vec<String>) {
+    let path = |lower: &Lower| lower.clone().directory().unwrap().to_str().unwrap().to_owned();
+    (String::new(), lower.iter().map(path).collect())
+}
+
+impl std::ops::Deref for Unpacked {
+    type Target = Layer;
+    fn deref(&self) -> &Layer {
+        &self.layer
+    }
+}
+
 pub(crate) fn open(dir: &Path) -> Store {
     Store::open(&dir.join("root"), &dir.join("run"), Durability::None).unwrap()
 }
 
 /// Unpacks a tar that must be good, checks that it is regenerated exactly, and returns its layer.
-pub(crate) fn good(tar: &[u8]) -> (Fixture, Layer) {
+pub(crate) fn good(tar: &[u8]) -> (Fixture, Unpacked) {
     let fixture = Fixture::new();
     let layer = fixture.unpack(tar).unwrap_or_else(|error| panic!("{}", chain(&error)));
     let mut again = Vec::new();
