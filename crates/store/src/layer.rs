@@ -24,6 +24,8 @@ use crate::tar::{LogReader, Record};
 pub enum Form {
     /// An unpacked tree in `fs/`, whiteouts in overlay form.
     Dir,
+    /// The same tree in one file, `layer.erofs`, for the kernel to mount.
+    Erofs,
 }
 
 /// One lower layer of a container's root file system.
@@ -124,11 +126,16 @@ impl Layer {
     pub fn lower(&self) -> Lower {
         match self.document.form {
             Form::Dir => Lower::Dir(self.fs()),
+            Form::Erofs => Lower::Erofs { file: self.image(), layer: self.diff_id().clone() },
         }
     }
 
     pub(crate) fn fs(&self) -> PathBuf {
         self.dir.join("fs")
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.join("layer.erofs")
     }
 
     pub(crate) fn document(&self) -> &LayerDocument {
@@ -179,6 +186,7 @@ impl Layer {
     fn contents(&self) -> Result<ContentReader, Error> {
         let image = match self.document.form {
             Form::Dir => None,
+            Form::Erofs => Some(File::open(self.image()).during("open", &self.image())?),
         };
         Ok(ContentReader { dir: open_dir(&self.dir)?, image, buffer: vec![0; 256 * 1024] })
     }

@@ -8,7 +8,9 @@
 //! FORMAT                   version and feature lists
 //! gc.lock                  shared while something becomes visible, exclusive while a sweep decides
 //! blobs/<algorithm>/ab/…   manifests, indexes, configurations (never layers)
-//! layers/<diffID>/         layer.json, fs/ (overlay form), tarhdr.zst, shadow/ (content of replaced entries)
+//! layers/<diffID>/         layer.json, tarhdr.zst, and either
+//!                          fs/ (overlay form), shadow/ (content of replaced entries) or
+//!                          layer.erofs (the same in one file, content of replaced entries included)
 //! by-blob/<hex>            -> ../layers/<diffID>, only when both digests were computed here
 //! images/<id>.json         manifests, layers, platform, created, size
 //! refs/<escaped name>      one file per reference
@@ -40,7 +42,6 @@ mod blob;
 mod container;
 mod digest;
 mod disk;
-#[expect(dead_code, reason = "no layer is kept like this yet")]
 mod erofs;
 mod error;
 mod gc;

@@ -45,7 +45,7 @@ impl Container {
     fn sh(&self, script: &str) -> String {
         let target = self.fixture.dir.path().join("merged");
         fs::create_dir_all(&target).unwrap();
-        let (prepare, lower) = lower_dirs(&self.rootfs.lower);
+        let (prepare, lower) = lower_dirs(&self.rootfs.lower, self.fixture.dir.path());
         let mount =
             r#"mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"; cd "$4"; eval "$5""#;
         let mount = &(prepare + mount);

@@ -117,7 +117,7 @@ fn overlayfs_merges_layers_as_the_tars_say() {
         .end();
     let (lower, upper) = (fixture.unpack(&lower).unwrap(), fixture.unpack(&upper).unwrap());
     // A mount namespace of its own, so nothing is left behind even when this fails.
-    let (prepare, dirs) = lower_dirs(&[upper.lower(), lower.lower()]);
+    let (prepare, dirs) = lower_dirs(&[upper.lower(), lower.lower()], fixture.dir.path());
     let script =
         r#"mount -t overlay overlay -o "lowerdir=$1" "$2"; cd "$2"; find . -type f | sort; cat changed"#;
     let target = fixture.dir.path().join("merged");

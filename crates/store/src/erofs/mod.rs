@@ -12,10 +12,16 @@
 //! The same tar gives the same bytes, on every machine.
 
 mod content;
+#[expect(dead_code, reason = "nothing reads images yet")]
 mod format;
+mod names;
 mod out;
+mod tree;
 mod write;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing reads images yet"))]
 mod xattr;
+
+pub(crate) use tree::unpack;
 
 #[cfg(test)]
 mod tests;

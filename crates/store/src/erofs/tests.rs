@@ -62,6 +62,8 @@ fn image(path: &Path) {
     let empty = writer.content(0, false).unwrap();
     let nid = writer.file(&many, empty).unwrap().0;
     writer.set_links(nid, 2).unwrap();
+    let early = names[1].1;
+    writer.set_links(early, 2001).unwrap();
     names.push((b"attributes".to_vec(), nid, FileKind::File));
     names.push((b"second name".to_vec(), nid, FileKind::File));
     names.push((b"link".to_vec(), writer.symlink(&plain, b"file-1").unwrap(), FileKind::Symlink));
@@ -146,7 +148,8 @@ fn check(root: &Path) {
         let path = root.join(format!("file-{size}"));
         assert!(fs::read(&path).unwrap() == content(size), "{size}");
         let meta = path.metadata().unwrap();
-        assert_eq!((meta.mode(), meta.uid(), meta.gid(), meta.nlink()), (0o100640, 70_000, 7, 1));
+        let links = if size == 1 { 2001 } else { 1 };
+        assert_eq!((meta.mode(), meta.uid(), meta.gid(), meta.nlink()), (0o100640, 70_000, 7, links));
         assert_eq!((meta.mtime(), meta.mtime_nsec()), (-5, 123_456_789));
     }
     assert!(fs::read(root.join("holes")).unwrap() == holes());

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::content::{Content, Stored};
 use super::format::{
     BLOCK, BLOCK_SIZE, Data, DirBlocks, Dirent, FileKind, INODE_SIZE, Inode, MAX_IMAGE, ROOT_OFFSET, SLOT,
-    SuperBlock,
+    SuperBlock, put32,
 };
 use super::out::Out;
 
@@ -119,7 +119,14 @@ impl Writer {
 
     /// Sets the number of names of an inode, which is 1 when nothing is said.
     pub(super) fn set_links(&mut self, nid: u64, links: u32) -> io::Result<()> {
-        self.out.patch(nid * SLOT + Inode::LINKS_AT, &links.to_le_bytes())
+        let at = nid * SLOT + Inode::LINKS_AT;
+        match at.checked_sub(self.open_at) {
+            Some(inside) if self.open_at > 0 && inside < BLOCK_SIZE => {
+                put32(&mut self.open[..], inside as usize, links);
+                Ok(())
+            }
+            _ => self.out.patch(at, &links.to_le_bytes()),
+        }
     }
 
     /// An inode whose content ends in `tail`, less than a block, after blocks from `block` on. The tail goes
@@ -283,7 +290,8 @@ impl Writer {
                 out.write(&blocks.take())?;
             }
         }
-        let end = self.out.position().next_multiple_of(BLOCK_SIZE);
+        // fsck.erofs 1.5 looks for attributes after every inode, and fails when the file ends there.
+        let end = (self.out.position() + 1).next_multiple_of(BLOCK_SIZE);
         self.out.zeros_to(end)?;
         let (inodes, chunked, blocks) = (self.inodes, self.chunked, block_number(end));
         SuperBlock { inodes, blocks, uuid, chunked }.encode(&mut first);

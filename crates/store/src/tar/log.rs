@@ -61,7 +61,6 @@ impl<W: Write> TarLog<W> {
         self.record(b'F', Some(path), &[offset, count])
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for layers kept as an image"))]
     pub(crate) fn extent(&mut self, offset: u64, count: u64) -> io::Result<()> {
         if count == 0 {
             return Ok(());
@@ -69,7 +68,6 @@ impl<W: Write> TarLog<W> {
         self.record(b'E', None, &[offset, count])
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for layers kept as an image"))]
     pub(crate) fn zeros(&mut self, count: u64) -> io::Result<()> {
         if count == 0 {
             return Ok(());

@@ -31,7 +31,7 @@ pub(super) fn forget_below<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8]) {
 
 /// Why a directory could not be reached.
 #[derive(Debug)]
-pub(super) enum WalkError {
+pub(crate) enum WalkError {
     Problem(EntryProblem),
     /// A component does not exist (only when not creating).
     Missing,

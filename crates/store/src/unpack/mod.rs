@@ -29,7 +29,8 @@ use crate::digest::TarSource;
 use crate::implied::Implied;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
 pub(crate) use attrs::OPAQUE;
-use dirs::{Defaults, DirStack, WalkError, forget_below};
+pub(crate) use dirs::WalkError;
+use dirs::{Defaults, DirStack, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
 use rules::{Attrs, DirMeta, DirMetas, MAX_PATH, Place, device, link_target, normalise, shown_link, split};
@@ -101,14 +102,14 @@ fn make_root(layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// A failure before it is given the entry's name.
-enum Fault {
+pub(crate) enum Fault {
     Problem(EntryProblem),
     Io(&'static str, Errno),
     Other(UnpackError),
 }
 
 impl Fault {
-    fn of(self, path: &[u8]) -> UnpackError {
+    pub(crate) fn of(self, path: &[u8]) -> UnpackError {
         let entry = String::from_utf8_lossy(path).into_owned();
         match self {
             Self::Problem(problem) => UnpackError::Entry { entry, problem },
