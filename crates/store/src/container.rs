@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use rustix::fs::AtFlags;
-use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat, statat};
+use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, ImageId};
@@ -15,6 +15,7 @@ use crate::image::{lower, visible};
 use crate::inherit::inherit;
 use crate::layer::Lower;
 use crate::store::Store;
+use crate::view::{Found, Tree};
 
 /// What a container's root file system is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +85,10 @@ impl Store {
         inherit(&visible(&layers), &upper)?;
         // The merged root shows the attributes of the upper directory: those of the highest layer that has any.
         let (mut mode, mut owner) = (0o755, (0, 0));
-        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root) {
-            let path = layer.fs();
-            let stat = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).during("look at", &path)?;
-            (mode, owner) = (stat.st_mode & 0o7777, (stat.st_uid, stat.st_gid));
+        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root)
+            && let Found::Directory(look) = Tree::of(layer)?.directory(b"")?
+        {
+            (mode, owner) = (look.mode, look.owner);
         }
         chownat(
             CWD,

@@ -16,6 +16,7 @@ use crate::error::{Context, Error};
 use crate::implied::Implied;
 use crate::store::Store;
 use crate::tar::{LogReader, Record};
+use crate::view::{self, Tree};
 
 /// How the files of a layer are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +177,11 @@ impl Layer {
 
     /// Reads all of the layer and checks it against its identity.
     pub fn verify(&self) -> Result<(), Error> {
-        self.write_tar(io::sink())
+        self.write_tar(io::sink())?;
+        match Tree::of(self)? {
+            Tree::Dir(..) => Ok(()),
+            Tree::Erofs(_, image) => image.check().map_err(|e| view::failed(self, e)),
+        }
     }
 
     fn corrupt(&self, problem: &'static str) -> Error {

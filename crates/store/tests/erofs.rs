@@ -6,6 +6,10 @@
 
 #[path = "hostile.rs"]
 mod hostile;
+#[path = "implied.rs"]
+mod implied;
+#[path = "store.rs"]
+mod store;
 #[path = "trees.rs"]
 mod trees;
 #[path = "unpack.rs"]

@@ -12,16 +12,17 @@
 //! The same tar gives the same bytes, on every machine.
 
 mod content;
-#[expect(dead_code, reason = "nothing reads images yet")]
 mod format;
 mod names;
 mod out;
+mod read;
 mod tree;
 mod write;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing reads images yet"))]
 mod xattr;
 
+pub(crate) use read::{Image, ReadError, read_anything};
 pub(crate) use tree::unpack;
+pub(crate) use xattr::Xattrs;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::content::Piece;
 use super::format::{DirBlocks, Dirent, FileKind};
+use super::read::Image;
 use super::write::{Attributes, Directory, Writer};
 use super::xattr;
 
@@ -180,5 +181,82 @@ fn check(root: &Path) {
             assert_eq!(fs::read(root.join(sub).join(format!("{n:0100}"))).unwrap(), content(1), "{n}");
         }
         assert_eq!(root.join(sub).join("..").metadata().unwrap().ino(), root.metadata().unwrap().ino());
+    }
+}
+
+/// An image with one of everything, small enough to damage a large part of.
+fn small() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image");
+    let mut writer = Writer::new(File::create_new(&path).unwrap()).unwrap();
+    let plain = attributes(0o640, &[(c"user.a", b"value")]);
+    let mut content = writer.content(5000, false).unwrap();
+    content.write(&mut writer.out, &[7; 5000]).unwrap();
+    let file = writer.file(&plain, content).unwrap().0;
+    let mut content = writer.content(200_000, false).unwrap();
+    content.write(&mut writer.out, &[0; 150_000]).unwrap();
+    content.write(&mut writer.out, &[1; 50_000]).unwrap();
+    let holes = writer.file(&plain, content).unwrap().0;
+    let link = writer.symlink(&plain, b"file").unwrap();
+    let dot = |name: &'static [u8], index: u64| (name, index, FileKind::Directory);
+    let listings = [
+        vec![dot(b".", 0), dot(b"..", 0), dot(b"d", 1), (&b"file"[..], file, FileKind::File)],
+        vec![
+            dot(b".", 1),
+            dot(b"..", 0),
+            (&b"holes"[..], holes, FileKind::File),
+            (b"name", link, FileKind::Symlink),
+        ],
+    ];
+    let directory = |index: usize| Directory {
+        attributes: attributes(0o755, &[(c"user.d", b"dir")]),
+        size: DirBlocks::size(listings[index].iter().map(|(name, ..)| name.len())),
+        links: 3 - index as u32,
+    };
+    let directories = [directory(0), directory(1)];
+    let spots = writer.place(&directories).unwrap();
+    let entries = |index: usize| {
+        listings[index].iter().map(|&(name, nid, kind)| {
+            let nid = if kind == FileKind::Directory { spots[nid as usize].nid() } else { nid };
+            Dirent { name, nid, kind }
+        })
+    };
+    writer.finish(&directories, &spots, entries, [7; 16]).unwrap();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let bytes = small();
+    let image = Image::open(&bytes[..]).unwrap();
+    image.check().unwrap();
+    let found = image.find(b"d/name").unwrap().unwrap();
+    assert!(!found.is_dir());
+    assert_eq!(image.xattrs(&found).unwrap(), [(b"user.a".to_vec(), b"value".to_vec())]);
+    let dir = image.find(b"d").unwrap().unwrap();
+    assert_eq!((dir.mode(), dir.owner(), dir.mtime()), (0o755, (70_000, 7), (-5, 123_456_789)));
+    assert!(image.find(b"d/nothing").unwrap().is_none() && image.find(b"nothing/at/all").unwrap().is_none());
+    assert!(!image.find(b"file/x").unwrap().unwrap().is_dir(), "what is in the way is the answer");
+}
+
+proptest::proptest! {
+    /// Damage is found or does no harm; nothing breaks the reader.
+    #[test]
+    fn any_damage_is_survived(
+        damage in proptest::collection::vec((proptest::num::usize::ANY, proptest::num::u8::ANY), 1..8),
+        length in proptest::option::of(proptest::num::usize::ANY),
+    ) {
+        let mut bytes = small();
+        for (at, byte) in damage {
+            // The superblock's checksum covers the first block; behind it stands the rest.
+            let at = if at % 3 == 0 { at % bytes.len() } else { 4096 + at / 3 % 12_288 };
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+        }
+        if let Some(length) = length {
+            bytes.truncate(length % (2 * bytes.len()));
+        }
+        super::read_anything(&bytes);
     }
 }

@@ -70,8 +70,11 @@ fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Errno> {
     if out.len() > MAX_XATTRS { Err(Errno::NOSPC) } else { Ok(()) }
 }
 
+/// Names and values.
+pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// Reads attributes back, in order; `None` for what [`encode`] does not write.
-pub(super) fn decode(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Xattrs> {
     let mut xattrs = Vec::new();
     if bytes.is_empty() {
         return Some(xattrs);
