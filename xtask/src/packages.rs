@@ -18,6 +18,7 @@ pub const TESTS: &[&str] = &[
     "debootstrap",
     "docker-registry",
     "docker.io",
+    "erofs-utils",
     "g++",
     "gcc",
     "iproute2",

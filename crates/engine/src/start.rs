@@ -124,7 +124,7 @@ impl Engine {
         let layers = self.store().rootfs(&config.id)?;
         let layers = layers.ok_or_else(|| Error::NoContainer { name: config.id.clone() })?;
         Ok(Rootfs::Overlay {
-            lower: layers.lower.into_iter().chain([layers.skeleton]).collect(),
+            lower: layers.directories()?,
             upper: layers.upper,
             work: layers.work,
             volatile: config.auto_remove,

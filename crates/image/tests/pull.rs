@@ -416,7 +416,8 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
     let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None).unwrap();
     let merged = fixture.dir.path().join("merged");
     fs::create_dir(&merged).unwrap();
-    let lower: Vec<_> = rootfs.lower.iter().map(|dir| dir.display().to_string()).collect();
+    let lower: Vec<_> =
+        rootfs.lower.iter().map(|l| l.clone().directory().unwrap().display().to_string()).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.join(":"),

@@ -4,29 +4,42 @@
 use std::path::PathBuf;
 
 use rustix::fs::AtFlags;
-use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat, statat};
+use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, ImageId};
 use crate::disk::{self, Durability};
 use crate::error::{Context, Error};
-use crate::image::{lower_dirs, visible};
+use crate::image::{lower, visible};
 use crate::inherit::inherit;
+use crate::layer::Lower;
 use crate::store::Store;
+use crate::view::{Found, Tree};
 
 /// What a container's root file system is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rootfs {
     /// The image; it may have been removed since, its layers stay.
     pub image: ImageId,
-    /// overlayfs `lowerdir`, top first.
-    pub lower: Vec<PathBuf>,
+    /// Layers, top first.
+    pub lower: Vec<Lower>,
     /// One more, below those: the directories and files that things are mounted on, for images that lack some.
     pub skeleton: PathBuf,
     /// overlayfs `upperdir`.
     pub upper: PathBuf,
     /// overlayfs `workdir`.
     pub work: PathBuf,
+}
+
+impl Rootfs {
+    /// Directories for overlayfs `lowerdir`, top first, the skeleton last.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`] for a layer that must be mounted first.
+    pub fn directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let layers = self.lower.iter().cloned().map(Lower::directory);
+        layers.chain([Ok(self.skeleton.clone())]).collect()
+    }
 }
 
 /// `rootfs.json`, version 1; also what keeps the layers from being swept.
@@ -71,10 +84,10 @@ impl Store {
         inherit(&visible(&layers), &upper)?;
         // The merged root shows the attributes of the upper directory: those of the highest layer that has any.
         let (mut mode, mut owner) = (0o755, (0, 0));
-        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root) {
-            let path = layer.fs();
-            let stat = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).during("look at", &path)?;
-            (mode, owner) = (stat.st_mode & 0o7777, (stat.st_uid, stat.st_gid));
+        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root)
+            && let Found::Directory(look) = Tree::of(layer)?.directory(b"")?
+        {
+            (mode, owner) = (look.mode, look.owner);
         }
         chownat(
             CWD,
@@ -85,7 +98,7 @@ impl Store {
         )
         .during("change owner of", &upper)?;
         chmodat(CWD, &upper, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", &upper)?;
-        Ok(Rootfs { image: image.clone(), lower: lower_dirs(&layers), skeleton, upper, work })
+        Ok(Rootfs { image: image.clone(), lower: lower(&layers), skeleton, upper, work })
     }
 
     /// What [`Store::create_rootfs`] made for a container, if it did.
@@ -100,7 +113,7 @@ impl Store {
             layers.push(self.layer(layer)?.ok_or_else(missing)?);
         }
         let (upper, work) = (dir.join("upper"), dir.join("work"));
-        let (lower, skeleton) = (lower_dirs(&layers), self.skeleton()?);
+        let (lower, skeleton) = (lower(&layers), self.skeleton()?);
         Ok(Some(Rootfs { image: document.image, lower, skeleton, upper, work }))
     }
 

@@ -105,6 +105,12 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A layer is kept as a file system image where only directories are understood.
+    #[error("layer {layer} is kept as a file system image, which cannot be used here")]
+    NotADirectory {
+        /// The layer.
+        layer: DiffId,
+    },
     /// A layer could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::{DiffId, ImageId};
 use crate::disk;
 use crate::error::{Context, Error};
-use crate::layer::Layer;
+use crate::layer::{Layer, Lower};
 use crate::lease::Lease;
 use crate::name::ImageName;
 use crate::store::Store;
@@ -181,9 +181,17 @@ impl Store {
         image.layers.iter().map(find).collect()
     }
 
-    /// Directories for overlayfs `lowerdir`, top first, without what an opaque root hides.
+    /// What overlayfs is given for an image, top first, without what an opaque root hides.
+    pub fn lower(&self, image: &ImageRecord) -> Result<Vec<Lower>, Error> {
+        Ok(lower(&self.layers_of(image)?))
+    }
+
+    /// The same as directories for `lowerdir`.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`] for a layer that must be mounted first.
     pub fn layer_dirs(&self, image: &ImageRecord) -> Result<Vec<PathBuf>, Error> {
-        Ok(lower_dirs(&self.layers_of(image)?))
+        self.lower(image)?.into_iter().map(Lower::directory).collect()
     }
 
     pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, Error> {
@@ -196,8 +204,8 @@ impl Store {
     }
 }
 
-pub(crate) fn lower_dirs(layers: &[Layer]) -> Vec<PathBuf> {
-    visible(layers).into_iter().map(Layer::fs).collect()
+pub(crate) fn lower(layers: &[Layer]) -> Vec<Lower> {
+    visible(layers).into_iter().map(Layer::lower).collect()
 }
 
 /// The layers a container is made of, top first: nothing shows through one with an opaque root.

@@ -8,19 +8,16 @@
 //! The layers are looked at as overlayfs looks at them: a whiteout, an opaque directory or anything that is
 //! no directory hides what stands below it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
-use rustix::fs::{
-    Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
-    fgetxattr_query, flistxattr, flistxattr_query, fsetxattr, fstat, futimens, mkdirat, openat2,
-};
+use rustix::fs::{Mode, mkdirat};
 use rustix::io::Errno;
 
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{self, Layer};
-use crate::unpack::OPAQUE;
+use crate::view::{Found, Tree, open_beneath};
 
 /// Makes, in the directory `upper`, what the implied directories of `layers` (top first) inherit.
 ///
@@ -56,7 +53,7 @@ struct Level {
 /// A way down all layers at once. No descriptor is kept for its levels, whose number a layer chooses.
 struct Walk<'l> {
     layers: &'l [&'l Layer],
-    roots: Vec<OwnedFd>,
+    trees: Vec<Tree<'l>>,
     upper: &'l Path,
     upper_root: OwnedFd,
     path: Vec<u8>,
@@ -65,9 +62,9 @@ struct Walk<'l> {
 
 impl<'l> Walk<'l> {
     fn new(layers: &'l [&'l Layer], upper: &'l Path) -> Result<Self, Error> {
-        let roots = layers.iter().map(|layer| layer::open_dir(&layer.fs())).collect::<Result<_, _>>()?;
+        let trees = layers.iter().map(|layer| Tree::of(layer)).collect::<Result<_, _>>()?;
         let upper_root = layer::open_dir(upper)?;
-        Ok(Self { layers, roots, upper, upper_root, path: Vec::new(), levels: Vec::new() })
+        Ok(Self { layers, trees, upper, upper_root, path: Vec::new(), levels: Vec::new() })
     }
 
     /// Makes `path` in `upper` if the topmost layer that has it only implies it and another below does more.
@@ -102,17 +99,15 @@ impl<'l> Walk<'l> {
         };
         let mut merged = Vec::new();
         for &layer in parents {
-            match open_beneath(self.roots[layer].as_fd(), path) {
-                Ok(dir) => {
+            match self.trees[layer].directory(path)? {
+                Found::Directory(look) => {
                     merged.push(layer);
-                    if is_opaque(&dir).during("look at", &self.in_layer(layer, path))? {
+                    if look.is_opaque() {
                         break;
                     }
                 }
-                Err(Errno::NOENT) => {}
-                // A whiteout, a file or a link.
-                Err(Errno::NOTDIR | Errno::LOOP) => break,
-                result => drop(result.during("open", &self.in_layer(layer, path))?),
+                Found::Missing => {}
+                Found::NoDirectory => break,
             }
         }
         self.path.clear();
@@ -155,68 +150,18 @@ impl<'l> Walk<'l> {
             let source = self.described(&level).or(level.merged.first().copied());
             if let (true, Some(layer)) = (level.made, source) {
                 let path = &self.path[..level.end];
-                let from = open_beneath(self.roots[layer].as_fd(), path)
-                    .during("open", &self.in_layer(layer, path))?;
-                open_beneath(self.upper_root.as_fd(), path)
-                    .and_then(|to| copy_attributes(&from, &to))
-                    .during("set attributes of", &self.upper.join(disk::os_path(path)))?;
+                if let Found::Directory(look) = self.trees[layer].directory(path)? {
+                    open_beneath(self.upper_root.as_fd(), path)
+                        .and_then(|to| look.copy_to(&to))
+                        .during("set attributes of", &self.upper.join(disk::os_path(path)))?;
+                }
             }
             self.path.truncate(self.levels.last().map_or(0, |level| level.end));
         }
         Ok(())
     }
-
-    fn in_layer(&self, layer: usize, path: &[u8]) -> PathBuf {
-        self.layers[layer].fs().join(disk::os_path(path))
-    }
 }
 
 fn is_at_or_below(path: &[u8], directory: &[u8]) -> bool {
     path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-}
-
-/// Opens a directory; no component is a link or leaves `root`.
-fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat2(root, if path.is_empty() { b"." } else { path }, flags, Mode::empty(), resolve)
-}
-
-fn is_opaque(dir: &OwnedFd) -> Result<bool, Errno> {
-    let mut value = [0; 8];
-    match fgetxattr(dir, OPAQUE, &mut value[..]) {
-        Ok(length) => Ok(value[..length] == *b"y"),
-        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Owner, mode, extended attributes and times, in an order in which none undoes another.
-fn copy_attributes(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
-    let stat = fstat(from)?;
-    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
-    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    copy_xattrs(from, to)?;
-    let modified = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
-    futimens(to, &Timestamps { last_access: modified, last_modification: modified })
-}
-
-/// All but those of the overlay, which are about the layer and not the directory, and the labels of the host's
-/// security modules, which the new directory already has.
-fn copy_xattrs(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
-    let size = match flistxattr_query(from) {
-        Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-        result => result?,
-    };
-    let mut list = vec![0; size];
-    let length = flistxattr(from, &mut list[..])?;
-    let names = list[..length].split(|&b| b == 0).filter(|name| !name.is_empty());
-    let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
-    let mut value = Vec::new();
-    for name in names.filter(|name| !foreign.iter().any(|prefix| name.starts_with(prefix))) {
-        value.resize(fgetxattr_query(from, name)?, 0);
-        let length = fgetxattr(from, name, &mut value[..])?;
-        fsetxattr(to, name, &value[..length], XattrFlags::empty())?;
-    }
-    Ok(())
 }

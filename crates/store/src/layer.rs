@@ -1,8 +1,9 @@
 //! Layers: looked up without locks, immutable once visible, able to write their exact tar again.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
@@ -15,6 +16,7 @@ use crate::error::{Context, Error};
 use crate::implied::Implied;
 use crate::store::Store;
 use crate::tar::{LogReader, Record};
+use crate::view::{self, Tree};
 
 /// How the files of a layer are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +25,35 @@ use crate::tar::{LogReader, Record};
 pub enum Form {
     /// An unpacked tree in `fs/`, whiteouts in overlay form.
     Dir,
+    /// The same tree in one file, `layer.erofs`, for the kernel to mount.
+    Erofs,
+}
+
+/// One lower layer of a container's root file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lower {
+    /// A directory, which overlayfs takes as it is.
+    Dir(PathBuf),
+    /// A file system image, to be mounted first.
+    Erofs {
+        /// The image.
+        file: PathBuf,
+        /// Whose it is; one mount of a layer serves all containers.
+        layer: DiffId,
+    },
+}
+
+impl Lower {
+    /// The directory of a layer that needs no mounting.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`].
+    pub fn directory(self) -> Result<PathBuf, Error> {
+        match self {
+            Self::Dir(path) => Ok(path),
+            Self::Erofs { layer, .. } => Err(Error::NotADirectory { layer }),
+        }
+    }
 }
 
 /// A compressed (or plain) form of a layer that a registry may hold.
@@ -92,9 +123,20 @@ impl Layer {
         &self.document.blobs
     }
 
-    /// The directory overlayfs takes as `lowerdir`.
-    pub fn fs(&self) -> PathBuf {
+    /// What overlayfs is given for it.
+    pub fn lower(&self) -> Lower {
+        match self.document.form {
+            Form::Dir => Lower::Dir(self.fs()),
+            Form::Erofs => Lower::Erofs { file: self.image(), layer: self.diff_id().clone() },
+        }
+    }
+
+    pub(crate) fn fs(&self) -> PathBuf {
         self.dir.join("fs")
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        self.dir.join("layer.erofs")
     }
 
     pub(crate) fn document(&self) -> &LayerDocument {
@@ -106,25 +148,23 @@ impl Layer {
     /// # Errors
     /// [`Error::CorruptLayer`] when the stored files no longer give that tar; some of it has been written then.
     pub fn write_tar(&self, out: impl Write) -> Result<(), Error> {
-        let dir = open_dir(&self.dir)?;
         let shadows = self.shadows()?;
         let mut out = HashingWriter::new(out);
-        let mut contents = ContentReader { dir, buffer: vec![0; 256 * 1024] };
+        let mut contents = self.contents()?;
         let mut log = self.log()?;
         let mut index = 0u64;
         while let Some(record) = log.next().during("read", &self.dir)? {
-            match record {
-                Record::Raw(bytes) => out.write_all(&bytes).during("write the tar of", &self.dir)?,
-                Record::Shadow { .. } => {}
+            let copied = match record {
+                Record::Raw(bytes) => out.write_all(&bytes).map(|()| true),
+                Record::Shadow { .. } => Ok(true),
                 Record::Content { path, offset, count } => {
-                    let path = locate(&shadows, index, &path);
-                    let copied = contents
-                        .copy(&path, offset, count, &mut out)
-                        .during("write the tar of", &self.dir)?;
-                    if !copied {
-                        return Err(self.corrupt("a file is missing or too short"));
-                    }
+                    contents.copy_file(&locate(&shadows, index, &path), offset, count, &mut out)
                 }
+                Record::Extent { offset, count } => contents.copy_extent(offset, count, &mut out),
+                Record::Zeros { count } => contents.zeros(count, &mut out),
+            };
+            if !copied.during("write the tar of", &self.dir)? {
+                return Err(self.corrupt("a file is missing or too short"));
             }
             index += 1;
         }
@@ -137,11 +177,23 @@ impl Layer {
 
     /// Reads all of the layer and checks it against its identity.
     pub fn verify(&self) -> Result<(), Error> {
-        self.write_tar(io::sink())
+        self.write_tar(io::sink())?;
+        match Tree::of(self)? {
+            Tree::Dir(..) => Ok(()),
+            Tree::Erofs(_, image) => image.check().map_err(|e| view::failed(self, e)),
+        }
     }
 
     fn corrupt(&self, problem: &'static str) -> Error {
         Error::CorruptLayer { layer: self.diff_id().clone(), problem }
+    }
+
+    fn contents(&self) -> Result<ContentReader, Error> {
+        let image = match self.document.form {
+            Form::Dir => None,
+            Form::Erofs => Some(File::open(self.image()).during("open", &self.image())?),
+        };
+        Ok(ContentReader { dir: open_dir(&self.dir)?, image, buffer: vec![0; 256 * 1024] })
     }
 
     fn log(&self) -> Result<LogReader<File>, Error> {
@@ -180,33 +232,55 @@ fn locate(shadows: &[(u64, Vec<u8>, u64)], index: u64, path: &[u8]) -> Vec<u8> {
     [b"fs/", path].concat()
 }
 
+/// Where the content of a layer is read from; what is not there is answered with `false`.
 struct ContentReader {
     dir: OwnedFd,
+    image: Option<File>,
     buffer: Vec<u8>,
 }
 
 impl ContentReader {
-    /// Copies `count` bytes of a file; false when the file does not have them.
-    fn copy(&mut self, path: &[u8], offset: u64, mut count: u64, out: &mut impl Write) -> io::Result<bool> {
+    fn copy_file(&mut self, path: &[u8], offset: u64, count: u64, out: &mut impl Write) -> io::Result<bool> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         // Not blocking on a pipe, should one stand there.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(fd) = openat2(&self.dir, path, flags, Mode::empty(), resolve) else { return Ok(false) };
-        let mut file = File::from(fd);
-        if offset > 0 {
-            file.seek(SeekFrom::Start(offset))?;
-        }
-        while count > 0 {
-            let want = usize::try_from(count).unwrap_or(usize::MAX).min(self.buffer.len());
-            let got = file.read(&mut self.buffer[..want])?;
-            if got == 0 {
-                return Ok(false);
-            }
-            out.write_all(&self.buffer[..got])?;
-            count -= got as u64;
-        }
-        Ok(true)
+        copy(&File::from(fd), offset, count, &mut self.buffer, out)
     }
+
+    fn copy_extent(&mut self, offset: u64, count: u64, out: &mut impl Write) -> io::Result<bool> {
+        match &self.image {
+            Some(image) => copy(image, offset, count, &mut self.buffer, out),
+            None => Ok(false),
+        }
+    }
+
+    fn zeros(&mut self, count: u64, out: &mut impl Write) -> io::Result<bool> {
+        io::copy(&mut io::repeat(0).take(count), out).map(|_| true)
+    }
+}
+
+/// Copies `count` bytes of a file; false when the file does not have them.
+fn copy(
+    file: &File,
+    mut offset: u64,
+    mut count: u64,
+    buffer: &mut [u8],
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    while count > 0 {
+        let want = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
+        match file.read_at(&mut buffer[..want], offset) {
+            Ok(0) => return Ok(false),
+            Ok(got) => {
+                out.write_all(&buffer[..got])?;
+                (offset, count) = (offset + got as u64, count - got as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, Error> {

@@ -13,9 +13,10 @@ use oci_spec::image::Digest;
 
 use crate::digest::{Algorithm, DiffId, TarSource, digest_of};
 use crate::disk::{self, Durability, NamedLock};
+use crate::erofs;
 use crate::error::{Context, Error};
 use crate::layer::{self, Form, Layer, LayerBlob, LayerDocument};
-use crate::store::Store;
+use crate::store::{EROFS, Store};
 use crate::unpack::{self, Summary};
 
 /// The right to add objects. Dropping it removes what was staged and not committed.
@@ -119,7 +120,12 @@ impl Lease {
         let name = disk::unique("layer-");
         let path = self.staging().join(&name);
         disk::make_dir(&path)?;
-        let unpacked = layer::open_dir(&path).and_then(|dir| Ok(unpack::unpack(source, dir.as_fd())?));
+        let unpacked = layer::open_dir(&path).and_then(|dir| {
+            Ok(match self.store.form() {
+                Form::Dir => unpack::unpack(source, dir.as_fd())?,
+                Form::Erofs => erofs::unpack(source, dir.as_fd())?,
+            })
+        });
         let described = unpacked.and_then(|summary| {
             let diff_id = DiffId::try_from(summary.diff_id.clone());
             let diff_id = diff_id.map_err(|_| Error::Algorithm { digest: summary.diff_id.clone() })?;
@@ -218,7 +224,7 @@ impl StagedLayer<'_> {
         let document = LayerDocument {
             version: 1,
             diff_id: self.diff_id.clone(),
-            form: Form::Dir,
+            form: store.form(),
             size: self.summary.size,
             entries: self.summary.entries,
             opaque_root: self.summary.opaque_root,
@@ -229,6 +235,9 @@ impl StagedLayer<'_> {
         disk::write_new(&from.join("layer.json"), &disk::to_json(&document), Durability::None)?;
         if store.durability() == Durability::Full {
             layer::sync_fs(layer::open_dir(&from)?, &from)?;
+        }
+        if store.form() == Form::Erofs {
+            store.need(EROFS)?;
         }
         let _share = store.share()?;
         self.lease.protect("layer", self.diff_id.hex())?;

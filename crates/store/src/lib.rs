@@ -8,7 +8,9 @@
 //! FORMAT                   version and feature lists
 //! gc.lock                  shared while something becomes visible, exclusive while a sweep decides
 //! blobs/<algorithm>/ab/…   manifests, indexes, configurations (never layers)
-//! layers/<diffID>/         layer.json, fs/ (overlay form), tarhdr.zst, shadow/ (content of replaced entries)
+//! layers/<diffID>/         layer.json, tarhdr.zst, and either
+//!                          fs/ (overlay form), shadow/ (content of replaced entries) or
+//!                          layer.erofs (the same in one file, content of replaced entries included)
 //! by-blob/<hex>            -> ../layers/<diffID>, only when both digests were computed here
 //! images/<id>.json         manifests, layers, platform, created, size
 //! refs/<escaped name>      one file per reference
@@ -31,7 +33,7 @@
 //! let lease = store.lease()?;
 //! let tar = std::fs::File::open("layer.tar")?;
 //! let layer = lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)?;
-//! println!("{} is in {}", layer.diff_id(), layer.fs().display());
+//! println!("{} is {:?}", layer.diff_id(), layer.lower());
 //! # Ok(())
 //! # }
 //! ```
@@ -40,6 +42,7 @@ mod blob;
 mod container;
 mod digest;
 mod disk;
+mod erofs;
 mod error;
 mod gc;
 mod image;
@@ -53,6 +56,7 @@ mod store;
 mod tar;
 mod tombs;
 mod unpack;
+mod view;
 
 pub use container::Rootfs;
 pub use digest::{
@@ -62,9 +66,14 @@ pub use disk::Durability;
 pub use error::Error;
 pub use gc::Freed;
 pub use image::{ImagePlatform, ImageRecord, NamedImage};
-pub use layer::{Form, Layer, LayerBlob};
+pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use name::ImageName;
 pub use store::Store;
 pub use tar::HeaderProblem;
 pub use unpack::{EntryProblem, UnpackError};
+
+/// Reads any bytes as the image of a layer, for the fuzzer: what damaged disks hold is refused, not trusted.
+pub fn read_anything(bytes: &[u8]) {
+    erofs::read_anything(bytes);
+}

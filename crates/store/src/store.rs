@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, Durability, NamedLock};
 use crate::error::{Context, Error};
+use crate::layer::Form;
 
 /// Directories under the root, in the order they are made.
 const DIRECTORIES: [&str; 10] = [
@@ -25,12 +26,14 @@ const DIRECTORIES: [&str; 10] = [
     "blobs/sha256",
 ];
 
-/// Incompatible features this loment understands. None exist yet.
-const KNOWN: [&str; 0] = [];
+/// The feature of stores in which layers are kept as EROFS images.
+pub(crate) const EROFS: &str = "erofs";
+/// Incompatible features this loment understands.
+const KNOWN: [&str; 1] = [EROFS];
 
 /// The document `FORMAT`, after the manner of ext4: unknown `compat` features are harmless, unknown
 /// `ro_compat` ones allow reading, unknown `incompat` ones nothing. This loment always may write.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Format {
     version: u32,
     #[serde(default)]
@@ -47,11 +50,12 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     root: PathBuf,
     runroot: PathBuf,
     durability: Durability,
+    form: Form,
 }
 
 impl Store {
@@ -61,7 +65,7 @@ impl Store {
     /// [`Error::Format`] when a newer loment wrote it.
     pub fn open(root: &Path, runroot: &Path, durability: Durability) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).during("resolve", path);
-        let inner = Inner { root: absolute(root)?, runroot: absolute(runroot)?, durability };
+        let inner = Inner { root: absolute(root)?, runroot: absolute(runroot)?, durability, form: Form::Dir };
         let store = Self { inner: Arc::new(inner) };
         let format = store.path("FORMAT");
         match disk::read_json::<Format>(&format)? {
@@ -74,6 +78,16 @@ impl Store {
             disk::make_dir(&locks)?;
         }
         Ok(store)
+    }
+
+    /// The same store, in which new layers are kept like this. Layers that are here stay as they are.
+    pub fn with_form(&self, form: Form) -> Self {
+        Self { inner: Arc::new(Inner { form, ..Inner::clone(&self.inner) }) }
+    }
+
+    /// How new layers are kept.
+    pub fn form(&self) -> Form {
+        self.inner.form
     }
 
     /// The directory everything lives in.
@@ -106,14 +120,25 @@ impl Store {
         for directory in DIRECTORIES {
             disk::make_dir(&self.path(directory))?;
         }
-        let document = Format {
-            version: 1,
-            compat: BTreeSet::new(),
-            ro_compat: BTreeSet::new(),
-            incompat: BTreeSet::new(),
-        };
+        let document = Format { version: 1, ..Format::default() };
         let _lock = self.share()?;
         disk::write_file(&self.staging(), format, &disk::to_json(&document), self.durability())
+    }
+
+    /// Says in `FORMAT` that only those who know `feature` may use the store, before it is used for the first
+    /// time.
+    pub(crate) fn need(&self, feature: &str) -> Result<(), Error> {
+        let path = self.path("FORMAT");
+        let read = || disk::read_json::<Format>(&path).map(|format| format.unwrap_or_default());
+        if read()?.incompat.contains(feature) {
+            return Ok(());
+        }
+        // Against another that adds one at the same time.
+        let _lock = self.exclude()?;
+        let mut format = read()?;
+        format.version = 1;
+        format.incompat.insert(feature.to_owned());
+        disk::write_file(&self.staging(), &path, &disk::to_json(&format), self.durability())
     }
 
     pub(crate) fn durability(&self) -> Durability {

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Fixture, Tar, describe, good, item};
+use common::{Fixture, Tar, View, describe, good, item, lower_dirs};
 use loment_store::{Durability, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Rootfs, sha256};
 
 /// A container of layers, the lowest first.
@@ -45,9 +45,10 @@ impl Container {
     fn sh(&self, script: &str) -> String {
         let target = self.fixture.dir.path().join("merged");
         fs::create_dir_all(&target).unwrap();
-        let lower: Vec<_> = self.rootfs.lower.iter().map(|dir| dir.to_str().unwrap()).collect();
+        let (prepare, lower) = lower_dirs(&self.rootfs.lower, self.fixture.dir.path());
         let mount =
             r#"mount -t overlay overlay -o "lowerdir=$1,upperdir=$2,workdir=$3" "$4"; cd "$4"; eval "$5""#;
+        let mount = &(prepare + mount);
         let output = Command::new("unshare")
             .args(["-m", "--propagation", "private", "sh", "-ec", mount, "sh", &lower.join(":")])
             .args([&self.rootfs.upper, &self.rootfs.work, &target])
@@ -94,8 +95,8 @@ const DESCRIBED: &str = "1777 7:8 1234";
 /// A directory no layer describes.
 const FIXED: &str = "755 0:0 0";
 
-fn implied_of(layer: &Layer) -> serde_json::Value {
-    let text = fs::read(layer.fs().parent().unwrap().join("layer.json")).unwrap();
+fn implied_of(fixture: &Fixture, layer: &Layer) -> serde_json::Value {
+    let text = fs::read(fixture.layer_dir(layer).join("layer.json")).unwrap();
     serde_json::from_slice::<serde_json::Value>(&text).unwrap()["implied"].take()
 }
 
@@ -112,9 +113,9 @@ fn the_layers_document_names_what_the_tar_only_implies() {
         .file(".wh.anew", b"")
         .file("through/.wh.x", b"")
         .end();
-    let (_fixture, layer) = good(&tar);
+    let (fixture, layer) = good(&tar);
     let expected = serde_json::json!(["a", "b%25ar%20%FF", "b%25ar%20%FF/deep", "through"]);
-    assert_eq!(implied_of(&layer), expected);
+    assert_eq!(implied_of(&fixture, &layer), expected);
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn an_image_that_describes_everything_costs_nothing() {
     container.made_is(&[]);
     let store = &container.fixture.store;
     for layer in store.layers_of(&store.images().unwrap()[0].image).unwrap() {
-        assert!(implied_of(&layer).is_null());
+        assert!(implied_of(&container.fixture, &layer).is_null());
     }
 }
 
@@ -137,7 +138,10 @@ fn an_implied_directory_looks_as_the_layer_below_says() {
     let script = "touch tmp/new; rm tmp/low tmp/x; ls tmp; rm -r tmp; mkdir tmp; ls -A tmp";
     assert_eq!(container.sh(script), "new");
     // The layer itself, which other images share, is as it was.
-    assert_eq!(describe(&container.rootfs.lower[0], false)[0].split(' ').nth(1), Some("40755"));
+    assert_eq!(
+        describe(&View::of(&container.rootfs.lower[0]).path, false)[0].split(' ').nth(1),
+        Some("40755")
+    );
 }
 
 #[test]
@@ -301,7 +305,7 @@ fn a_layer_of_an_older_store_is_taken_as_it_is() {
     let store = &container.fixture.store;
     let image = &store.images().unwrap()[0].image;
     for layer in store.layers_of(image).unwrap() {
-        let path = layer.fs().parent().unwrap().join("layer.json");
+        let path = container.fixture.layer_dir(&layer).join("layer.json");
         let mut document: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         document.as_object_mut().unwrap().remove("implied");
         fs::write(&path, document.to_string()).unwrap();

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use common::{Fixture, Tar, chain, item, open};
 use loment_store::{
     Claim, DiffId, Durability, Error, HashingSource, ImageId, ImagePlatform, ImageRecord, LayerBlob, Lease,
-    Store, sha256,
+    Lower, Store, sha256,
 };
 
 fn layer_tar(text: &str) -> Vec<u8> {
@@ -271,7 +271,7 @@ fn the_writable_layer_shows_the_roots_attributes() {
     let upper = rootfs.upper.metadata().unwrap();
     assert_eq!((upper.mode() & 0o7777, upper.uid(), upper.gid()), (0o750, 1, 2));
     assert_eq!(rootfs.lower.len(), 1, "nothing shows through an opaque root");
-    assert_eq!(fixture.store.layer_dirs(&record).unwrap(), rootfs.lower);
+    assert_eq!(fixture.store.lower(&record).unwrap(), rootfs.lower);
     assert_eq!(fixture.store.rootfs("ctr").unwrap().unwrap(), rootfs);
     for id in ["", ".", "..", "../x", "a/b", "-x", ".x"] {
         assert!(
@@ -289,8 +289,8 @@ fn a_layer_that_an_image_has_twice_is_mounted_once() {
     let fixture = Fixture::new();
     let record = image(&fixture.store.lease().unwrap(), "one", &["a", "b", "a"]);
     let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
-    let fs = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().fs();
-    assert_eq!(rootfs.lower, [fs(&record.layers[2]), fs(&record.layers[1])]);
+    let lower = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().lower();
+    assert_eq!(rootfs.lower, [lower(&record.layers[2]), lower(&record.layers[1])]);
 }
 
 #[test]
@@ -299,6 +299,11 @@ fn damage_to_a_layer_is_found() {
         let fixture = Fixture::new();
         let layer = fixture.unpack(&layer_tar("content")).unwrap();
         layer.verify().unwrap();
+        if let Lower::Erofs { file, .. } = layer.lower() {
+            damage_image(&file, damage);
+            assert!(matches!(layer.verify(), Err(Error::CorruptLayer { .. })), "{damage}");
+            continue;
+        }
         let file = layer.fs().join("file");
         match damage {
             0 => fs::write(&file, b"CONTENT").unwrap(),
@@ -310,6 +315,20 @@ fn damage_to_a_layer_is_found() {
         }
         assert!(matches!(layer.verify(), Err(Error::CorruptLayer { .. })));
     }
+}
+
+/// Changes content, the file's length, or what only the kernel would read.
+fn damage_image(file: &Path, damage: usize) {
+    let mut bytes = fs::read(file).unwrap();
+    match damage {
+        0 => {
+            let at = bytes.windows(7).position(|part| part == b"content").unwrap();
+            bytes[at] = b'C';
+        }
+        1 => bytes.truncate(4096),
+        _ => bytes[1152 + 44] ^= 1, // the root's number of links
+    }
+    fs::write(file, bytes).unwrap();
 }
 
 #[test]
@@ -338,10 +357,12 @@ fn full_durability_gives_the_same_store() {
 
 /// Runs one of the ignored tests below in a process of its own, in its own mount namespace.
 fn helper(test: &str, dir: &Path, script: &str) -> Child {
+    // In tests/erofs.rs this file is a module.
+    let test = module_path!().split_once("::").map_or(test.to_owned(), |(_, file)| format!("{file}::{test}"));
     Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-ec", script, "sh"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--ignored", "--nocapture"])
+        .args(["--exact", &test, "--ignored", "--nocapture"])
         .env("STORE", dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -360,14 +381,15 @@ fn a_killed_puller_leaves_nothing_that_stays() {
     // Wait until the file is there, so the kill falls into the middle.
     let staging = fixture.store.root().join("staging");
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !Command::new("find")
-        .arg(&staging)
-        .args(["-name", "a"])
-        .output()
-        .unwrap()
-        .stdout
-        .ends_with(b"/fs/a\n")
-    {
+    let begun = |found: &[u8]| found.ends_with(b"/fs/a\n") || found.ends_with(b"/layer.erofs\n");
+    while !begun(
+        &Command::new("find")
+            .arg(&staging)
+            .args(["-name", "a", "-o", "-name", "*.erofs"])
+            .output()
+            .unwrap()
+            .stdout,
+    ) {
         assert!(std::time::Instant::now() < deadline, "nothing was unpacked");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
@@ -393,6 +415,7 @@ fn a_full_disk_leaves_nothing() {
     let script = r#"mount -t tmpfs -o size=2m tmpfs "$STORE"; exec "$@""#;
     let output = helper("helper_fills_the_disk", dir.path(), script).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the helper was found");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use common::{Tar, good, item, refused, xattrs};
+use common::{Tar, good, item, lower_dirs, refused, xattrs};
 
 fn is_whiteout(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_char_device() && meta.rdev() == 0)
@@ -117,12 +117,14 @@ fn overlayfs_merges_layers_as_the_tars_say() {
         .end();
     let (lower, upper) = (fixture.unpack(&lower).unwrap(), fixture.unpack(&upper).unwrap());
     // A mount namespace of its own, so nothing is left behind even when this fails.
-    let script = r#"mount -t overlay overlay -o "lowerdir=$1:$2" "$3" && cd "$3" && find . -type f | sort && cat changed"#;
+    let (prepare, dirs) = lower_dirs(&[upper.lower(), lower.lower()], fixture.dir.path());
+    let script =
+        r#"mount -t overlay overlay -o "lowerdir=$1" "$2"; cd "$2"; find . -type f | sort; cat changed"#;
     let target = fixture.dir.path().join("merged");
     fs::create_dir(&target).unwrap();
     let output = std::process::Command::new("unshare")
-        .args(["-m", "--propagation", "private", "sh", "-c", script, "sh"])
-        .args([upper.fs(), lower.fs(), target])
+        .args(["-m", "--propagation", "private", "sh", "-ec", &(prepare + script), "sh", &dirs.join(":")])
+        .arg(target)
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

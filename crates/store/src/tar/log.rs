@@ -6,9 +6,11 @@
 //! 'R' length bytes              bytes that stand in the tar as they are (headers, padding, trailer)
 //! 'F' length path offset count  `count` bytes of the regular file `path`, starting at `offset`
 //! 'S' length path number        what was at `path` until here is now `shadow/<number>`
+//! 'E' offset count              `count` bytes of the layer's image, starting at `offset`
+//! 'Z' count                     `count` zeros
 //! ```
 //!
-//! The third kind appears when a later entry replaced an earlier one: the earlier content is not part of
+//! Layers kept as a tree have the second and third kind, layers kept as an image the last two. The third appears when a later entry replaced an earlier one: the earlier content is not part of
 //! the layer, but it is part of the tar.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -24,6 +26,8 @@ pub(crate) enum Record {
     Raw(Vec<u8>),
     Content { path: Vec<u8>, offset: u64, count: u64 },
     Shadow { path: Vec<u8>, number: u64 },
+    Extent { offset: u64, count: u64 },
+    Zeros { count: u64 },
 }
 
 /// Writes the log while a tar is read.
@@ -54,11 +58,25 @@ impl<W: Write> TarLog<W> {
         if count == 0 {
             return Ok(());
         }
-        self.record(b'F', path, &[offset, count])
+        self.record(b'F', Some(path), &[offset, count])
+    }
+
+    pub(crate) fn extent(&mut self, offset: u64, count: u64) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.record(b'E', None, &[offset, count])
+    }
+
+    pub(crate) fn zeros(&mut self, count: u64) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        self.record(b'Z', None, &[count])
     }
 
     pub(crate) fn shadow(&mut self, path: &[u8], number: u64) -> io::Result<()> {
-        self.record(b'S', path, &[number])
+        self.record(b'S', Some(path), &[number])
     }
 
     pub(crate) fn finish(mut self) -> io::Result<W> {
@@ -78,12 +96,14 @@ impl<W: Write> TarLog<W> {
         Ok(())
     }
 
-    fn record(&mut self, tag: u8, path: &[u8], numbers: &[u64]) -> io::Result<()> {
+    fn record(&mut self, tag: u8, path: Option<&[u8]>, numbers: &[u64]) -> io::Result<()> {
         self.flush_raw()?;
         self.scratch.clear();
         self.scratch.push(tag);
-        put(&mut self.scratch, path.len() as u64);
-        self.scratch.extend_from_slice(path);
+        if let Some(path) = path {
+            put(&mut self.scratch, path.len() as u64);
+            self.scratch.extend_from_slice(path);
+        }
         for &number in numbers {
             put(&mut self.scratch, number);
         }
@@ -115,19 +135,28 @@ impl<R: Read> LogReader<R> {
             [tag, ..] => *tag,
         };
         self.input.consume(1);
+        Ok(Some(match tag {
+            b'R' => Record::Raw(self.bytes(RAW_LIMIT as u64)?),
+            b'F' => Record::Content {
+                path: self.bytes(PATH_LIMIT)?,
+                offset: self.number()?,
+                count: self.number()?,
+            },
+            b'S' => Record::Shadow { path: self.bytes(PATH_LIMIT)?, number: self.number()? },
+            b'E' => Record::Extent { offset: self.number()?, count: self.number()? },
+            b'Z' => Record::Zeros { count: self.number()? },
+            _ => return Err(corrupt()),
+        }))
+    }
+
+    fn bytes(&mut self, limit: u64) -> io::Result<Vec<u8>> {
         let length = self.number()?;
-        let limit = if tag == b'R' { RAW_LIMIT as u64 } else { PATH_LIMIT };
         if length > limit {
             return Err(corrupt());
         }
         let mut bytes = vec![0; length as usize];
         self.input.read_exact(&mut bytes)?;
-        Ok(Some(match tag {
-            b'R' => Record::Raw(bytes),
-            b'F' => Record::Content { path: bytes, offset: self.number()?, count: self.number()? },
-            b'S' => Record::Shadow { path: bytes, number: self.number()? },
-            _ => return Err(corrupt()),
-        }))
+        Ok(bytes)
     }
 
     fn number(&mut self) -> io::Result<u64> {
@@ -159,6 +188,8 @@ mod tests {
         log.content(b"a/b", 0, 300).unwrap();
         log.content(b"empty", 0, 0).unwrap();
         log.shadow(b"a", 7).unwrap();
+        log.extent(1 << 40, 4096).unwrap();
+        log.zeros(5000).unwrap();
         log.raw(b"end").unwrap();
         let bytes = log.finish().unwrap();
         let mut reader = LogReader::new(&bytes[..]).unwrap();
@@ -173,6 +204,8 @@ mod tests {
                 Record::Raw(vec![1; 70_000 - RAW_LIMIT]),
                 Record::Content { path: b"a/b".to_vec(), offset: 0, count: 300 },
                 Record::Shadow { path: b"a".to_vec(), number: 7 },
+                Record::Extent { offset: 1 << 40, count: 4096 },
+                Record::Zeros { count: 5000 },
                 Record::Raw(b"end".to_vec()),
             ]
         );

@@ -5,7 +5,6 @@
 //! on the way are read and followed by us, inside the layer's root, as chroot-based unpackers do.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,38 +12,10 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, openat, readli
 use rustix::io::Errno;
 
 use super::EntryProblem;
+use super::rules::{DirMeta, DirMetas, MAX_LINKS, MAX_PATH};
 
-/// Linux follows at most 40 links in one resolution (path_resolution(7)).
-const MAX_LINKS: u32 = 40;
-/// Bytes of a path; bounds the depth of what can be created, links included.
-pub(super) const MAX_PATH: usize = 4096;
 /// Open directories kept; deeper ancestors are reopened when the walk comes back to them.
 const MAX_OPEN: usize = 64;
-
-/// Attributes a directory gets when the whole layer is unpacked.
-#[derive(Debug)]
-pub(super) struct DirMeta {
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(CString, Vec<u8>)>,
-    /// Hides what lower layers have here.
-    pub(super) opaque: bool,
-    /// No entry says what it looks like.
-    pub(super) implied: bool,
-}
-
-impl Default for DirMeta {
-    /// A directory the tar does not mention: the spec leaves its attributes open; fixed ones keep layers
-    /// identical on every machine, and containers inherit those of lower layers.
-    fn default() -> Self {
-        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new(), opaque: false, implied: true }
-    }
-}
-
-/// Attributes of every directory of the layer, by canonical path (`""` is the root).
-pub(super) type DirMetas = BTreeMap<Vec<u8>, DirMeta>;
 
 /// Forgets everything below `path`.
 pub(super) fn forget_below<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8]) {
@@ -60,7 +31,7 @@ pub(super) fn forget_below<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8]) {
 
 /// Why a directory could not be reached.
 #[derive(Debug)]
-pub(super) enum WalkError {
+pub(crate) enum WalkError {
     Problem(EntryProblem),
     /// A component does not exist (only when not creating).
     Missing,

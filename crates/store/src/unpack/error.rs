@@ -46,6 +46,9 @@ pub enum UnpackError {
     /// The record of the tar could not be written.
     #[error("cannot write the record of the layer's tar")]
     Log(#[source] io::Error),
+    /// The image of the layer could not be written.
+    #[error("cannot write the layer's image")]
+    Image(#[source] io::Error),
     /// The layer's own directory could not be prepared or finished.
     #[error("cannot {operation} the layer's directory")]
     Directory {

@@ -10,6 +10,7 @@ mod attrs;
 mod dirs;
 mod error;
 mod file;
+pub(crate) mod rules;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -27,11 +28,12 @@ use rustix::process::{getegid, geteuid};
 use crate::digest::TarSource;
 use crate::implied::Implied;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
-use attrs::Attrs;
 pub(crate) use attrs::OPAQUE;
-use dirs::{Defaults, DirMeta, DirMetas, DirStack, MAX_PATH, WalkError, forget_below};
+pub(crate) use dirs::WalkError;
+use dirs::{Defaults, DirStack, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
+use rules::{Attrs, DirMeta, DirMetas, MAX_PATH, Place, device, link_target, normalise, shown_link, split};
 
 /// What a finished unpacking knows about the layer.
 #[derive(Debug)]
@@ -100,14 +102,14 @@ fn make_root(layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 /// A failure before it is given the entry's name.
-enum Fault {
+pub(crate) enum Fault {
     Problem(EntryProblem),
     Io(&'static str, Errno),
     Other(UnpackError),
 }
 
 impl Fault {
-    fn of(self, path: &[u8]) -> UnpackError {
+    pub(crate) fn of(self, path: &[u8]) -> UnpackError {
         let entry = String::from_utf8_lossy(path).into_owned();
         match self {
             Self::Problem(problem) => UnpackError::Entry { entry, problem },
@@ -156,13 +158,17 @@ struct Unpacker<'l, S> {
 impl<S: TarSource> Unpacker<'_, S> {
     fn entry(&mut self, entry: &Entry) -> Result<(), Fault> {
         let path = normalise(&entry.path)?;
-        let (parent, name) = split(&path);
-        if name.is_empty() {
-            return self.root(entry);
-        }
-        if has_prefix(&path, b".wh.") {
-            return self.whiteout(parent, name);
-        }
+        let (parent, name) = match Place::of(&path)? {
+            Place::Root => return self.root(entry),
+            Place::Nowhere => return Ok(()),
+            Place::Hidden { parent, name } => return self.whiteout(parent, name),
+            Place::Opaque { directory } => {
+                self.dirs.enter(directory, Some(&mut self.metas))?;
+                self.metas.entry(self.dirs.path().to_vec()).or_default().opaque = true;
+                return Ok(());
+            }
+            Place::At { parent, name } => (parent, name),
+        };
         self.dirs.enter(parent, Some(&mut self.metas))?;
         let mut canonical = Vec::with_capacity(self.dirs.path().len() + 1 + name.len());
         join(&mut canonical, self.dirs.path(), name)?;
@@ -197,22 +203,7 @@ impl<S: TarSource> Unpacker<'_, S> {
         Ok(())
     }
 
-    /// `.wh.NAME` and `.wh..wh..opq`; other `.wh..wh.` names are aufs's own bookkeeping and mean nothing.
-    fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Fault> {
-        if has_prefix(parent, b".wh..wh.") {
-            return Ok(());
-        }
-        let hidden = match name.strip_prefix(b".wh.") {
-            None | Some(b"" | b"." | b"..") => return Err(EntryProblem::Whiteout.into()),
-            Some(_) if has_prefix(parent, b".wh.") => return Err(EntryProblem::Whiteout.into()),
-            Some(b".wh..opq") => {
-                self.dirs.enter(parent, Some(&mut self.metas))?;
-                self.metas.entry(self.dirs.path().to_vec()).or_default().opaque = true;
-                return Ok(());
-            }
-            Some(bookkeeping) if bookkeeping.starts_with(b".wh.") => return Ok(()),
-            Some(hidden) => hidden,
-        };
+    fn whiteout(&mut self, parent: &[u8], hidden: &[u8]) -> Result<(), Fault> {
         self.dirs.enter(parent, Some(&mut self.metas))?;
         let mut canonical = Vec::new();
         join(&mut canonical, self.dirs.path(), hidden)?;
@@ -260,19 +251,16 @@ impl<S: TarSource> Unpacker<'_, S> {
         let (kind, device) = match entry.kind {
             Kind::CharDevice => (FileType::CharacterDevice, device(major, minor)?),
             Kind::BlockDevice => (FileType::BlockDevice, device(major, minor)?),
-            _ => (FileType::Fifo, 0),
+            _ => (FileType::Fifo, (0, 0)),
         };
+        let device = makedev(device.0, device.1);
         self.make(canonical, name, |parent| mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device))?;
         attrs.apply_at(self.dirs.current()?, name, false, &self.defaults)
     }
 
     fn hardlink(&mut self, entry: &Entry, canonical: &[u8], name: &[u8]) -> Result<(), Fault> {
-        let shown = || String::from_utf8_lossy(&entry.link).into_owned();
-        let target = normalise(&entry.link).map_err(|problem| match problem {
-            EntryProblem::DotDot => EntryProblem::LinkEscapes(shown()),
-            EntryProblem::Empty => EntryProblem::LinkMissing(shown()),
-            other => other,
-        })?;
+        let shown = || shown_link(entry);
+        let target = link_target(entry)?;
         let (parent, target_name) = split(&target);
         match self.link_dirs.enter(parent, None) {
             Err(WalkError::Missing) => return Err(EntryProblem::LinkMissing(shown()).into()),
@@ -386,37 +374,6 @@ impl<S: TarSource> Unpacker<'_, S> {
     }
 }
 
-/// A path of the archive as components joined by single slashes, relative to the layer's root.
-fn normalise(raw: &[u8]) -> Result<Vec<u8>, EntryProblem> {
-    match raw {
-        [] => return Err(EntryProblem::Empty),
-        raw if raw.len() > MAX_PATH => return Err(EntryProblem::PathTooLong),
-        raw if raw.contains(&0) => return Err(EntryProblem::Nul),
-        _ => {}
-    }
-    let mut path = Vec::with_capacity(raw.len());
-    for component in raw.split(|&b| b == b'/') {
-        match component {
-            b"" | b"." => continue,
-            b".." => return Err(EntryProblem::DotDot),
-            long if long.len() > 255 => return Err(EntryProblem::ComponentTooLong),
-            _ => {}
-        }
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(component);
-    }
-    Ok(path)
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (b"", path),
-    }
-}
-
 fn join(out: &mut Vec<u8>, parent: &[u8], name: &[u8]) -> Result<(), EntryProblem> {
     out.extend_from_slice(parent);
     if !parent.is_empty() {
@@ -424,16 +381,4 @@ fn join(out: &mut Vec<u8>, parent: &[u8], name: &[u8]) -> Result<(), EntryProble
     }
     out.extend_from_slice(name);
     if out.len() > MAX_PATH { Err(EntryProblem::PathTooLong) } else { Ok(()) }
-}
-
-fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
-    path.split(|&b| b == b'/').any(|component| component.starts_with(prefix))
-}
-
-/// The kernel's device numbers have 12 and 20 bits; larger ones would be cut to something else.
-fn device(major: u64, minor: u64) -> Result<rustix::fs::Dev, EntryProblem> {
-    match (u32::try_from(major), u32::try_from(minor)) {
-        (Ok(large), Ok(small)) if large < 1 << 12 && small < 1 << 20 => Ok(makedev(large, small)),
-        _ => Err(EntryProblem::Device(major, minor)),
-    }
 }

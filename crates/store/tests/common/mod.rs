@@ -1,13 +1,16 @@
 //! Shared by the store's tests: a store in a temporary directory and tars with any header at all.
 #![expect(dead_code, reason = "every test file uses its own part")]
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use loment_store::{Durability, Error, HashingSource, Layer, Store, sha256};
+use loment_store::{Durability, Error, Form, HashingSource, Layer, Lower, Store, sha256};
 use tempfile::TempDir;
 
 /// A store that goes away with its directory.
@@ -18,18 +21,28 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        Self::with_form(FORM)
+    }
+
+    pub(crate) fn with_form(form: Form) -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
             "the store's tests make devices and owners: run them as root"
         );
         let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path());
+        let store = open(dir.path()).with_form(form);
         Self { dir, store }
     }
 
-    pub(crate) fn unpack(&self, tar: &[u8]) -> Result<Layer, Error> {
+    pub(crate) fn unpack(&self, tar: &[u8]) -> Result<Unpacked, Error> {
         let lease = self.store.lease()?;
-        lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)
+        let layer = lease.unpack_layer(HashingSource::new(tar))?.commit(None, None)?;
+        Ok(Unpacked::new(layer))
+    }
+
+    /// The directory of a layer in the store.
+    pub(crate) fn layer_dir(&self, layer: &Layer) -> PathBuf {
+        self.store.root().join("layers").join(layer.diff_id().hex())
     }
 
     /// Everything in the store's directory that is not part of an empty store.
@@ -45,12 +58,122 @@ impl Fixture {
     }
 }
 
+/// A layer and, once it is looked at, the directory its files are seen in.
+#[derive(Debug)]
+pub(crate) struct Unpacked {
+    layer: Layer,
+    view: OnceCell<View>,
+}
+
+impl Unpacked {
+    pub(crate) fn new(layer: Layer) -> Self {
+        Self { layer, view: OnceCell::new() }
+    }
+
+    /// Bytes that a file takes on disk, or at most what it can for one in an image.
+    pub(crate) fn disk_used(&self, path: &str) -> u64 {
+        let file = match self.layer.lower() {
+            Lower::Dir(dir) => dir.join(path),
+            Lower::Erofs { file, .. } => file,
+        };
+        file.metadata().unwrap().blocks() * 512
+    }
+
+    /// Where its files are.
+    pub(crate) fn fs(&self) -> PathBuf {
+        self.view.get_or_init(|| View::of(&self.layer.lower())).path.clone()
+    }
+}
+
+/// The files of a layer, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) path: PathBuf,
+    _mounted: Option<Mounted>,
+}
+
+impl View {
+    pub(crate) fn of(lower: &Lower) -> Self {
+        match lower {
+            Lower::Dir(path) => Self { path: path.clone(), _mounted: None },
+            Lower::Erofs { file, .. } => {
+                let output =
+                    Command::new("fsck.erofs").arg(file).output().expect("erofs-utils are installed");
+                assert!(output.status.success(), "{output:?}");
+                let (mounted, path) = Mounted::new(file);
+                Self { path, _mounted: Some(mounted) }
+            }
+        }
+    }
+}
+
+/// A process with a mount namespace in which an image is mounted; both go away with this, or with the test.
+#[derive(Debug)]
+struct Mounted {
+    child: Child,
+    _target: TempDir,
+}
+
+impl Mounted {
+    fn new(file: &Path) -> (Self, PathBuf) {
+        let target = tempfile::tempdir().unwrap();
+        let mut child = Command::new("unshare")
+            .args(["-m", "--propagation", "private", "sh", "-ec"])
+            .args(["mount -t erofs -o loop,ro \"$@\"; echo; exec cat", "sh"])
+            .args([file, target.path()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).expect("the image can be mounted");
+        let path =
+            Path::new(&format!("/proc/{}/root", child.id())).join(target.path().strip_prefix("/").unwrap());
+        (Self { child, _target: target }, path)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().unwrap();
+    }
+}
+
+/// Shell commands that make every layer a directory, mounting images below `mounts`, and these directories.
+pub(crate) fn lower_dirs(lower: &[Lower], mounts: &Path) -> (String, Vec<String>) {
+    let (mut script, mut dirs) = (String::new(), Vec::new());
+    for (index, lower) in lower.iter().enumerate() {
+        match lower {
+            Lower::Dir(path) => dirs.push(path.to_str().unwrap().to_owned()),
+            Lower::Erofs { file, .. } => {
+                let dir = format!("{}/mounted-{index}", mounts.display());
+                script += &format!("mkdir -p {dir}; mount -t erofs -o loop,ro {} {dir};", file.display());
+                dirs.push(dir);
+            }
+        }
+    }
+    (script, dirs)
+}
+
+impl std::ops::Deref for Unpacked {
+    type Target = Layer;
+    fn deref(&self) -> &Layer {
+        &self.layer
+    }
+}
+
+/// How layers are kept: as images when the tests are part of the program tests/erofs.rs.
+pub(crate) const FORM: Form = match env!("CARGO_CRATE_NAME").as_bytes() {
+    b"erofs" => Form::Erofs,
+    _ => Form::Dir,
+};
+
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(&dir.join("root"), &dir.join("run"), Durability::None).unwrap()
+    Store::open(&dir.join("root"), &dir.join("run"), Durability::None).unwrap().with_form(FORM)
 }
 
 /// Unpacks a tar that must be good, checks that it is regenerated exactly, and returns its layer.
-pub(crate) fn good(tar: &[u8]) -> (Fixture, Layer) {
+pub(crate) fn good(tar: &[u8]) -> (Fixture, Unpacked) {
     let fixture = Fixture::new();
     let layer = fixture.unpack(tar).unwrap_or_else(|error| panic!("{}", chain(&error)));
     let mut again = Vec::new();
@@ -204,9 +327,11 @@ pub(crate) fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// A tree as text: one line for each path with everything a tar can carry, hard links by first name.
+/// A tree as text: one line for each path with everything a tar can carry, hard links by first name. The times
+/// of whiteouts mean nothing.
 pub(crate) fn describe(root: &Path, with_root: bool) -> Vec<String> {
-    let mut links = BTreeMap::new();
+    // What an entry replaced may be a name more, outside of what is seen; so names are counted.
+    let mut links: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
     let mut lines = Vec::new();
     let mut pending = vec![root.to_path_buf()];
     let mut paths = Vec::new();
@@ -217,6 +342,12 @@ pub(crate) fn describe(root: &Path, with_root: bool) -> Vec<String> {
         paths.push(path);
     }
     paths.sort();
+    for path in &paths {
+        let meta = path.symlink_metadata().unwrap();
+        if !meta.is_dir() {
+            links.entry(meta.ino()).or_default().push(path.strip_prefix(root).unwrap().to_path_buf());
+        }
+    }
     for path in paths {
         let relative = path.strip_prefix(root).unwrap().to_path_buf();
         if relative.as_os_str().is_empty() && !with_root {
@@ -230,19 +361,20 @@ pub(crate) fn describe(root: &Path, with_root: bool) -> Vec<String> {
         } else {
             String::new()
         };
-        let first = if meta.nlink() > 1 && !meta.is_dir() {
-            links.entry(meta.ino()).or_insert_with(|| relative.clone()).clone()
-        } else {
-            PathBuf::new()
+        let first = match links.get(&meta.ino()).map(Vec::as_slice) {
+            Some([first, _, ..]) if !meta.is_dir() => first.clone(),
+            _ => PathBuf::new(),
         };
+        let is_whiteout = meta.file_type().is_char_device() && meta.rdev() == 0;
+        let time = if is_whiteout { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
         lines.push(format!(
             "{:?} {:o} {}:{} {}.{:09} {} {:?} {:?} {content}",
             relative,
             meta.mode(),
             meta.uid(),
             meta.gid(),
-            meta.mtime(),
-            meta.mtime_nsec(),
+            time.0,
+            time.1,
             meta.rdev(),
             first,
             xattrs(&path),

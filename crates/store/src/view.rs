@@ -1,0 +1,135 @@
+//! Directories of a layer, in whatever form it is kept.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
+    fgetxattr_query, flistxattr, flistxattr_query, fsetxattr, fstat, futimens, openat2,
+};
+use rustix::io::Errno;
+
+use crate::disk;
+use crate::erofs::{Image, ReadError, Xattrs};
+use crate::error::{Context, Error};
+use crate::layer::{self, Form, Layer};
+use crate::unpack::OPAQUE;
+
+/// The tree of a layer.
+pub(crate) enum Tree<'l> {
+    Dir(&'l Layer, OwnedFd),
+    Erofs(&'l Layer, Image<File>),
+}
+
+/// What stands at a path.
+pub(crate) enum Found {
+    Missing,
+    /// A whiteout, a file or a link.
+    NoDirectory,
+    Directory(Look),
+}
+
+/// What a directory looks like.
+pub(crate) struct Look {
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    mtime: (i64, u32),
+    xattrs: Xattrs,
+}
+
+impl<'l> Tree<'l> {
+    pub(crate) fn of(layer: &'l Layer) -> Result<Self, Error> {
+        Ok(match layer.form() {
+            Form::Dir => Self::Dir(layer, layer::open_dir(&layer.fs())?),
+            Form::Erofs => {
+                let file = File::open(layer.image()).during("open", &layer.image())?;
+                Self::Erofs(layer, Image::open(file).map_err(|e| failed(layer, e))?)
+            }
+        })
+    }
+
+    /// Looks at a directory; no component is a link or leaves the layer.
+    pub(crate) fn directory(&self, path: &[u8]) -> Result<Found, Error> {
+        match self {
+            Self::Dir(layer, root) => match open_beneath(root.as_fd(), path) {
+                Ok(dir) => Look::at(&dir).map(Found::Directory),
+                Err(Errno::NOENT) => Ok(Found::Missing),
+                Err(Errno::NOTDIR | Errno::LOOP) => Ok(Found::NoDirectory),
+                Err(errno) => Err(errno),
+            }
+            .during("look at", &layer.fs().join(disk::os_path(path))),
+            Self::Erofs(layer, image) => match image.find(path) {
+                Ok(None) => Ok(Found::Missing),
+                Ok(Some(node)) if !node.is_dir() => Ok(Found::NoDirectory),
+                Ok(Some(node)) => image.xattrs(&node).map(|xattrs| {
+                    let (mode, owner, mtime) = (node.mode(), node.owner(), node.mtime());
+                    Found::Directory(Look { mode, owner, mtime, xattrs })
+                }),
+                Err(error) => Err(error),
+            }
+            .map_err(|e| failed(layer, e)),
+        }
+    }
+}
+
+/// An error of reading the image of `layer`.
+pub(crate) fn failed(layer: &Layer, error: ReadError) -> Error {
+    match error {
+        ReadError::Io(source) => Error::Io { operation: "read", path: layer.image(), source },
+        ReadError::Damaged(problem) => Error::CorruptLayer { layer: layer.diff_id().clone(), problem },
+    }
+}
+
+/// Opens a directory; no component is a link or leaves `root`.
+pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat2(root, if path.is_empty() { b"." } else { path }, flags, Mode::empty(), resolve)
+}
+
+impl Look {
+    fn at(dir: &OwnedFd) -> Result<Self, Errno> {
+        let stat = fstat(dir)?;
+        let mut xattrs = Vec::new();
+        let size = match flistxattr_query(dir) {
+            Err(Errno::OPNOTSUPP) => 0,
+            result => result?,
+        };
+        let mut list = vec![0; size];
+        let length = if size > 0 { flistxattr(dir, &mut list[..])? } else { 0 };
+        for name in list[..length].split(|&b| b == 0).filter(|name| !name.is_empty()) {
+            let mut value = vec![0; fgetxattr_query(dir, name)?];
+            let length = fgetxattr(dir, name, &mut value[..])?;
+            value.truncate(length);
+            xattrs.push((name.to_vec(), value));
+        }
+        Ok(Self {
+            mode: stat.st_mode & 0o7777,
+            owner: (stat.st_uid, stat.st_gid),
+            mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            xattrs,
+        })
+    }
+
+    /// Hides what lower layers have there.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.xattrs.iter().any(|(name, value)| name == OPAQUE.to_bytes() && value == b"y")
+    }
+
+    /// Owner, mode, extended attributes and times, in an order in which none undoes another.
+    ///
+    /// Not the attributes of the overlay, which are about the layer and not the directory, nor the labels of
+    /// the host's security modules, which the new directory already has.
+    pub(crate) fn copy_to(&self, to: &OwnedFd) -> Result<(), Errno> {
+        fchown(to, Some(Uid::from_raw(self.owner.0)), Some(Gid::from_raw(self.owner.1)))?;
+        fchmod(to, Mode::from_raw_mode(self.mode))?;
+        let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
+        for (name, value) in &self.xattrs {
+            if !foreign.iter().any(|prefix| name.starts_with(prefix)) {
+                fsetxattr(to, name.as_slice(), value, XattrFlags::empty())?;
+            }
+        }
+        let modified = Timespec { tv_sec: self.mtime.0, tv_nsec: self.mtime.1.into() };
+        futimens(to, &Timestamps { last_access: modified, last_modification: modified })
+    }
+}
