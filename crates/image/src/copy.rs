@@ -16,6 +16,9 @@ use crate::pull::{LayerState, Progress};
 use crate::resolve::{MAX_NESTING, Verified, member, top};
 use crate::source::Source;
 
+/// Largest sum of the documents of an index with all that it lists. Those of the largest known ones are some 100 KiB.
+const MAX_DOCUMENTS: u64 = 64 << 20;
+
 /// Which images of an index are copied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Images {
@@ -100,6 +103,11 @@ fn gather(
 ) -> Result<(), Error> {
     if documents.iter().any(|known| known.digest == document.digest) {
         return Ok(());
+    }
+    let size = documents.iter().chain([&document]).map(|known| known.bytes.len() as u64).sum();
+    if size > MAX_DOCUMENTS {
+        let what = format!("the index {} with all that it lists", source.name());
+        return Err(Error::TooLarge { what, size, limit: MAX_DOCUMENTS });
     }
     if let Document::Index(index) = &document.document {
         if depth > MAX_NESTING {

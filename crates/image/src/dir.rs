@@ -2,9 +2,11 @@
 //!
 //! `manifest.json` is what it is about, `DIGITS.manifest.json` a manifest that an index lists, `DIGITS` a blob.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use oci_spec::image::{Descriptor, Digest};
 
@@ -22,15 +24,17 @@ const TEXT: &str = "Directory Transport Version: 1.1\n";
 pub struct ImageDir {
     dir: PathBuf,
     name: String,
+    /// Files of the image that is written.
+    used: Mutex<HashSet<String>>,
 }
 
 impl ImageDir {
     /// The image in `dir`.
     pub fn open(dir: &Path) -> Self {
-        Self { dir: dir.to_path_buf(), name: format!("dir:{}", dir.display()) }
+        Self { dir: dir.to_path_buf(), name: format!("dir:{}", dir.display()), used: Mutex::default() }
     }
 
-    /// Makes room for another image in `dir`, which is made when it is missing.
+    /// Opens `dir`, made when it is missing, for another image, which takes the place of the one that is there.
     ///
     /// # Errors
     /// [`Error::NotEmpty`] when something else is there.
@@ -39,24 +43,29 @@ impl ImageDir {
         let version = dir.join(VERSION);
         let known =
             fs::read_to_string(&version).is_ok_and(|text| text.starts_with("Directory Transport Version: "));
-        let entries = files::failed(fs::read_dir(dir), "list", dir)?;
-        if !known && entries.count() > 0 {
+        let mut entries = files::failed(fs::read_dir(dir), "list", dir)?;
+        if !known && entries.next().is_some() {
             return Err(Error::NotEmpty { dir: dir.display().to_string() });
-        }
-        if known {
-            // What is left of the last one is nobody's; its manifest goes first.
-            let manifest = dir.join(MANIFEST);
-            if manifest.exists() {
-                files::failed(fs::remove_file(&manifest), "remove", &manifest)?;
-            }
-            for entry in files::failed(fs::read_dir(dir), "list", dir)?.flatten() {
-                if is_part(&entry.file_name().to_string_lossy()) {
-                    files::failed(fs::remove_file(entry.path()), "remove", &entry.path())?;
-                }
-            }
         }
         files::write(&version, TEXT.as_bytes())?;
         Ok(Self::open(dir))
+    }
+
+    fn use_file(&self, name: String) {
+        // A thread that panicked has not left a set half changed.
+        self.used.lock().unwrap_or_else(|e| e.into_inner()).insert(name);
+    }
+
+    /// Removes what the older image had and this one has not.
+    fn remove_others(&self) -> Result<(), Error> {
+        let used = self.used.lock().unwrap_or_else(|e| e.into_inner());
+        for entry in files::failed(fs::read_dir(&self.dir), "list", &self.dir)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if is_part(&name) && !used.contains(&name) {
+                files::failed(fs::remove_file(entry.path()), "remove", &entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// A digest of ours is plain hexadecimal, so it cannot leave the directory.
@@ -109,18 +118,28 @@ impl Destination for ImageDir {
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
         let path = self.path(blob.digest(), "")?;
-        Ok(fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.size()))
+        let there = fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.size());
+        if there {
+            self.use_file(file_name(blob.digest()));
+        }
+        Ok(there)
     }
 
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
-        files::write_blob(&self.dir, file_name, blob)
+        let name = |digest: &Digest| {
+            self.use_file(file_name(digest));
+            file_name(digest)
+        };
+        files::write_blob(&self.dir, name, blob)
     }
 
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {
         if !top {
+            self.use_file(file_name(descriptor.digest()) + ".manifest.json");
             return files::write(&self.path(descriptor.digest(), ".manifest.json")?, bytes);
         }
         files::flush(&self.dir)?;
-        files::write(&self.dir.join(MANIFEST), bytes)
+        files::write(&self.dir.join(MANIFEST), bytes)?;
+        self.remove_others()
     }
 }

@@ -56,6 +56,18 @@ fn to(destination: &dyn Destination, fixture: &Fixture, options: &CopyOptions) -
     copy(&source, destination, options, &mut Silent).map(|copied| copied.sent)
 }
 
+/// The digest of the configuration of an image.
+fn manifest_config(descriptor: &str, fixture: &Fixture) -> String {
+    let manifest = fs::read(fixture.blob_path(&digest_of(descriptor))).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["config"]["digest"].as_str().unwrap().to_owned()
+}
+
+/// For the image of the other platform.
+fn foreign() -> Options {
+    Options { platform: "linux/s390x".parse().unwrap(), ..Options::default() }
+}
+
 #[track_caller]
 fn no_unfinished_files(dir: &Path) {
     for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
@@ -179,6 +191,7 @@ fn wrong_bytes_are_not_passed_on() {
         for bad in [&good[..good.len() - 1], &long, &other] {
             fs::write(&path, bad).unwrap();
             drop(fs::remove_dir_all(&layout));
+            drop(fs::remove_dir_all(&dir));
             let writers: [&dyn Destination; 2] =
                 [&OciLayoutWriter::open(&layout, Some("x")).unwrap(), &ImageDir::create(&dir).unwrap()];
             for destination in writers {
@@ -211,6 +224,18 @@ fn a_directory_of_something_else_is_left_as_it_is() {
         to(&ImageDir::create(&dir).unwrap(), &fixture, &ALL).unwrap();
         fs::write(dir.join("letter"), "x").unwrap();
     }
+    // A copy that fails leaves the image as it was.
+    let shown = ImageDir::open(&dir).manifest(None).unwrap().bytes;
+    fixture.index(&[members[0].clone()]);
+    let config = fixture.blob_path(&manifest_config(&members[0], &fixture));
+    let good = fs::read(&config).unwrap();
+    fs::write(&config, "{}").unwrap();
+    to(&ImageDir::create(&dir).unwrap(), &fixture, &ALL).unwrap_err();
+    assert_eq!(ImageDir::open(&dir).manifest(None).unwrap().bytes, shown);
+    let pulled = pull(&ImageDir::open(&dir), &fixture.store, None, &foreign(), &mut Silent).unwrap();
+    assert!(fixture.read(&pulled.image, "a").starts_with("a of linux/s390x"));
+    fs::write(&config, good).unwrap();
+    to(&ImageDir::create(&dir).unwrap(), &fixture, &ALL).unwrap();
     let files = fs::read_dir(&dir).unwrap().count();
     assert_eq!(files, ["manifest.json", "version", "letter"].len() + 4);
 }

@@ -95,6 +95,7 @@ fn the_format_can_be_chosen() {
     let id = pulled(&fixture, false);
     let dir = fixture.dir.path().join("dir");
     let to = |options: &PushOptions| {
+        drop(std::fs::remove_dir_all(&dir));
         let writer = ImageDir::create(&dir).unwrap();
         push(&fixture.store, &id, None, &writer, options, &mut Silent)
             .map(|_| manifest(&ImageDir::open(&dir)))

@@ -63,7 +63,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         None if flags.destination.is_none() => {
             // The name that was meant, with its registry.
             let (_, name) = engine.find_image(&flags.image, &short_names)?;
-            Place::Registry(name.parse().map_err(|_| {
+            let named = engine.store().name(&name).map_err(loment_engine::Error::from)?;
+            let reference = named.and_then(|named| named.name.parse().ok());
+            Place::Registry(reference.ok_or_else(|| {
                 Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"))
             })?)
         }
