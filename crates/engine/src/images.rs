@@ -9,6 +9,7 @@ use loment_registry::Credentials;
 use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
+use crate::error::invalid;
 use crate::{Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
@@ -170,6 +171,55 @@ impl Engine {
             .map_err(|source| Error::Damaged { path: format!("configuration {id}"), source })
     }
 
+    /// Bytes of each layer of an image, uncompressed, the lowest first.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`].
+    pub fn layer_sizes(&self, id: &ImageId) -> Result<Vec<u64>, Error> {
+        let gone = || Error::NoImage { name: id.hex().to_owned() };
+        let record = self.store().image(id)?.ok_or_else(gone)?;
+        Ok(self.store().layers_of(&record)?.iter().map(|layer| layer.size()).collect())
+    }
+
+    /// Gives an image another name. A short one means what it would mean for [`Engine::find_image`] first.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::Invalid`] for what is no name.
+    pub fn tag(&self, image: &str, name: &str, short_names: &ShortNames) -> Result<(), Error> {
+        let (id, known) = self.find_image(image, short_names)?;
+        let manifest = self.store().name(&known)?.and_then(|named| named.manifest);
+        let reference = target(name, short_names)?;
+        if reference.digest().is_some() {
+            return Err(invalid("name", name, "a digest names one image only: leave it out"));
+        }
+        self.store().tag(&reference.store_name(), &id, manifest.as_ref())?;
+        Ok(())
+    }
+
+    /// Takes names away from an image, all when none is given. The image stays.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`]; [`Error::Invalid`] for a name that is not the image's, and then none is taken.
+    pub fn untag(&self, image: &str, names: &[String], short_names: &ShortNames) -> Result<(), Error> {
+        let (id, _) = self.find_image(image, short_names)?;
+        let own = self.store().names_of(&id)?;
+        let mut chosen = Vec::new();
+        for name in names {
+            let candidates = short_names.local_candidates(name)?;
+            let is =
+                |known: &&loment_store::ImageName| candidates.iter().any(|c| c.store_name() == known.name);
+            let foreign = || invalid("name", name, format!("image {} has no such name", &id.hex()[..12]));
+            chosen.push(own.iter().find(is).ok_or_else(foreign)?);
+        }
+        if names.is_empty() {
+            chosen.extend(&own);
+        }
+        for name in chosen {
+            self.store().untag(&name.name, Some(&id))?;
+        }
+        Ok(())
+    }
+
     /// Every image, the newest first.
     ///
     /// # Errors
@@ -223,6 +273,12 @@ impl Engine {
         self.store().gc()?;
         Ok(Removed { untagged: gone, deleted: Some(id.hex().to_owned()) })
     }
+}
+
+/// What a new name means.
+fn target(name: &str, short_names: &ShortNames) -> Result<Reference, Error> {
+    let mut candidates = short_names.local_candidates(name)?;
+    Ok(candidates.swap_remove(0))
 }
 
 fn named(pulled: Pulled, input: &str) -> (ImageId, String) {

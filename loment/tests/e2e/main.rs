@@ -15,6 +15,7 @@ mod limits;
 mod logs;
 mod monitor;
 mod names;
+mod names_of_images;
 mod oci;
 mod old_kernels;
 mod pull;

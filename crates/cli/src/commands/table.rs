@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    copy, create, exec, images, info, inspect, kill, logs, parse, ps, pull, push, rm, rmi, run, start, stop,
-    version, wait,
+    copy, create, exec, exists, history, images, info, inspect, kill, logs, parse, ps, pull, push, rm, rmi,
+    run, start, stop, tag, version, wait,
 };
 use crate::error::Error;
 use crate::globals::Globals;
@@ -37,6 +37,16 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "image copy",
         about: "Copy an image from one place to another, past local storage",
         run: |g, a| copy::run(g, &parse(g, "image copy", a)?),
+    },
+    Command {
+        name: "history",
+        about: "Show how an image was built",
+        run: |g, a| history::run(g, &parse(g, "history", a)?),
+    },
+    Command {
+        name: "image exists",
+        about: "Check whether an image is in local storage: status 0 if it is, 1 if not",
+        run: |g, a| exists::run(g, &parse(g, "image exists", a)?),
     },
     Command {
         name: "image inspect",
@@ -97,6 +107,16 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| stop::run(g, &parse(g, "stop", a)?),
     },
     Command {
+        name: "tag",
+        about: "Give a local image further names",
+        run: |g, a| tag::run(g, &parse(g, "tag", a)?),
+    },
+    Command {
+        name: "untag",
+        about: "Take names away from a local image",
+        run: |g, a| tag::run_untag(g, &parse(g, "untag", a)?),
+    },
+    Command {
         name: "version",
         about: "Display version information",
         run: |g, a| version::run(g, &parse(g, "version", a)?),
@@ -141,12 +161,16 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Manage images",
         words: &[
             ("copy", "image copy"),
+            ("exists", "image exists"),
+            ("history", "history"),
             ("inspect", "image inspect"),
             ("list", "images"),
             ("ls", "images"),
             ("pull", "pull"),
             ("push", "push"),
             ("rm", "rmi"),
+            ("tag", "tag"),
+            ("untag", "untag"),
         ],
     },
     Group { name: "system", about: "Manage loment", words: &[("info", "info")] },
