@@ -1,18 +1,16 @@
 //! Copying an image from anywhere to anywhere but the store, as it is.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
+use crate::crew::{self, Hand};
 use crate::destination::{Destination, Incoming, Watched};
 use crate::error::Error;
 use crate::manifest::{self, Document};
 use crate::platform::Platform;
-use crate::pull::{LayerState, Progress};
+use crate::pull::Progress;
 use crate::resolve::{MAX_NESTING, Verified, member, top};
 use crate::source::Source;
 
@@ -71,7 +69,9 @@ pub fn copy(
     let mut blobs: Vec<Descriptor> = documents.iter().flat_map(blobs).cloned().collect();
     blobs.retain(|blob| seen.insert(blob.digest().clone()));
     progress.layers(&blobs);
-    let sent = send_all(source, destination, &blobs, options.parallel, progress)?;
+    let (_, sent) = crew::run(&blobs, options.parallel, progress, &|index, hand| {
+        send(source, destination, &blobs[index], hand).map(|sent| ((), sent))
+    })?;
     let last = documents.len() - 1;
     for (position, document) in documents.iter().enumerate() {
         destination.put_document(&described(document), &document.bytes, position == last)?;
@@ -130,92 +130,20 @@ fn blobs(document: &Verified) -> impl Iterator<Item = &Descriptor> {
     manifest.into_iter().flat_map(|manifest| manifest.layers().iter().chain([manifest.config()]))
 }
 
-enum Event {
-    Sent(u64),
-    Ended(Result<bool, Error>),
-}
-
-/// Sends what is missing, some at a time; how many that were.
-fn send_all(
-    source: &dyn Source,
-    destination: &dyn Destination,
-    blobs: &[Descriptor],
-    parallel: usize,
-    progress: &mut dyn Progress,
-) -> Result<usize, Error> {
-    let queue = Mutex::new((0..blobs.len()).collect::<VecDeque<_>>());
-    let cancelled = AtomicBool::new(false);
-    let (events, incoming) = channel();
-    let (mut sent, mut failure) = (0, None);
-    thread::scope(|scope| {
-        for _ in 0..parallel.clamp(1, blobs.len().max(1)) {
-            let events = events.clone();
-            let (queue, cancelled) = (&queue, &cancelled);
-            scope.spawn(move || worker(source, destination, blobs, queue, cancelled, &events));
-        }
-        drop(events);
-        let mut done = vec![0; blobs.len()];
-        for (index, event) in incoming {
-            let state = match event {
-                Event::Sent(count) => {
-                    done[index] += count;
-                    LayerState::Downloading { done: done[index] }
-                }
-                Event::Ended(Ok(false)) => LayerState::Exists,
-                Event::Ended(Ok(true)) => {
-                    sent += 1;
-                    LayerState::Done
-                }
-                Event::Ended(Err(error)) => {
-                    // The first cause; those cancelled because of it have nothing to add.
-                    if matches!(failure, None | Some(Error::Cancelled { .. })) {
-                        failure = Some(error);
-                    }
-                    continue;
-                }
-            };
-            progress.layer(index, &blobs[index], state);
-        }
-    });
-    failure.map_or(Ok(sent), Err)
-}
-
-fn worker(
-    source: &dyn Source,
-    destination: &dyn Destination,
-    blobs: &[Descriptor],
-    queue: &Mutex<VecDeque<usize>>,
-    cancelled: &AtomicBool,
-    events: &Sender<(usize, Event)>,
-) {
-    // The receiver outlives the workers, so sending cannot fail.
-    let tell = |index, event| drop(events.send((index, event)));
-    while !cancelled.load(Ordering::Relaxed) {
-        let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
-        let sent = |count| tell(index, Event::Sent(count));
-        let result = send(source, destination, &blobs[index], cancelled, &sent);
-        if result.is_err() {
-            cancelled.store(true, Ordering::Relaxed);
-        }
-        tell(index, Event::Ended(result));
-    }
-}
-
 /// Sends one blob; `false` when it was there.
 fn send(
     source: &dyn Source,
     destination: &dyn Destination,
     blob: &Descriptor,
-    cancelled: &AtomicBool,
-    sent: &(dyn Fn(u64) + Sync),
+    hand: &Hand<'_>,
 ) -> Result<bool, Error> {
     if destination.has(blob)? {
         return Ok(false);
     }
-    let mut watched = Watched { bytes: source.blob(blob)?, cancelled, sent };
+    let mut watched = Watched { bytes: source.blob(blob)?, hand };
     let result = Incoming::expected(blob, &mut watched).and_then(|mut b| destination.put_blob(&mut b));
     match result {
-        Err(_) if cancelled.load(Ordering::Relaxed) => {
+        Err(_) if hand.cancelled.load(Ordering::Relaxed) => {
             Err(Error::Cancelled { digest: blob.digest().clone() })
         }
         result => result.map(|()| true),

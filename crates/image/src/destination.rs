@@ -1,11 +1,12 @@
 //! Where images are copied to, other than the store.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use loment_store::{Algorithm, Hasher};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::crew::Hand;
 use crate::error::Error;
 
 /// A place for one image or index with all it refers to.
@@ -116,17 +117,16 @@ impl Read for Incoming<'_> {
 /// A blob that is watched, and stops when everything does.
 pub(crate) struct Watched<'s, R> {
     pub(crate) bytes: R,
-    pub(crate) cancelled: &'s AtomicBool,
-    pub(crate) sent: &'s (dyn Fn(u64) + Sync),
+    pub(crate) hand: &'s Hand<'s>,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.cancelled.load(Ordering::Relaxed) {
+        if self.hand.cancelled.load(Ordering::Relaxed) {
             return Err(io::Error::other("it was cancelled"));
         }
         let count = self.bytes.read(out)?;
-        (self.sent)(count as u64);
+        (self.hand.moved)(count as u64);
         Ok(count)
     }
 }

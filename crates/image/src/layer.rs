@@ -14,13 +14,7 @@ use crate::inflate::{self, Compression};
 use crate::pipe::{Closed, PipeReader, PipeWriter, pipe};
 use crate::source::Source;
 
-/// What happened to a layer.
-pub(crate) enum Outcome {
-    Existed(Layer),
-    Pulled(Layer),
-}
-
-/// Gets one layer into the store.
+/// Gets one layer into the store; `false` when it was there.
 pub(crate) fn pull(
     source: &dyn Source,
     lease: &Lease,
@@ -28,14 +22,14 @@ pub(crate) fn pull(
     expected: &DiffId,
     cancelled: &AtomicBool,
     received: &(dyn Fn(u64) + Sync),
-) -> Result<Outcome, Error> {
+) -> Result<(Layer, bool), Error> {
     let digest = descriptor.digest();
     let in_store = |source| Error::Layer { digest: digest.clone(), source: Box::new(source) };
     if let Some(layer) = lease.layer(expected).map_err(in_store)? {
-        return Ok(Outcome::Existed(layer));
+        return Ok((layer, false));
     }
     let slot = match lease.claim_layer(digest).map_err(in_store)? {
-        Claim::Present(layer) if layer.diff_id() == expected => return Ok(Outcome::Existed(layer)),
+        Claim::Present(layer) if layer.diff_id() == expected => return Ok((layer, false)),
         Claim::Present(layer) => {
             let (expected, found) = (expected.clone(), layer.diff_id().clone());
             return Err(in_store(loment_store::Error::DiffId { expected, found }));
@@ -72,7 +66,7 @@ pub(crate) fn pull(
         size: descriptor.size(),
         media_type: descriptor.media_type().to_string(),
     };
-    staged.commit(Some(expected), Some(blob)).map(Outcome::Pulled).map_err(in_store)
+    staged.commit(Some(expected), Some(blob)).map(|layer| (layer, true)).map_err(in_store)
 }
 
 /// Why a stage ended early.

@@ -22,6 +22,7 @@
 mod compress;
 mod config;
 mod copy;
+mod crew;
 mod destination;
 mod dir;
 mod error;

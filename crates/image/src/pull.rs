@@ -1,17 +1,12 @@
 //! Pulling: resolve, verify, fetch what is missing, make it visible at once.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread;
-
 use loment_registry::Registry;
-use loment_store::{DiffId, ImageId, ImageRecord, Lease, Store};
+use loment_store::{ImageId, ImageRecord, Layer, Store};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::crew;
 use crate::error::Error;
-use crate::layer::{self, Outcome};
+use crate::layer;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry::RegistrySource;
@@ -115,14 +110,17 @@ pub fn pull(
         return Err(Error::LayerCount { digest: found.manifest_digest().clone(), layers, diff_ids });
     }
     progress.layers(layers);
-    let (size, fetched) = pull_layers(source, &lease, layers, &found.config.diff_ids, options, progress)?;
+    let diff_ids = &found.config.diff_ids;
+    let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
+        layer::pull(source, &lease, &layers[index], &diff_ids[index], hand.cancelled, hand.moved)
+    })?;
     let record = ImageRecord {
         id: found.id.clone(),
         manifests: found.documents.iter().map(|document| document.digest.clone()).collect(),
         layers: found.config.diff_ids.clone(),
         platform: (&found.config.platform).into(),
         created: found.config.created.clone(),
-        size,
+        size: outcomes.iter().map(Layer::size).sum(),
         pulled: now(),
     };
     lease.commit_image(&record)?;
@@ -135,83 +133,4 @@ pub fn pull(
 
 fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Gets all layers in, some at a time; returns the size of all tars and how many were fetched.
-fn pull_layers(
-    source: &dyn Source,
-    lease: &Lease,
-    layers: &[Descriptor],
-    diff_ids: &[DiffId],
-    options: &Options,
-    progress: &mut dyn Progress,
-) -> Result<(u64, usize), Error> {
-    let queue = Mutex::new((0..layers.len()).collect::<VecDeque<_>>());
-    let cancelled = AtomicBool::new(false);
-    let (events, incoming) = channel();
-    let (mut size, mut fetched, mut failure) = (0, 0, None);
-    thread::scope(|scope| {
-        for _ in 0..options.parallel.clamp(1, layers.len().max(1)) {
-            let events = events.clone();
-            let (queue, cancelled) = (&queue, &cancelled);
-            scope.spawn(move || worker(source, lease, layers, diff_ids, queue, cancelled, &events));
-        }
-        drop(events);
-        let mut done = vec![0; layers.len()];
-        for (index, event) in incoming {
-            let state = match event {
-                Event::Received(count) => {
-                    done[index] += count;
-                    LayerState::Downloading { done: done[index] }
-                }
-                Event::Ended(Ok(Outcome::Existed(layer))) => {
-                    size += layer.size();
-                    LayerState::Exists
-                }
-                Event::Ended(Ok(Outcome::Pulled(layer))) => {
-                    size += layer.size();
-                    fetched += 1;
-                    LayerState::Done
-                }
-                Event::Ended(Err(error)) => {
-                    cancelled.store(true, Ordering::Relaxed);
-                    // The first cause; those cancelled because of it have nothing to add.
-                    if matches!(failure, None | Some(Error::Cancelled { .. })) {
-                        failure = Some(error);
-                    }
-                    continue;
-                }
-            };
-            progress.layer(index, &layers[index], state);
-        }
-    });
-    failure.map_or(Ok((size, fetched)), Err)
-}
-
-enum Event {
-    Received(u64),
-    Ended(Result<Outcome, Error>),
-}
-
-/// Takes layers off the queue until it is empty or something failed.
-fn worker(
-    source: &dyn Source,
-    lease: &Lease,
-    layers: &[Descriptor],
-    diff_ids: &[DiffId],
-    queue: &Mutex<VecDeque<usize>>,
-    cancelled: &AtomicBool,
-    events: &Sender<(usize, Event)>,
-) {
-    // The receiver outlives the workers, so sending cannot fail.
-    let send = |index, event| drop(events.send((index, event)));
-    while !cancelled.load(Ordering::Relaxed) {
-        let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
-        let received = |count| send(index, Event::Received(count));
-        let outcome = layer::pull(source, lease, &layers[index], &diff_ids[index], cancelled, &received);
-        if outcome.is_err() {
-            cancelled.store(true, Ordering::Relaxed);
-        }
-        send(index, Event::Ended(outcome));
-    }
 }

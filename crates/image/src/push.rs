@@ -1,10 +1,7 @@
 //! From the store to a destination: an image that is unpacked becomes layers again.
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use loment_store::{ImageId, Layer, LayerBlob, Lease, Store};
@@ -12,12 +9,13 @@ use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
+use crate::crew::{self, Hand};
 use crate::destination::{Destination, Incoming, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
 use crate::manifest::{self, Document};
 use crate::pipe::{PipeSink, pipe};
-use crate::pull::{LayerState, Progress};
+use crate::pull::Progress;
 
 /// How an image of the store is sent.
 #[derive(Clone, Debug)]
@@ -73,7 +71,8 @@ pub fn push(
     }
     progress.layers(known.manifest.layers());
     let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options };
-    let (sent, count) = job.run(progress)?;
+    let (sent, count) =
+        crew::run(job.descriptors, options.parallel, progress, &|index, hand| job.send(index, hand))?;
     for (layer, sent) in layers.iter().zip(&sent) {
         // So that the next push finds it there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
@@ -150,80 +149,9 @@ struct Job<'j> {
     options: &'j PushOptions,
 }
 
-enum Event {
-    Sent(u64),
-    Ended(Result<(Sent, bool), Error>),
-}
-
 impl Job<'_> {
-    /// What became of each, and how many had to be sent.
-    fn run(&self, progress: &mut dyn Progress) -> Result<(Vec<Sent>, usize), Error> {
-        let queue = Mutex::new((0..self.layers.len()).collect::<VecDeque<_>>());
-        let cancelled = AtomicBool::new(false);
-        let (events, incoming) = channel();
-        let mut all: Vec<Option<Sent>> = vec![None; self.layers.len()];
-        let (mut count, mut failure) = (0, None);
-        thread::scope(|scope| {
-            for _ in 0..self.options.parallel.clamp(1, self.layers.len().max(1)) {
-                let (events, queue, cancelled) = (events.clone(), &queue, &cancelled);
-                scope.spawn(move || self.worker(queue, cancelled, &events));
-            }
-            drop(events);
-            let mut done = vec![0; self.layers.len()];
-            for (index, event) in incoming {
-                let state = match event {
-                    Event::Sent(bytes) => {
-                        done[index] += bytes;
-                        LayerState::Downloading { done: done[index] }
-                    }
-                    Event::Ended(Ok((sent, new))) => {
-                        all[index] = Some(sent);
-                        count += usize::from(new);
-                        if new { LayerState::Done } else { LayerState::Exists }
-                    }
-                    Event::Ended(Err(error)) => {
-                        // The first cause; those cancelled because of it have nothing to add.
-                        if matches!(failure, None | Some(Error::Cancelled { .. })) {
-                            failure = Some(error);
-                        }
-                        continue;
-                    }
-                };
-                progress.layer(index, &self.descriptors[index], state);
-            }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => Ok((all.into_iter().flatten().collect(), count)),
-        }
-    }
-
-    fn worker(
-        &self,
-        queue: &Mutex<VecDeque<usize>>,
-        cancelled: &AtomicBool,
-        events: &Sender<(usize, Event)>,
-    ) {
-        // The receiver outlives the workers, so sending cannot fail.
-        let tell = |index, event| drop(events.send((index, event)));
-        while !cancelled.load(Ordering::Relaxed) {
-            let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
-            let sent = |count| tell(index, Event::Sent(count));
-            let result = self.send(index, cancelled, &sent);
-            if result.is_err() {
-                cancelled.store(true, Ordering::Relaxed);
-            }
-            tell(index, Event::Ended(result));
-        }
-    }
-
     /// Sees to it that the destination has a layer; `true` when it had to be sent.
-    fn send(
-        &self,
-        index: usize,
-        cancelled: &AtomicBool,
-        sent: &(dyn Fn(u64) + Sync),
-    ) -> Result<(Sent, bool), Error> {
+    fn send(&self, index: usize, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
         let (layer, descriptor) = (&self.layers[index], &self.descriptors[index]);
         if let Some(there) = self.there(layer, descriptor)? {
             return Ok((there, false));
@@ -232,7 +160,7 @@ impl Job<'_> {
         let (sink, [reader]) = pipe();
         let (written, result) = thread::scope(|scope| {
             let writer = scope.spawn(move || compress(layer, compression, level, PipeSink::new(sink)));
-            let mut watched = Watched { bytes: reader, cancelled, sent };
+            let mut watched = Watched { bytes: reader, hand };
             let mut blob = Incoming::new(&mut watched);
             let result = self.destination.put_blob(&mut blob).map(|()| blob.read());
             drop(watched);
@@ -240,7 +168,7 @@ impl Job<'_> {
             (written, result)
         });
         match (written, result) {
-            _ if cancelled.load(Ordering::Relaxed) => {
+            _ if hand.cancelled.load(Ordering::Relaxed) => {
                 Err(Error::Cancelled { digest: descriptor.digest().clone() })
             }
             // The cause before its consequence: what is not wanted any more cannot be written.
