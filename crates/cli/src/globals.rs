@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use loment_engine::Engine;
 use loment_engine::config::GroupManager;
+use loment_store::Form;
 
 use crate::error::Error;
 use crate::persona::Persona;
@@ -17,6 +18,8 @@ pub(crate) struct Globals {
     runroot: PathBuf,
     /// Who makes control groups; `None` is who does best here.
     pub(crate) cgroup_manager: Option<GroupManager>,
+    /// How new layers are kept; `None` is as is best here.
+    form: Option<Form>,
 }
 
 /// Flags that take a value and change nothing here: peers' command lines contain them.
@@ -30,7 +33,7 @@ impl Globals {
         arguments: &[OsString],
     ) -> Result<(Self, Option<usize>), Error> {
         let (root, runroot) = ("/var/lib/loment".into(), "/run/loment".into());
-        let mut globals = Self { persona, root, runroot, cgroup_manager: None };
+        let mut globals = Self { persona, root, runroot, cgroup_manager: None, form: None };
         let mut i = 0;
         while let Some(argument) = arguments.get(i) {
             let text = argument.to_str().unwrap_or_default();
@@ -53,6 +56,7 @@ impl Globals {
                 "--root" => globals.root = absolute(&value()?)?,
                 "--runroot" => globals.runroot = absolute(&value()?)?,
                 "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&value()?)?),
+                "--storage-opt" => globals.form = form(&value()?)?,
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
                 flag if IGNORED_WITH_VALUE.contains(&flag) => drop(value()?),
@@ -71,6 +75,11 @@ impl Globals {
         &self.root
     }
 
+    /// Where what does not outlive a reboot is.
+    pub(crate) fn runroot(&self) -> &Path {
+        &self.runroot
+    }
+
     /// Opens the engine.
     pub(crate) fn engine(&self) -> Result<Engine, Error> {
         if !loment_sys::process::is_root() {
@@ -78,7 +87,19 @@ impl Globals {
                 "running without root is not supported yet: use sudo, or log in as root".into(),
             ));
         }
-        Ok(Engine::open(&self.root, &self.runroot)?)
+        Ok(Engine::open(&self.root, &self.runroot)?.with_form(self.form))
+    }
+}
+
+/// The option of the store: `loment.form=auto|erofs|dir`.
+fn form(option: &str) -> Result<Option<Form>, Error> {
+    match option.split_once('=') {
+        Some(("loment.form", "auto")) => Ok(None),
+        Some(("loment.form", "erofs")) => Ok(Some(Form::Erofs)),
+        Some(("loment.form", "dir")) => Ok(Some(Form::Dir)),
+        _ => Err(Error::Invalid(format!(
+            "invalid value {option:?} for --storage-opt: the store has one option, loment.form=auto, erofs or dir"
+        ))),
     }
 }
 

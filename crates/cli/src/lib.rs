@@ -60,7 +60,7 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     let result = Globals::parse(persona, arguments).and_then(|(globals, command)| {
         let arguments = command.map_or(&[][..], |i| &arguments[i..]);
         let result = commands::run(&globals, arguments);
-        sweeper::leave(globals.root());
+        sweeper::leave(globals.root(), globals.runroot());
         result
     });
     match result {

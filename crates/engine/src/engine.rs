@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use loment_monitor::state::State;
-use loment_store::{Durability, Store};
+use loment_store::{Durability, Form, Store};
 
 use crate::Error;
 use crate::config::{Config, VERSION};
@@ -19,6 +19,8 @@ pub struct Engine {
     store: Store,
     root: PathBuf,
     runroot: PathBuf,
+    /// How new layers are kept, if somebody said so.
+    pub(crate) form: Option<Form>,
 }
 
 impl Engine {
@@ -28,7 +30,7 @@ impl Engine {
     /// [`Error::Store`].
     pub fn open(root: &Path, runroot: &Path) -> Result<Self, Error> {
         let store = Store::open(root, runroot, Durability::Full)?;
-        Ok(Self { store, root: root.to_owned(), runroot: runroot.to_owned() })
+        Ok(Self { store, root: root.to_owned(), runroot: runroot.to_owned(), form: None })
     }
 
     /// The image store.
@@ -44,6 +46,11 @@ impl Engine {
     /// Where what does not outlive a reboot is.
     pub fn runroot(&self) -> &Path {
         &self.runroot
+    }
+
+    /// Where layers that are mounted are kept mounted.
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.runroot.join("pins")
     }
 
     pub(crate) fn names(&self) -> Names {

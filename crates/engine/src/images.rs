@@ -130,7 +130,7 @@ impl Engine {
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();
         }
-        Ok(pull_from_registry(&registry, self.store(), reference, &how, progress)?)
+        Ok(pull_from_registry(&registry, &self.store_for_layers(), reference, &how, progress)?)
     }
 
     /// Finds an image, fetching it as `policy` says; `announce` is called before the registry is.

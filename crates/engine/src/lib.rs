@@ -19,6 +19,7 @@ mod create;
 mod engine;
 mod error;
 mod exec;
+mod form;
 mod groups;
 mod images;
 mod logs;

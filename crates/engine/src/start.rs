@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
-use loment_monitor::launch::{self, Launch, LogSettings, Place, Removal, Rootfs};
+use loment_monitor::launch::{self, Launch, LogSettings, Lower, Place, Removal, Rootfs};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -123,12 +123,21 @@ impl Engine {
         }
         let layers = self.store().rootfs(&config.id)?;
         let layers = layers.ok_or_else(|| Error::NoContainer { name: config.id.clone() })?;
+        let skeleton = Lower::Dir { path: layers.skeleton };
         Ok(Rootfs::Overlay {
-            lower: layers.directories()?,
+            lower: layers.lower.into_iter().map(lower).chain([skeleton]).collect(),
+            pins: self.pins(),
             upper: layers.upper,
             work: layers.work,
             volatile: config.auto_remove,
         })
+    }
+}
+
+fn lower(layer: loment_store::Lower) -> Lower {
+    match layer {
+        loment_store::Lower::Dir(path) => Lower::Dir { path },
+        loment_store::Lower::Erofs { file, layer } => Lower::Erofs { file, layer: layer.hex().to_owned() },
     }
 }
 

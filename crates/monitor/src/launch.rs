@@ -6,7 +6,7 @@ use oci_spec::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 /// The version of the document.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The first arguments of a monitor's command line.
 pub const ARGUMENT: &str = "monitor";
@@ -66,8 +66,10 @@ pub struct Place {
 pub enum Rootfs {
     /// An overlay of layers, the topmost first.
     Overlay {
-        /// Read-only directories.
-        lower: Vec<PathBuf>,
+        /// Nothing writes to them.
+        lower: Vec<Lower>,
+        /// Where those that must be mounted are kept mounted for all containers; its parent directory exists.
+        pins: PathBuf,
         /// Where changes go.
         upper: PathBuf,
         /// Overlayfs's own; on the same file system as `upper`.
@@ -86,6 +88,24 @@ pub enum Rootfs {
         path: PathBuf,
         /// The most the changes may take, in bytes.
         size: u64,
+    },
+}
+
+/// A layer of an overlay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Lower {
+    /// A directory.
+    Dir {
+        /// Absolute.
+        path: PathBuf,
+    },
+    /// A file system image, to be mounted first.
+    Erofs {
+        /// Absolute.
+        file: PathBuf,
+        /// Letters and digits that no other layer has.
+        layer: String,
     },
 }
 

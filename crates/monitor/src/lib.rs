@@ -19,12 +19,14 @@
 mod client;
 mod clock;
 mod epoll;
+mod erofs;
 mod error;
 mod groups;
 pub mod launch;
 pub mod log;
 mod memory;
 mod overlay;
+mod pins;
 pub mod protocol;
 mod serve;
 mod session;
@@ -35,8 +37,10 @@ pub mod user;
 mod worker;
 
 pub use clock::now_rfc3339;
+pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::scope_name;
 pub use launch::Launch;
+pub use pins::release as release_layers;
 pub use serve::serve;
 pub use worker::{clean_up, remove_monitor_cgroup};

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use loment_runtime::{InRoot, MountInfo, parse_mountinfo};
 use loment_sys::clone::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
@@ -17,7 +18,8 @@ use rustix::mount::{
 
 use crate::Error;
 use crate::error::Context;
-use crate::launch::Rootfs;
+use crate::launch::{Lower, Rootfs};
+use crate::pins::{self, Image};
 
 /// Below the root: not files of the host's own. The container gets its own of these, or none.
 const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
@@ -33,7 +35,8 @@ pub(crate) struct Built {
 /// Makes a root file system. `scratch` is an existing directory of the container's own.
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
     match rootfs {
-        Rootfs::Overlay { lower, upper, work, volatile } => {
+        Rootfs::Overlay { lower, pins, upper, work, volatile } => {
+            let lower = &opened(lower, pins)?;
             let layers = Layers { lower, upper, work, volatile: *volatile, flags: MountAttrFlags::empty() };
             let tree = layers.mount(scratch).context("mount the overlay of", upper.display())?;
             Ok(Built { tree, warnings: Vec::new() })
@@ -52,10 +55,41 @@ fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(CWD, path, flags)?)
 }
 
+/// A layer of an overlay, ready to be used.
+enum Opened {
+    Dir(PathBuf),
+    /// Attached nowhere.
+    Mount(OwnedFd),
+}
+
+impl Opened {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Dir(path) => path.clone(),
+            Self::Mount(tree) => format!("/proc/self/fd/{}", tree.as_raw_fd()).into(),
+        }
+    }
+}
+
+/// Mounts what must be mounted.
+fn opened(lower: &[Lower], pins: &Path) -> Result<Vec<Opened>, Error> {
+    let images = lower.iter().filter_map(|l| match l {
+        Lower::Dir { .. } => None,
+        Lower::Erofs { file, layer } => Some(Image { file, layer }),
+    });
+    let images: Vec<_> = images.collect();
+    let mut mounts = if images.is_empty() { Vec::new() } else { pins::clones(pins, &images)? }.into_iter();
+    let layers = lower.iter().filter_map(|l| match l {
+        Lower::Dir { path } => Some(Opened::Dir(path.clone())),
+        Lower::Erofs { .. } => mounts.next().map(Opened::Mount),
+    });
+    Ok(layers.collect())
+}
+
 /// What an overlay is made of.
 struct Layers<'a> {
     /// The topmost first.
-    lower: &'a [PathBuf],
+    lower: &'a [Opened],
     upper: &'a Path,
     work: &'a Path,
     /// Nothing of it has to survive the machine.
@@ -67,19 +101,48 @@ impl Layers<'_> {
     /// The overlay, detached. `scratch` is an existing directory of the container's own.
     fn mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
         match self.by_parameters() {
-            // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
-            // keeps parameters it does not know, and refuses them when the file system is made.
-            Err(rustix::io::Errno::INVAL) => self.by_mount(scratch),
-            made => Ok(made?),
+            Err(Errno::INVAL) => {}
+            made => return Ok(made?),
         }
+        own_namespace()?;
+        if self.attach(scratch)? {
+            match self.by_parameters() {
+                Err(Errno::INVAL) => {}
+                made => return Ok(made?),
+            }
+        }
+        // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
+        // keeps parameters it does not know, and refuses them when the file system is made.
+        self.by_mount(scratch)
+    }
+
+    /// Attaches what is attached nowhere, which the kernel takes as a layer since Linux 6.15 only. In a mount namespace of the
+    /// caller's own, one over the other on `scratch`: they are found by their descriptors. `false` when there is none.
+    fn attach(&self, scratch: &Path) -> io::Result<bool> {
+        let mut any = false;
+        for layer in self.lower {
+            if let Opened::Mount(tree) = layer {
+                place(tree, CWD, scratch)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+
+    /// Whether files would show different devices, so that programs which stay on one file system leave out some.
+    fn several_devices(&self) -> bool {
+        self.lower.iter().any(|layer| matches!(layer, Opened::Mount(_)))
     }
 
     fn by_parameters(&self) -> rustix::io::Result<OwnedFd> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(&fs, "source", "overlay")?;
-        self.lower.iter().try_for_each(|dir| fsconfig_set_string(&fs, "lowerdir+", dir))?;
+        self.lower.iter().try_for_each(|layer| fsconfig_set_string(&fs, "lowerdir+", layer.path()))?;
         fsconfig_set_string(&fs, "upperdir", self.upper)?;
         fsconfig_set_string(&fs, "workdir", self.work)?;
+        if self.several_devices() {
+            fsconfig_set_string(&fs, "xino", "on")?;
+        }
         if self.volatile {
             // Linux 5.10. Without it the container is only slower.
             let _ = fsconfig_set_flag(&fs, "volatile");
@@ -88,17 +151,19 @@ impl Layers<'_> {
         fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, self.flags)
     }
 
-    /// The same through mount(2), in a mount namespace of the caller's own, on `scratch`. Directories are named by their
+    /// The same through mount(2), on `scratch`, which takes a mount namespace of the caller's own. Directories are named by their
     /// descriptors: the options of a mount have one page for all of them, and their paths may contain what separates options.
     fn by_mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
-        own_namespace()?;
         let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let layers = self.lower.iter().map(|l| open_path(l)).collect::<io::Result<Vec<_>>>()?;
+        let layers = self.lower.iter().map(|l| open_path(&l.path())).collect::<io::Result<Vec<_>>>()?;
         let (upper, work) = (open_path(self.upper)?, open_path(self.work)?);
         let lower = layers.iter().map(name).collect::<Vec<_>>().join(":");
         let mut options = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
         if self.volatile {
             options += ",volatile";
+        }
+        if self.several_devices() {
+            options += ",xino=on";
         }
         let options = CString::new(options).map_err(io::Error::other)?;
         // Those used here have the same numbers: MS_NOSUID, MS_NODEV, MS_NOEXEC.
@@ -206,7 +271,7 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
         Some(rustix::fs::Gid::from_raw(stat.st_gid)),
     )?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
-    let lower = [lower.to_owned()];
+    let lower = [Opened::Dir(lower.to_owned())];
     let layers =
         Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags: restrictions(&from)? };
     layers.mount(&scratch)
@@ -251,6 +316,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn layers_are_attached_where_the_kernel_wants_that() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        own_namespace().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            path
+        };
+        let (a, b) = (make("a"), make("b"));
+        std::fs::write(a.join("both"), "a").unwrap();
+        std::fs::write(b.join("both"), "b").unwrap();
+        std::fs::write(b.join("one"), "b").unwrap();
+        let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
+        let lower = [a, b].map(|path| Opened::Mount(clone_tree(&path).unwrap()));
+        let flags = MountAttrFlags::empty();
+        let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: false, flags };
+        assert!(layers.attach(&scratch).unwrap());
+        for tree in [layers.by_parameters().unwrap(), layers.by_mount(&scratch).unwrap()] {
+            let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
+            assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "a");
+            assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "b");
+        }
+    }
+
+    #[test]
     fn the_overlay_of_old_kernels_is_the_same() {
         assert!(loment_sys::process::is_root(), "this test needs root");
         let dir = tempfile::tempdir().unwrap();
@@ -259,12 +350,14 @@ mod tests {
             std::fs::create_dir(&path).unwrap();
             path
         };
-        let lower = [make("top:,\\x"), make("bottom")];
+        let dirs = [make("top:,\\x"), make("bottom")];
         let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
-        std::fs::write(lower[0].join("both"), "top").unwrap();
-        std::fs::write(lower[1].join("both"), "bottom").unwrap();
-        std::fs::write(lower[1].join("one"), "bottom").unwrap();
+        std::fs::write(dirs[0].join("both"), "top").unwrap();
+        std::fs::write(dirs[1].join("both"), "bottom").unwrap();
+        std::fs::write(dirs[1].join("one"), "bottom").unwrap();
         // This thread gets a mount namespace of its own, which ends with it.
+        own_namespace().unwrap();
+        let lower = dirs.map(Opened::Dir);
         let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
         let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags };
         let tree = layers.by_mount(&scratch).unwrap();

@@ -11,8 +11,9 @@ use std::path::Path;
 use crate::container::RootfsDocument;
 use crate::disk;
 use crate::error::{Context, Error};
-use crate::layer::LayerDocument;
+use crate::layer::{Form, LayerDocument};
 use crate::store::Store;
+use crate::tombs::MOUNTED;
 
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,13 +127,14 @@ impl Store {
             }
             let document =
                 disk::read_json::<LayerDocument>(&layers.join(&hex).join("layer.json")).ok().flatten();
+            let form = document.as_ref().map(|document| document.form);
             if let Some(document) = document {
                 freed.layer_bytes += document.size;
                 for blob in &document.blobs {
                     remove_existing(&self.by_blob_path(&blob.digest))?;
                 }
             }
-            self.entomb(&layers, &hex, "tomb-")?;
+            self.entomb(&layers, &hex, if form == Some(Form::Dir) { "tomb-" } else { MOUNTED })?;
             freed.layers += 1;
         }
         // A half emptied layer must not come back under its name after a power cut.

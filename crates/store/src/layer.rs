@@ -1,9 +1,10 @@
 //! Layers: looked up without locks, immutable once visible, able to write their exact tar again.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
@@ -17,6 +18,9 @@ use crate::implied::Implied;
 use crate::store::Store;
 use crate::tar::{LogReader, Record};
 use crate::view::{self, Tree};
+
+/// The file of a layer in [`Form::Erofs`].
+const IMAGE: &str = "layer.erofs";
 
 /// How the files of a layer are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,7 +140,7 @@ impl Layer {
     }
 
     pub(crate) fn image(&self) -> PathBuf {
-        self.dir.join("layer.erofs")
+        self.dir.join(IMAGE)
     }
 
     pub(crate) fn document(&self) -> &LayerDocument {
@@ -294,6 +298,21 @@ impl Store {
         let dir = self.layer_path(diff_id.hex());
         let document = disk::read_json(&dir.join("layer.json"))?;
         Ok(document.map(|document| Layer { dir, document }))
+    }
+
+    /// Every layer of the store at `root` that is mounted to be used, and the inode of its image.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn mounted_layers(root: &Path) -> Result<HashSet<(String, u64)>, Error> {
+        let dir = root.join("layers");
+        let mut all = HashSet::new();
+        for hex in disk::names(&dir)? {
+            if let Ok(found) = std::fs::metadata(dir.join(&hex).join(IMAGE)) {
+                all.insert((hex, found.ino()));
+            }
+        }
+        Ok(all)
     }
 
     /// The layer a blob unpacks to, if that was seen here.

@@ -19,7 +19,9 @@ use crate::store::Store;
 /// The directory, in a store's.
 const TOMBS: &str = "tombs";
 /// What the store puts there; others have names of theirs.
-const PREFIXES: [&str; 3] = ["tomb-", "container-", "deep-"];
+const PREFIXES: [&str; 4] = ["tomb-", "container-", "deep-", MOUNTED];
+/// Layers that may be mounted: deleting them frees nothing before they are unmounted, which the sweeper does.
+pub(crate) const MOUNTED: &str = "mounted-";
 /// How long the one who removes something deletes.
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -51,8 +53,8 @@ impl Store {
     /// Deletes for a moment.
     pub(crate) fn empty_tombs_for_a_moment(&self) -> Result<(), Error> {
         let (dir, until) = (self.path(TOMBS), Instant::now() + MOMENT);
-        for name in tombs(&dir)? {
-            if !remove_until(&dir, &name, Some(until))? {
+        for name in tombs(&dir)?.iter().filter(|name| !name.starts_with(MOUNTED)) {
+            if !remove_until(&dir, name, Some(until))? {
                 break;
             }
         }

@@ -19,6 +19,7 @@ pub mod exec;
 pub mod fd;
 pub mod init;
 pub mod keyring;
+pub mod loopdev;
 pub mod memory;
 pub mod mount;
 pub mod net;

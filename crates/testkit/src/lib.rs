@@ -38,7 +38,7 @@ pub use layer::{Entry, Layer};
 pub use layout::{Layout, Variant};
 pub use registry::Registry;
 pub use terminal::Terminal;
-pub use tree::{Expected, sparse_expectations, tree_expectations, tree_image};
+pub use tree::{Expected, HOLES, sparse_expectations, tree_expectations, tree_image};
 pub use world::World;
 
 /// Prints why a check cannot be made on this machine, in the form that `cargo xtask test` counts.

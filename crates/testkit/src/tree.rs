@@ -14,6 +14,8 @@ pub struct Expected {
 }
 
 const LARGE: usize = 24 << 20;
+/// Offsets of `/sparse` between which there is nothing.
+pub const HOLES: [u64; 2] = [1 << 20, SPARSE_AT];
 const SPARSE: u64 = 256 << 20;
 const SPARSE_AT: u64 = 200 << 20;
 
@@ -148,13 +150,12 @@ pub(crate) fn sparse_image() -> Image {
     Image::new(Config::shell(), [busybox_layer(), layer.into()])
 }
 
-/// What must hold in a container of `sparse:latest`.
+/// What must hold in a container of `sparse:latest`, whose `/sparse` has holes from the first to the last of [`HOLES`].
 pub fn sparse_expectations() -> Vec<Expected> {
     let pairs = [
         ("stat -c %s /sparse", "268435456"),
         ("head -c 5 /sparse", "start"),
         ("dd if=/sparse bs=1048576 skip=200 count=1 2>/dev/null | head -c 6", "middle"),
-        ("test $(du -k /sparse | cut -f1) -lt 1024 && echo has holes", "has holes"),
     ];
     pairs.map(|(c, p)| Expected { command: c.to_owned(), prints: p.to_owned() }).into()
 }

@@ -156,6 +156,8 @@ impl Drop for World {
             }
         }
         let path = dir.path().to_owned();
+        // Layers stay mounted until they are removed, or the machine is shut down.
+        let _ = rustix::mount::unmount(path.join("run/pins"), rustix::mount::UnmountFlags::DETACH);
         if let Err(e) = dir.close()
             && !std::thread::panicking()
         {

@@ -8,6 +8,7 @@ mod engines;
 mod environment;
 mod exec;
 mod filesystem;
+mod forms;
 mod help;
 mod isolation;
 mod lifecycle;

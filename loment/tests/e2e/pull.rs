@@ -1,10 +1,7 @@
 //! Images from a real registry: `pull`, `images`, `rmi`, and what containers see of them.
 
-use std::process::Command;
-
 use loment_testkit::{
-    Compression, Config, Entry, Expected, Image, Layer, Layout, Patience, Registry, Variant, World, run,
-    skip, sparse_expectations, tree_expectations,
+    Compression, Config, Entry, Image, Layer, Layout, Patience, Registry, Variant, run, skip,
 };
 
 use crate::{eventually, fixtures, sh, sleeper, world, world_with};
@@ -100,27 +97,6 @@ fn the_pull_flag_decides_whether_the_registry_is_asked() {
     run("sometimes").fails(125);
 }
 
-#[track_caller]
-fn holds(world: &World, image: &str, expectations: &[Expected]) {
-    // One container for all: what is looked at is the image.
-    world.loment(["run", "-d", "--network", "none", "--name", "tree", image, "sleep", "1000"]).succeeds();
-    for Expected { command, prints } in expectations {
-        let output = world.loment(["exec", "tree", "sh", "-c", command]);
-        assert_eq!(output.stdout.trim_end(), prints, "{output}");
-    }
-}
-
-#[test]
-fn a_container_sees_layers_as_their_tars_say() {
-    let (world, image) = world_with("tree:latest");
-    holds(&world, &image, &tree_expectations());
-    let pid = crate::pid_of(&world, "tree");
-    let mut getfattr = Command::new("getfattr");
-    getfattr.args(["--absolute-names", "--only-values", "-n", "user.loment.test"]);
-    let value = getfattr.arg(format!("/proc/{pid}/root/attrs/xattr")).output().unwrap();
-    assert_eq!(value.stdout, b"value \x00\xff of bytes");
-}
-
 #[test]
 fn a_directory_that_a_layer_only_implies_keeps_its_attributes() {
     let world = world();
@@ -144,20 +120,6 @@ fn a_directory_that_a_layer_only_implies_keeps_its_attributes() {
     let output = world.loment([&run[..], &stat].concat());
     let expected = "1777 50 1234567890\n711 0 1700000000\n2775 0 1700000000\n755 0 0";
     assert_eq!(output.succeeds(), expected);
-}
-
-#[test]
-fn capability_bits_of_a_file_work() {
-    let (world, image) = world_with("tree:latest");
-    // CAP_NET_BIND_SERVICE, for a user that has none.
-    let script = "/attrs/busybox-capable cat /proc/self/status | grep CapEff | cut -f2";
-    assert_eq!(sh(&world, &["--user", "1000"], &image, script), "0000000000000400");
-}
-
-#[test]
-fn holes_of_a_file_stay_holes() {
-    let (world, image) = world_with("sparse:latest");
-    holds(&world, &image, &sparse_expectations());
 }
 
 #[test]

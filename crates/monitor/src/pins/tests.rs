@@ -1,0 +1,134 @@
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::*;
+
+struct Place(TempDir);
+
+impl Place {
+    /// In a thread with a working directory, root and mount namespace of its own.
+    fn new() -> Self {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        unshare(CloneFlags::NEWNS).unwrap();
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.0.path().join("pins")
+    }
+
+    /// An image with one file.
+    fn image(&self, name: &str) -> PathBuf {
+        let (tree, file) = (self.0.path().join("tree"), self.0.path().join(name));
+        std::fs::create_dir_all(&tree).unwrap();
+        std::fs::write(tree.join("name"), name).unwrap();
+        let made = Command::new("mkfs.erofs").arg("--quiet").args([&file, &tree]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        file
+    }
+}
+
+fn name_in(tree: &OwnedFd) -> String {
+    std::fs::read_to_string(format!("/proc/self/fd/{}/name", tree.as_raw_fd())).unwrap()
+}
+
+fn mounts(dir: &Path) -> usize {
+    let all = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    all.lines().filter(|line| line.contains(dir.to_str().unwrap())).count()
+}
+
+#[test]
+fn every_caller_gets_its_own_clones_of_one_mount() {
+    let place = Place::new();
+    let (dir, a, b) = (place.dir(), place.image("a"), place.image("b"));
+    let (a, b) = (Image { file: &a, layer: "a" }, Image { file: &b, layer: "b" });
+    let first = clones(&dir, &[a]).unwrap();
+    let both = clones(&dir, &[b, a]).unwrap();
+    assert_eq!(both.iter().map(name_in).collect::<Vec<_>>(), ["b", "a"]);
+    let device = |tree: &OwnedFd| rustix::fs::fstat(tree).unwrap().st_dev;
+    assert_eq!(device(&first[0]), device(&both[1]));
+    assert_eq!(mounts(&dir), 2);
+    // Nothing of the host is in there, and the caller is where it was.
+    let ns = namespace(&dir).unwrap().unwrap();
+    let seen = visit(&ns, || Ok(std::fs::read_dir("/")?.count())).unwrap();
+    assert_eq!(seen, 2);
+    assert!(Path::new("/proc/self").exists());
+    release(&dir, |layer, _| layer == "b").unwrap();
+    assert_eq!(visit(&ns, || Ok(std::fs::read_dir("/")?.count())).unwrap(), 1);
+    assert_eq!(name_in(&first[0]), "a", "who has it keeps it");
+    release(&dir, |_, _| false).unwrap();
+    assert_eq!(mounts(&dir), 0);
+    assert_eq!(clones(&dir, &[a]).unwrap().iter().map(name_in).collect::<Vec<_>>(), ["a"]);
+    release(&dir, |_, _| false).unwrap();
+}
+
+#[test]
+fn what_killed_makers_left_is_used() {
+    let place = Place::new();
+    let (dir, file) = (place.dir(), place.image("a"));
+    let image = Image { file: &file, layer: "a" };
+    // Killed before the namespace was bound.
+    std::fs::create_dir(&dir).unwrap();
+    mount_bind(&dir, &dir).unwrap();
+    std::fs::write(dir.join("ns"), "").unwrap();
+    assert_eq!(name_in(&clones(&dir, &[image]).unwrap()[0]), "a");
+    assert_eq!(mounts(&dir), 2);
+    // Killed before a layer was attached.
+    let other = place.image("b");
+    let name = format!("b.{}", std::fs::metadata(&other).unwrap().ino());
+    let ns = namespace(&dir).unwrap().unwrap();
+    visit(&ns, || std::fs::create_dir(Path::new("/").join(&name))).unwrap();
+    let image = Image { file: &other, layer: "b" };
+    assert_eq!(name_in(&clones(&dir, &[image]).unwrap()[0]), "b");
+    visit(&ns, || std::fs::create_dir("/c.1")).unwrap();
+    release(&dir, |_, _| false).unwrap();
+    assert_eq!(mounts(&dir), 0);
+}
+
+#[test]
+fn one_of_the_same_name_in_another_file_is_another_layer() {
+    let place = Place::new();
+    let (dir, old) = (place.dir(), place.image("old"));
+    assert_eq!(name_in(&clones(&dir, &[Image { file: &old, layer: "x" }]).unwrap()[0]), "old");
+    let new = place.image("new");
+    std::fs::rename(&new, &old).unwrap();
+    assert_eq!(name_in(&clones(&dir, &[Image { file: &old, layer: "x" }]).unwrap()[0]), "new");
+    release(&dir, |_, _| false).unwrap();
+}
+
+#[test]
+fn what_is_no_image_is_named_and_leaves_nothing() {
+    let place = Place::new();
+    let (dir, file) = (place.dir(), place.0.path().join("text"));
+    std::fs::write(&file, "not an image".repeat(1000)).unwrap();
+    let error = clones(&dir, &[Image { file: &file, layer: "x" }]).unwrap_err();
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
+    release(&dir, |_, _| true).unwrap();
+    assert_eq!(mounts(&dir), 0);
+}
+
+#[test]
+fn a_loop_device_serves_where_files_cannot_be_mounted() {
+    let place = Place::new();
+    let file = place.image("a");
+    let Ok(tree) = erofs::through_loop(&file) else {
+        eprintln!("skipped: mounting through a loop device, because there is none here");
+        return;
+    };
+    assert_eq!(name_in(&tree), "a");
+    let device = rustix::fs::fstat(&tree).unwrap().st_dev;
+    drop(tree);
+    let backing = format!(
+        "/sys/dev/block/{}:{}/loop/backing_file",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    );
+    // The kernel lets go of it when the last user has, a moment later.
+    let gone = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::fs::read_to_string(&backing).is_err()
+    });
+    assert!(gone, "the device is still in use");
+}
