@@ -65,9 +65,11 @@ fn readiness_is_told_to_the_service_manager() {
     assert!(create.status().unwrap().success());
     let mut start = with_manager(&["start", &c.id]).spawn().unwrap();
     crate::eventually("it runs", || c.status() == "running");
-    let environment = std::fs::read(format!("/proc/{}/environ", c.pid())).unwrap();
-    let environment = String::from_utf8_lossy(&environment);
-    assert!(environment.contains("NOTIFY_SOCKET=/run/notify/notify.sock"), "{environment:?}");
+    // Running is what the runtime says just before it becomes the program.
+    crate::eventually("the program knows where to report to", || {
+        let environment = std::fs::read(format!("/proc/{}/environ", c.pid())).unwrap();
+        String::from_utf8_lossy(&environment).contains("NOTIFY_SOCKET=/run/notify/notify.sock")
+    });
     let inside = format!("/proc/{}/root/run/notify/notify.sock", c.pid());
     let program = UnixDatagram::unbound().unwrap();
     program.send_to(b"STATUS=warming up", &inside).unwrap();
