@@ -91,6 +91,8 @@ pub struct Create {
     pub cgroup_manager: Option<crate::config::GroupManager>,
     /// The group, or slice, that its group is in.
     pub cgroup_parent: Option<String>,
+    /// Its user namespace.
+    pub users: Option<crate::config::Users>,
     /// What was typed.
     pub create_command: Vec<String>,
     /// Told to programs as `container=`.
@@ -222,6 +224,7 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
         create_command: asked.create_command,
         flavour: asked.flavour,
         cgroup,
+        users: asked.users,
     })
 }
 

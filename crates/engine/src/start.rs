@@ -175,7 +175,14 @@ fn write_generated(container: &Container) -> std::io::Result<()> {
         image.map(|i| i.name.as_str()).unwrap_or_default(),
         image.map(|i| i.id.hex()).unwrap_or_default(),
     );
-    write_public(&dir.join(".containerenv"), environment.as_bytes())
+    write_public(&dir.join(".containerenv"), environment.as_bytes())?;
+    // Mounted in the container, whose superuser may change them.
+    if let Some((uid, gid)) = config.users.as_ref().and_then(crate::config::Users::root) {
+        for (name, _) in spec::GENERATED {
+            std::os::unix::fs::chown(dir.join(name), Some(uid), Some(gid))?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file that everybody in the container may read, whatever the caller's mask is.

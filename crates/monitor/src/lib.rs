@@ -26,6 +26,7 @@ pub mod launch;
 pub mod log;
 mod memory;
 mod overlay;
+mod owner;
 mod pins;
 pub mod protocol;
 mod serve;

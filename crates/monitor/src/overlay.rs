@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_runtime::{InRoot, MountInfo, parse_mountinfo};
+use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
 use loment_sys::clone::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,9 +16,12 @@ use rustix::mount::{
     move_mount, open_tree,
 };
 
+use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
+
 use crate::Error;
 use crate::error::Context;
 use crate::launch::{Lower, Rootfs};
+use crate::owner;
 use crate::pins::{self, Image};
 
 /// Below the root: not files of the host's own. The container gets its own of these, or none.
@@ -32,13 +35,20 @@ pub(crate) struct Built {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Makes a root file system. `scratch` is an existing directory of the container's own.
-pub(crate) fn build(rootfs: &Rootfs, scratch: &Path) -> Result<Built, Error> {
+/// Makes a root file system. `scratch` is an existing directory of the container's own. With a user namespace, what belongs to a
+/// user in the files of an image or a container belongs to whom that user is outside of the namespace.
+pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespace>) -> Result<Built, Error> {
     match rootfs {
         Rootfs::Overlay { lower, pins, upper, work, volatile } => {
-            let lower = &opened(lower, pins)?;
-            let layers = Layers { lower, upper, work, volatile: *volatile, flags: MountAttrFlags::empty() };
-            let tree = layers.mount(scratch).context("mount the overlay of", upper.display())?;
+            let lower = &opened(lower, pins, users)?;
+            let changes = users.map(|users| Changes::mapped(upper, work, users)).transpose()?;
+            let (upper, work) = changes.as_ref().map_or((&**upper, &**work), |c| (&c.upper, &c.work));
+            let base = changes.as_ref().map(|c| &c.tree);
+            let flags = MountAttrFlags::empty();
+            let layers = Layers { lower, upper, work, base, volatile: *volatile, flags };
+            // Overlayfs makes files as the one who mounted it.
+            let tree = owner::act(users, || layers.mount(scratch))
+                .context("mount the overlay of", upper.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
         Rootfs::Directory { path } => {
@@ -71,19 +81,65 @@ impl Opened {
     }
 }
 
+/// Where changes go, on a mount that maps ids.
+struct Changes {
+    tree: OwnedFd,
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Changes {
+    fn mapped(upper: &Path, work: &Path, users: &UserNamespace) -> Result<Self, Error> {
+        let parent = upper.parent().filter(|parent| work.parent() == Some(parent));
+        let parent = parent.ok_or(Errno::XDEV).context("map the ids of", upper.display())?;
+        let tree = clone_tree(parent).context("open", parent.display())?;
+        map_ids(&tree, users).context("map the ids of", parent.display())?;
+        let inside = |path: &Path| {
+            PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd()))
+                .join(path.file_name().unwrap_or_default())
+        };
+        let (upper, work) = (inside(upper), inside(work));
+        Ok(Self { tree, upper, work })
+    }
+}
+
+fn map_ids(tree: &OwnedFd, users: &UserNamespace) -> io::Result<()> {
+    let attr = MountAttr { set: ATTR_IDMAP, userns: users.fd.as_raw_fd() as u64, ..MountAttr::default() };
+    set_attributes(tree.as_fd(), c"", false, &attr).map_err(|e| match e.raw_os_error() {
+        Some(code) if code == Errno::INVAL.raw_os_error() => {
+            io::Error::other("this kernel cannot map the ids of this file system (Linux 5.19 can, for most)")
+        }
+        _ => e,
+    })
+}
+
 /// Mounts what must be mounted.
-fn opened(lower: &[Lower], pins: &Path) -> Result<Vec<Opened>, Error> {
+fn opened(lower: &[Lower], pins: &Path, users: Option<&UserNamespace>) -> Result<Vec<Opened>, Error> {
     let images = lower.iter().filter_map(|l| match l {
         Lower::Dir { .. } => None,
         Lower::Erofs { file, layer } => Some(Image { file, layer }),
     });
     let images: Vec<_> = images.collect();
     let mut mounts = if images.is_empty() { Vec::new() } else { pins::clones(pins, &images)? }.into_iter();
-    let layers = lower.iter().filter_map(|l| match l {
-        Lower::Dir { path } => Some(Opened::Dir(path.clone())),
-        Lower::Erofs { .. } => mounts.next().map(Opened::Mount),
-    });
-    Ok(layers.collect())
+    let mut layers = Vec::new();
+    for layer in lower {
+        layers.push(match (layer, users) {
+            (Lower::Dir { path }, None) => Opened::Dir(path.clone()),
+            (Lower::Dir { path }, Some(users)) => {
+                let tree = clone_tree(path).context("open layer", path.display())?;
+                map_ids(&tree, users).context("map the ids of layer", path.display())?;
+                Opened::Mount(tree)
+            }
+            (Lower::Erofs { file, .. }, users) => {
+                let tree = mounts.next().ok_or(Errno::NOENT).context("find layer", file.display())?;
+                users
+                    .map_or(Ok(()), |users| map_ids(&tree, users))
+                    .context("map the ids of layer", file.display())?;
+                Opened::Mount(tree)
+            }
+        });
+    }
+    Ok(layers)
 }
 
 /// What an overlay is made of.
@@ -92,6 +148,8 @@ struct Layers<'a> {
     lower: &'a [Opened],
     upper: &'a Path,
     work: &'a Path,
+    /// The mount that `upper` and `work` are on, if it is attached nowhere.
+    base: Option<&'a OwnedFd>,
     /// Nothing of it has to survive the machine.
     volatile: bool,
     flags: MountAttrFlags,
@@ -119,12 +177,14 @@ impl Layers<'_> {
     /// Attaches what is attached nowhere, which the kernel takes as a layer since Linux 6.15 only. In a mount namespace of the
     /// caller's own, one over the other on `scratch`: they are found by their descriptors. `false` when there is none.
     fn attach(&self, scratch: &Path) -> io::Result<bool> {
+        let layers = self.lower.iter().filter_map(|layer| match layer {
+            Opened::Mount(tree) => Some(tree),
+            Opened::Dir(_) => None,
+        });
         let mut any = false;
-        for layer in self.lower {
-            if let Opened::Mount(tree) = layer {
-                place(tree, CWD, scratch)?;
-                any = true;
-            }
+        for tree in layers.chain(self.base) {
+            place(tree, CWD, scratch)?;
+            any = true;
         }
         Ok(any)
     }
@@ -272,8 +332,14 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
     )?;
     rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
     let lower = [Opened::Dir(lower.to_owned())];
-    let layers =
-        Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags: restrictions(&from)? };
+    let layers = Layers {
+        lower: &lower,
+        upper: &upper,
+        work: &work,
+        base: None,
+        volatile: true,
+        flags: restrictions(&from)?,
+    };
     layers.mount(&scratch)
 }
 
@@ -332,7 +398,7 @@ mod tests {
         let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
         let lower = [a, b].map(|path| Opened::Mount(clone_tree(&path).unwrap()));
         let flags = MountAttrFlags::empty();
-        let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: false, flags };
+        let layers = Layers { lower: &lower, upper: &upper, work: &work, base: None, volatile: false, flags };
         assert!(layers.attach(&scratch).unwrap());
         for tree in [layers.by_parameters().unwrap(), layers.by_mount(&scratch).unwrap()] {
             let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
@@ -359,7 +425,7 @@ mod tests {
         own_namespace().unwrap();
         let lower = dirs.map(Opened::Dir);
         let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let layers = Layers { lower: &lower, upper: &upper, work: &work, volatile: true, flags };
+        let layers = Layers { lower: &lower, upper: &upper, work: &work, base: None, volatile: true, flags };
         let tree = layers.by_mount(&scratch).unwrap();
         let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
         assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");

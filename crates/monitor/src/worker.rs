@@ -8,7 +8,8 @@ use std::path::Path;
 use loment_cgroup::{CgroupPath, Host};
 use loment_runtime::state::process_start_time;
 use loment_runtime::{
-    Cause, Container, Created, Description, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, create, enter,
+    Cause, Container, Created, Description, Enter, InRoot, Plan, ProcessPlan, Start, Stdio, UserNamespace,
+    create, enter,
 };
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
@@ -22,7 +23,7 @@ use crate::error::Context;
 use crate::launch::{Launch, Place, Rootfs};
 use crate::protocol::{Answer, Exec};
 use crate::state::{Phase, State, boot_id};
-use crate::{Error, groups, now_rfc3339, overlay, user};
+use crate::{Error, groups, now_rfc3339, overlay, owner, user};
 
 /// How often, and after which time, the sweeper looks whether the container's lock is free.
 const SWEEP_TRIES: u32 = 1000;
@@ -75,7 +76,9 @@ fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
 pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) -> Result<Created, Error> {
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
-    let built = overlay::build(&launch.rootfs, &launch.place.run_dir.join("scratch"))?;
+    let users = launch.spec.as_ref().map_or(Ok(None), UserNamespace::like)?;
+    let scratch = launch.place.run_dir.join("scratch");
+    let built = overlay::build(&launch.rootfs, &scratch, users.as_ref())?;
     for warning in built.warnings {
         let _ = pipe::send(socket, &Answer::Warning { message: warning }.encode(), &[]);
     }
@@ -86,7 +89,7 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
         Mode::empty(),
     );
     let root = InRoot::new(root.context("open", "root file system")?);
-    complete(launch, &root)?;
+    complete(launch, &root, users.as_ref())?;
     drop(root);
     let none = Spec::default();
     let spec = launch.spec.as_ref().unwrap_or(&none);
@@ -120,13 +123,14 @@ pub(crate) fn start(launch: &mut Launch, ends: Option<&Ends>, socket: &OwnedFd) 
 }
 
 /// Fills in what depends on the container's files: the user, the home directory, the working directory.
-fn complete(launch: &mut Launch, root: &InRoot) -> Result<(), Error> {
+fn complete(launch: &mut Launch, root: &InRoot, users: Option<&UserNamespace>) -> Result<(), Error> {
     let found = user::find_in(root, &launch.user, &launch.groups)?;
     let writable = !matches!(launch.rootfs, Rootfs::Directory { .. });
     let Some(process) = launch.spec.as_mut().and_then(|s| s.process_mut().as_mut()) else { return Ok(()) };
     if writable {
         let cwd = process.cwd().clone();
-        root.make_dir_all(&cwd).context("create working directory", cwd.display())?;
+        let made = owner::act(users, || root.make_dir_all(&cwd).map(drop));
+        made.context("create working directory", cwd.display())?;
     }
     become_user(process, &found);
     Ok(())

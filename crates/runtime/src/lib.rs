@@ -74,6 +74,7 @@ pub use hooks::Hooks;
 pub use in_root::InRoot;
 pub use labels::{has_apparmor, has_selinux};
 pub use mountinfo::{MountInfo, parse_mountinfo};
+pub use namespaces::UserNamespace;
 pub use plan::{Plan, ProcessPlan};
 pub use signals::{parse_signal, signal_name};
 pub use spec_text::{parse_process, parse_spec};

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
 use loment_sys::wait::wait_exit;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Gid, Pid, Uid};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -228,6 +228,29 @@ impl Mappings {
             )?;
         }
         Ok(())
+    }
+}
+
+/// A user namespace with nobody in it, and who its superuser and his group are outside.
+#[derive(Debug)]
+pub struct UserNamespace {
+    /// Holds it.
+    pub fd: OwnedFd,
+    /// User and group.
+    pub root: (u32, u32),
+}
+
+impl UserNamespace {
+    /// One that maps ids as the container's own does; `None` for a container that makes none. For processes with one thread.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for mappings that are none; [`Error::Failed`] when the kernel refuses them.
+    pub fn like(spec: &Spec) -> Result<Option<Self>, Error> {
+        let Some(linux) = spec.linux() else { return Ok(None) };
+        let Some(mappings) = Namespaces::new(linux)?.mappings else { return Ok(None) };
+        let root = mappings.root_outside().unwrap_or_default();
+        let fd = mappings.namespace().context("make", "a user namespace for the owners of files")?;
+        Ok(Some(Self { fd, root }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Both forms of layers: what containers see of them, where they are mounted, and when they no longer are.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use loment_testkit::{Expected, HOLES, World, sparse_expectations, tree_expectations};
@@ -62,6 +63,56 @@ fn holes_of_a_file_stay_holes() {
         let file = File::open(format!("/proc/{}/root/sparse", pid_of(&world, "tree"))).unwrap();
         let data = rustix::fs::seek(&file, SeekFrom::Data(HOLES[0])).unwrap();
         assert!(data > HOLES[1] - (1 << 20), "{form}: there is data at {data}");
+    }
+}
+
+#[test]
+fn a_user_namespace_shifts_owners_without_touching_files() {
+    for form in FORMS {
+        let (world, image) = world_with(form, "tree:latest");
+        let run = [
+            "run",
+            "-d",
+            "--network",
+            "none",
+            "--name",
+            "c",
+            "--uidmap",
+            "0:100000:65536",
+            "-w",
+            "/made/here",
+        ];
+        world.loment([&run[..], &[&image, "sleep", "1000"]].concat()).succeeds();
+        let exec = |script: &str| world.loment(["exec", "c", "sh", "-c", script]).succeeds().to_owned();
+        assert_eq!(
+            exec("id -u; stat -c %u /bin/busybox /made/here /etc/hosts /dev/pts/ptmx /"),
+            "0\n0\n0\n0\n0\n0"
+        );
+        assert_eq!(exec("stat -c '%u %g' /attrs/owned"), "65534 65534", "{form}: nobody's there");
+        exec("cd /attrs; echo x >one; touch new; chown 7:8 new; mkdir /bin/dir; echo y >/etc/hosts");
+        assert_eq!(exec("stat -c '%u %g' /attrs/new; cat /attrs/one"), "7 8\nx");
+        let pid = pid_of(&world, "c");
+        let outside = |path: &str| {
+            let found = fs::metadata(format!("/proc/{pid}/root/{path}")).unwrap();
+            (found.uid(), found.gid())
+        };
+        assert_eq!((outside("bin/busybox"), outside("attrs/new")), ((100_000, 100_000), (100_007, 100_008)));
+        assert_eq!(fs::metadata(format!("/proc/{pid}")).unwrap().uid(), 100_000);
+        // What is kept has the owners it has inside: another container may see it with other eyes.
+        let id = world.inspect("{{.Id}}", "c");
+        let kept = fs::metadata(world.root().join("containers").join(id).join("upper/attrs/new")).unwrap();
+        assert_eq!((kept.uid(), kept.gid()), (7, 8));
+        start(&world, "plain", &image);
+        let pid = pid_of(&world, "plain");
+        assert_eq!(fs::metadata(format!("/proc/{pid}/root/bin/busybox")).unwrap().uid(), 0);
+    }
+    for bad in ["0:1", "0:100000:0", "x:1:2", "0:4294967295:2"] {
+        let (world, _) = crate::world_over_directory();
+        let output = world.loment(["create", "--uidmap", bad, "--rootfs", "/", "true"]);
+        assert!(bad == "0:1" || output.code == 125 && output.stderr.contains(bad), "{output}");
+        world
+            .loment(["create", "--uidmap", "1:100000:5", "--rootfs", "/", "true"])
+            .fails_saying(125, &["--uidmap", "0:HOST"]);
     }
 }
 

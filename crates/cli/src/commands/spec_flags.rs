@@ -104,6 +104,12 @@ pub(super) struct SpecFlags {
     /// Add a device of the host; ACCESS is any of r, w and m
     #[arg(long, value_name = "HOST[:CONTAINER[:ACCESS]]")]
     device: Vec<String>,
+    /// Make a user namespace in which these users are those of the host; the groups, too, without --gidmap
+    #[arg(long, value_name = "CONTAINER:HOST:NUMBER")]
+    uidmap: Vec<String>,
+    /// Make a user namespace in which these groups are those of the host; the users, too, without --uidmap
+    #[arg(long, value_name = "CONTAINER:HOST:NUMBER")]
+    gidmap: Vec<String>,
     /// Set the size of /dev/shm, in bytes or with a unit: 64m, 2g
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
@@ -279,6 +285,7 @@ impl SpecFlags {
             labels: self.label.iter().map(|l| values::label(l)).collect::<Result<_, _>>()?,
             annotations: self.annotation.iter().map(|a| values::label(a)).collect::<Result<_, _>>()?,
             cgroup_manager: globals.cgroup_manager,
+            users: values::users(&self.uidmap, &self.gidmap)?,
             cgroup_parent: self.cgroup_parent.clone(),
             create_command: std::env::args().collect(),
             flavour: globals.persona.flavour.to_owned(),

@@ -18,6 +18,7 @@ use crate::error::{Context, invalid};
 use crate::{Error, rlimits};
 
 pub use capabilities::resolve as capabilities;
+pub(crate) use mounts::GENERATED;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
 pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
@@ -29,6 +30,9 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
     if config.network == Network::None {
         namespaces.push(json!({"type": "network"}));
     }
+    if config.users.is_some() {
+        namespaces.push(json!({"type": "user"}));
+    }
     let mut linux = json!({
         "namespaces": namespaces,
         "devices": devices.nodes,
@@ -38,6 +42,10 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "cgroupsPath": cgroup_of(config),
         "rootfsPropagation": "private",
     });
+    if let Some(users) = &config.users {
+        linux["uidMappings"] = json!(users.uids);
+        linux["gidMappings"] = json!(users.gids);
+    }
     if let Some(filter) = seccomp(config)? {
         linux["seccomp"] = serde_json::to_value(filter).expect("a filter has string keys only");
     }

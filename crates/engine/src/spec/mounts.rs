@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::config::{Config, Volume};
+use crate::config::{Config, Network, Volume};
 use crate::error::{Context, invalid};
 
 /// The files generated for each container: name in its run directory, path in the container.
@@ -87,6 +87,11 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
     ];
+    if config.users.is_some() && config.network == Network::Host {
+        // A sysfs shows the devices of a network, and takes rights over it to be mounted.
+        list.retain(|(destination, ..)| *destination != "/sys");
+        list.insert(0, ("/sys", "bind", "/sys", vec!["rbind", "rslave", "nosuid", "noexec", "nodev", sys]));
+    }
     if config.read_only {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
