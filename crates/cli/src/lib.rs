@@ -12,11 +12,13 @@
 mod attach;
 mod commands;
 mod detach;
+mod ecosystem;
 mod error;
 mod globals;
 mod output;
 mod persona;
 mod runtime;
+mod short_names;
 mod sweeper;
 mod terminal;
 mod units;

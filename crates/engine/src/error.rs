@@ -43,6 +43,13 @@ pub enum Error {
     Store(#[from] loment_store::Error),
     #[error(transparent)]
     Pull(Box<loment_image::Error>),
+    // The words are Podman's.
+    #[error("{} errors occurred while pulling:{}", failed.len(), list(failed))]
+    Pulls { failed: Vec<(String, Error)> },
+    #[error(
+        "short-name resolution enforced but cannot prompt without a TTY: use the full name, with its registry"
+    )]
+    NobodyToAsk,
     #[error(transparent)]
     Reference(#[from] loment_image::ReferenceError),
     #[error(transparent)]
@@ -51,6 +58,22 @@ pub enum Error {
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
+}
+
+/// Each with its causes, on one line.
+fn list(failed: &[(String, Error)]) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for (name, error) in failed {
+        let _ = write!(text, " [{name}: {error}");
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            let _ = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        text.push(']');
+    }
+    text
 }
 
 impl From<loment_image::Error> for Error {

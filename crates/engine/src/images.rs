@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use loment_image::{
-    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNames, pull_from_registry,
+    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames,
+    pull_from_registry,
 };
 use loment_registry::Credentials;
 use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
-use crate::error::invalid;
+use crate::error::{Context, invalid};
 use crate::{Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
@@ -31,10 +32,21 @@ pub enum PullPolicy {
 pub struct PullSettings {
     /// What a name without a registry means.
     pub short_names: ShortNames,
+    /// Who is asked when that may be several things; nobody is there by default.
+    pub prompt: Option<Prompt>,
     /// How its registry is spoken to.
     pub access: Access,
     /// Instead of this machine's.
     pub platform: Option<Platform>,
+}
+
+/// Somebody who knows which of several images a short name means.
+#[derive(Clone, Copy, Debug)]
+pub struct Prompt {
+    /// Asks; the position of the one that is meant.
+    pub choose: fn(&[Reference]) -> std::io::Result<usize>,
+    /// Remembers what a short name, without tag and digest, was found to mean.
+    pub record: fn(&str, &Reference),
 }
 
 /// How a registry is spoken to.
@@ -102,21 +114,31 @@ impl Engine {
     /// Fetches an image from its registry.
     ///
     /// # Errors
-    /// [`Error::Pull`]; for a short name that several registries were asked for, the last one's answer.
+    /// [`Error::Pull`]; for a short name that several registries were asked for, [`Error::Pulls`] with all their answers.
     pub fn pull(
         &self,
         input: &str,
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let mut last = Error::NoImage { name: input.to_owned() };
-        for reference in settings.short_names.candidates(input)? {
+        let (candidates, chosen) = candidates(input, settings)?;
+        let mut failed = Vec::new();
+        for reference in candidates {
             match self.pull_one(&reference, settings, progress) {
-                Ok(pulled) => return Ok(pulled),
-                Err(e) => last = e,
+                Ok(pulled) => {
+                    if let Some(prompt) = chosen {
+                        (prompt.record)(ShortNames::key(input), &reference);
+                    }
+                    return Ok(pulled);
+                }
+                Err(error) => failed.push((reference.store_name(), error)),
             }
         }
-        Err(last)
+        Err(match failed.pop() {
+            Some((_, error)) if failed.is_empty() => error,
+            Some(last) => Error::Pulls { failed: failed.into_iter().chain([last]).collect() },
+            None => Error::NoImage { name: input.to_owned() },
+        })
     }
 
     fn pull_one(
@@ -272,6 +294,23 @@ impl Engine {
             self.store().remove_image(&id, all_names)?.into_iter().map(|n| n.name).collect();
         self.store().gc()?;
         Ok(Removed { untagged: gone, deleted: Some(id.hex().to_owned()) })
+    }
+}
+
+/// What a name may mean, in the order to try; and who has chosen, if somebody was asked.
+fn candidates(input: &str, settings: &PullSettings) -> Result<(Vec<Reference>, Option<Prompt>), Error> {
+    let mut candidates = settings.short_names.candidates(input)?;
+    if candidates.len() < 2 || settings.short_names.mode == ShortNameMode::Disabled {
+        return Ok((candidates, None));
+    }
+    match settings.prompt {
+        Some(prompt) => {
+            let which = (prompt.choose)(&candidates).context("ask which image is meant by", input)?;
+            candidates = candidates.into_iter().skip(which).take(1).collect();
+            Ok((candidates, Some(prompt)))
+        }
+        None if settings.short_names.mode == ShortNameMode::Enforcing => Err(Error::NobodyToAsk),
+        None => Ok((candidates, None)),
     }
 }
 

@@ -36,7 +36,7 @@ pub use create::Create;
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
-pub use images::{Access, ImageSummary, PullPolicy, PullSettings, RemoveImage, Removed};
+pub use images::{Access, ImageSummary, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};

@@ -4,7 +4,9 @@
 //! against the digests that lead to it, and hands layers to the store while they arrive: one pass, nothing
 //! written twice.
 //!
-//! What it does not do: read configuration files, decide what may be pulled, push, speak HTTP
+//! `conf` reads the ecosystem's configuration: pure functions of the text of its files.
+//!
+//! What it does not do: find configuration files or read the environment, speak HTTP
 //! (`loment-registry` does), unpack (`loment-store` does).
 //!
 //! ```no_run
@@ -20,6 +22,7 @@
 //! ```
 
 mod compress;
+pub mod conf;
 mod config;
 mod copy;
 mod crew;
@@ -43,6 +46,7 @@ mod resolve;
 mod source;
 
 pub use compress::{Compression, UnknownCompression};
+pub use conf::{ShortNameMode, ShortNames};
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
 pub use copy::{Copied, CopyOptions, Images, copy};
 pub use destination::{Destination, Incoming};
@@ -54,6 +58,6 @@ pub use place::{Place, PlaceError};
 pub use platform::{Platform, PlatformError};
 pub use pull::{LayerState, Options, Progress, Pulled, Silent, pull, pull_from_registry};
 pub use push::{PushOptions, push};
-pub use reference::{Problem, Reference, ReferenceError, ShortNames};
+pub use reference::{Problem, Reference, ReferenceError};
 pub use registry::{RegistryDestination, RegistrySource};
 pub use source::{Fetched, Source};

@@ -234,49 +234,6 @@ fn parse_digest(text: &str) -> Result<Digest, Problem> {
     if Algorithm::of(&digest).is_none() { Err(Problem::Algorithm) } else { Ok(digest) }
 }
 
-/// What a name without a registry means; the caller reads it from its configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShortNames {
-    /// Registries to try, in order (`unqualified-search-registries`).
-    pub unqualified_search: Vec<String>,
-    /// Docker's rule: a short name is one on Docker Hub, whatever is configured.
-    pub docker_hub_default: bool,
-}
-
-impl ShortNames {
-    /// The references `input` may mean when it is pulled, in the order to try.
-    pub fn candidates(&self, input: &str) -> Result<Vec<Reference>, ReferenceError> {
-        if self.docker_hub_default || !Reference::is_short(input) {
-            return Ok(vec![input.parse()?]);
-        }
-        input.parse::<Reference>()?; // so that bad names are told as they were typed
-        if self.unqualified_search.is_empty() {
-            return Err(ReferenceError { input: input.to_owned(), problem: Problem::NoSearchRegistries });
-        }
-        self.unqualified_search.iter().map(|registry| format!("{registry}/{input}").parse()).collect()
-    }
-
-    /// The references under which an image `input` may be in the store: what [`ShortNames::candidates`] says,
-    /// after `localhost/`, where builds and commits put theirs.
-    pub fn local_candidates(&self, input: &str) -> Result<Vec<Reference>, ReferenceError> {
-        let given: Reference = input.parse()?;
-        if !Reference::is_short(input) {
-            return Ok(vec![given]);
-        }
-        let mut found = Vec::new();
-        if !self.docker_hub_default {
-            found.push(format!("localhost/{input}").parse()?);
-            for registry in &self.unqualified_search {
-                found.push(format!("{registry}/{input}").parse()?);
-            }
-        }
-        if !found.contains(&given) {
-            found.push(given);
-        }
-        Ok(found)
-    }
-}
-
 #[cfg(test)]
 #[path = "reference_tests.rs"]
 mod tests;

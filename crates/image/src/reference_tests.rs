@@ -93,25 +93,6 @@ fn bad_references_are_told_in_known_words() {
     assert_eq!(message, expected);
 }
 
-#[test]
-fn short_names_follow_the_policy_given() {
-    let show = |found: Vec<Reference>| found.iter().map(Reference::to_string).collect::<Vec<_>>();
-    let podman = ShortNames {
-        unqualified_search: vec!["docker.io".into(), "quay.io".into()],
-        docker_hub_default: false,
-    };
-    assert_eq!(show(podman.candidates("app").unwrap()), ["docker.io/library/app", "quay.io/app"]);
-    assert_eq!(show(podman.candidates("h.x/app:1").unwrap()), ["h.x/app:1"]);
-    let local = ["localhost/app", "docker.io/library/app", "quay.io/app"];
-    assert_eq!(show(podman.local_candidates("app").unwrap()), local);
-    let docker = ShortNames { docker_hub_default: true, ..podman };
-    assert_eq!(show(docker.candidates("app").unwrap()), ["docker.io/library/app"]);
-    assert_eq!(show(docker.local_candidates("app").unwrap()), ["docker.io/library/app"]);
-    let none = ShortNames::default();
-    assert_eq!(none.candidates("app").unwrap_err().problem, Problem::NoSearchRegistries);
-    assert!(none.candidates("a b").unwrap_err().to_string().contains("invalid reference format"));
-}
-
 proptest::proptest! {
     #[test]
     fn what_is_parsed_is_written_the_same(input in "[a-zA-Z0-9_.:/@\\[\\]-]{0,40}") {

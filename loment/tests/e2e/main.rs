@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bad_input;
+mod ecosystem;
 mod engines;
 mod environment;
 mod exec;

@@ -2,14 +2,16 @@
 
 use clap::{Args, Parser};
 use loment_engine::PullSettings;
-use loment_image::{Platform, ShortNames};
+use loment_image::Platform;
 
 use super::access::AccessFlags;
 use super::for_each;
 use super::progress::Bars;
-use crate::error::{Doing, Error};
+use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{complain, print};
+use crate::short_names::prompt;
+pub(super) use crate::short_names::short_names;
 
 /// Flags of every command that may fetch images.
 #[derive(Args, Debug, Clone)]
@@ -29,27 +31,11 @@ impl PullFlags {
     pub(super) fn settings(&self, globals: &Globals) -> Result<PullSettings, Error> {
         Ok(PullSettings {
             short_names: short_names(globals)?,
+            prompt: if globals.persona.docker_hub { None } else { prompt() },
             access: self.access.access()?,
             platform: self.platform.as_deref().map(platform).transpose()?,
         })
     }
-}
-
-/// What a name without a registry means: Docker's rule, or the registries the ecosystem's configuration lists.
-pub(super) fn short_names(globals: &Globals) -> Result<ShortNames, Error> {
-    if globals.persona.docker_hub {
-        return Ok(ShortNames { unqualified_search: Vec::new(), docker_hub_default: true });
-    }
-    let path = "/etc/containers/registries.conf";
-    let text = match std::fs::read_to_string(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        other => other.doing(|| format!("read {path}"))?,
-    };
-    let table: toml::Table = text.parse().map_err(|e| Error::Invalid(format!("parse {path}: {e}")))?;
-    let list = table.get("unqualified-search-registries").and_then(|v| v.as_array());
-    let unqualified_search =
-        list.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
-    Ok(ShortNames { unqualified_search, docker_hub_default: false })
 }
 
 pub(super) fn platform(text: &str) -> Result<Platform, Error> {

@@ -1,0 +1,151 @@
+//! The configuration of the ecosystem, where others keep it: finds files, reads the environment. What is in the files is
+//! read by `loment_image::conf`.
+//!
+//! A file `NAME` is the first there is of those below the user's configuration directory, `/etc/containers` and
+//! `/usr/share/containers`. Files of `NAME.d` in all three come after it, in the order of their names; of several with one name
+//! only the user's counts, or else the one in `/etc`.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use loment_image::conf::{File, Registries};
+
+use crate::error::{Doing, Error};
+
+/// No configuration is larger.
+const MAX_FILE: u64 = 4 << 20;
+
+/// A file that was read.
+struct Text {
+    path: String,
+    text: String,
+}
+
+impl Text {
+    fn file(&self) -> File<'_> {
+        File { name: &self.path, text: &self.text }
+    }
+}
+
+/// An environment variable that is set to something.
+fn variable(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Where this user keeps configuration: `$XDG_CONFIG_HOME`, or `~/.config`.
+fn user_config() -> Option<PathBuf> {
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let xdg = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
+    xdg.or_else(|| home().map(|home| home.join(".config")))
+}
+
+fn home() -> Option<PathBuf> {
+    variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The directories with configuration, the most important one first.
+fn directories() -> Vec<PathBuf> {
+    let user = user_config().map(|config| config.join("containers"));
+    user.into_iter().chain(["/etc/containers", "/usr/share/containers"].map(PathBuf::from)).collect()
+}
+
+/// A text file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<Text>, Error> {
+    let doing = || format!("read {}", path.display());
+    let file = match std::fs::File::open(path) {
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        other => other.doing(doing)?,
+    };
+    let mut text = String::new();
+    let length = file.take(MAX_FILE + 1).read_to_string(&mut text).doing(doing)?;
+    if length as u64 > MAX_FILE {
+        let message =
+            format!("{}: a configuration of more than {MAX_FILE} bytes is not read", path.display());
+        return Err(Error::Invalid(message));
+    }
+    Ok(Some(Text { path: path.display().to_string(), text }))
+}
+
+/// A file that must be there.
+fn required(path: &Path) -> Result<Text, Error> {
+    let missing = || std::io::Error::from(ErrorKind::NotFound);
+    read(path)?.ok_or_else(missing).doing(|| format!("read {}", path.display()))
+}
+
+/// The files that `NAME.conf` consists of, in the order in which they count. `variables` name one file instead of all.
+fn layered(name: &str, variables: &[&str]) -> Result<Vec<Text>, Error> {
+    let mut texts = Vec::new();
+    if let Some(chosen) = variables.iter().find_map(|name| variable(name)) {
+        texts.push(required(Path::new(&chosen))?);
+    } else {
+        let directories = directories();
+        for directory in &directories {
+            if let Some(text) = read(&directory.join(name))? {
+                texts.push(text);
+                break;
+            }
+        }
+        for path in drop_ins(name, &directories)? {
+            texts.extend(read(&path)?);
+        }
+    }
+    let last = variables.first().and_then(|first| variable(&format!("{first}_OVERRIDE")));
+    if let Some(last) = last {
+        texts.push(required(Path::new(&last))?);
+    }
+    Ok(texts)
+}
+
+/// The drop-ins of a file, by name.
+fn drop_ins(name: &str, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let stem = name.trim_end_matches(".conf");
+    let uid = rustix::process::getuid();
+    let kinds = match uid.is_root() {
+        true => vec![format!("{stem}.conf.d"), format!("{stem}.rootful.conf.d")],
+        false => {
+            let own = format!("{stem}.rootless.conf.d/{}", uid.as_raw());
+            vec![format!("{stem}.conf.d"), format!("{stem}.rootless.conf.d"), own]
+        }
+    };
+    let mut found = BTreeMap::new();
+    for directory in directories.iter().rev() {
+        for kind in &kinds {
+            let directory = directory.join(kind);
+            let entries = match std::fs::read_dir(&directory) {
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                other => other.doing(|| format!("read {}", directory.display()))?,
+            };
+            for entry in entries {
+                let path = entry.doing(|| format!("read {}", directory.display()))?.path();
+                if path.extension().is_some_and(|extension| extension == "conf") {
+                    found.insert(path.file_name().unwrap_or_default().to_owned(), path);
+                }
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// registries.conf with its drop-ins and the recorded aliases.
+pub(crate) fn registries() -> Result<Registries, Error> {
+    let invalid = |e: loment_image::conf::ConfError| Error::Invalid(e.to_string());
+    let texts = layered("registries.conf", &["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"])?;
+    let mut registries = Registries::parse(texts.iter().map(Text::file)).map_err(invalid)?;
+    if let Some(recorded) = recorded_aliases().map(|path| read(&path)).transpose()?.flatten() {
+        registries.add_recorded(recorded.file()).map_err(invalid)?;
+    }
+    Ok(registries)
+}
+
+/// Where it is recorded what somebody has once chosen for a short name.
+pub(crate) fn recorded_aliases() -> Option<PathBuf> {
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let default = || match rustix::process::getuid().is_root() {
+        true => Some(PathBuf::from("/var/cache")),
+        false => home().map(|home| home.join(".cache")),
+    };
+    cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
+}
