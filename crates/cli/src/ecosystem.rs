@@ -11,7 +11,9 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
+use loment_engine::{Ecosystem, Settings};
 use loment_image::conf::{File, Registries};
+use loment_registry::Proxy;
 
 use crate::error::{Doing, Error};
 
@@ -148,4 +150,28 @@ pub(crate) fn recorded_aliases() -> Option<PathBuf> {
         false => home().map(|home| home.join(".cache")),
     };
     cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
+}
+
+/// All of it, to be read when it is needed.
+pub(crate) fn ecosystem() -> Ecosystem {
+    Ecosystem::new(|| Ok(Settings { registries: registries()?, proxy: proxy() }))
+}
+
+/// Directories with certificates of registries, `HOST:PORT/*.crt` (containers-certs.d(5)); the first that has one for a
+/// registry is used.
+pub(crate) fn certificates() -> Vec<PathBuf> {
+    let user = user_config().map(|config| config.join("containers/certs.d"));
+    user.into_iter().chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
+}
+
+/// Proxies, as the environment names them.
+fn proxy() -> Proxy {
+    // Who starts a CGI program chooses the value of HTTP_PROXY (CVE-2016-5385).
+    let cgi = variable("REQUEST_METHOD").is_some();
+    let text = |names: &[&str]| names.iter().find_map(|name| variable(name)?.into_string().ok());
+    Proxy {
+        http: text(if cgi { &["http_proxy"] } else { &["HTTP_PROXY", "http_proxy"] }),
+        https: text(&["HTTPS_PROXY", "https_proxy"]),
+        no_proxy: text(&["NO_PROXY", "no_proxy"]),
+    }
 }

@@ -51,6 +51,10 @@ pub enum Error {
     )]
     NobodyToAsk,
     #[error(transparent)]
+    Configuration(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Registries(#[from] loment_image::conf::RewriteError),
+    #[error(transparent)]
     Reference(#[from] loment_image::ReferenceError),
     #[error(transparent)]
     Registry(#[from] loment_registry::Error),

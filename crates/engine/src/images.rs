@@ -1,17 +1,13 @@
 //! Images: finding, pulling, listing, removing.
 
-use std::path::PathBuf;
-
 use loment_image::{
-    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames,
-    pull_from_registry,
+    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
-use loment_registry::Credentials;
 use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
 use crate::error::{Context, invalid};
-use crate::{Engine, Error};
+use crate::{Access, Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,17 +43,6 @@ pub struct Prompt {
     pub choose: fn(&[Reference]) -> std::io::Result<usize>,
     /// Remembers what a short name, without tag and digest, was found to mean.
     pub record: fn(&str, &Reference),
-}
-
-/// How a registry is spoken to.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// Plain HTTP, and certificates nobody vouches for, are accepted.
-    pub insecure: bool,
-    /// For the registry.
-    pub credentials: Option<Credentials>,
-    /// Directories with `HOST:PORT/*.crt`.
-    pub certs_dir: Vec<PathBuf>,
 }
 
 /// One line of `images`.
@@ -147,12 +132,13 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let registry = settings.access.registry(reference)?;
+        let origins = settings.access.origins(reference)?;
         let mut how = Options::default();
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();
         }
-        Ok(pull_from_registry(&registry, &self.store_for_layers(), reference, &how, progress)?)
+        let name = reference.store_name();
+        Ok(pull(&origins.source(reference), &self.store_for_layers(), Some(&name), &how, progress)?)
     }
 
     /// Finds an image, fetching it as `policy` says; `announce` is called before the registry is.

@@ -13,9 +13,11 @@
 //! # Ok::<(), loment_engine::Error>(())
 //! ```
 
+mod access;
 pub mod config;
 mod container;
 mod create;
+mod ecosystem;
 mod engine;
 mod error;
 mod exec;
@@ -31,12 +33,14 @@ mod start;
 mod stop;
 mod transfer;
 
+pub use access::Access;
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;
+pub use ecosystem::{Ecosystem, LoadError, Settings};
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
-pub use images::{Access, ImageSummary, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};
+pub use images::{ImageSummary, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};

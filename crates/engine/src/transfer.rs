@@ -4,12 +4,10 @@ use std::path::Path;
 
 use loment_image::{
     Copied, CopyOptions, Destination, ImageDir, OciLayout, OciLayoutWriter, Place, Progress, PushOptions,
-    Reference, RegistryDestination, RegistrySource, ShortNames, Source, copy, push,
+    Reference, RegistryDestination, ShortNames, Source, copy, push,
 };
-use loment_registry::Registry;
 
-use crate::images::Access;
-use crate::{Engine, Error};
+use crate::{Access, Engine, Error};
 
 impl Engine {
     /// Sends an image of the store to a place.
@@ -61,8 +59,8 @@ fn with_source<T>(
 ) -> Result<T, Error> {
     match place {
         Place::Registry(reference) => {
-            let registry = access.registry(reference)?;
-            work(&RegistrySource::new(&registry, reference))
+            let origins = access.origins(reference)?;
+            work(&origins.source(reference))
         }
         Place::Oci { dir, entry } => work(&OciLayout::open(dir, entry.as_deref().unwrap_or_default())?),
         Place::Dir(dir) => work(&ImageDir::open(dir)),
@@ -93,18 +91,4 @@ fn with_destination<T>(
 fn absolute(dir: &Path) -> Result<std::path::PathBuf, Error> {
     use crate::error::Context;
     std::path::absolute(dir).context("find", dir.display())
-}
-
-impl Access {
-    /// A client for the registry of a reference.
-    pub(crate) fn registry(&self, reference: &Reference) -> Result<Registry, Error> {
-        let options = loment_registry::Options {
-            insecure: self.insecure,
-            credentials: self.credentials.clone(),
-            certs_dir: self.certs_dir.clone(),
-            user_agent: concat!("loment/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ..loment_registry::Options::default()
-        };
-        Ok(Registry::new(reference.domain(), options)?)
-    }
 }

@@ -12,6 +12,23 @@ pub enum Error {
     /// The registry refused, or did not answer.
     #[error(transparent)]
     Registry(#[from] loment_registry::Error),
+    /// Neither mirrors nor the registry itself. The words are Podman's.
+    #[error("(mirrors also failed: {}): {name}", list_attempts(mirrors))]
+    Mirrors {
+        /// What was asked for.
+        name: String,
+        /// What was tried before the last place.
+        mirrors: Vec<Attempt>,
+        /// The last place's answer.
+        #[source]
+        source: Box<loment_registry::Error>,
+    },
+    /// A source was given no place to ask.
+    #[error("{name}: no registry to ask")]
+    Nowhere {
+        /// What was asked for.
+        name: String,
+    },
     /// The store refused.
     #[error(transparent)]
     Store(#[from] loment_store::Error),
@@ -194,6 +211,43 @@ pub enum Error {
         /// The blob.
         digest: Digest,
     },
+}
+
+/// What was asked, and its answer.
+#[derive(Debug)]
+pub struct Attempt {
+    /// By which name.
+    pub name: String,
+    /// What went wrong.
+    pub error: loment_registry::Error,
+}
+
+impl Error {
+    /// What all attempts come to; the last one is the one that matters.
+    pub(crate) fn of_attempts(mut attempts: Vec<Attempt>, name: &str) -> Self {
+        match attempts.pop() {
+            Some(last) if attempts.is_empty() => last.error.into(),
+            Some(last) => {
+                Self::Mirrors { name: name.to_owned(), mirrors: attempts, source: last.error.into() }
+            }
+            None => Self::Nowhere { name: name.to_owned() },
+        }
+    }
+}
+
+/// Each with its causes.
+fn list_attempts(attempts: &[Attempt]) -> String {
+    let mut text = String::new();
+    for attempt in attempts {
+        let mut error: &dyn std::error::Error = &attempt.error;
+        text += &format!("{}[{}: {error}", if text.is_empty() { "" } else { " " }, attempt.name);
+        while let Some(cause) = error.source() {
+            text += &format!(": {cause}");
+            error = cause;
+        }
+        text.push(']');
+    }
+    text
 }
 
 fn list(platforms: &[Platform]) -> String {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::layer;
 use crate::platform::Platform;
 use crate::reference::Reference;
-use crate::registry::RegistrySource;
+use crate::registry_source::RegistrySource;
 use crate::resolve::resolve;
 use crate::source::Source;
 

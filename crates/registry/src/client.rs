@@ -104,9 +104,10 @@ impl Client {
     pub(crate) fn new(host: Host, options: Options) -> Result<Self, Error> {
         let user_agent = HeaderValue::from_str(&options.user_agent).ok().filter(|agent| !agent.is_empty());
         let fallback = HeaderValue::from_static(concat!("loment/", env!("CARGO_PKG_VERSION")));
+        let directories = options.certs_dir.iter().map(|directory| directory.join(&host.name));
         let tls = Tls {
             host: host.name.clone(),
-            directories: options.certs_dir.clone(),
+            directories: options.cert_dir.iter().cloned().chain(directories).collect(),
             insecure: options.insecure,
             configs: Mutex::default(),
         };

@@ -20,6 +20,8 @@ pub struct Options {
     /// A token that the registry itself takes (`registrytoken` in auth.json): sent with every request, and
     /// instead of `credentials` and `identity_token`.
     pub bearer: Option<String>,
+    /// A directory of `*.crt`, `*.cert` and `*.key` for this registry; used instead of `certs_dir` if it is there.
+    pub cert_dir: Option<PathBuf>,
     /// Directories of `<host[:port]>/*.crt`, `*.cert` and `*.key` (containers-certs.d(5)); the first that has
     /// one for the registry is used.
     pub certs_dir: Vec<PathBuf>,
@@ -46,6 +48,7 @@ impl Default for Options {
             credentials: None,
             identity_token: None,
             bearer: None,
+            cert_dir: None,
             certs_dir: Vec::new(),
             proxy: Proxy::default(),
             user_agent: String::new(),

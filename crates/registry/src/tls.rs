@@ -18,8 +18,9 @@ use crate::error::{CertificateError, Error};
 /// TLS settings of one registry, built at the first use of https: a machine without certificates can still
 /// reach registries that need none.
 pub(crate) struct Tls {
-    /// As the user names the registry: the name of its directory.
+    /// As the user names the registry.
     pub(crate) host: String,
+    /// Where its certificates may be.
     pub(crate) directories: Vec<PathBuf>,
     /// Any certificate will do.
     pub(crate) insecure: bool,
@@ -47,7 +48,7 @@ impl Tls {
     }
 
     fn build(&self) -> Result<Configs, Error> {
-        let files = Files::read(&self.directories, &self.host)?;
+        let files = Files::read(&self.directories)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = self.verifier(&provider, &files)?;
         let builder = || {
@@ -112,20 +113,22 @@ struct Identity {
 }
 
 impl Files {
-    /// Reads the first of the directories that has one for `host`. One that may not be entered is passed
+    /// Reads the first of the directories that is there. One that may not be entered is passed
     /// over: an ordinary user cannot read everything an administrator keeps below /etc.
-    fn read(directories: &[PathBuf], host: &str) -> Result<Self, Error> {
+    fn read(directories: &[PathBuf]) -> Result<Self, Error> {
         let mut files = Self { authorities: Vec::new(), identity: None };
         for directory in directories {
-            let directory = directory.join(host);
-            let mut names = match list(&directory) {
+            let mut names = match list(directory) {
                 Ok(names) => names,
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
                 {
                     continue;
                 }
-                Err(source) => return Err(Error::Certificate { path: directory, source: source.into() }),
+                Err(source) => {
+                    let path = directory.clone();
+                    return Err(Error::Certificate { path, source: source.into() });
+                }
             };
             names.sort();
             for path in names {

@@ -53,6 +53,11 @@ impl Fixtures {
         Registry::serve(&self.dir.join("images"))
     }
 
+    /// What such a registry serves; not to be changed.
+    pub fn storage(&self) -> PathBuf {
+        self.dir.join("images")
+    }
+
     /// A registry over a copy, for damage.
     pub fn serve_copy(&self) -> Registry {
         Registry::serve_copy(&self.dir.join("images"))

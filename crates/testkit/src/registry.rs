@@ -27,6 +27,37 @@ impl Registry {
         Self::start(dir, storage, false)
     }
 
+    /// Serves what `storage` holds, without changes, to who logs in as `user` with the password `secret`.
+    pub fn with_password(storage: &Path) -> Self {
+        let dir = crate::world::temporary();
+        let file = dir.path().join("htpasswd");
+        // Made by `htpasswd -nbB -C 4 user secret`.
+        let line = "user:$2y$04$KfHbAOPGrnUuInKsjsRSJ.XTANSnZqOeUo5llAP6MONWnGflm8Vsq\n";
+        fs::write(&file, line).expect("write a password file");
+        let settings = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display());
+        Self::start_with(dir, storage.to_owned(), true, &settings)
+    }
+
+    /// Serves what `storage` holds, without changes, over TLS with a certificate that vouches for itself.
+    pub fn with_tls(storage: &Path) -> Self {
+        let dir = crate::world::temporary();
+        let mut openssl = Command::new("openssl");
+        openssl.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '));
+        openssl.args(
+            "-keyout tls.key -out tls.crt -subj /CN=test -addext subjectAltName=IP:127.0.0.1".split(' '),
+        );
+        let made = openssl.current_dir(dir.path()).stderr(Stdio::null()).status();
+        assert!(made.is_ok_and(|s| s.success()), "make a certificate: is openssl installed?");
+        let settings =
+            format!("  tls: {{certificate: {0}/tls.crt, key: {0}/tls.key}}\n", dir.path().display());
+        Self::start_with(dir, storage.to_owned(), true, &settings)
+    }
+
+    /// The certificate of [`Self::with_tls`].
+    pub fn certificate(&self) -> PathBuf {
+        self._dir.path().join("tls.crt")
+    }
+
     /// Serves what `storage` holds and changes nothing in it, so that many may share it.
     pub fn serve(storage: &Path) -> Self {
         Self::start(crate::world::temporary(), storage.to_owned(), true)
@@ -48,10 +79,14 @@ impl Registry {
     }
 
     fn start(dir: TempDir, storage: PathBuf, read_only: bool) -> Self {
+        Self::start_with(dir, storage, read_only, "")
+    }
+
+    fn start_with(dir: TempDir, storage: PathBuf, read_only: bool, settings: &str) -> Self {
         // Between the choice of a free port and its use somebody else may take it.
         for _ in 0..10 {
             let port = free_port();
-            let process = spawn(&dir, &storage, read_only, port);
+            let process = spawn(&dir, &storage, read_only, port, settings);
             let mut registry =
                 Self { process, port, storage: storage.clone(), _dir: crate::world::temporary() };
             if registry.answers() {
@@ -72,7 +107,9 @@ impl Registry {
                 let asked = stream
                     .write_all(b"GET /v2/ HTTP/1.0\r\n\r\n")
                     .and_then(|()| stream.read_exact(&mut answer));
-                if asked.is_ok() && answer.ends_with(b" 200 O") || answer.ends_with(b"200 OK") {
+                // Who has no password hears 401, and who does not speak TLS hears 400.
+                let known = [&b" 200"[..], b" 401", b" 400"];
+                if asked.is_ok() && known.iter().any(|status| answer[8..].starts_with(status)) {
                     return true;
                 }
             }
@@ -126,13 +163,13 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket has an address").port()
 }
 
-fn spawn(dir: &TempDir, storage: &Path, read_only: bool, port: u16) -> Child {
+fn spawn(dir: &TempDir, storage: &Path, read_only: bool, port: u16, settings: &str) -> Child {
     let config = dir.path().join("registry.yml");
     // Only the read-only form may share its storage, and only a private one needs deletion.
     let text = format!(
         "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: \
          {}\n  maintenance:\n    uploadpurging:\n      enabled: false\n    readonly:\n      enabled: {read_only}\n\
-         http:\n  addr: 127.0.0.1:{port}\n",
+         http:\n  addr: 127.0.0.1:{port}\n{settings}",
         storage.display(),
         !read_only,
     );

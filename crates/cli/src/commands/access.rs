@@ -2,24 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
+use crate::ecosystem;
 use crate::error::Error;
-
-/// Where certificates are kept for everybody (containers-certs.d(5)).
-const CERTS: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
 
 #[derive(Args, Debug, Clone)]
 pub(super) struct AccessFlags {
-    /// Verify certificates and refuse plain HTTP
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    tls_verify: bool,
+    /// Verify certificates and refuse plain HTTP [default: true, unless registries.conf says insecure]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = ArgAction::Set)]
+    tls_verify: Option<bool>,
     /// Log in to the registry with this user and password
     #[arg(long, value_name = "USER:PASSWORD")]
     creds: Option<String>,
-    /// Read certificates from HOST:PORT/*.crt in this directory
+    /// Read *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
 }
@@ -32,13 +30,17 @@ impl AccessFlags {
 
 /// What the engine needs to know.
 pub(super) fn access(
-    tls_verify: bool,
+    tls_verify: Option<bool>,
     creds: Option<&str>,
     cert_dir: Option<&PathBuf>,
 ) -> Result<Access, Error> {
-    let mut certs_dir: Vec<PathBuf> = cert_dir.cloned().into_iter().collect();
-    certs_dir.extend(CERTS.map(PathBuf::from));
-    Ok(Access { insecure: !tls_verify, credentials: creds.map(credentials).transpose()?, certs_dir })
+    Ok(Access {
+        tls_verify,
+        credentials: creds.map(credentials).transpose()?,
+        cert_dir: cert_dir.cloned(),
+        certs_dir: ecosystem::certificates(),
+        ecosystem: ecosystem::ecosystem(),
+    })
 }
 
 fn credentials(text: &str) -> Result<Credentials, Error> {

@@ -45,15 +45,15 @@ pub(super) struct Flags {
     #[arg(long, value_name = "USER:PASSWORD")]
     dest_creds: Option<String>,
     /// Verify the source's certificates and refuse plain HTTP
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    src_tls_verify: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
+    src_tls_verify: Option<bool>,
     /// Verify the destination's certificates and refuse plain HTTP
-    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    dest_tls_verify: bool,
-    /// Read the source's certificates from HOST:PORT/*.crt in this directory
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
+    dest_tls_verify: Option<bool>,
+    /// Read the source's *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
     #[arg(long, value_name = "DIR")]
     src_cert_dir: Option<PathBuf>,
-    /// Read the destination's certificates from HOST:PORT/*.crt in this directory
+    /// Read the destination's *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
     #[arg(long, value_name = "DIR")]
     dest_cert_dir: Option<PathBuf>,
     /// What to copy

@@ -1,6 +1,7 @@
 //! The configuration of the ecosystem, read as it is. Each world has files of its own below its home directory; what the
 //! machine's own say is only added to that.
 
+mod registries;
 mod short_names;
 
 use std::process::Command;
@@ -17,9 +18,14 @@ fn configure(world: &World, name: &str, text: &str) -> String {
 
 /// The command under the name `podman`, with the store of the world.
 fn podman(world: &World, arguments: &[&str]) -> Command {
-    world.named("podman", ["--version"]).succeeds();
+    called(world, "podman", arguments)
+}
+
+/// The command under another name, with the store of the world.
+fn called(world: &World, name: &str, arguments: &[&str]) -> Command {
+    world.named(name, ["--version"]).succeeds();
     let bare = world.command(arguments);
-    let mut command = Command::new(world.dir().join("podman"));
+    let mut command = Command::new(world.dir().join(name));
     command.args(bare.get_args()).env_clear();
     command.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.current_dir(bare.get_current_dir().expect("a world has a directory"));

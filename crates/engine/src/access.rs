@@ -1,0 +1,70 @@
+//! How registries are spoken to: what a command's flags say, over what is configured.
+
+use std::path::PathBuf;
+
+use loment_image::conf::RewriteError;
+use loment_image::{Reference, RegistrySource};
+use loment_registry::{Credentials, Registry};
+
+use crate::Error;
+use crate::ecosystem::{Contact, Ecosystem};
+
+/// How a registry is spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Whether certificates are verified and plain HTTP is refused, whatever is configured.
+    pub tls_verify: Option<bool>,
+    /// For the registry that is named; mirrors on other hosts do not get them.
+    pub credentials: Option<Credentials>,
+    /// A directory with `*.crt`, `*.cert` and `*.key`, or with `HOST:PORT/*.crt`; goes before others.
+    pub cert_dir: Option<PathBuf>,
+    /// Directories with `HOST:PORT/*.crt`.
+    pub certs_dir: Vec<PathBuf>,
+    /// What is configured.
+    pub ecosystem: Ecosystem,
+}
+
+/// Where something is read from: mirrors before the registry itself.
+#[derive(Debug)]
+pub(crate) struct Origins(Vec<(Registry, Reference)>);
+
+impl Origins {
+    /// What `reference` names there.
+    pub(crate) fn source(&self, reference: &Reference) -> RegistrySource<'_> {
+        RegistrySource::any_of(self.0.iter().map(|(registry, name)| (registry, name)), reference)
+    }
+}
+
+impl Access {
+    /// Where a reference is read from.
+    pub(crate) fn origins(&self, reference: &Reference) -> Result<Origins, Error> {
+        let mut origins = Vec::new();
+        for endpoint in self.ecosystem.settings()?.registries.endpoints(reference)? {
+            let own = endpoint.reference.domain() == reference.domain();
+            let registry = self.client(&endpoint.reference, endpoint.insecure, own)?;
+            origins.push((registry, endpoint.reference));
+        }
+        Ok(Origins(origins))
+    }
+
+    /// A client for the registry that a reference names, to write to it or ask it for more than an image: mirrors and other
+    /// locations count for reading images only, as for others.
+    pub(crate) fn registry(&self, reference: &Reference) -> Result<Registry, Error> {
+        let registries = &self.ecosystem.settings()?.registries;
+        let insecure = registries.insecure(&reference.to_string()).map_err(RewriteError::from)?;
+        self.client(reference, insecure, true)
+    }
+
+    fn client(&self, reference: &Reference, insecure: bool, own: bool) -> Result<Registry, Error> {
+        let host = reference.domain().to_owned();
+        let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
+        let credentials = self.credentials.clone().filter(|_| own);
+        let mut certs_dir = self.certs_dir.clone();
+        // Podman's directory is one registry's; ours may be for several.
+        let mut cert_dir = self.cert_dir.clone();
+        if let Some(directory) = cert_dir.take_if(|directory| directory.join(&host).is_dir()) {
+            certs_dir.insert(0, directory);
+        }
+        self.ecosystem.client(&Contact { host, insecure, credentials, cert_dir, certs_dir })
+    }
+}

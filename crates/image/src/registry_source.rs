@@ -1,0 +1,141 @@
+//! Images read from registries: the `docker:` transport's source, with mirrors.
+
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loment_registry::{Blob, Registry};
+use oci_spec::image::{Descriptor, Digest};
+
+use crate::error::{Attempt, Error};
+use crate::reference::Reference;
+use crate::source::{Fetched, Source};
+
+/// What a reference names in a registry, or in one of several that have the same.
+///
+/// The first that delivers the manifest is asked for the rest; what it does not deliver is asked of the next.
+#[derive(Debug)]
+pub struct RegistrySource<'r> {
+    stops: Vec<Stop<'r>>,
+    /// The stop that has delivered.
+    good: AtomicUsize,
+    digest: Option<Digest>,
+    name: String,
+}
+
+/// One place to ask.
+#[derive(Debug)]
+struct Stop<'r> {
+    registry: &'r Registry,
+    repository: String,
+    manifest: String,
+    name: String,
+}
+
+impl<'r> RegistrySource<'r> {
+    /// What `reference` names; its domain must be the one `registry` was made for.
+    pub fn new(registry: &'r Registry, reference: &Reference) -> Self {
+        Self::any_of([(registry, reference)], reference)
+    }
+
+    /// What `reference` names, wherever it is: `places` are tried in this order, each by its own reference, whose domain must
+    /// be the one its registry was made for.
+    pub fn any_of<'n>(
+        places: impl IntoIterator<Item = (&'r Registry, &'n Reference)>,
+        reference: &Reference,
+    ) -> Self {
+        let stop = |(registry, reference): (&'r Registry, &Reference)| Stop {
+            registry,
+            repository: reference.path().to_owned(),
+            manifest: reference.manifest().to_owned(),
+            name: reference.store_name(),
+        };
+        Self {
+            stops: places.into_iter().map(stop).collect(),
+            good: AtomicUsize::new(0),
+            digest: reference.digest().cloned(),
+            name: reference.store_name(),
+        }
+    }
+
+    /// Asks one after the other, from the one on that has delivered before, until one answers; and which one that was.
+    fn ask<T>(
+        &self,
+        what: impl Fn(&Stop<'r>) -> Result<T, loment_registry::Error>,
+    ) -> Result<(T, usize), Error> {
+        let mut failed = Vec::new();
+        for position in self.from(self.good.load(Ordering::Relaxed)) {
+            let stop = &self.stops[position];
+            match what(stop) {
+                Ok(answer) => return Ok((answer, position)),
+                Err(error) => failed.push(Attempt { name: stop.name.clone(), error }),
+            }
+        }
+        Err(Error::of_attempts(failed, &self.name))
+    }
+
+    /// All positions, from `first` on.
+    fn from(&self, first: usize) -> impl Iterator<Item = usize> + use<> {
+        let count = self.stops.len();
+        (first..count).chain(0..first.min(count))
+    }
+}
+
+impl Source for RegistrySource<'_> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        let (manifest, position) = self.ask(|stop| {
+            let which = digest.map_or(stop.manifest.as_str(), |digest| digest.as_ref());
+            stop.registry.manifest(&stop.repository, which)
+        })?;
+        if digest.is_none() {
+            self.good.store(position, Ordering::Relaxed);
+        }
+        // What was asked for by its digest has that, whatever the registry says.
+        let wanted = if digest.is_none() { self.digest.clone() } else { None };
+        let digest = wanted.or(manifest.digest);
+        Ok(Fetched { media_type: manifest.media_type, digest, bytes: manifest.bytes })
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let digest = blob.digest();
+        let (bytes, position) = self.ask(|stop| stop.registry.blob(&stop.repository, digest, 0))?;
+        if self.stops.len() == 1 {
+            return Ok(Box::new(bytes));
+        }
+        let next: Vec<usize> = self.from(position).skip(1).collect();
+        Ok(Box::new(Relay { source: self, digest: digest.clone(), bytes, read: 0, next: next.into_iter() }))
+    }
+}
+
+/// A blob that is taken up by the next place where one does not go on.
+struct Relay<'s, 'r> {
+    source: &'s RegistrySource<'r>,
+    digest: Digest,
+    bytes: Blob,
+    /// How much of it has been read.
+    read: u64,
+    next: std::vec::IntoIter<usize>,
+}
+
+impl Read for Relay<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let error = match self.bytes.read(buffer) {
+                Ok(count) => {
+                    self.read += count as u64;
+                    return Ok(count);
+                }
+                Err(error) => error,
+            };
+            // The error of the last one that delivered says more than that of one that does not have it.
+            let found = self.next.by_ref().find_map(|position| {
+                let stop = &self.source.stops[position];
+                stop.registry.blob(&stop.repository, &self.digest, self.read).ok()
+            });
+            self.bytes = found.ok_or(error)?;
+        }
+    }
+}
