@@ -25,6 +25,15 @@ pub(crate) fn parse_size(text: &str) -> Option<i64> {
 /// A size in decimal units with three or four digits: `4.5 kB`, `12.3 MB` (go-units' HumanSize, as Podman and Docker show
 /// images).
 pub(crate) fn human_size(bytes: u64, space: bool) -> String {
+    with_digits(bytes, 3, if space { " " } else { "" })
+}
+
+/// The same with four digits and no blank: `4.541kB`, as both show what is used on disk.
+pub(crate) fn exact_size(bytes: u64) -> String {
+    with_digits(bytes, 4, "")
+}
+
+fn with_digits(bytes: u64, digits: usize, between: &str) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -32,19 +41,17 @@ pub(crate) fn human_size(bytes: u64, space: bool) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    // Three significant digits, without trailing zeroes.
-    let decimals = if value >= 100.0 {
-        0
-    } else if value >= 10.0 {
-        1
-    } else {
-        2
-    };
+    // So many significant digits, without trailing zeroes.
+    let decimals = digits.saturating_sub(match value {
+        100.0.. => 3,
+        10.0.. => 2,
+        _ => 1,
+    });
     let mut text = format!("{value:.decimals$}");
     if text.contains('.') {
         text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    format!("{text}{}{}", if space { " " } else { "" }, UNITS[unit])
+    format!("{text}{between}{}", UNITS[unit])
 }
 
 /// A length of time in words (go-units' HumanDuration).
@@ -80,6 +87,14 @@ pub(crate) fn seconds_since(moment: &str) -> Option<i64> {
     Some(jiff::Timestamp::now().as_second() - then.as_second())
 }
 
+/// An RFC 3339 moment as Go prints one: `2026-01-31 12:00:00 +0000 UTC`. Texts that are none stay.
+pub(crate) fn go_time(moment: &str) -> String {
+    match moment.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        Err(_) => moment.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +117,8 @@ mod tests {
         assert_eq!(human_size(4_540, true), "4.54 kB");
         assert_eq!(human_size(123_456_789, false), "123MB");
         assert_eq!(human_size(2_000_000, false), "2MB");
+        assert_eq!(exact_size(4_541_234), "4.541MB");
+        assert_eq!(exact_size(123_456), "123.5kB");
         assert_eq!(human_duration(0), "Less than a second");
         assert_eq!(human_duration(59), "59 seconds");
         assert_eq!(human_duration(61), "About a minute");

@@ -7,6 +7,7 @@ use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
 use crate::error::{Context, invalid};
+use crate::image_filter::moment_of;
 use crate::{Access, Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
@@ -52,6 +53,21 @@ pub struct ImageSummary {
     pub image: NamedImage,
     /// Containers made from it.
     pub containers: usize,
+    /// It has no name, and no other image was made from it.
+    pub dangling: bool,
+    /// It has no name, and other images were made from it.
+    pub intermediate: bool,
+}
+
+/// The manifest of an image, of those it was pulled through.
+#[derive(Clone, Debug, Default)]
+pub struct OwnManifest {
+    /// Its digest.
+    pub digest: String,
+    /// What it says it is.
+    pub media_type: String,
+    /// Annotations of the manifest.
+    pub annotations: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What may go with an image.
@@ -61,6 +77,8 @@ pub struct RemoveImage {
     pub all_names: bool,
     /// Its containers, stopped if need be, and all of its names.
     pub containers: bool,
+    /// Nameless images it was made from, and nobody else, stay.
+    pub keep_parents: bool,
 }
 
 /// What removing an image did.
@@ -68,8 +86,8 @@ pub struct RemoveImage {
 pub struct Removed {
     /// Names that are gone.
     pub untagged: Vec<String>,
-    /// The image, if it is gone.
-    pub deleted: Option<String>,
+    /// The image, if it is gone, and those it was made from.
+    pub deleted: Vec<String>,
 }
 
 impl Engine {
@@ -237,14 +255,36 @@ impl Engine {
         let uses = |record: &ImageRecord| {
             containers.iter().filter(|c| c.config.image.as_ref().is_some_and(|i| i.id == record.id)).count()
         };
-        let mut all: Vec<ImageSummary> = self
-            .store()
-            .images()?
-            .into_iter()
-            .map(|image| ImageSummary { containers: uses(&image.image), image })
-            .collect();
-        all.sort_by(|a, b| b.image.image.created.cmp(&a.image.image.created));
+        let summary = |image: NamedImage| {
+            let containers = uses(&image.image);
+            ImageSummary { image, containers, dangling: false, intermediate: false }
+        };
+        let mut all: Vec<ImageSummary> = self.store().images()?.into_iter().map(summary).collect();
+        all.sort_by_key(|summary| std::cmp::Reverse(moment_of(summary.image.image.created.as_deref())));
+        self.mark_nameless(&mut all);
         Ok(all)
+    }
+
+    /// The manifest that describes an image itself; `None` when it came without one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn own_manifest(&self, image: &ImageRecord) -> Result<Option<OwnManifest>, Error> {
+        for digest in &image.manifests {
+            let bytes = self.store().blob(digest)?;
+            let damaged = |source| Error::Damaged { path: format!("manifest {digest}"), source };
+            let document: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+            if document["config"]["digest"] != image.id.digest().as_ref() {
+                continue;
+            }
+            let oci = "application/vnd.oci.image.manifest.v1+json";
+            return Ok(Some(OwnManifest {
+                digest: digest.to_string(),
+                media_type: document["mediaType"].as_str().unwrap_or(oci).to_owned(),
+                annotations: document["annotations"].as_object().cloned().unwrap_or_default(),
+            }));
+        }
+        Ok(None)
     }
 
     /// Removes a name, and the image when it was the last one.
@@ -262,8 +302,9 @@ impl Engine {
         let by_name = names.iter().any(|n| n.name == name) && !id.hex().starts_with(input);
         if by_name && names.len() > 1 {
             let untagged = self.store().untag(&name, Some(&id))?.map(|n| n.name);
-            return Ok(Removed { untagged: untagged.into_iter().collect(), deleted: None });
+            return Ok(Removed { untagged: untagged.into_iter().collect(), deleted: Vec::new() });
         }
+        let record = self.store().image(&id)?;
         for container in self.containers()? {
             if container.config.image.as_ref().is_some_and(|i| i.id == id) {
                 if !how.containers {
@@ -278,8 +319,30 @@ impl Engine {
         let all_names = how.all_names || how.containers;
         let gone: Vec<String> =
             self.store().remove_image(&id, all_names)?.into_iter().map(|n| n.name).collect();
+        let mut deleted = vec![id.hex().to_owned()];
+        if let Some(record) = record.filter(|_| !how.keep_parents) {
+            deleted.extend(self.remove_parents(record)?);
+        }
         self.store().gc()?;
-        Ok(Removed { untagged: gone, deleted: Some(id.hex().to_owned()) })
+        Ok(Removed { untagged: gone, deleted })
+    }
+
+    /// Removes nameless images that nothing but an image which is gone was made from; their ids.
+    fn remove_parents(&self, gone: ImageRecord) -> Result<Vec<String>, Error> {
+        let mut removed = Vec::new();
+        let mut child = gone;
+        loop {
+            let all = self.images()?;
+            let free = |one: &&ImageSummary| {
+                one.dangling && one.containers == 0 && self.is_child(&one.image.image, &child)
+            };
+            let Some(parent) = all.iter().find(free).map(|one| one.image.image.clone()) else {
+                return Ok(removed);
+            };
+            self.store().remove_image(&parent.id, false)?;
+            removed.push(parent.id.hex().to_owned());
+            child = parent;
+        }
     }
 }
 

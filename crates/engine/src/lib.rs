@@ -14,6 +14,7 @@
 //! ```
 
 mod access;
+mod check;
 pub mod config;
 mod container;
 mod create;
@@ -21,29 +22,38 @@ mod ecosystem;
 mod engine;
 mod error;
 mod exec;
+mod family;
 mod form;
+mod glob;
 mod groups;
+mod image_filter;
 mod images;
 mod logs;
 mod names;
+mod prune;
 mod remove;
 mod rlimits;
 mod spec;
 mod start;
 mod stop;
 mod transfer;
+mod usage;
 
 pub use access::Access;
+pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;
 pub use ecosystem::{Ecosystem, LoadError, Settings};
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
-pub use images::{ImageSummary, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};
+pub use image_filter::{ImageFilters, moment};
+pub use images::{ImageSummary, OwnManifest, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};
 pub use logs::{LogLine, LogOptions, LogReader};
 pub use loment_monitor::log::Stream;
 pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};
+pub use prune::{ContainerFilters, Pruned};
 pub use spec::capabilities;
 pub use start::Starting;
 pub use transfer::copy_image;
+pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

@@ -122,6 +122,7 @@ pub fn pull(
         created: found.config.created.clone(),
         size: outcomes.iter().map(Layer::size).sum(),
         pulled: now(),
+        names_history: name.into_iter().map(str::to_owned).collect(),
     };
     lease.commit_image(&record)?;
     let (digest, manifest) = (found.digest().clone(), found.manifest_digest().clone());

@@ -31,6 +31,12 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// A document says it is about something else than what its name says.
+    #[error("{} is about something else", path.display())]
+    Misplaced {
+        /// Which one.
+        path: PathBuf,
+    },
     /// The store was written by a loment that knows more than this one.
     #[error("store {} uses features this loment does not know ({}), use a newer loment", root.display(), features.join(", "))]
     Format {

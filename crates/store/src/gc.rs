@@ -26,12 +26,13 @@ pub struct Freed {
     pub blobs: u64,
 }
 
+/// What is referred to.
 #[derive(Default)]
-struct Marks {
+pub(crate) struct Marks {
     /// Hexadecimal diffIDs.
-    layers: HashSet<String>,
+    pub(crate) layers: HashSet<String>,
     /// Whole digests.
-    blobs: HashSet<String>,
+    pub(crate) blobs: HashSet<String>,
 }
 
 impl Store {
@@ -85,7 +86,7 @@ impl Store {
         Ok(())
     }
 
-    fn mark(&self) -> Result<Marks, Error> {
+    pub(crate) fn mark(&self) -> Result<Marks, Error> {
         let mut marks = Marks::default();
         for id in self.image_ids()? {
             let Some(image) = self.image(&id)? else { continue };

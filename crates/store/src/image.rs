@@ -44,6 +44,25 @@ pub struct ImageRecord {
     pub size: u64,
     /// When it came here, seconds since the epoch.
     pub pulled: u64,
+    /// Names it has or had, the last one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names_history: Vec<String>,
+}
+
+/// Names of an image that are remembered.
+const MAX_NAMES: usize = 256;
+
+impl ImageRecord {
+    /// Remembers a name; `false` when it was the last one already.
+    pub(crate) fn remember(&mut self, name: &str) -> bool {
+        if self.names_history.first().is_some_and(|last| last == name) {
+            return false;
+        }
+        self.names_history.retain(|known| known != name);
+        self.names_history.insert(0, name.to_owned());
+        self.names_history.truncate(MAX_NAMES);
+        true
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -64,17 +83,26 @@ pub struct NamedImage {
 
 impl Lease {
     /// Makes an image visible. Its layers, configuration and manifests must have been added under this lease.
-    /// An image already there keeps the manifests it has and gains the new ones.
+    /// An image already there keeps the manifests and names it has and gains the new ones.
     pub fn commit_image(&self, record: &ImageRecord) -> Result<(), Error> {
         let store = self.store();
         let _lock = store.lock(&format!("image-{}", record.id.hex()))?;
         let _share = store.share()?;
         let mut record = record.clone();
-        if let Some(known) = store.image(&record.id)? {
+        let known = match store.image(&record.id) {
+            // A damaged record is replaced.
+            Err(Error::Document { .. }) => None,
+            known => known?,
+        };
+        if let Some(known) = known {
             let gained = std::mem::replace(&mut record.manifests, known.manifests);
             record.manifests.extend(gained);
             let mut seen = HashSet::new();
             record.manifests.retain(|digest| seen.insert(digest.clone()));
+            let gained = std::mem::replace(&mut record.names_history, known.names_history);
+            for name in gained.iter().rev() {
+                record.remember(name);
+            }
         }
         for layer in &record.layers {
             if store.layer(layer)?.is_none() {
@@ -91,9 +119,7 @@ impl Lease {
         }
         // Some may be another process's, which has not flushed yet what it made.
         parts.iter().try_for_each(|dir| disk::sync_dir(dir, store.durability()))?;
-        let path = store.image_path(&record.id);
-        let bytes = disk::to_json(&Versioned { version: 1, body: record });
-        disk::write_file(&self.staging(), &path, &bytes, store.durability())
+        store.write_image(record, &self.staging())
     }
 }
 
@@ -192,6 +218,12 @@ impl Store {
     /// [`Error::NotADirectory`] for a layer that must be mounted first.
     pub fn layer_dirs(&self, image: &ImageRecord) -> Result<Vec<PathBuf>, Error> {
         self.lower(image)?.into_iter().map(Lower::directory).collect()
+    }
+
+    pub(crate) fn write_image(&self, record: ImageRecord, staging: &Path) -> Result<(), Error> {
+        let path = self.image_path(&record.id);
+        let bytes = disk::to_json(&Versioned { version: 1, body: record });
+        disk::write_file(staging, &path, &bytes, self.durability())
     }
 
     pub(crate) fn image_ids(&self) -> Result<Vec<ImageId>, Error> {

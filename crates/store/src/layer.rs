@@ -1,26 +1,28 @@
 //! Layers: looked up without locks, immutable once visible, able to write their exact tar again.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, HashingWriter};
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::implied::Implied;
+use crate::regenerate::Regenerated;
 use crate::store::Store;
-use crate::tar::{LogReader, Record};
 use crate::view::{self, Tree};
 
 /// The file of a layer in [`Form::Erofs`].
 const IMAGE: &str = "layer.erofs";
+/// A file in the directory of a layer that is known to be damaged.
+pub(crate) const SUSPECT: &str = "suspect";
 
 /// How the files of a layer are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +137,10 @@ impl Layer {
         }
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn fs(&self) -> PathBuf {
         self.dir.join("fs")
     }
@@ -152,25 +158,18 @@ impl Layer {
     /// # Errors
     /// [`Error::CorruptLayer`] when the stored files no longer give that tar; some of it has been written then.
     pub fn write_tar(&self, out: impl Write) -> Result<(), Error> {
-        let shadows = self.shadows()?;
+        let mut tar = Regenerated::of(self)?;
         let mut out = HashingWriter::new(out);
-        let mut contents = self.contents()?;
-        let mut log = self.log()?;
-        let mut index = 0u64;
-        while let Some(record) = log.next().during("read", &self.dir)? {
-            let copied = match record {
-                Record::Raw(bytes) => out.write_all(&bytes).map(|()| true),
-                Record::Shadow { .. } => Ok(true),
-                Record::Content { path, offset, count } => {
-                    contents.copy_file(&locate(&shadows, index, &path), offset, count, &mut out)
-                }
-                Record::Extent { offset, count } => contents.copy_extent(offset, count, &mut out),
-                Record::Zeros { count } => contents.zeros(count, &mut out),
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = match tar.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) if tar.is_incomplete() => return Err(self.corrupt("a file is missing or too short")),
+                Err(error) => return Err(error).during("read", &self.dir),
             };
-            if !copied.during("write the tar of", &self.dir)? {
-                return Err(self.corrupt("a file is missing or too short"));
-            }
-            index += 1;
+            out.write_all(&buffer[..count]).during("write the tar of", &self.dir)?;
         }
         if out.finish() == *self.diff_id().digest() {
             Ok(())
@@ -191,100 +190,6 @@ impl Layer {
     fn corrupt(&self, problem: &'static str) -> Error {
         Error::CorruptLayer { layer: self.diff_id().clone(), problem }
     }
-
-    fn contents(&self) -> Result<ContentReader, Error> {
-        let image = match self.document.form {
-            Form::Dir => None,
-            Form::Erofs => Some(File::open(self.image()).during("open", &self.image())?),
-        };
-        Ok(ContentReader { dir: open_dir(&self.dir)?, image, buffer: vec![0; 256 * 1024] })
-    }
-
-    fn log(&self) -> Result<LogReader<File>, Error> {
-        let path = self.dir.join("tarhdr.zst");
-        File::open(&path).and_then(LogReader::new).during("read", &path)
-    }
-
-    /// Which paths were replaced after which record.
-    fn shadows(&self) -> Result<Vec<(u64, Vec<u8>, u64)>, Error> {
-        let mut shadows = Vec::new();
-        if self.dir.join("shadow").exists() {
-            let (mut log, mut index) = (self.log()?, 0);
-            while let Some(record) = log.next().during("read", &self.dir)? {
-                if let Record::Shadow { path, number } = record {
-                    shadows.push((index, path, number));
-                }
-                index += 1;
-            }
-        }
-        Ok(shadows)
-    }
-}
-
-/// Where, under the layer's directory, the content stands that record `index` wrote to `path`: it moved with
-/// the first replacement that came later and covers the path.
-fn locate(shadows: &[(u64, Vec<u8>, u64)], index: u64, path: &[u8]) -> Vec<u8> {
-    let later = shadows.partition_point(|(at, ..)| *at <= index);
-    for (_, replaced, number) in &shadows[later..] {
-        match path.strip_prefix(replaced.as_slice()) {
-            Some(rest) if rest.is_empty() || rest.starts_with(b"/") => {
-                return [b"shadow/", number.to_string().as_bytes(), rest].concat();
-            }
-            _ => {}
-        }
-    }
-    [b"fs/", path].concat()
-}
-
-/// Where the content of a layer is read from; what is not there is answered with `false`.
-struct ContentReader {
-    dir: OwnedFd,
-    image: Option<File>,
-    buffer: Vec<u8>,
-}
-
-impl ContentReader {
-    fn copy_file(&mut self, path: &[u8], offset: u64, count: u64, out: &mut impl Write) -> io::Result<bool> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-        // Not blocking on a pipe, should one stand there.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(fd) = openat2(&self.dir, path, flags, Mode::empty(), resolve) else { return Ok(false) };
-        copy(&File::from(fd), offset, count, &mut self.buffer, out)
-    }
-
-    fn copy_extent(&mut self, offset: u64, count: u64, out: &mut impl Write) -> io::Result<bool> {
-        match &self.image {
-            Some(image) => copy(image, offset, count, &mut self.buffer, out),
-            None => Ok(false),
-        }
-    }
-
-    fn zeros(&mut self, count: u64, out: &mut impl Write) -> io::Result<bool> {
-        io::copy(&mut io::repeat(0).take(count), out).map(|_| true)
-    }
-}
-
-/// Copies `count` bytes of a file; false when the file does not have them.
-fn copy(
-    file: &File,
-    mut offset: u64,
-    mut count: u64,
-    buffer: &mut [u8],
-    out: &mut impl Write,
-) -> io::Result<bool> {
-    while count > 0 {
-        let want = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());
-        match file.read_at(&mut buffer[..want], offset) {
-            Ok(0) => return Ok(false),
-            Ok(got) => {
-                out.write_all(&buffer[..got])?;
-                (offset, count) = (offset + got as u64, count - got as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(true)
 }
 
 pub(crate) fn open_dir(path: &Path) -> Result<OwnedFd, Error> {
@@ -315,12 +220,40 @@ impl Store {
         Ok(all)
     }
 
+    /// The layer with this identity, if it is here and nobody found damage in it.
+    pub fn sound_layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, Error> {
+        if self.layer_path(diff_id.hex()).join(SUSPECT).exists() {
+            return Ok(None);
+        }
+        match self.layer(diff_id) {
+            // What cannot be read is no layer to build on; the next one of this identity takes its place.
+            Err(Error::Document { .. }) => Ok(None),
+            layer => layer,
+        }
+    }
+
+    /// Marks a layer as damaged: the next pull fetches it again and puts a verified one in its place. Until then those who use
+    /// it have it as it is.
+    pub fn suspect(&self, diff_id: &DiffId) -> Result<(), Error> {
+        let dir = self.layer_path(diff_id.hex());
+        if !dir.exists() {
+            return Ok(());
+        }
+        let path = dir.join(SUSPECT);
+        OpenOptions::new().write(true).create(true).truncate(false).open(&path).during("create", &path)?;
+        disk::sync_dir(&dir, self.durability())
+    }
+
     /// The layer a blob unpacks to, if that was seen here.
     pub fn layer_by_blob(&self, blob: &Digest) -> Result<Option<Layer>, Error> {
-        match disk::link_name(&self.by_blob_path(blob))?.and_then(|hex| DiffId::from_hex(&hex)) {
+        match self.diff_id_of(blob)? {
             Some(diff_id) => self.layer(&diff_id),
             None => Ok(None),
         }
+    }
+
+    pub(crate) fn diff_id_of(&self, blob: &Digest) -> Result<Option<DiffId>, Error> {
+        Ok(disk::link_name(&self.by_blob_path(blob))?.and_then(|hex| DiffId::from_hex(&hex)))
     }
 
     pub(crate) fn layer_path(&self, hex: &str) -> PathBuf {

@@ -7,9 +7,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::digest::{Algorithm, DiffId, TarSource, digest_of};
 use crate::disk::{self, Durability, NamedLock};
@@ -17,6 +18,7 @@ use crate::erofs;
 use crate::error::{Context, Error};
 use crate::layer::{self, Form, Layer, LayerBlob, LayerDocument};
 use crate::store::{EROFS, Store};
+use crate::tombs::MOUNTED;
 use crate::unpack::{self, Summary};
 
 /// The right to add objects. Dropping it removes what was staged and not committed.
@@ -83,7 +85,7 @@ impl Lease {
     /// The layer with this identity, protected while the lease lives, if it is here.
     pub fn layer(&self, diff_id: &DiffId) -> Result<Option<Layer>, Error> {
         let _share = self.store.share()?;
-        let layer = self.store.layer(diff_id)?;
+        let layer = self.store.sound_layer(diff_id)?;
         if layer.is_some() {
             self.protect("layer", diff_id.hex())?;
         }
@@ -104,9 +106,10 @@ impl Lease {
 
     fn layer_by_blob(&self, blob: &Digest) -> Result<Option<Layer>, Error> {
         let _share = self.store.share()?;
-        let layer = self.store.layer_by_blob(blob)?;
-        if let Some(layer) = &layer {
-            self.protect("layer", layer.diff_id().hex())?;
+        let Some(diff_id) = self.store.diff_id_of(blob)? else { return Ok(None) };
+        let layer = self.store.sound_layer(&diff_id)?;
+        if layer.is_some() {
+            self.protect("layer", diff_id.hex())?;
         }
         Ok(layer)
     }
@@ -167,7 +170,7 @@ impl Lease {
     }
 
     /// Takes away what was staged.
-    fn discard(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn discard(&self, name: &str) -> Result<(), Error> {
         let staged = self.store.entomb(&self.staging(), name, "tomb-")?;
         if staged { self.store.empty_tombs_for_a_moment() } else { Ok(()) }
     }
@@ -244,8 +247,12 @@ impl StagedLayer<'_> {
         let to = store.layer_path(self.diff_id.hex());
         match fs::rename(&from, &to) {
             Ok(()) => disk::sync_dir(&store.path("layers"), store.durability())?,
-            // The same tar came in another compression; what is there already is as good.
-            Err(error) if is_there(&error) => {}
+            // The same tar came in another compression; what is there already is as good, unless it is known not to be.
+            Err(error) if is_there(&error) => {
+                if store.sound_layer(&self.diff_id)?.is_none() {
+                    self.replace(&from, &to)?;
+                }
+            }
             Err(error) => return Err(error).during("create", &to),
         }
         match blob {
@@ -254,6 +261,32 @@ impl StagedLayer<'_> {
                 .layer(&self.diff_id)?
                 .ok_or(Error::CorruptLayer { layer: self.diff_id.clone(), problem: "layer.json is missing" }),
         }
+    }
+}
+
+impl StagedLayer<'_> {
+    /// Puts the layer where a damaged one is, which goes. What was known of that one's blobs stays true.
+    fn replace(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let store = &self.lease.store;
+        let read = |dir: &Path| disk::read_json::<LayerDocument>(&dir.join("layer.json"));
+        if let (Ok(Some(damaged)), Some(mut document)) = (read(to), read(from)?) {
+            let new = |blob: &LayerBlob| document.blobs.iter().all(|known| known.digest != blob.digest);
+            let more: Vec<_> = damaged.blobs.into_iter().filter(new).collect();
+            if !more.is_empty() {
+                document.blobs.extend(more);
+                let bytes = disk::to_json(&document);
+                disk::write_file(
+                    &self.lease.staging(),
+                    &from.join("layer.json"),
+                    &bytes,
+                    store.durability(),
+                )?;
+            }
+        }
+        renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).during("replace", to)?;
+        disk::sync_dir(&store.path("layers"), store.durability())?;
+        // The damaged one is there now, and may still be mounted.
+        store.entomb(&self.lease.staging(), &self.name, MOUNTED).map(drop)
     }
 }
 

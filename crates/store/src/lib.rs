@@ -39,6 +39,7 @@
 //! ```
 
 mod blob;
+mod check;
 mod container;
 mod digest;
 mod disk;
@@ -51,13 +52,16 @@ mod inherit;
 mod layer;
 mod lease;
 mod name;
+mod regenerate;
 mod skeleton;
 mod store;
 mod tar;
 mod tombs;
 mod unpack;
+mod usage;
 mod view;
 
+pub use check::{Damage, Leftover, LeftoverKind, Object, Problem, Report};
 pub use container::Rootfs;
 pub use digest::{
     Algorithm, DiffId, Hasher, HashingSource, ImageId, NotSha256, TarSource, digest_of, sha256,

@@ -39,8 +39,10 @@ impl Store {
         let _image = self.lock(&format!("image-{}", image.hex()))?; // against its removal
         let _name = self.lock_name(name)?;
         let _share = self.share()?;
-        if self.image(image)?.is_none() {
-            return Err(Error::ImageNotKnown { name: image.hex().to_owned() });
+        let mut record =
+            self.image(image)?.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
+        if record.remember(name) {
+            self.write_image(record, &self.staging())?;
         }
         let before = self.name(name)?;
         let body = ImageName { name: name.to_owned(), image: image.clone(), manifest: manifest.cloned() };

@@ -69,7 +69,7 @@ impl Store {
         let store = Self { inner: Arc::new(inner) };
         let format = store.path("FORMAT");
         match disk::read_json::<Format>(&format)? {
-            Some(format) => store.check(format)?,
+            Some(format) => store.understand(format)?,
             None => store.create(&format)?,
         }
         let locks = store.lock_dir();
@@ -100,7 +100,7 @@ impl Store {
         &self.inner.runroot
     }
 
-    fn check(&self, format: Format) -> Result<(), Error> {
+    fn understand(&self, format: Format) -> Result<(), Error> {
         let unknown = |feature: &String| !KNOWN.contains(&feature.as_str());
         let mut features: Vec<_> =
             format.incompat.union(&format.ro_compat).filter(|f| unknown(f)).cloned().collect();

@@ -32,6 +32,7 @@ fn container(tars: &[Tar]) -> Container {
         created: None,
         size: 1,
         pulled: 2,
+        names_history: Vec::new(),
     };
     lease.put_blob(&sha256(b"config"), b"config").unwrap();
     lease.commit_image(&record).unwrap();

@@ -41,6 +41,7 @@ fn image(lease: &Lease, config: &str, layers: &[&str]) -> ImageRecord {
         created: None,
         size: 1,
         pulled: 2,
+        names_history: Vec::new(),
     };
     lease.commit_image(&record).unwrap();
     record
@@ -73,7 +74,8 @@ fn images_are_named_found_and_removed() {
     }
     let images = store.images().unwrap();
     assert_eq!(images.len(), 2);
-    let first = images.iter().find(|known| known.image == one).unwrap();
+    let first = images.iter().find(|known| known.image.id == one.id).unwrap();
+    assert_eq!(first.image.names_history, ["127.0.0.1:5000/a%b/one:x", "localhost/one:latest"]);
     let names: Vec<_> = first.names.iter().map(|name| name.name.as_str()).collect();
     assert_eq!(names, ["127.0.0.1:5000/a%b/one:x", "localhost/one:latest"]);
     assert_eq!(first.names[1].manifest, Some(one.manifests[0].clone()));

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod bad_input;
+mod check;
 mod ecosystem;
 mod engines;
 mod environment;
@@ -11,6 +12,7 @@ mod exec;
 mod filesystem;
 mod forms;
 mod help;
+mod image_lists;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -25,6 +27,7 @@ mod push;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod space;
 mod starters;
 mod terminal;
 mod unified;

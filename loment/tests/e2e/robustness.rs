@@ -159,7 +159,11 @@ fn a_front_end_killed_while_it_makes_a_container_leaves_nothing_half_made() {
             assert_eq!(shown(&world), [""; 0], "{verb:?} killed after {delay} ms");
         }
     }
-    eventually("everything is gone", || world.leftovers().is_empty());
+    eventually("everything is gone", || {
+        let left = world.leftovers();
+        left.iter().for_each(|path| eprintln!("left: {path}"));
+        left.is_empty()
+    });
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! `images`
 
+use std::collections::HashSet;
+
 use clap::Parser;
-use loment_engine::ImageSummary;
+use loment_engine::{Engine, ImageSummary};
 use loment_image::Reference;
 use serde_json::{Value, json};
 
+use super::pull::short_names;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{by_template, print, table};
-use crate::units::{ago, human_size, seconds_since};
+use crate::units::{ago, go_time, human_size};
 
 /// List images in local storage
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Accepted for compatibility: there are no intermediate images
+    /// Show nameless images that others were made from, too
     #[arg(short, long)]
     all: bool,
     /// Print ids only
@@ -22,6 +25,10 @@ pub(super) struct Flags {
     /// Show digests
     #[arg(long)]
     digests: bool,
+    /// Show only those with this after, before, containers, dangling, digest, id, intermediate, label, manifest, readonly, reference,
+    /// since or until; != instead of = shows the others
+    #[arg(short, long, value_name = "NAME=VALUE", value_delimiter = ',')]
+    filter: Vec<String>,
     /// Do not shorten ids
     #[arg(long)]
     no_trunc: bool,
@@ -31,95 +38,206 @@ pub(super) struct Flags {
     /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Show the names that images have had
+    #[arg(long)]
+    history: bool,
+    /// Sort by created, id, repository, size or tag
+    #[arg(long, value_name = "FIELD", default_value = "created")]
+    sort: String,
     /// Show only images of this name
     #[arg(value_name = "NAME")]
     name: Option<String>,
 }
 
-const HEADERS: [(&str, &str); 7] = [
+const HEADERS: [(&str, &str); 23] = [
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
     ("Digest", "DIGEST"),
     ("ID", "IMAGE ID"),
     ("Created", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
+    ("CreatedTime", "CREATED TIME"),
     ("Size", "SIZE"),
+    ("VirtualSize", "VIRTUAL SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("History", "HISTORY"),
+    ("Names", "NAMES"),
+    ("RepoTags", "REPO TAGS"),
+    ("RepoDigests", "REPO DIGESTS"),
+    ("Labels", "LABELS"),
+    ("Containers", "CONTAINERS"),
+    ("ParentId", "PARENT ID"),
+    ("Dangling", "DANGLING"),
+    ("ReadOnly", "R/O"),
+    ("Arch", "ARCH"),
+    ("Os", "OS"),
 ];
+const SORTS: [&str; 5] = ["created", "id", "repository", "size", "tag"];
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    let engine = globals.engine()?;
-    let mut rows = Vec::new();
-    for summary in engine.images()? {
-        rows.extend(rows_of(globals, flags, &summary));
-    }
-    if let Some(name) = &flags.name {
-        rows.retain(|r| matches(r, name));
-        if rows.is_empty() && !flags.quiet && flags.format.is_none() {
-            return Err(Error::Engine(loment_engine::Error::NoImage { name: name.clone() }));
+    let mut filters = flags.filter.clone();
+    match &flags.name {
+        Some(_) if !filters.is_empty() => {
+            return Err(Error::Invalid("cannot specify an image and a filter(s)".into()));
         }
+        Some(name) => filters.push(format!("reference={name}")),
+        None => {}
+    }
+    if !SORTS.contains(&flags.sort.as_str()) {
+        return Err(Error::Invalid(format!(
+            "{:?} is not a valid field for sorting. Choose from: {}",
+            flags.sort,
+            SORTS.join(", ")
+        )));
+    }
+    let engine = globals.engine()?;
+    let filters = engine.image_filters(&filters, &short_names(globals)?)?;
+    let hidden = |image: &ImageSummary| image.intermediate && !flags.all && filters.is_empty();
+    let all = engine.images()?;
+    let mut rows = Vec::new();
+    for summary in &all {
+        if !hidden(summary) && filters.keeps(&engine, summary)? {
+            rows.extend(rows_of(globals, flags, &engine, &all, summary));
+        }
+    }
+    match flags.sort.as_str() {
+        "id" => rows.sort_by_key(|row| text(row, "Id")),
+        "repository" => rows.sort_by_key(|row| text(row, "Repository")),
+        "tag" => rows.sort_by_key(|row| text(row, "Tag")),
+        "size" => rows.sort_by_key(|row| row["VirtualSize"].as_u64()),
+        _ => {}
     }
     let text = match flags.format.as_deref() {
-        Some("json") => format!("{:#}\n", Value::from(rows)),
-        Some(template) => by_template(template, &HEADERS, &rows)?,
-        None if flags.quiet => {
-            let mut ids: Vec<String> = rows.iter().map(|r| text(r, "ID") + "\n").collect();
-            ids.dedup();
-            ids.concat()
+        Some("json") if globals.persona.docker_documents => {
+            rows.iter().map(|row| docker(row) + "\n").collect()
         }
+        Some("json") => format!("{:#}\n", rows.into_iter().map(document).collect::<Value>()),
+        _ if flags.quiet => {
+            let mut seen = HashSet::new();
+            let ids = rows.iter().map(|row| text(row, "ID")).filter(|id| seen.insert(id.clone()));
+            ids.map(|id| id + "\n").collect()
+        }
+        Some(template) => by_template(template, &HEADERS, &rows)?,
         None => table(&lines(flags, &rows))?,
     };
     print(&text)?;
     Ok(0)
 }
 
+/// A row as Podman's json has it.
+fn document(mut row: Value) -> Value {
+    row["Created"] = row["Epoch"].take();
+    row["CreatedAt"] = row["CreatedRfc"].take();
+    row["Size"] = row["VirtualSize"].clone();
+    row["History"] = row["Names history"].take();
+    row["RepoTags"] = Value::Null;
+    let shown = |key: &str, value: &Value| match key {
+        "Repository" | "Tag" | "ID" | "CreatedSince" | "CreatedTime" | "UniqueSize" => false,
+        "Dangling" | "ReadOnly" | "IsManifestList" => value.as_bool().unwrap_or_default(),
+        "Epoch" | "CreatedRfc" | "Names history" => false,
+        _ => true,
+    };
+    if let Value::Object(map) = &mut row {
+        map.retain(|key, value| shown(key, value));
+    }
+    row
+}
+
+/// A row as a line of Docker's json, where everything is text.
+fn docker(row: &Value) -> String {
+    let not_counted = "N/A";
+    json!({
+        "Containers": not_counted, "CreatedAt": row["CreatedAt"], "CreatedSince": row["CreatedSince"],
+        "Digest": row["Digest"], "ID": row["ID"], "Repository": row["Repository"], "SharedSize": not_counted,
+        "Size": row["Size"], "Tag": row["Tag"], "UniqueSize": not_counted,
+        "VirtualSize": row["Size"],
+    })
+    .to_string()
+}
+
 fn text(row: &Value, field: &str) -> String {
     row[field].as_str().unwrap_or_default().to_owned()
 }
 
-fn matches(row: &Value, name: &str) -> bool {
-    let (repository, tag) = (text(row, "Repository"), text(row, "Tag"));
-    let full = format!("{repository}:{tag}");
-    full == name
-        || repository == name
-        || full.ends_with(&format!("/{name}"))
-        || repository.ends_with(&format!("/{name}"))
+/// One row per name; an image without a tag has one all the same.
+fn rows_of(
+    globals: &Globals,
+    flags: &Flags,
+    engine: &Engine,
+    all: &[ImageSummary],
+    summary: &ImageSummary,
+) -> Vec<Value> {
+    let none = || "<none>".to_owned();
+    let common = common(globals, flags, engine, all, summary);
+    let row = |repository: String, tag: Option<&str>, digest: String| {
+        let mut row = common.clone();
+        row["Repository"] = repository.into();
+        row["Tag"] = tag.unwrap_or("<none>").into();
+        row["Digest"] = digest.into();
+        row
+    };
+    let (mut tagged, mut others) = (Vec::new(), Vec::new());
+    for name in &summary.image.names {
+        let digest = name.manifest.as_ref().map_or_else(none, ToString::to_string);
+        let Ok(reference) = name.name.parse::<Reference>() else {
+            others.push(row(name.name.clone(), None, digest));
+            continue;
+        };
+        let repository =
+            if globals.persona.docker_documents { familiar(&reference) } else { reference.name() };
+        let row = row(repository, reference.tag(), digest);
+        if reference.tag().is_some() { tagged.push(row) } else { others.push(row) }
+    }
+    match (tagged.is_empty(), others.is_empty()) {
+        (false, _) => tagged,
+        (true, false) => others,
+        (true, true) => vec![row(none(), None, none())],
+    }
 }
 
-/// One row per name; an image without any has one all the same.
-fn rows_of(globals: &Globals, flags: &Flags, summary: &ImageSummary) -> Vec<Value> {
+/// What all rows of an image have.
+fn common(
+    globals: &Globals,
+    flags: &Flags,
+    engine: &Engine,
+    all: &[ImageSummary],
+    summary: &ImageSummary,
+) -> Value {
     let image = &summary.image.image;
-    let hex = image.id.hex();
-    let id = match (flags.no_trunc, globals.persona.docker_documents) {
-        (true, _) => image.id.to_string(),
-        (false, _) => hex[..12].to_owned(),
-    };
+    let docker = globals.persona.docker_documents;
+    let id = if flags.no_trunc { image.id.to_string() } else { image.id.hex()[..12].to_owned() };
     let created = image.created.clone().unwrap_or_default();
-    let row = |repository: String, tag: String, digest: String, name: Option<&str>| {
-        json!({
-            "Repository": repository, "Tag": tag, "Digest": digest, "ID": id, "Id": hex,
-            "Created": created, "CreatedAt": created, "CreatedSince": ago(&created),
-            "CreatedTime": created, "Size": human_size(image.size, true), "VirtualSize": image.size,
-            "Containers": summary.containers, "Names": name.into_iter().collect::<Vec<_>>(),
-            "Age": seconds_since(&created),
-        })
-    };
-    let none = || "<none>".to_owned();
-    if summary.image.names.is_empty() {
-        return vec![row(none(), none(), none(), None)];
-    }
-    let names = summary.image.names.iter();
-    names
-        .map(|name| {
-            let digest = name.manifest.as_ref().map_or_else(none, ToString::to_string);
-            let parsed: Option<Reference> = name.name.parse().ok();
-            let Some(reference) = parsed else {
-                return row(name.name.clone(), none(), digest, Some(&name.name));
-            };
-            let repository =
-                if globals.persona.docker_documents { familiar(&reference) } else { reference.name() };
-            row(repository, reference.tag().map_or_else(none, str::to_owned), digest, Some(&name.name))
-        })
-        .collect()
+    // These are in other files: read only when they are shown.
+    let format = flags.format.as_deref().unwrap_or_default();
+    let wanted = |field: &str| format.contains("json") || format.contains(field);
+    let labels = wanted("Labels").then(|| engine.image_document(&image.id).ok()).flatten();
+    let parent = wanted("ParentId").then(|| engine.parent_of(image, all)).flatten();
+    let names: Vec<&str> = summary.image.names.iter().map(|name| name.name.as_str()).collect();
+    let references = names.iter().filter_map(|name| name.parse::<Reference>().ok());
+    let repositories: Vec<String> = references.map(|reference| reference.name()).collect();
+    let mut digests: Vec<String> = repositories
+        .iter()
+        .flat_map(|name| image.manifests.iter().map(move |digest| format!("{name}@{digest}")))
+        .collect();
+    digests.sort_unstable();
+    digests.dedup();
+    let at = go_time(&created);
+    json!({
+        "ID": id, "Id": image.id.hex(), "ParentId": parent.map(|image| image.id.hex()).unwrap_or_default(),
+        "Created": ago(&created), "CreatedAt": at, "CreatedSince": ago(&created), "CreatedTime": at,
+        "CreatedRfc": created, "Epoch": seconds_since_epoch(&created),
+        "Size": human_size(image.size, !docker), "VirtualSize": image.size, "SharedSize": 0, "UniqueSize": "N/A",
+        "Containers": summary.containers, "Names": names, "RepoTags": names, "RepoDigests": digests,
+        "Labels": labels.map(|document| document.container.labels), "History": image.names_history.join(", "), "Names history": image.names_history,
+        "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": false,
+        "Arch": image.platform.architecture, "Os": image.platform.os,
+    })
+}
+
+fn seconds_since_epoch(moment: &str) -> i64 {
+    moment.parse().map_or(0, jiff::Timestamp::as_second)
 }
 
 /// The repository as Docker shows it.
@@ -132,17 +250,25 @@ fn familiar(reference: &Reference) -> String {
     }
 }
 
+fn cell(row: &Value, column: &str) -> String {
+    let text = text(row, column);
+    if text.is_empty() { "<none>".to_owned() } else { text }
+}
+
 fn lines(flags: &Flags, rows: &[Value]) -> Vec<Vec<String>> {
     let mut columns = vec!["Repository", "Tag"];
     if flags.digests {
         columns.push("Digest");
     }
     columns.extend(["ID", "CreatedSince", "Size"]);
+    if flags.history {
+        columns.push("History");
+    }
     let header = |c: &&str| HEADERS.iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
     let mut out = Vec::new();
     if !flags.noheading {
         out.push(columns.iter().map(header).collect());
     }
-    out.extend(rows.iter().map(|r| columns.iter().map(|c| text(r, c)).collect::<Vec<_>>()));
+    out.extend(rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect::<Vec<_>>()));
     out
 }

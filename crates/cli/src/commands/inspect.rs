@@ -71,8 +71,9 @@ pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Er
 fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {
     let mut documents = Vec::new();
     let mut status = 0;
+    let template = flags.format.as_deref().filter(|format| *format != "json");
     for name in &flags.names {
-        match document(globals, kind, name) {
+        match document(globals, kind, name, template.is_none()) {
             Ok(document) => documents.push(document),
             Err(error) => {
                 status = error.status(crate::error::ENGINE);
@@ -80,8 +81,8 @@ fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {
             }
         }
     }
-    match flags.format.as_deref() {
-        None | Some("json") => print(&format!("{:#}\n", Value::from(documents)))?,
+    match template {
+        None => print(&format!("{:#}\n", Value::from(documents)))?,
         Some(template) => {
             for document in &documents {
                 print(&(execute(template, document)? + "\n"))?;
@@ -91,7 +92,8 @@ fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {
     if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
 }
 
-fn document(globals: &Globals, kind: Kind, name: &str) -> Result<Value, Error> {
+/// What there is of that name; as `json`, without what json leaves out.
+fn document(globals: &Globals, kind: Kind, name: &str, json: bool) -> Result<Value, Error> {
     let engine = globals.engine()?;
     if kind != Kind::Image {
         match engine.container(name) {
@@ -101,7 +103,10 @@ fn document(globals: &Globals, kind: Kind, name: &str) -> Result<Value, Error> {
         }
     }
     match engine.find_image(name, &short_names(globals)?) {
-        Ok((id, _)) => inspect_image::document(globals.persona, &engine, &id),
+        Ok((id, _)) => {
+            let document = inspect_image::document(globals.persona, &engine, &id)?;
+            Ok(if json { inspect_image::without_nothing(document) } else { document })
+        }
         Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => Err(Error::Invalid(format!(
             "no such object: {name:?}: there is no container and no image of that name"
         ))),

@@ -21,6 +21,9 @@ pub(super) struct Flags {
     /// Skip images that do not exist
     #[arg(short, long)]
     ignore: bool,
+    /// Keep nameless images that these were made from
+    #[arg(long)]
+    no_prune: bool,
     /// Images
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     images: Vec<String>,
@@ -33,7 +36,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.all {
         names.extend(engine.images()?.into_iter().map(|i| i.image.image.id.hex().to_owned()));
     }
-    let how = RemoveImage { all_names: flags.all || flags.force, containers: flags.force };
+    let all_names = flags.all || flags.force;
+    let how = RemoveImage { all_names, containers: flags.force, keep_parents: flags.no_prune || flags.all };
     remove_each(&names, |name| match engine.remove_image(name, &short_names, how) {
         Err(loment_engine::Error::NoImage { .. })
             if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
@@ -45,7 +49,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             for name in removed.untagged {
                 print(&format!("Untagged: {name}\n"))?;
             }
-            removed.deleted.map_or(Ok(()), |id| print(&format!("Deleted: {id}\n")))
+            removed.deleted.iter().try_for_each(|id| print(&format!("Deleted: {id}\n")))
         }
     })
 }

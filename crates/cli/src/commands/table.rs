@@ -2,10 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{
-    copy, create, exec, exists, history, images, info, inspect, kill, logs, parse, ps, pull, push, rm, rmi,
-    run, start, stop, tag, version, wait,
-};
+use super::*;
 use crate::error::Error;
 use crate::globals::Globals;
 
@@ -52,6 +49,16 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "image inspect",
         about: "Display the configuration of images",
         run: |g, a| inspect::run_images(g, &parse(g, "image inspect", a)?),
+    },
+    Command {
+        name: "image prune",
+        about: "Remove unused images",
+        run: |g, a| prune::run_image(g, &parse(g, "image prune", a)?),
+    },
+    Command {
+        name: "image tree",
+        about: "Show the layers of an image as a tree",
+        run: |g, a| tree::run(g, &parse(g, "image tree", a)?),
     },
     Command {
         name: "images",
@@ -105,6 +112,21 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "stop",
         about: "Stop running containers",
         run: |g, a| stop::run(g, &parse(g, "stop", a)?),
+    },
+    Command {
+        name: "system check",
+        about: "Check that everything in storage is as it was stored",
+        run: |g, a| system_check::run(g, &parse(g, "system check", a)?),
+    },
+    Command {
+        name: "system df",
+        about: "Show what images and containers occupy on disk",
+        run: |g, a| df::run(g, &parse(g, "system df", a)?),
+    },
+    Command {
+        name: "system prune",
+        about: "Remove unused images and containers that do not run",
+        run: |g, a| prune::run_system(g, &parse(g, "system prune", a)?),
     },
     Command {
         name: "tag",
@@ -166,14 +188,20 @@ pub(super) const GROUPS: &[Group] = &[
             ("inspect", "image inspect"),
             ("list", "images"),
             ("ls", "images"),
+            ("prune", "image prune"),
             ("pull", "pull"),
             ("push", "push"),
             ("rm", "rmi"),
             ("tag", "tag"),
+            ("tree", "image tree"),
             ("untag", "untag"),
         ],
     },
-    Group { name: "system", about: "Manage loment", words: &[("info", "info")] },
+    Group {
+        name: "system",
+        about: "Manage loment",
+        words: &[("check", "system check"), ("df", "system df"), ("info", "info"), ("prune", "system prune")],
+    },
 ];
 
 /// The command of that name.

@@ -20,7 +20,8 @@ mod tree;
 mod write;
 mod xattr;
 
-pub(crate) use read::{Image, ReadError, read_anything};
+pub(crate) use format::FileKind;
+pub(crate) use read::{Image, Node, ReadError, read_anything};
 pub(crate) use tree::unpack;
 pub(crate) use xattr::Xattrs;
 

@@ -72,6 +72,28 @@ impl Node {
         self.inode.kind == FileKind::Directory
     }
 
+    pub(crate) fn kind(&self) -> FileKind {
+        self.inode.kind
+    }
+
+    /// Hard links share it.
+    pub(crate) fn number(&self) -> u64 {
+        self.nid
+    }
+
+    /// Bytes of content, or of a link's target.
+    pub(crate) fn size(&self) -> u64 {
+        self.inode.size
+    }
+
+    /// As in `st_rdev` of a device, after `new_encode_dev` of the kernel; 0 for what is none.
+    pub(crate) fn device(&self) -> u32 {
+        match self.inode.data {
+            Data::Device(number) => number,
+            _ => 0,
+        }
+    }
+
     /// Permission bits with set-id and sticky.
     pub(crate) fn mode(&self) -> u32 {
         self.inode.mode
@@ -145,6 +167,34 @@ impl<S: Source> Image<S> {
         let mut bytes = vec![0; node.inode.xattr_bytes];
         self.source.read(node.nid * SLOT + INODE_SIZE as u64, &mut bytes)?;
         xattr::decode(&bytes).ok_or(ReadError::Damaged("extended attributes in its image are damaged"))
+    }
+
+    /// What is in a directory, in order.
+    pub(crate) fn entries(&self, dir: &Node) -> Result<Vec<(Vec<u8>, Node)>, ReadError> {
+        let mut entries = Vec::new();
+        self.list(dir, |name, nid| {
+            if name != b"." && name != b".." {
+                entries.push((name.to_vec(), self.node(nid)?));
+            }
+            Ok(())
+        })?;
+        Ok(entries)
+    }
+
+    /// The target of a symbolic link.
+    pub(crate) fn target(&self, link: &Node) -> Result<Vec<u8>, ReadError> {
+        let size = link.inode.size;
+        let start = match link.inode.data {
+            Data::Plain(block) => u64::from(block) * BLOCK_SIZE,
+            Data::Inline(_) if size < BLOCK_SIZE => link.after(),
+            _ => return Err(INODE),
+        };
+        if size > BLOCK_SIZE {
+            return Err(INODE);
+        }
+        let mut target = vec![0; size as usize];
+        self.source.read(start, &mut target)?;
+        Ok(target)
     }
 
     /// Reads every inode that can be reached, and checks that all fits together.

@@ -180,6 +180,8 @@ pub(crate) fn good(tar: &[u8]) -> (Fixture, Unpacked) {
     layer.write_tar(&mut again).unwrap();
     assert!(again == tar, "the regenerated tar differs");
     assert_eq!(layer.diff_id().digest(), &sha256(tar));
+    let report = fixture.store.check(false).unwrap();
+    assert!(!report.is_damaged(), "{report:?}");
     (fixture, layer)
 }
 

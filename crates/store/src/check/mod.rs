@@ -1,0 +1,298 @@
+//! Whether all that is stored is what it was stored as, and what lies about that nobody needs.
+//!
+//! Nothing is changed here but the staging area, in which layers are made again for comparison. Readers take no locks, so what
+//! seems damaged is looked at a second time: it may have been on its way out.
+
+mod layers;
+mod leftovers;
+mod tree;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use oci_spec::image::Digest;
+
+use crate::container::RootfsDocument;
+use crate::digest::{DiffId, ImageId};
+use crate::disk;
+use crate::error::{Context, Error};
+use crate::image::{ImageRecord, Versioned};
+use crate::name::ImageName;
+use crate::store::Store;
+
+pub use leftovers::{Leftover, LeftoverKind};
+
+/// What can be damaged.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// A layer.
+    Layer(DiffId),
+    /// A manifest, an index or a configuration.
+    Blob(Digest),
+    /// An image: its record, or something it needs.
+    Image(ImageId),
+    /// A name, by the file that holds it.
+    Name(String),
+    /// A container's root file system.
+    Container(String),
+}
+
+/// In the words of messages.
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layer(diff_id) => write!(f, "layer {diff_id}"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Image(id) => write!(f, "image {}", id.hex()),
+            Self::Name(name) => write!(f, "name {name}"),
+            Self::Container(id) => write!(f, "container {id}"),
+        }
+    }
+}
+
+/// What is wrong with it.
+#[derive(Debug)]
+pub enum Problem {
+    /// It is not as it was stored.
+    Broken(Error),
+    /// It is, but needs this, which is missing or damaged.
+    Needs(Object),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => error.fmt(f),
+            Self::Needs(object) => write!(f, "{object} is missing or damaged"),
+        }
+    }
+}
+
+/// Damage.
+#[derive(Debug)]
+pub struct Damage {
+    /// What is damaged.
+    pub object: Object,
+    /// In which way.
+    pub problem: Problem,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What is damaged, and what that makes useless.
+    pub damages: Vec<Damage>,
+    /// What nobody needs and the next sweep takes.
+    pub leftovers: Vec<Leftover>,
+    /// How many layers, blobs, images and names were looked at.
+    pub looked_at: [usize; 4],
+}
+
+impl Report {
+    /// Whether something is damaged.
+    pub fn is_damaged(&self) -> bool {
+        !self.damages.is_empty()
+    }
+
+    /// The objects that are damaged, each once.
+    pub fn objects(&self) -> HashSet<&Object> {
+        self.damages.iter().map(|damage| &damage.object).collect()
+    }
+
+    fn broken(&mut self, object: Object, error: Error) {
+        self.damages.push(Damage { object, problem: Problem::Broken(error) });
+    }
+
+    /// `user` needs all of these; those that are not sound are its damage.
+    fn needs(&mut self, user: &Object, parts: impl IntoIterator<Item = Object>, sound: &HashSet<Object>) {
+        for part in parts {
+            if !sound.contains(&part) {
+                self.damages.push(Damage { object: user.clone(), problem: Problem::Needs(part) });
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Looks at everything: layers give the tar they were made from, blobs have their digests, documents can be read and what
+    /// they name is there. `quick` leaves out reading the content of layers.
+    ///
+    /// # Errors
+    /// What kept it from looking; damage is no error but part of the report.
+    pub fn check(&self, quick: bool) -> Result<Report, Error> {
+        // First: to make layers again takes a lease, and with that go things whose makers are gone.
+        let mut report = Report { leftovers: leftovers::find(self)?, ..Report::default() };
+        let mut sound = HashSet::new();
+        self.check_blobs(&mut report, &mut sound)?;
+        layers::check(self, quick, &mut report, &mut sound)?;
+        let images = self.check_images(&mut report, &mut sound)?;
+        self.check_names(&images, &mut report)?;
+        self.check_containers(&mut report, &sound)?;
+        Ok(report)
+    }
+
+    fn check_blobs(&self, report: &mut Report, sound: &mut HashSet<Object>) -> Result<(), Error> {
+        let blobs = self.path("blobs");
+        for algorithm in disk::names(&blobs)? {
+            for shard in disk::names(&blobs.join(&algorithm))? {
+                for hex in disk::names(&blobs.join(&algorithm).join(&shard))? {
+                    // What is not named as a digest is nobody's, and goes with the next sweep.
+                    let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else { continue };
+                    report.looked_at[1] += 1;
+                    match self.blob(&digest) {
+                        Ok(_) => drop(sound.insert(Object::Blob(digest))),
+                        Err(Error::BlobMissing { .. }) => {}
+                        Err(error) => report.broken(Object::Blob(digest), error),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The images that are here, by id, whether they are whole or not.
+    fn check_images(
+        &self,
+        report: &mut Report,
+        sound: &mut HashSet<Object>,
+    ) -> Result<HashMap<ImageId, Option<ImageRecord>>, Error> {
+        let mut images = HashMap::new();
+        for id in self.image_ids()? {
+            report.looked_at[2] += 1;
+            let object = Object::Image(id.clone());
+            let record = match self.image(&id) {
+                Ok(None) => continue,
+                Ok(Some(record)) if record.id == id => record,
+                Ok(Some(_)) => {
+                    let path = self.image_path(&id);
+                    report.broken(object, Error::Misplaced { path });
+                    images.insert(id, None);
+                    continue;
+                }
+                Err(error) => {
+                    report.broken(object, error);
+                    images.insert(id, None);
+                    continue;
+                }
+            };
+            let blobs = record.manifests.iter().chain([id.digest()]).cloned().map(Object::Blob);
+            let parts: Vec<_> = blobs.chain(record.layers.iter().cloned().map(Object::Layer)).collect();
+            if parts.iter().any(|part| !sound.contains(part)) {
+                self.look_for(&parts, report, sound)?;
+                if self.image(&id)?.is_none() {
+                    continue; // removed meanwhile, and its parts after it
+                }
+            }
+            report.needs(&object, parts, sound);
+            images.insert(id, Some(record));
+        }
+        Ok(images)
+    }
+
+    /// Looks for parts that came since all that was there was looked at.
+    fn look_for(&self, parts: &[Object], report: &Report, sound: &mut HashSet<Object>) -> Result<(), Error> {
+        let damaged = report.objects();
+        for part in parts.iter().filter(|part| !damaged.contains(part)) {
+            let came = match part {
+                Object::Layer(diff_id) => self.sound_layer(diff_id)?.is_some(),
+                Object::Blob(digest) => self.blob(digest).is_ok(),
+                _ => false,
+            };
+            if came {
+                sound.insert(part.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_names(
+        &self,
+        images: &HashMap<ImageId, Option<ImageRecord>>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let refs = self.path("refs");
+        for file in disk::names(&refs)? {
+            report.looked_at[3] += 1;
+            let path = refs.join(&file);
+            let object = Object::Name(file.clone());
+            match disk::read_json::<Versioned<ImageName>>(&path) {
+                Ok(None) => {}
+                Ok(Some(document)) if disk::escape(&document.body.name) != file => {
+                    report.broken(object, Error::Misplaced { path });
+                }
+                Ok(Some(document)) => {
+                    let image = &document.body.image;
+                    let is_here = || images.contains_key(image) || self.image_path(image).exists();
+                    // Names go before their image does, so one that still is there says the truth.
+                    if !is_here() && path.exists() {
+                        let problem = Problem::Needs(Object::Image(image.clone()));
+                        report.damages.push(Damage { object, problem });
+                    }
+                }
+                Err(error) => report.broken(object, error),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_containers(&self, report: &mut Report, sound: &HashSet<Object>) -> Result<(), Error> {
+        let containers = self.path("containers");
+        for id in disk::names(&containers)? {
+            let object = Object::Container(id.clone());
+            match disk::read_json::<RootfsDocument>(&containers.join(&id).join("rootfs.json")) {
+                Ok(None) => {}
+                Ok(Some(document)) => {
+                    let parts = document.layers.into_iter().filter(|layer| {
+                        let known = Object::Layer(layer.clone());
+                        // One that came since it was looked for is as good.
+                        report.objects().contains(&known) || !self.layer_path(layer.hex()).exists()
+                    });
+                    let parts: Vec<_> = parts.map(Object::Layer).collect();
+                    if containers.join(&id).exists() {
+                        report.needs(&object, parts, sound);
+                    }
+                }
+                Err(error) => report.broken(object, error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a name that is damaged: its file in `refs/`.
+    pub fn drop_damaged_name(&self, file: &str) -> Result<(), Error> {
+        let refs = self.path("refs");
+        remove_damaged(refs.join(file))?;
+        disk::sync_dir(&refs, self.durability())
+    }
+
+    /// Removes the record of an image that is damaged, and the names that point to it, which are returned.
+    pub fn drop_damaged_image(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
+        let _lock = self.lock(&format!("image-{}", id.hex()))?;
+        let mut removed = Vec::new();
+        for name in self.readable_names()? {
+            if name.image == *id {
+                removed.extend(self.untag(&name.name, Some(id))?);
+            }
+        }
+        remove_damaged(self.image_path(id))?;
+        disk::sync_dir(&self.path("images"), self.durability())?;
+        Ok(removed)
+    }
+
+    /// Every name that can be read.
+    pub fn readable_names(&self) -> Result<Vec<ImageName>, Error> {
+        let refs = self.path("refs");
+        let read = |file| disk::read_json::<Versioned<ImageName>>(&refs.join(file)).ok().flatten();
+        Ok(disk::names(&refs)?.into_iter().filter_map(read).map(|document| document.body).collect())
+    }
+}
+
+fn remove_damaged(path: PathBuf) -> Result<(), Error> {
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.during("remove", &path),
+    }
+}

@@ -1,0 +1,142 @@
+//! What things occupy on disk, counted as `du` does: blocks, and a file with several names once.
+
+use std::collections::HashSet;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci_spec::image::Digest;
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error};
+use crate::layer::Layer;
+use crate::store::Store;
+
+/// Size of the blocks that `st_blocks` counts (stat(2)).
+const BLOCK: u64 = 512;
+
+impl Store {
+    /// Bytes that a layer occupies on disk, in whatever form it is kept.
+    pub fn layer_usage(&self, layer: &Layer) -> Result<u64, Error> {
+        tree(&self.layer_path(layer.diff_id().hex()))
+    }
+
+    /// Bytes that a manifest, index or configuration occupies on disk; none for a missing one.
+    pub fn blob_usage(&self, digest: &Digest) -> Result<u64, Error> {
+        let path = self.blob_path(digest);
+        match statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(0),
+            result => result.during("look at", &path).map(|stat| blocks(&stat)),
+        }
+    }
+
+    /// Bytes that a container's changes to its root file system occupy on disk; none where it has none.
+    pub fn rootfs_usage(&self, id: &str) -> Result<u64, Error> {
+        let upper = self.container_dir(id)?.join("upper");
+        if upper.exists() { tree(&upper) } else { Ok(0) }
+    }
+}
+
+/// A directory on the way down: which it is, and the directories in it that are still to be counted.
+struct Frame {
+    id: (u64, u64),
+    left: Vec<Vec<u8>>,
+}
+
+fn tree(path: &Path) -> Result<u64, Error> {
+    count(path).during("count the blocks of", path)
+}
+
+/// Descriptors do not grow with the depth that a container chose: the way back is `..`, and is checked.
+fn count(path: &Path) -> Result<u64, Errno> {
+    let mut current = open(CWD, path.as_os_str().as_encoded_bytes())?;
+    let mut seen = HashSet::new();
+    let stat = fstat(&current)?;
+    let device = stat.st_dev;
+    let mut total = blocks(&stat);
+    let mut stack =
+        vec![Frame { id: (stat.st_dev, stat.st_ino), left: list(&current, &mut seen, &mut total)? }];
+    while let Some(frame) = stack.last_mut() {
+        let Some(name) = frame.left.pop() else {
+            stack.pop();
+            let Some(parent) = stack.last() else { break };
+            current = open(&current, b"..")?;
+            let stat = fstat(&current)?;
+            if (stat.st_dev, stat.st_ino) != parent.id {
+                return Err(Errno::STALE); // somebody moved it meanwhile
+            }
+            continue;
+        };
+        let child = match open(&current, &name) {
+            // It was removed or replaced since it was listed.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+            result => result?,
+        };
+        let stat = fstat(&child)?;
+        // What is mounted there is not part of it.
+        if stat.st_dev == device {
+            total += blocks(&stat);
+            let left = list(&child, &mut seen, &mut total)?;
+            stack.push(Frame { id: (stat.st_dev, stat.st_ino), left });
+            current = child;
+        }
+    }
+    Ok(total)
+}
+
+fn open(dir: impl std::os::fd::AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir, name, flags, Mode::empty())
+}
+
+/// Counts what is no directory; the names of the directories.
+fn list(dir: &OwnedFd, seen: &mut HashSet<u64>, total: &mut u64) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut directories = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            result => result?,
+        };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            directories.push(name.to_bytes().to_vec());
+        } else if stat.st_nlink == 1 || seen.insert(stat.st_ino) {
+            *total += blocks(&stat);
+        }
+    }
+    Ok(directories)
+}
+
+fn blocks(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_blocks).unwrap_or_default().saturating_mul(BLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_with_two_names_counts_once_and_links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut deep = dir.path().to_path_buf();
+        for level in 0..200 {
+            deep.push(format!("level-{level}"));
+            std::fs::create_dir(&deep).unwrap();
+            std::fs::write(deep.join("file"), vec![1; level * 100]).unwrap();
+        }
+        std::fs::hard_link(deep.join("file"), dir.path().join("again")).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("root")).unwrap();
+        let blocks = |path: &Path| std::fs::symlink_metadata(path).unwrap().blocks() * BLOCK;
+        let mut sum = blocks(dir.path()) + blocks(&dir.path().join("root"));
+        for path in deep.ancestors().take_while(|path| *path != dir.path()) {
+            sum += blocks(path) + blocks(&path.join("file"));
+        }
+        assert_eq!(tree(dir.path()).unwrap(), sum);
+    }
+}

@@ -1,0 +1,253 @@
+//! Damage of every kind is found, and nothing else. Needs root.
+
+mod common;
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::{Fixture, Tar, chain, item};
+use loment_store::{
+    Claim, DiffId, Durability, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, LayerBlob,
+    LeftoverKind, Object, Problem, Report, sha256,
+};
+
+/// A layer with something of every kind, and something that was replaced.
+fn tar() -> Vec<u8> {
+    let tar = Tar::new().dir("d").file("d/file", &[7; 9000]).file("again", b"first").file("again", b"second");
+    let tar = tar.symlink("link", "d/file").hardlink("hard", "d/file").file("d/.wh.gone", b"");
+    tar.pax(&[("SCHILY.xattr.trusted.mark", b"value")]).file("attr", b"x").put(item(b'6', b"pipe"), b"").end()
+}
+
+/// An image of that layer, and the digest of its manifest.
+fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
+    let store = &fixture.store;
+    let lease = store.lease().unwrap();
+    let tar = tar();
+    let blob = LayerBlob { digest: sha256(b"compressed"), size: 10, media_type: "application/test".into() };
+    let Claim::Missing(slot) = lease.claim_layer(&blob.digest).unwrap() else { panic!("it is new") };
+    let layer = slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob.clone())).unwrap();
+    let config = format!(r#"{{"rootfs":{{"diff_ids":["{}"]}}}}"#, layer.diff_id());
+    for bytes in [config.as_bytes(), b"manifest"] {
+        lease.put_blob(&sha256(bytes), bytes).unwrap();
+    }
+    let record = ImageRecord {
+        id: ImageId::try_from(sha256(config.as_bytes())).unwrap(),
+        manifests: vec![sha256(b"manifest")],
+        layers: vec![layer.diff_id().clone()],
+        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+        created: None,
+        size: layer.size(),
+        pulled: 1,
+        names_history: Vec::new(),
+    };
+    lease.commit_image(&record).unwrap();
+    store.tag("localhost/x:1", &record.id, None).unwrap();
+    store.create_rootfs("c1", &record.id, Durability::Full).unwrap();
+    (record, blob)
+}
+
+fn check(fixture: &Fixture) -> Report {
+    fixture.store.check(false).unwrap()
+}
+
+#[track_caller]
+fn is_clean(fixture: &Fixture) {
+    let mut report = check(fixture);
+    // Large things are deleted later, and by others.
+    report.leftovers.retain(|leftover| leftover.kind != LeftoverKind::Tomb);
+    assert!(report.damages.is_empty() && report.leftovers.is_empty(), "{report:?}");
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => files.extend(self::files(&entry.path())),
+            kind if kind.is_file() => files.push(entry.path()),
+            _ => {}
+        }
+    }
+    files
+}
+
+#[test]
+fn a_changed_byte_is_found_wherever_it_is() {
+    for form in [Form::Dir, Form::Erofs] {
+        let fixture = Fixture::with_form(form);
+        let (record, _) = image(&fixture);
+        is_clean(&fixture);
+        let root = fixture.store.root();
+        let (layer, object) =
+            (root.join("layers").join(record.layers[0].hex()), Object::Layer(record.layers[0].clone()));
+        for path in files(&layer) {
+            let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            let meta = file.metadata().unwrap();
+            let (size, times) = (meta.len(), fs::FileTimes::new().set_modified(meta.modified().unwrap()));
+            // The last bytes of this one say which blobs are known, which nothing depends on.
+            let size = if path.ends_with("layer.json") { size / 3 } else { size };
+            for at in (0..size).step_by(1 + size as usize / 40) {
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, at).unwrap();
+                file.write_all_at(&[byte[0] ^ 0x11], at).unwrap();
+                file.set_times(times).unwrap();
+                let report = check(&fixture);
+                assert!(report.objects().contains(&object), "{form:?} {} {at}: {report:?}", path.display());
+                assert!(report.objects().contains(&Object::Image(record.id.clone())), "{report:?}");
+                assert!(report.objects().contains(&Object::Container("c1".into())), "{report:?}");
+                file.write_all_at(&byte, at).unwrap();
+            }
+            file.set_times(times).unwrap();
+        }
+        for path in files(&root.join("blobs")) {
+            let bytes = fs::read(&path).unwrap();
+            fs::write(&path, &bytes[1..]).unwrap();
+            let report = check(&fixture);
+            assert!(report.damages.iter().any(|d| matches!(d.object, Object::Blob(_))), "{report:?}");
+            assert!(report.objects().contains(&Object::Image(record.id.clone())), "{report:?}");
+            fs::write(&path, bytes).unwrap();
+        }
+        is_clean(&fixture);
+    }
+}
+
+#[test]
+fn what_a_tree_looks_like_is_compared_with_its_tar() {
+    let fixture = Fixture::with_form(Form::Dir);
+    let (record, _) = image(&fixture);
+    is_clean(&fixture);
+    let fs = fixture.store.root().join("layers").join(record.layers[0].hex()).join("fs");
+    let damaged = |how: &str| {
+        let report = check(&fixture);
+        let found = report.damages.iter().find(|d| d.object == Object::Layer(record.layers[0].clone()));
+        let Problem::Broken(error) = &found.unwrap_or_else(|| panic!("{how}: nothing found")).problem else {
+            panic!("{report:?}")
+        };
+        assert!(chain(error).contains(how), "{}", chain(error));
+    };
+    fs::set_permissions(fs.join("d"), fs::Permissions::from_mode(0o700)).unwrap();
+    damaged("other attributes");
+    fs::set_permissions(fs.join("d"), fs::Permissions::from_mode(0o755)).unwrap();
+    is_clean(&fixture);
+
+    let file = OpenOptions::new().write(true).open(fs.join("attr")).unwrap();
+    let modified = file.metadata().unwrap().modified().unwrap();
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+    damaged("other attributes");
+    file.set_modified(modified).unwrap();
+    is_clean(&fixture);
+
+    rustix::fs::setxattr(fs.join("attr"), "trusted.mark", b"other", rustix::fs::XattrFlags::empty()).unwrap();
+    damaged("other extended attributes");
+    rustix::fs::setxattr(fs.join("attr"), "trusted.mark", b"value", rustix::fs::XattrFlags::empty()).unwrap();
+    is_clean(&fixture);
+
+    let meta = fs::metadata(&fs).unwrap();
+    fs::write(fs.join("new"), b"").unwrap();
+    damaged("other");
+    fs::remove_file(fs.join("new")).unwrap();
+    let times = |file: &fs::File| file.set_times(fs::FileTimes::new().set_modified(meta.modified().unwrap()));
+    times(&fs::File::open(&fs).unwrap()).unwrap();
+    is_clean(&fixture);
+
+    fs::rename(fs.join("link"), fs.join("aside")).unwrap();
+    symlink("elsewhere", fs.join("link")).unwrap();
+    fs::remove_file(fs.join("aside")).unwrap();
+    times(&fs::File::open(&fs).unwrap()).unwrap();
+    damaged("other");
+}
+
+#[test]
+fn documents_that_cannot_be_read_are_found_and_can_be_dropped() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    let store = &fixture.store;
+    store.remove_container("c1").unwrap();
+    let path = store.root().join("images").join(format!("{}.json", record.id.hex()));
+    fs::write(&path, b"").unwrap();
+    fs::write(store.root().join("refs/half"), b"{").unwrap();
+    let report = check(&fixture);
+    let objects = report.objects();
+    assert_eq!(report.damages.len(), 2, "{report:?}");
+    assert!(
+        objects.contains(&Object::Image(record.id.clone())) && objects.contains(&Object::Name("half".into()))
+    );
+    store.drop_damaged_name("half").unwrap();
+    let names = store.drop_damaged_image(&record.id).unwrap();
+    assert_eq!(names.iter().map(|name| name.name.as_str()).collect::<Vec<_>>(), ["localhost/x:1"]);
+    assert!(!check(&fixture).is_damaged());
+    store.gc().unwrap();
+    is_clean(&fixture);
+    assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_name_of_an_image_that_is_gone_is_damage() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    fs::remove_file(fixture.store.root().join("images").join(format!("{}.json", record.id.hex()))).unwrap();
+    let report = check(&fixture);
+    assert_eq!(report.damages.len(), 1, "{report:?}");
+    assert!(matches!(&report.damages[0].problem, Problem::Needs(Object::Image(id)) if *id == record.id));
+}
+
+#[test]
+fn a_suspect_layer_is_replaced_by_the_next_of_its_identity() {
+    for form in [Form::Dir, Form::Erofs] {
+        let fixture = Fixture::with_form(form);
+        let (record, blob) = image(&fixture);
+        let store = &fixture.store;
+        let diff_id: &DiffId = &record.layers[0];
+        let dir = store.root().join("layers").join(diff_id.hex());
+        let damages: [&dyn Fn(); 4] = [
+            &|| fs::write(dir.join("tarhdr.zst"), b"").unwrap(),
+            &|| fs::write(dir.join("layer.json"), b"").unwrap(),
+            &|| fs::remove_file(dir.join("layer.json")).unwrap(),
+            &|| {
+                let _ = fs::remove_dir_all(dir.join("fs"));
+                let _ = fs::remove_file(dir.join("layer.erofs"));
+            },
+        ];
+        for damage in damages {
+            damage();
+            assert!(check(&fixture).objects().contains(&Object::Layer(diff_id.clone())));
+            store.suspect(diff_id).unwrap();
+            let lease = store.lease().unwrap();
+            assert!(lease.layer(diff_id).unwrap().is_none(), "a pull makes it anew");
+            let Claim::Missing(slot) = lease.claim_layer(&blob.digest).unwrap() else { panic!("suspect") };
+            let staged = slot.unpack(HashingSource::new(&tar()[..])).unwrap();
+            // Until now, those who use it have it.
+            assert!(dir.exists());
+            staged.commit(Some(diff_id), Some(blob.clone())).unwrap();
+            drop(lease);
+            is_clean(&fixture);
+            assert_eq!(store.layer_by_blob(&blob.digest).unwrap().unwrap().diff_id(), diff_id);
+        }
+        assert_eq!(store.resolve("localhost/x:1").unwrap(), record.id);
+    }
+}
+
+#[test]
+fn what_nobody_needs_is_listed_and_what_is_being_made_is_not() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    let store = &fixture.store;
+    let lease = store.lease().unwrap();
+    let staged = lease.unpack_layer(HashingSource::new(&Tar::new().file("f", b"x").end()[..])).unwrap();
+    is_clean(&fixture);
+    drop(staged);
+    drop(lease);
+    fs::create_dir(store.root().join("staging/lease-of-nobody")).unwrap();
+    store.remove_container("c1").unwrap();
+    store.remove_image(&record.id, true).unwrap();
+    let report = check(&fixture);
+    assert!(!report.is_damaged());
+    let mut kinds: Vec<_> = report.leftovers.iter().map(|leftover| leftover.kind.name()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["blob of no image", "blob of no image", "half made", "layer of no image"]);
+    assert!(report.leftovers.iter().all(|leftover| leftover.age < Duration::from_secs(3600)));
+    store.gc().unwrap();
+    is_clean(&fixture);
+}

@@ -1,0 +1,159 @@
+//! `system check`: what is damaged is found, and mended from where it came or removed.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use loment_testkit::{Output, World};
+
+use crate::{eventually, fixtures, sh, sleeper, world, world_with};
+
+/// Changes the content of a file in the only layer that has it.
+fn damage(world: &World) -> PathBuf {
+    let layers = fs::read_dir(world.root().join("layers")).unwrap().map(|layer| layer.unwrap().path());
+    let files = layers.flat_map(|dir| [dir.join("layer.erofs"), dir.join("fs/etc/passwd")]);
+    for file in files.filter(|file| file.exists()) {
+        let bytes = fs::read(&file).unwrap();
+        let text: &[u8] = b"root:x:0:0:root";
+        if let Some(at) = bytes.windows(text.len()).position(|window| window == text) {
+            let open = fs::OpenOptions::new().write(true).open(&file).unwrap();
+            open.write_all_at(b"R", at as u64).unwrap();
+            return file;
+        }
+    }
+    panic!("no layer has the file");
+}
+
+fn check(world: &World, flags: &[&str]) -> Output {
+    world.loment([&["system", "check"], flags].concat())
+}
+
+#[track_caller]
+fn is_clean(world: &World) {
+    // What was removed is deleted by somebody for whom nobody waits.
+    eventually("the tombs are emptied", || !check(world, &["--max", "0"]).stdout.contains("/tombs/"));
+    let output = check(world, &["--max", "0"]);
+    assert_eq!((output.succeeds(), output.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_store_without_damage_is_nothing_to_talk_about() {
+    let (world, image) = world_with("busybox:latest");
+    is_clean(&world);
+    sleeper(&world, "c", &[], &image);
+    is_clean(&world);
+    world.loment(["rmi", "--force", &image]).succeeds();
+    is_clean(&world);
+}
+
+#[test]
+fn a_damaged_layer_is_fetched_again() {
+    for form in ["dir", "erofs"] {
+        is_fetched_again(&format!("loment.form={form}"));
+    }
+}
+
+fn is_fetched_again(form: &str) {
+    let world = world();
+    let registry = fixtures().serve();
+    let image = registry.name("busybox:latest");
+    for name in [&image, &registry.name("app:latest")] {
+        world.loment(["--storage-opt", form, "pull", "--quiet", name]).succeeds();
+    }
+    world.loment(["create", "--network", "none", "--name", "c", &image, "cat", "/etc/passwd"]).succeeds();
+    damage(&world);
+    // Not read, not found.
+    check(&world, &["--quick"]).succeeds();
+    let output = check(&world, &[]);
+    output.fails_saying(125, &["damage detected in local storage"]);
+    let words = [
+        "Damage detected in layer sha256:",
+        "other",
+        "Damage detected in image",
+        "Damage detected in container",
+    ];
+    words.iter().for_each(|word| assert!(output.stdout.contains(word), "{output}"));
+    // To pull what is known to be here fetches nothing; a check has to find the damage.
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    check(&world, &[]).fails(125);
+    let output = check(&world, &["--repair"]);
+    let digest = registry.digest_of("busybox", "latest");
+    let sentence = format!("again from {}@{digest}", registry.name("busybox"));
+    assert!(output.succeeds().contains(&sentence), "{output}");
+    is_clean(&world);
+    assert!(world.loment(["start", "--attach", "c"]).succeeds().starts_with("root:x:0:0"));
+    assert_eq!(world.inspect("{{index .RepoTags 0}}", &image), image);
+}
+
+#[test]
+fn what_cannot_be_fetched_again_is_removed_with_a_sentence() {
+    let (world, image) = world_with("busybox:latest");
+    world.loment(["tag", &image, "other"]).succeeds();
+    damage(&world);
+    let output = check(&world, &["--repair"]);
+    assert!(output.succeeds().contains("Cannot fetch image"), "{output}");
+    let sentence = format!("with its names {image}, docker.io/library/other:latest");
+    let other_way = format!("with its names docker.io/library/other:latest, {image}");
+    assert!(output.stdout.contains(&sentence) || output.stdout.contains(&other_way), "{output}");
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+    is_clean(&world);
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn what_containers_use_is_removed_by_force_only() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "c", &[], &image);
+    let file = damage(&world);
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["damage in local storage still present after repair attempt"]);
+    assert!(output.stdout.contains("Kept image") && output.stdout.contains("Kept container"), "{output}");
+    assert!(file.exists());
+    assert_eq!(world.inspect("{{.State.Status}}", "c"), "running");
+    let output = check(&world, &["--force"]);
+    assert!(output.succeeds().contains("Removed container"), "{output}");
+    assert_eq!(world.loment(["ps", "-aq"]).succeeds(), "");
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+    is_clean(&world);
+}
+
+#[test]
+fn a_running_container_is_stopped_by_force_so_that_its_layer_can_be_replaced() {
+    let world = world();
+    let registry = fixtures().serve();
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    sleeper(&world, "c", &[], &image);
+    damage(&world);
+    check(&world, &["--repair"]).fails(125);
+    assert_eq!(world.inspect("{{.State.Status}}", "c"), "running");
+    let output = check(&world, &["--repair", "--force"]);
+    assert!(output.succeeds().contains("Stopped container"), "{output}");
+    is_clean(&world);
+    world.loment(["start", "c"]).succeeds();
+}
+
+#[test]
+fn damaged_documents_do_not_outlive_a_repair() {
+    let world = world();
+    let registry = fixtures().serve();
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let entries =
+        |dir: &str| fs::read_dir(world.root().join(dir)).unwrap().map(|entry| entry.unwrap().path());
+    for record in entries("images") {
+        fs::write(record, "").unwrap();
+    }
+    fs::write(world.root().join("refs/nonsense"), "{").unwrap();
+    check(&world, &["--quick"]).fails(125);
+    let output = check(&world, &["--repair"]);
+    assert!(output.succeeds().contains("Removed name nonsense"), "{output}");
+    assert!(output.stdout.contains("Fetched image"), "{output}");
+    is_clean(&world);
+    assert_eq!(sh(&world, &[], &image, "echo again"), "again");
+    for blob in entries("blobs/sha256").flat_map(|dir| fs::read_dir(dir).unwrap()) {
+        fs::write(blob.unwrap().path(), "").unwrap();
+    }
+    check(&world, &["--repair"]).succeeds();
+    assert_eq!(sh(&world, &[], &image, "echo again"), "again");
+}
