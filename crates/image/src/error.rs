@@ -131,6 +131,16 @@ pub enum Error {
         /// `xz`, `bzip2`.
         compression: &'static str,
     },
+    /// A layer becomes so large that it can only be meant to fill the disk.
+    #[error(
+        "layer {digest} is more than {most} bytes when it is decompressed, out of proportion to its size"
+    )]
+    Bomb {
+        /// The layer's blob.
+        digest: Digest,
+        /// Bytes that it may have.
+        most: u64,
+    },
     /// Bytes do not have the digest asked for.
     #[error("{what} has digest {found}, expected {expected}")]
     Digest {

@@ -9,10 +9,19 @@ use std::thread::{self, ScopedJoinHandle};
 use loment_store::{Algorithm, Claim, DiffId, Hasher, Layer, LayerBlob, Lease, TarSource};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::budget::Budget;
+use crate::crew::Hand;
 use crate::error::Error;
 use crate::inflate::{self, Compression};
 use crate::pipe::{Closed, PipeReader, PipeWriter, pipe};
 use crate::source::Source;
+
+/// What layers may take to keep what their decompressors look back to. The pieces between threads come on top: 5 MiB each.
+pub(crate) const WINDOWS: u64 = 40 << 20;
+/// Layers that become larger than this, in bytes,
+const SMALL: u64 = 16 << 30;
+/// must not be compressed better than this; what is not made to do harm stays far below.
+const MAX_RATIO: u64 = 200;
 
 /// Gets one layer into the store; `false` when it was there.
 pub(crate) fn pull(
@@ -20,9 +29,10 @@ pub(crate) fn pull(
     lease: &Lease,
     descriptor: &Descriptor,
     expected: &DiffId,
-    cancelled: &AtomicBool,
-    received: &(dyn Fn(u64) + Sync),
+    budget: &Budget,
+    hand: &Hand<'_>,
 ) -> Result<(Layer, bool), Error> {
+    let (cancelled, received) = (hand.cancelled, hand.moved);
     let digest = descriptor.digest();
     let in_store = |source| Error::Layer { digest: digest.clone(), source: Box::new(source) };
     if let Some(layer) = lease.layer(expected).map_err(in_store)? {
@@ -37,11 +47,12 @@ pub(crate) fn pull(
         Claim::Missing(slot) => slot,
     };
     let blob = source.blob(descriptor)?;
+    let most = SMALL.max(descriptor.size().saturating_mul(MAX_RATIO));
     let (compressed, [fetched]) = pipe();
     let (inflated, [to_hash, to_unpack]) = pipe();
     let (staged, fetch, inflation) = thread::scope(|scope| {
         let fetch = scope.spawn(move || fetch(blob, descriptor, compressed, cancelled, received));
-        let inflation = scope.spawn(move || inflate(fetched, digest, inflated));
+        let inflation = scope.spawn(move || inflate(fetched, digest, most, inflated, budget, cancelled));
         let hash = scope.spawn(move || hash(to_hash));
         let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
         // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
@@ -132,17 +143,29 @@ fn fetch(
 }
 
 /// Decompresses all of the blob.
-fn inflate(mut input: PipeReader, digest: &Digest, out: PipeWriter) -> Result<(), Stopped> {
+fn inflate(
+    mut input: PipeReader,
+    digest: &Digest,
+    most: u64,
+    out: PipeWriter,
+    budget: &Budget,
+    cancelled: &AtomicBool,
+) -> Result<(), Stopped> {
     let failed = |source| Error::Blob { operation: "decompress", digest: digest.clone(), source };
     let result = (|| {
-        let compression = inflate::detect(input.fill_buf().map_err(failed)?);
+        let start = input.fill_buf().map_err(failed)?;
+        let compression = inflate::detect(start);
+        let window = inflate::window(start, compression);
         if let Compression::Unsupported(compression) = compression {
             return Err(Error::Compression { digest: digest.clone(), compression }.into());
         }
-        let mut reader = inflate::reader(&mut input, compression).map_err(failed)?;
+        let _share = budget.take(window, cancelled).ok_or(Stopped::Cancelled)?;
+        let mut reader = inflate::bounded(&mut input, compression, window).map_err(failed)?;
+        let mut count = 0;
         loop {
-            match out.fill(&mut reader, |_| {}).map_err(failed)? {
+            match out.fill(&mut reader, |bytes| count += bytes.len() as u64).map_err(failed)? {
                 Err(Closed) => return Err(Stopped::NotWanted),
+                Ok(_) if count > most => return Err(Error::Bomb { digest: digest.clone(), most }.into()),
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
             }
@@ -201,5 +224,39 @@ impl TarSource for Unpacking<'_> {
     fn finish(self) -> io::Result<Digest> {
         drop(self.tar);
         join(self.hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bomb_goes_off_early() {
+        let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
+        let digest = loment_store::sha256(&bomb);
+        let (wanted, budget) = (AtomicBool::new(false), Budget::new(WINDOWS));
+        for (most, whole) in [(64 << 20, true), (8 << 20, false)] {
+            let (compressed, [fetched]) = pipe();
+            let (inflated, [mut tar]) = pipe();
+            let seen = thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut input = &bomb[..];
+                    while matches!(compressed.fill(&mut input, |_| {}), Ok(Ok(true))) {}
+                    compressed.end();
+                });
+                let result = scope.spawn(|| inflate(fetched, &digest, most, inflated, &budget, &wanted));
+                let read = io::copy(&mut tar, &mut io::sink());
+                match join(result) {
+                    Ok(()) => read.map_err(|e| e.to_string()),
+                    Err(Stopped::Because(error)) => Err(error.to_string()),
+                    Err(_) => Err("stopped".to_owned()),
+                }
+            });
+            match seen {
+                Ok(count) => assert!(whole && count == most),
+                Err(message) => assert!(!whole && message.contains("out of proportion"), "{message}"),
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod budget;
 mod compress;
 pub mod conf;
 mod config;

@@ -4,6 +4,7 @@ use loment_registry::Registry;
 use loment_store::{ImageId, ImageRecord, Layer, Store};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::budget::Budget;
 use crate::crew;
 use crate::error::Error;
 use crate::layer;
@@ -111,8 +112,9 @@ pub fn pull(
     }
     progress.layers(layers);
     let diff_ids = &found.config.diff_ids;
+    let budget = Budget::new(layer::WINDOWS);
     let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
-        layer::pull(source, &lease, &layers[index], &diff_ids[index], hand.cancelled, hand.moved)
+        layer::pull(source, &lease, &layers[index], &diff_ids[index], &budget, hand)
     })?;
     let record = ImageRecord {
         id: found.id.clone(),

@@ -14,6 +14,11 @@ const MAX_EXTENDED: u64 = 1 << 20;
 /// Room for a sparse map of a million extents in decimal.
 const MAX_SPARSE_MAP: usize = 48 << 20;
 
+/// Entries of one layer: what they are called and look like is in memory at once. The largest images known have a tenth of it.
+const MAX_ENTRIES: u64 = 4 << 20;
+/// Bytes after the end mark. Writers fill up their last record, whose size they choose (tar(1), `--blocking-factor`).
+const MAX_TRAILER: u64 = 64 << 20;
+
 /// What an entry creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -50,6 +55,9 @@ pub(crate) struct TarReader<S, W: Write> {
     source: S,
     pub(crate) log: TarLog<W>,
     position: u64,
+    entries: u64,
+    /// How many there may be.
+    most: u64,
     /// Content of the current entry not read yet, and the padding after it.
     remaining: u64,
     padding: u64,
@@ -57,7 +65,7 @@ pub(crate) struct TarReader<S, W: Write> {
 
 impl<S: BufRead, W: Write> TarReader<S, W> {
     pub(crate) fn new(source: S, log: TarLog<W>) -> Self {
-        Self { source, log, position: 0, remaining: 0, padding: 0 }
+        Self { source, log, position: 0, entries: 0, most: MAX_ENTRIES, remaining: 0, padding: 0 }
     }
 
     /// Bytes of tar read so far.
@@ -99,6 +107,10 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
                 b'L' => long_path = Some(until_nul(self.extended(&block)?)),
                 b'K' => long_link = Some(until_nul(self.extended(&block)?)),
                 _ => {
+                    self.entries += 1;
+                    if self.entries > self.most {
+                        return Err(UnpackError::TooMuch { what: "entries", limit: self.most });
+                    }
                     return self
                         .entry(block, &bytes, pax.unwrap_or_default(), long_path, long_link)
                         .map(Some);
@@ -286,6 +298,9 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
                 return Ok(());
             }
             self.skip(available as u64)?;
+            if self.position - start > MAX_TRAILER {
+                return Err(UnpackError::TooMuch { what: "bytes after its end mark", limit: MAX_TRAILER });
+            }
         }
     }
 }
@@ -310,4 +325,43 @@ fn kind(typeflag: u8, path: &[u8]) -> Result<Kind, HeaderProblem> {
         b'6' => Kind::Fifo,
         other => return Err(HeaderProblem::Type(char::from(other))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar(entries: usize) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for _ in 0..entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            builder.append_data(&mut header, "x", &[][..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn read(bytes: &[u8], most: u64) -> Result<u64, UnpackError> {
+        let mut reader = TarReader::new(bytes, TarLog::new(Vec::new()).unwrap());
+        reader.most = most;
+        while reader.next()?.is_some() {}
+        Ok(reader.entries)
+    }
+
+    #[test]
+    fn there_is_a_limit_to_entries() {
+        assert_eq!(read(&tar(10), 10).unwrap(), 10);
+        let error = read(&tar(11), 10).unwrap_err().to_string();
+        assert!(error.contains("more than 10 entries"), "{error}");
+    }
+
+    #[test]
+    fn there_is_a_limit_to_what_follows_the_end() {
+        let mut bytes = tar(1);
+        bytes.resize(MAX_TRAILER as usize, 0);
+        assert_eq!(read(&bytes, 10).unwrap(), 1);
+        bytes.resize(MAX_TRAILER as usize + 4096, 0);
+        let error = read(&bytes, 10).unwrap_err().to_string();
+        assert!(error.contains("after its end mark"), "{error}");
+    }
 }

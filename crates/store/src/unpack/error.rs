@@ -24,6 +24,14 @@ pub enum UnpackError {
         /// What is wrong.
         problem: HeaderProblem,
     },
+    /// More than any layer needs.
+    #[error("the layer's tar has more than {limit} {what}, which no layer needs")]
+    TooMuch {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much may be.
+        limit: u64,
+    },
     /// An entry asks for something no layer may do.
     #[error("layer entry {entry:?}: {problem}")]
     Entry {
