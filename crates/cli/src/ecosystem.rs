@@ -16,6 +16,7 @@ use loment_image::conf::{File, Registries};
 use loment_registry::Proxy;
 
 use crate::error::{Doing, Error};
+use crate::logins::{Keyring, Places};
 
 /// No configuration is larger.
 const MAX_FILE: u64 = 4 << 20;
@@ -33,18 +34,18 @@ impl Text {
 }
 
 /// An environment variable that is set to something.
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Where this user keeps configuration: `$XDG_CONFIG_HOME`, or `~/.config`.
-fn user_config() -> Option<PathBuf> {
+pub(crate) fn user_config() -> Option<PathBuf> {
     let absolute = |path: &PathBuf| path.is_absolute();
     let xdg = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(absolute);
     xdg.or_else(|| home().map(|home| home.join(".config")))
 }
 
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
@@ -152,9 +153,14 @@ pub(crate) fn recorded_aliases() -> Option<PathBuf> {
     cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
 }
 
-/// All of it, to be read when it is needed.
-pub(crate) fn ecosystem() -> Ecosystem {
-    Ecosystem::new(|| Ok(Settings { registries: registries()?, proxy: proxy() }))
+/// All of it, to be read when it is needed. `authfile` is the file with logins that a flag names.
+pub(crate) fn ecosystem(authfile: Option<&Path>) -> Ecosystem {
+    let authfile = authfile.map(Path::to_owned);
+    Ecosystem::new(move || {
+        let registries = registries()?;
+        let logins = Keyring::new(&registries, Places::find(authfile.as_deref(), false));
+        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins) })
+    })
 }
 
 /// Directories with certificates of registries, `HOST:PORT/*.crt` (containers-certs.d(5)); the first that has one for a

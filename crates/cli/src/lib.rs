@@ -15,6 +15,7 @@ mod detach;
 mod ecosystem;
 mod error;
 mod globals;
+mod logins;
 mod output;
 mod persona;
 mod runtime;

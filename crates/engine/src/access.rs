@@ -14,7 +14,7 @@ use crate::ecosystem::{Contact, Ecosystem};
 pub struct Access {
     /// Whether certificates are verified and plain HTTP is refused, whatever is configured.
     pub tls_verify: Option<bool>,
-    /// For the registry that is named; mirrors on other hosts do not get them.
+    /// For the registry that is named, instead of what is saved; mirrors on other hosts do not get them.
     pub credentials: Option<Credentials>,
     /// A directory with `*.crt`, `*.cert` and `*.key`, or with `HOST:PORT/*.crt`; goes before others.
     pub cert_dir: Option<PathBuf>,
@@ -41,7 +41,8 @@ impl Access {
         let mut origins = Vec::new();
         for endpoint in self.ecosystem.settings()?.registries.endpoints(reference)? {
             let own = endpoint.reference.domain() == reference.domain();
-            let registry = self.client(&endpoint.reference, endpoint.insecure, own)?;
+            let (host, name) = (endpoint.reference.domain(), endpoint.reference.name());
+            let registry = self.client(host, &name, endpoint.insecure, own)?;
             origins.push((registry, endpoint.reference));
         }
         Ok(Origins(origins))
@@ -52,19 +53,31 @@ impl Access {
     pub(crate) fn registry(&self, reference: &Reference) -> Result<Registry, Error> {
         let registries = &self.ecosystem.settings()?.registries;
         let insecure = registries.insecure(&reference.to_string()).map_err(RewriteError::from)?;
-        self.client(reference, insecure, true)
+        self.client(reference.domain(), &reference.name(), insecure, true)
     }
 
-    fn client(&self, reference: &Reference, insecure: bool, own: bool) -> Result<Registry, Error> {
-        let host = reference.domain().to_owned();
+    /// Asks the registry of a repository, or a registry, whether it lets us in.
+    ///
+    /// # Errors
+    /// [`Error::Registry`]; [`loment_registry::Error::Unauthorized`] when it does not.
+    pub fn ping(&self, name: &str) -> Result<(), Error> {
+        let insecure = self.ecosystem.settings()?.registries.insecure(name).map_err(RewriteError::from)?;
+        let host = name.split('/').next().unwrap_or(name);
+        Ok(self.client(host, name, insecure, true)?.ping()?)
+    }
+
+    fn client(&self, host: &str, name: &str, insecure: bool, own: bool) -> Result<Registry, Error> {
         let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
-        let credentials = self.credentials.clone().filter(|_| own);
+        let login = match self.credentials.clone().filter(|_| own) {
+            Some(credentials) => credentials.into(),
+            None => self.ecosystem.login(name)?.unwrap_or_default(),
+        };
         let mut certs_dir = self.certs_dir.clone();
         // Podman's directory is one registry's; ours may be for several.
         let mut cert_dir = self.cert_dir.clone();
-        if let Some(directory) = cert_dir.take_if(|directory| directory.join(&host).is_dir()) {
+        if let Some(directory) = cert_dir.take_if(|directory| directory.join(host).is_dir()) {
             certs_dir.insert(0, directory);
         }
-        self.ecosystem.client(&Contact { host, insecure, credentials, cert_dir, certs_dir })
+        self.ecosystem.client(&Contact { host: host.to_owned(), insecure, login, cert_dir, certs_dir })
     }
 }

@@ -1,24 +1,52 @@
 //! What the machine's configuration says of registries, and the connections that are shared by all that use it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use loment_image::conf::Registries;
-use loment_registry::{Credentials, Options, Proxy, Registry};
+use loment_image::conf::{Login, Registries};
+use loment_registry::{Options, Proxy, Registry};
 
 use crate::Error;
 
 /// Why configuration cannot be read; the front end's own words.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Who knows saved logins. A front end does: some are kept by other programs, which libraries do not run.
+pub trait Logins: fmt::Debug + Send + Sync {
+    /// The login for a repository, `host[:port][/path]`.
+    ///
+    /// # Errors
+    /// What is saved cannot be read.
+    fn find(&self, name: &str) -> Result<Option<Login>, LoadError>;
+}
+
+/// None are saved.
+#[derive(Debug)]
+pub struct NoLogins;
+
+impl Logins for NoLogins {
+    fn find(&self, _: &str) -> Result<Option<Login>, LoadError> {
+        Ok(None)
+    }
+}
+
 /// What configuration says. A front end reads it: the engine knows no file and no environment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Settings {
     /// registries.conf
     pub registries: Registries,
     /// Through which proxies to go.
     pub proxy: Proxy,
+    /// auth.json and its like.
+    pub logins: Box<dyn Logins>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { registries: Registries::default(), proxy: Proxy::default(), logins: Box::new(NoLogins) }
+    }
 }
 
 type Load = dyn Fn() -> Result<Settings, LoadError> + Send + Sync;
@@ -31,6 +59,8 @@ struct Inner {
     load: Box<Load>,
     settings: OnceLock<Settings>,
     clients: Mutex<Vec<(Contact, Registry)>>,
+    /// What is known of repositories that were asked about: a helper program is not asked twice.
+    logins: Mutex<HashMap<String, Option<Login>>>,
 }
 
 /// What must be the same for connections and tokens to be used again.
@@ -38,7 +68,7 @@ struct Inner {
 pub(crate) struct Contact {
     pub(crate) host: String,
     pub(crate) insecure: bool,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) login: Login,
     pub(crate) cert_dir: Option<PathBuf>,
     pub(crate) certs_dir: Vec<PathBuf>,
 }
@@ -46,7 +76,27 @@ pub(crate) struct Contact {
 impl Ecosystem {
     /// What `load` will deliver.
     pub fn new(load: impl Fn() -> Result<Settings, LoadError> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Inner { load: Box::new(load), settings: OnceLock::new(), clients: Mutex::default() }))
+        Self(Arc::new(Inner {
+            load: Box::new(load),
+            settings: OnceLock::new(),
+            clients: Mutex::default(),
+            logins: Mutex::default(),
+        }))
+    }
+
+    /// The saved login for a repository or registry.
+    ///
+    /// # Errors
+    /// [`Error::Login`].
+    pub fn login(&self, name: &str) -> Result<Option<Login>, Error> {
+        let mut logins = self.0.logins.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = logins.get(name) {
+            return Ok(known.clone());
+        }
+        let found = self.settings()?.logins.find(name);
+        let login = found.map_err(|source| Error::Login { name: name.to_owned(), source })?;
+        logins.insert(name.to_owned(), login.clone());
+        Ok(login)
     }
 
     /// What is configured.
@@ -69,7 +119,9 @@ impl Ecosystem {
         }
         let options = Options {
             insecure: contact.insecure,
-            credentials: contact.credentials.clone(),
+            credentials: contact.login.credentials.clone(),
+            identity_token: contact.login.identity_token.clone(),
+            bearer: contact.login.bearer.clone(),
             cert_dir: contact.cert_dir.clone(),
             certs_dir: contact.certs_dir.clone(),
             proxy: self.settings()?.proxy.clone(),

@@ -52,6 +52,8 @@ pub enum Error {
     NobodyToAsk,
     #[error(transparent)]
     Configuration(Box<dyn std::error::Error + Send + Sync>),
+    #[error("find the login for {name}")]
+    Login { name: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
     Registries(#[from] loment_image::conf::RewriteError),
     #[error(transparent)]

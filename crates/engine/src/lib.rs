@@ -43,7 +43,7 @@ pub use access::Access;
 pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;
-pub use ecosystem::{Ecosystem, LoadError, Settings};
+pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings};
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;

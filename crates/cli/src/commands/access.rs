@@ -1,6 +1,6 @@
 //! Flags that say how a registry is spoken to.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 use loment_engine::Access;
@@ -8,6 +8,7 @@ use loment_registry::Credentials;
 
 use crate::ecosystem;
 use crate::error::Error;
+use crate::logins::checked;
 
 #[derive(Args, Debug, Clone)]
 pub(super) struct AccessFlags {
@@ -20,11 +21,14 @@ pub(super) struct AccessFlags {
     /// Read *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
+    /// Read logins from this file only [default: $REGISTRY_AUTH_FILE, or those that login writes]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
 }
 
 impl AccessFlags {
     pub(super) fn access(&self) -> Result<Access, Error> {
-        access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref())
+        access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), self.authfile.as_deref())
     }
 }
 
@@ -33,13 +37,15 @@ pub(super) fn access(
     tls_verify: Option<bool>,
     creds: Option<&str>,
     cert_dir: Option<&PathBuf>,
+    authfile: Option<&Path>,
 ) -> Result<Access, Error> {
+    let authfile = authfile.map(checked).transpose()?;
     Ok(Access {
         tls_verify,
         credentials: creds.map(credentials).transpose()?,
         cert_dir: cert_dir.cloned(),
         certs_dir: ecosystem::certificates(),
-        ecosystem: ecosystem::ecosystem(),
+        ecosystem: ecosystem::ecosystem(authfile),
     })
 }
 

@@ -56,6 +56,15 @@ pub(super) struct Flags {
     /// Read the destination's *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
     #[arg(long, value_name = "DIR")]
     dest_cert_dir: Option<PathBuf>,
+    /// Read logins to both registries from this file only
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Read logins to the source from this file only
+    #[arg(long, value_name = "FILE")]
+    src_authfile: Option<PathBuf>,
+    /// Read logins to the destination from this file only
+    #[arg(long, value_name = "FILE")]
+    dest_authfile: Option<PathBuf>,
     /// What to copy
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -74,10 +83,13 @@ pub(super) fn run(_globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
     let both = flags.creds.as_deref();
-    let from =
-        access(flags.src_tls_verify, flags.src_creds.as_deref().or(both), flags.src_cert_dir.as_ref())?;
-    let to =
-        access(flags.dest_tls_verify, flags.dest_creds.as_deref().or(both), flags.dest_cert_dir.as_ref())?;
+    let side =
+        |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, authfile: &Option<PathBuf>| {
+            let authfile = authfile.as_deref().or(flags.authfile.as_deref());
+            access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), authfile)
+        };
+    let from = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
+    let to = side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;
     let images = match flags.all || flags.multi_arch == MultiArch::All {
         true => Images::All,
         false => {

@@ -13,6 +13,7 @@ mod inspect;
 mod inspect_container;
 mod inspect_image;
 mod kill;
+mod login;
 mod logs;
 mod progress;
 mod prune;

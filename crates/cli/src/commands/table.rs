@@ -81,6 +81,16 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| kill::run(g, &parse(g, "kill", a)?),
     },
     Command {
+        name: "login",
+        about: "Log in to a registry",
+        run: |g, a| login::run(g, &parse(g, "login", a)?),
+    },
+    Command {
+        name: "logout",
+        about: "Log out of a registry",
+        run: |g, a| login::run_logout(g, &parse(g, "logout", a)?),
+    },
+    Command {
         name: "logs",
         about: "Fetch the logs of a container",
         run: |g, a| logs::run(g, &parse(g, "logs", a)?),

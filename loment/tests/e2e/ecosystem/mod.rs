@@ -1,6 +1,7 @@
 //! The configuration of the ecosystem, read as it is. Each world has files of its own below its home directory; what the
 //! machine's own say is only added to that.
 
+mod logins;
 mod registries;
 mod short_names;
 
