@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -188,5 +190,24 @@ pub(crate) fn link_name(path: &Path) -> Result<Option<String>, Error> {
             Ok(None)
         }
         Err(error) => Err(error).during("read", path),
+    }
+}
+
+/// A file in `dir` without a name; its space is free again when it is closed.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn unnamed_file(dir: &Path) -> Result<File, Error> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    match openat(CWD, dir, flags, Mode::RUSR | Mode::WUSR) {
+        // Some file systems want a name first.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR) => {
+            let path = dir.join(unique("scratch-"));
+            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+            let file = file.during("create", &path)?;
+            fs::remove_file(&path).during("remove", &path)?;
+            Ok(file)
+        }
+        result => Ok(File::from(result.during("make a file in", dir)?)),
     }
 }

@@ -66,7 +66,7 @@ pub use container::Rootfs;
 pub use digest::{
     Algorithm, DiffId, Hasher, HashingSource, ImageId, NotSha256, TarSource, digest_of, sha256,
 };
-pub use disk::Durability;
+pub use disk::{Durability, unnamed_file};
 pub use error::Error;
 pub use gc::Freed;
 pub use image::{ImagePlatform, ImageRecord, NamedImage};
@@ -74,10 +74,20 @@ pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use name::ImageName;
 pub use store::Store;
-pub use tar::HeaderProblem;
+pub use tar::{ArchiveError, ArchiveIndex, ArchiveWriter, HeaderProblem, Member};
 pub use unpack::{EntryProblem, UnpackError};
 
 /// Reads any bytes as the image of a layer, for the fuzzer: what damaged disks hold is refused, not trusted.
 pub fn read_anything(bytes: &[u8]) {
     erofs::read_anything(bytes);
+}
+
+/// Reads any bytes as an archive of files, for the fuzzer.
+pub fn read_any_archive(bytes: &[u8]) {
+    if let Ok(index) = ArchiveIndex::of(bytes) {
+        // What is found is inside the archive.
+        if let Ok(Some(member)) = index.find("manifest.json") {
+            assert!(member.offset + member.size <= bytes.len() as u64);
+        }
+    }
 }

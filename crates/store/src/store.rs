@@ -149,6 +149,11 @@ impl Store {
         self.inner.root.join(relative)
     }
 
+    /// Where [`unnamed_file`](crate::unnamed_file) finds room for what must be kept for a moment.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.staging()
+    }
+
     pub(crate) fn staging(&self) -> PathBuf {
         self.path("staging")
     }

@@ -6,14 +6,18 @@
 //! `archive/tar` does, since that is what every other engine verifies images with.
 
 mod header;
+mod index;
 mod log;
 mod pax;
 mod reader;
 mod sparse;
+mod write;
 
+pub use index::{ArchiveError, ArchiveIndex, Member};
 pub(crate) use log::{LogReader, Record, TarLog};
 pub(crate) use reader::{Entry, Kind, TarReader};
 pub(crate) use sparse::Extent;
+pub use write::ArchiveWriter;
 
 /// What is wrong with a tar header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,4 +39,11 @@ pub enum HeaderProblem {
     Sparse,
     #[error("entry type {0:?} is not supported")]
     Type(char),
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = bytes.iter().position(|&b| b == 0) {
+        bytes.truncate(end);
+    }
+    bytes
 }

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, Write};
 
-use super::HeaderProblem;
 use super::header::{self, Block};
 use super::log::TarLog;
 use super::pax::{self, Pax};
 use super::sparse::{self, Announced, Extent, Form};
+use super::{HeaderProblem, until_nul};
 use crate::unpack::UnpackError;
 
 /// Extended headers larger than this are refused; Go refuses them too (`maxSpecialFileSize`).
@@ -303,13 +303,6 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
             }
         }
     }
-}
-
-fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
-    if let Some(end) = bytes.iter().position(|&b| b == 0) {
-        bytes.truncate(end);
-    }
-    bytes
 }
 
 fn kind(typeflag: u8, path: &[u8]) -> Result<Kind, HeaderProblem> {
