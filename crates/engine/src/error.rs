@@ -59,6 +59,8 @@ pub enum Error {
     #[error(transparent)]
     Reference(#[from] loment_image::ReferenceError),
     #[error(transparent)]
+    Place(#[from] loment_image::PlaceError),
+    #[error(transparent)]
     Registry(#[from] loment_registry::Error),
     #[error(transparent)]
     Profile(#[from] loment_seccomp::ProfileError),

@@ -1,13 +1,14 @@
 //! Images: finding, pulling, listing, removing.
 
 use loment_image::{
-    ImageConfig, Options, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
+    ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
 use loment_store::{ImageId, ImageRecord, NamedImage};
 
 use crate::container::Status;
 use crate::error::{Context, invalid};
 use crate::image_filter::moment_of;
+use crate::transfer::Side;
 use crate::{Access, Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
@@ -114,7 +115,7 @@ impl Engine {
         }
     }
 
-    /// Fetches an image from its registry.
+    /// Fetches an image from its registry, or from another place whose transport `input` begins with.
     ///
     /// # Errors
     /// [`Error::Pull`]; for a short name that several registries were asked for, [`Error::Pulls`] with all their answers.
@@ -124,6 +125,13 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
+        if let Some(place) = Place::parse_if_any(input)?.filter(|place| !matches!(place, Place::Registry(_)))
+        {
+            let from = Side { place: &place, access: &settings.access, daemon: None };
+            let mut how = Options { any_platform: settings.platform.is_none(), ..Options::default() };
+            how.platform = settings.platform.clone().unwrap_or(how.platform);
+            return self.pull_place(from, None, &how, &settings.short_names, progress);
+        }
         let (candidates, chosen) = candidates(input, settings)?;
         let mut failed = Vec::new();
         for reference in candidates {
@@ -220,6 +228,14 @@ impl Engine {
         }
         self.store().tag(&reference.store_name(), &id, manifest.as_ref())?;
         Ok(())
+    }
+
+    /// What a new name means, in full.
+    ///
+    /// # Errors
+    /// [`Error::Reference`].
+    pub fn full_name(&self, name: &str, short_names: &ShortNames) -> Result<String, Error> {
+        Ok(target(name, short_names)?.store_name())
     }
 
     /// Takes names away from an image, all when none is given. The image stays.
@@ -364,7 +380,7 @@ fn candidates(input: &str, settings: &PullSettings) -> Result<(Vec<Reference>, O
 }
 
 /// What a new name means.
-fn target(name: &str, short_names: &ShortNames) -> Result<Reference, Error> {
+pub(crate) fn target(name: &str, short_names: &ShortNames) -> Result<Reference, Error> {
     let mut candidates = short_names.local_candidates(name)?;
     Ok(candidates.swap_remove(0))
 }

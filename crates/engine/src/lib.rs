@@ -14,6 +14,7 @@
 //! ```
 
 mod access;
+mod archives;
 mod check;
 pub mod config;
 mod container;
@@ -40,6 +41,7 @@ mod transfer;
 mod usage;
 
 pub use access::Access;
+pub use archives::{Loaded, SaveFormat, SaveTo, Saved};
 pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;
@@ -55,5 +57,5 @@ pub use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 pub use prune::{ContainerFilters, Pruned};
 pub use spec::capabilities;
 pub use start::Starting;
-pub use transfer::copy_image;
+pub use transfer::{Side, copy_image};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

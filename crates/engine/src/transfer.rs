@@ -1,13 +1,32 @@
-//! Images on their way out of the store, and past it.
+//! Images on their way out of the store, into it from other places than registries, and past it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use loment_image::{
-    Copied, CopyOptions, Destination, ImageDir, OciLayout, OciLayoutWriter, Place, Progress, PushOptions,
-    Reference, RegistryDestination, ShortNames, Source, copy, push,
+    Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
+    Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Progress, Pulled,
+    PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, copy, from_daemon, pull, push,
+    to_daemon,
 };
+use loment_registry::Daemon;
 
+use crate::error::{Context, invalid};
+use crate::images::target;
 use crate::{Access, Engine, Error};
+
+/// Where Docker's daemon listens, unless something else is said.
+const DOCKER: &str = "/var/run/docker.sock";
+
+/// One side of a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'s> {
+    /// Where.
+    pub place: &'s Place,
+    /// How its registry is spoken to, if it is in one.
+    pub access: &'s Access,
+    /// The socket of Docker's daemon, where it is not the usual one.
+    pub daemon: Option<&'s Path>,
+}
 
 impl Engine {
     /// Sends an image of the store to a place.
@@ -18,64 +37,184 @@ impl Engine {
         &self,
         image: &str,
         short_names: &ShortNames,
-        place: &Place,
-        access: &Access,
+        to: Side<'_>,
         options: &PushOptions,
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
+        if let Place::Store(name) = to.place {
+            self.tag(image, name, short_names)?;
+            let (id, _) = self.find_image(image, short_names)?;
+            return Ok(Copied { digest: id.digest().clone(), sent: 0 });
+        }
         let (id, name) = self.find_image(image, short_names)?;
         let named = self.store().name(&name)?.and_then(|named| named.manifest);
         // The repository it came from may have its layers.
         let from = name.parse::<Reference>().ok();
-        with_destination(place, access, from.as_ref(), |destination| {
+        with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push(self.store(), &id, named.as_ref(), destination, options, progress)?)
         })
     }
+
+    /// Takes an image from a place other than a registry. It gets the names it has there, or `name`.
+    ///
+    /// # Errors
+    /// [`Error::Pull`].
+    pub fn pull_place(
+        &self,
+        from: Side<'_>,
+        name: Option<&Reference>,
+        options: &Options,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let scratch = Scratch::of(self.store());
+        with_source(from, &scratch, |source, tags| {
+            let names = match name {
+                Some(name) => vec![name.store_name()],
+                None => full_names(&tags, from.place, short_names)?,
+            };
+            self.pull_as(source, &names, options, progress)
+        })
+    }
+
+    /// Takes what a source was opened for, and gives it names.
+    pub(crate) fn pull_as(
+        &self,
+        source: &dyn Source,
+        names: &[String],
+        options: &Options,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let first = names.first().map(String::as_str);
+        let pulled = pull(source, self.store(), first, options, progress)?;
+        for name in names.iter().skip(1) {
+            self.store().tag(name, &pulled.image, Some(&pulled.digest))?;
+        }
+        Ok(pulled)
+    }
 }
 
-/// Copies an image from place to place, past the store.
+/// What the names that an image has in a place mean. Those of Docker's archives are Docker's, others are as good as typed.
+pub(crate) fn full_names(
+    tags: &[String],
+    place: &Place,
+    short_names: &ShortNames,
+) -> Result<Vec<String>, Error> {
+    let docker = matches!(place, Place::DockerArchive { .. } | Place::Daemon(_));
+    let full = |tag: &String| {
+        let reference = if docker { tag.parse()? } else { target(tag, short_names)? };
+        Ok(reference.store_name())
+    };
+    tags.iter().map(full).collect()
+}
+
+/// Copies an image from place to place. The store is touched when it is one of them, and only then an engine is needed.
+/// `temporary` is a directory with room for archives that cannot be read in place.
 ///
 /// # Errors
-/// [`Error::Pull`].
+/// [`Error::Pull`], [`Error::NoImage`].
 pub fn copy_image(
-    from: (&Place, &Access),
-    to: (&Place, &Access),
+    engine: Option<(&Engine, &ShortNames)>,
+    from: Side<'_>,
+    to: Side<'_>,
     options: &CopyOptions,
+    temporary: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Copied, Error> {
-    let near = match from.0 {
-        Place::Registry(reference) => Some(reference),
-        _ => None,
-    };
-    with_source(from.0, from.1, |source| {
-        with_destination(to.0, to.1, near, |destination| Ok(copy(source, destination, options, progress)?))
-    })
+    match (engine, from.place, to.place) {
+        (Some((engine, short_names)), Place::Store(image), _) => {
+            if options.preserve_digests {
+                let hint = ": layers of the store are compressed anew, leave out --preserve-digests";
+                return Err(Error::Unsupported {
+                    what: format!("preserving digests of {}", from.place),
+                    hint,
+                });
+            }
+            engine.push(image, short_names, to, &push_options(options), progress)
+        }
+        (Some((engine, short_names)), _, Place::Store(name)) => {
+            let name = target(name, short_names)?;
+            let mut how = Options { parallel: options.parallel, ..Options::default() };
+            match &options.images {
+                Images::One(platform) => how.platform = platform.clone(),
+                _ => how.any_platform = true,
+            }
+            let pulled = engine.pull_place(from, Some(&name), &how, short_names, progress)?;
+            Ok(Copied { digest: pulled.digest, sent: pulled.fetched })
+        }
+        _ => {
+            let near = match from.place {
+                Place::Registry(reference) => Some(reference),
+                _ => None,
+            };
+            let scratch = Scratch::dir(temporary);
+            with_source(from, &scratch, |source, _| {
+                with_destination(to, near, &scratch, |destination| {
+                    Ok(copy(source, destination, options, progress)?)
+                })
+            })
+        }
+    }
 }
 
+/// The same wishes where layers have no compression yet.
+fn push_options(options: &CopyOptions) -> PushOptions {
+    let (compression, force_compression) = match options.layers {
+        Layers::Keep => (Compression::Gzip, false),
+        Layers::Compress(compression) => (compression, false),
+        Layers::As(compression) => (compression, true),
+    };
+    let (format, level, parallel) = (options.format, options.level, options.parallel);
+    PushOptions { format, compression, level, force_compression, parallel }
+}
+
+/// Opens a place; the second of what `work` gets are the names that the image has there.
 fn with_source<T>(
-    place: &Place,
-    access: &Access,
-    work: impl FnOnce(&dyn Source) -> Result<T, Error>,
+    side: Side<'_>,
+    scratch: &Scratch,
+    work: impl FnOnce(&dyn Source, Vec<String>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    match place {
+    match side.place {
         Place::Registry(reference) => {
-            let origins = access.origins(reference)?;
-            work(&origins.source(reference))
+            let origins = side.access.origins(reference)?;
+            work(&origins.source(reference), vec![reference.store_name()])
         }
-        Place::Oci { dir, entry } => work(&OciLayout::open(dir, entry.as_deref().unwrap_or_default())?),
-        Place::Dir(dir) => work(&ImageDir::open(dir)),
+        Place::Oci { dir, entry } => {
+            let names = entry.iter().filter(|name| !name.starts_with('@') && !name.contains("sha256:"));
+            let layout = OciLayout::open(dir, entry.as_deref().unwrap_or_default())?;
+            work(&layout, names.cloned().collect())
+        }
+        Place::OciArchive { file, entry } => {
+            let archive = Archive::open(file, scratch)?;
+            let layout = OciLayout::in_archive(archive, entry.as_deref().unwrap_or_default())?;
+            let names = layout.entry_name().map(str::to_owned).into_iter().collect();
+            work(&layout, names)
+        }
+        Place::Dir(dir) => work(&ImageDir::open(dir), Vec::new()),
+        Place::DockerArchive { file, image } => {
+            let archive = DockerArchive::open(Archive::open(file, scratch)?)?;
+            let image = archive.image(image.as_deref().unwrap_or_default())?;
+            work(&image, image.tags().to_vec())
+        }
+        Place::Daemon(name) => {
+            let archive = from_daemon(&daemon(side)?, name, scratch)?;
+            let image = archive.image("")?;
+            let names = name.parse::<Reference>().map_or_else(|_| Vec::new(), |name| vec![name.store_name()]);
+            work(&image, names)
+        }
+        Place::Store(_) => Err(no_store(side.place)),
     }
 }
 
 fn with_destination<T>(
-    place: &Place,
-    access: &Access,
+    side: Side<'_>,
     near: Option<&Reference>,
+    scratch: &Scratch,
     work: impl FnOnce(&dyn Destination) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    match place {
+    match side.place {
         Place::Registry(reference) => {
-            let registry = access.registry(reference)?;
+            let registry = side.access.registry(reference)?;
             let mut destination = RegistryDestination::new(&registry, reference);
             if let Some(near) = near.filter(|near| near.domain() == reference.domain()) {
                 destination = destination.near(near.path());
@@ -83,12 +222,38 @@ fn with_destination<T>(
             work(&destination)
         }
         Place::Oci { dir, entry } => work(&OciLayoutWriter::open(&absolute(dir)?, entry.as_deref())?),
+        Place::OciArchive { file, entry } => {
+            let writer = OciArchiveWriter::new(Output::file(file, scratch)?);
+            let done = work(&writer.image(entry.as_deref()))?;
+            writer.finish()?;
+            Ok(done)
+        }
         Place::Dir(dir) => work(&ImageDir::create(&absolute(dir)?)?),
+        Place::DockerArchive { file, image } => {
+            let tag = |name: &String| name.parse::<Reference>().map(|name| name.store_name());
+            let tags = image.iter().map(tag).collect::<Result<_, _>>()?;
+            let writer = DockerArchiveWriter::new(Output::new_file(file, scratch)?);
+            let done = work(&writer.image(tags))?;
+            writer.finish()?;
+            Ok(done)
+        }
+        Place::Daemon(name) => to_daemon(&daemon(side)?, &name.parse()?, scratch, work),
+        Place::Store(_) => Err(no_store(side.place)),
     }
 }
 
+fn no_store(place: &Place) -> Error {
+    invalid("place", place.to_string(), "it cannot be used here")
+}
+
+fn daemon(side: Side<'_>) -> Result<Daemon, Error> {
+    let options = loment_registry::Options { user_agent: USER_AGENT.to_owned(), ..Default::default() };
+    Ok(Daemon::new(side.daemon.unwrap_or(Path::new(DOCKER)), options)?)
+}
+
 /// Messages name a directory that can be found.
-fn absolute(dir: &Path) -> Result<std::path::PathBuf, Error> {
-    use crate::error::Context;
+fn absolute(dir: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(dir).context("find", dir.display())
 }
+
+const USER_AGENT: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));

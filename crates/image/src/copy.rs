@@ -1,13 +1,15 @@
-//! Copying an image from anywhere to anywhere but the store, as it is.
+//! Copying an image from anywhere to anywhere but the store: as it is, or in another form.
 
-use std::collections::HashSet;
-use std::sync::atomic::Ordering;
+use std::collections::{HashMap, HashSet};
 
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
-use crate::crew::{self, Hand};
-use crate::destination::{Destination, Incoming, Watched};
+use crate::compress::Compression;
+use crate::convert::{Goal, Transfer};
+use crate::crew;
+use crate::destination::{Destination, Wants};
 use crate::error::Error;
+use crate::format::{self, Format, Sent};
 use crate::manifest::{self, Document};
 use crate::platform::Platform;
 use crate::pull::Progress;
@@ -24,6 +26,20 @@ pub enum Images {
     One(Platform),
     /// The index with all that it lists.
     All,
+    /// The index only, for who has the rest.
+    Index,
+}
+
+/// What becomes of layers on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layers {
+    /// They stay as they are, unless the destination takes no such ones.
+    #[default]
+    Keep,
+    /// Plain ones are compressed, the others stay.
+    Compress(Compression),
+    /// All get this form.
+    As(Compression),
 }
 
 /// How to copy.
@@ -33,11 +49,26 @@ pub struct CopyOptions {
     pub images: Images,
     /// Blobs copied at the same time.
     pub parallel: usize,
+    /// Of manifests; `None` keeps the one they have, unless it has no word for the layers.
+    pub format: Option<Format>,
+    /// What becomes of layers.
+    pub layers: Layers,
+    /// See [`Compression::levels`].
+    pub level: Option<i32>,
+    /// Fail rather than change what a digest is known of.
+    pub preserve_digests: bool,
 }
 
 impl Default for CopyOptions {
     fn default() -> Self {
-        Self { images: Images::One(Platform::host()), parallel: 4 }
+        Self {
+            images: Images::One(Platform::host()),
+            parallel: 4,
+            format: None,
+            layers: Layers::Keep,
+            level: None,
+            preserve_digests: false,
+        }
     }
 }
 
@@ -52,6 +83,8 @@ pub struct Copied {
 
 /// Copies what a source was opened for. Starts threads, so never before a clone.
 ///
+/// Configurations keep their bytes and so images their ids. A manifest is written anew only when something in it has changed.
+///
 /// # Errors
 /// Everything that does not match what was announced. The destination shows what it showed before then.
 pub fn copy(
@@ -64,24 +97,102 @@ pub fn copy(
     match &options.images {
         Images::All => gather(source, top(source)?, 0, &mut documents)?,
         Images::One(platform) => documents.push(choose(source, platform)?),
+        Images::Index => documents.push(top(source)?),
     }
+    let lists = documents.iter().any(|document| matches!(document.document, Document::Index(_)));
+    if lists && destination.wants() == Wants::Plain {
+        return Err(Error::SingleOnly { destination: destination.name().to_owned() });
+    }
+    let transfer = Transfer { source, destination, goal: goal(source, destination, options), options };
     let mut seen = HashSet::new();
-    let mut blobs: Vec<Descriptor> = documents.iter().flat_map(blobs).cloned().collect();
-    blobs.retain(|blob| seen.insert(blob.digest().clone()));
-    progress.layers(&blobs);
-    let (_, sent) = crew::run(&blobs, options.parallel, progress, &|index, hand| {
-        send(source, destination, &blobs[index], hand).map(|sent| ((), sent))
+    let mut blobs: Vec<(Descriptor, Goal)> =
+        documents.iter().flat_map(|document| parts(document, transfer.goal)).collect();
+    blobs.retain(|(blob, _)| seen.insert(blob.digest().clone()));
+    let descriptors: Vec<_> = blobs.iter().map(|(blob, _)| blob.clone()).collect();
+    progress.layers(&descriptors);
+    let parallel = destination.wants().parallel(options.parallel);
+    let (sent, count) = crew::run(&descriptors, parallel, progress, &|index, hand| {
+        transfer.send(&blobs[index].0, blobs[index].1, hand)
     })?;
+    let sent: HashMap<Digest, Sent> =
+        descriptors.iter().map(|blob| blob.digest().clone()).zip(sent).collect();
+    let format = options.format.or(destination.format());
+    let mut changed = HashMap::new();
     let last = documents.len() - 1;
+    let mut digest = documents[last].digest.clone();
     for (position, document) in documents.iter().enumerate() {
-        destination.put_document(&described(document), &document.bytes, position == last)?;
+        let written = rewritten(document, &sent, &changed, format)?;
+        let (described, bytes) = match &written {
+            None => (described(document), &document.bytes),
+            Some((descriptor, bytes)) => (descriptor.clone(), bytes),
+        };
+        if written.is_some() && options.preserve_digests && !source.made() {
+            return Err(preserve(format!("manifest {}", document.digest), destination));
+        }
+        destination.put_document(&described, bytes, position == last)?;
+        digest = described.digest().clone();
+        changed.insert(document.digest.clone(), described);
     }
-    Ok(Copied { digest: documents[last].digest.clone(), sent })
+    Ok(Copied { digest, sent: count })
+}
+
+pub(crate) fn preserve(what: String, destination: &dyn Destination) -> Error {
+    Error::Preserve { what, destination: destination.name().to_owned() }
+}
+
+/// What becomes of layers, given what both sides are.
+fn goal(source: &dyn Source, destination: &dyn Destination, options: &CopyOptions) -> Goal {
+    match (destination.wants(), options.layers) {
+        (Wants::Plain, _) => Goal::As(Compression::None),
+        // Whoever made the manifest up could not know how layers are to be.
+        (Wants::Compressed, Layers::Keep) if source.made() => Goal::Compress(Compression::Gzip),
+        (_, Layers::Keep) => Goal::Keep,
+        (_, Layers::Compress(compression)) => Goal::Compress(compression),
+        (_, Layers::As(compression)) => Goal::As(compression),
+    }
 }
 
 fn described(document: &Verified) -> Descriptor {
     let media_type = MediaType::from(document.media_type.as_str());
     Descriptor::new(media_type, document.bytes.len() as u64, document.digest.clone())
+}
+
+/// A document as it must be after what it lists has changed; `None` when it stays.
+fn rewritten(
+    document: &Verified,
+    sent: &HashMap<Digest, Sent>,
+    changed: &HashMap<Digest, Descriptor>,
+    format: Option<Format>,
+) -> Result<Option<(Descriptor, Vec<u8>)>, Error> {
+    let from = Format::of(&document.media_type);
+    let (bytes, media_type) = match &document.document {
+        Document::Image(manifest) => {
+            let layers: Vec<_> = manifest
+                .layers()
+                .iter()
+                .filter_map(|layer| Some((layer, sent.get(layer.digest())?.clone())))
+                .collect();
+            let is_image = manifest::check(manifest, &document.digest).is_ok();
+            let new_zstd = |(layer, sent): &(&Descriptor, Sent)| {
+                sent.compression == Compression::Zstd && *layer.digest() != sent.digest
+            };
+            let to = match format {
+                // Of other things than images there is one format only.
+                Some(format) if is_image => format,
+                _ if layers.iter().any(new_zstd) => Format::Oci,
+                _ => from,
+            };
+            (format::rewrite(&document.bytes, &document.digest, from, to, &layers)?, to.manifest())
+        }
+        Document::Index(_) => {
+            let to = format.unwrap_or(from);
+            (format::rewrite_index(&document.bytes, &document.digest, from, to, changed)?, to.index())
+        }
+    };
+    Ok(bytes.map(|bytes| {
+        let digest = loment_store::sha256(&bytes);
+        (Descriptor::new(MediaType::from(media_type), bytes.len() as u64, digest), bytes)
+    }))
 }
 
 /// The image for a platform.
@@ -122,30 +233,10 @@ fn gather(
 }
 
 /// What a manifest refers to, its configuration last: who has that has the rest.
-fn blobs(document: &Verified) -> impl Iterator<Item = &Descriptor> {
-    let manifest = match &document.document {
-        Document::Image(manifest) => Some(manifest),
-        Document::Index(_) => None,
-    };
-    manifest.into_iter().flat_map(|manifest| manifest.layers().iter().chain([manifest.config()]))
-}
-
-/// Sends one blob; `false` when it was there.
-fn send(
-    source: &dyn Source,
-    destination: &dyn Destination,
-    blob: &Descriptor,
-    hand: &Hand<'_>,
-) -> Result<bool, Error> {
-    if destination.has(blob)? {
-        return Ok(false);
-    }
-    let mut watched = Watched { bytes: source.blob(blob)?, hand };
-    let result = Incoming::expected(blob, &mut watched).and_then(|mut b| destination.put_blob(&mut b));
-    match result {
-        Err(_) if hand.cancelled.load(Ordering::Relaxed) => {
-            Err(Error::Cancelled { digest: blob.digest().clone() })
-        }
-        result => result.map(|()| true),
-    }
+fn parts(document: &Verified, goal: Goal) -> Vec<(Descriptor, Goal)> {
+    let Document::Image(manifest) = &document.document else { return Vec::new() };
+    // What is no image has blobs, but no layers that could be unpacked.
+    let goal = if manifest::check(manifest, &document.digest).is_ok() { goal } else { Goal::Keep };
+    let layers = manifest.layers().iter().map(|layer| (layer.clone(), goal));
+    layers.chain([(manifest.config().clone(), Goal::Keep)]).collect()
 }

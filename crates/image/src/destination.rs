@@ -8,6 +8,25 @@ use oci_spec::image::{Descriptor, Digest};
 
 use crate::crew::Hand;
 use crate::error::Error;
+use crate::format::Format;
+
+/// The form of layers that a destination takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Any, and as they are is best.
+    AsIs,
+    /// Any; those that are of no known digest had better be compressed.
+    Compressed,
+    /// Plain tars of single images only.
+    Plain,
+}
+
+impl Wants {
+    /// How many blobs are sent at a time. What is written one after the other anyway is in its order then, and the same every time.
+    pub(crate) fn parallel(self, asked: usize) -> usize {
+        if self == Self::Plain { 1 } else { asked }
+    }
+}
 
 /// A place for one image or index with all it refers to.
 ///
@@ -15,6 +34,12 @@ use crate::error::Error;
 pub trait Destination: Sync {
     /// What it is called, for messages.
     fn name(&self) -> &str;
+    /// The form of layers that it takes.
+    fn wants(&self) -> Wants;
+    /// The format that manifests must have there.
+    fn format(&self) -> Option<Format> {
+        None
+    }
     /// Whether a blob is there already, or can be had without its bytes.
     fn has(&self, blob: &Descriptor) -> Result<bool, Error>;
     /// Takes a blob. It must be read to its end and [`Incoming::finish`]ed before it counts.

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use oci_spec::image::{Descriptor, Digest};
 
-use crate::destination::{Destination, Incoming};
+use crate::destination::{Destination, Incoming, Wants};
 use crate::error::Error;
 use crate::files;
 use crate::source::{Fetched, Source};
@@ -114,6 +114,10 @@ impl Source for ImageDir {
 impl Destination for ImageDir {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::AsIs
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

@@ -55,6 +55,80 @@ pub enum Error {
         /// The destination.
         destination: String,
     },
+    /// What comes as a stream cannot be kept.
+    #[error("cannot keep {what}")]
+    Spool {
+        /// What it is.
+        what: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An archive cannot be read.
+    #[error("cannot read archive {archive}")]
+    Archive {
+        /// As it was opened.
+        archive: String,
+        /// Why.
+        #[source]
+        source: loment_store::ArchiveError,
+    },
+    /// A part of an image is not in its archive.
+    #[error("archive {archive} has no {what}")]
+    NotInArchive {
+        /// As it was opened.
+        archive: String,
+        /// What is missing.
+        what: String,
+    },
+    /// An archive of Docker before 1.10.
+    #[error(
+        "archive {archive} has no manifest.json, only the repositories file of Docker before 1.10: save the image again with a newer tool"
+    )]
+    OldArchive {
+        /// As it was opened.
+        archive: String,
+    },
+    /// An archive is compressed in a way that is not supported.
+    #[error(
+        "archive {archive} is compressed with {compression}, which is not supported: decompress it first"
+    )]
+    ArchiveCompression {
+        /// As it was opened.
+        archive: String,
+        /// `xz`, `bzip2`.
+        compression: &'static str,
+    },
+    /// Nothing says which image of several is meant.
+    #[error("{archive} holds {count} images: choose one by its name, or by @ and its position")]
+    Several {
+        /// As it was opened.
+        archive: String,
+        /// How many.
+        count: usize,
+    },
+    /// An archive would have to be changed.
+    #[error(
+        "{path} exists, and docker-archive doesn't support modifying existing images: choose another file"
+    )]
+    Exists {
+        /// The file.
+        path: String,
+    },
+    /// An index cannot be kept.
+    #[error("{destination} takes single images only, no index: choose one platform")]
+    SingleOnly {
+        /// The destination.
+        destination: String,
+    },
+    /// A copy would have other digests than what is copied.
+    #[error("{what} would have to be changed for {destination}: leave out --preserve-digests")]
+    Preserve {
+        /// Kind and digest.
+        what: String,
+        /// The destination.
+        destination: String,
+    },
     /// A format has no media type for a layer.
     #[error(
         "layer {digest} is compressed with zstd, which Docker's format does not know: use --format oci, or --compression-format gzip"

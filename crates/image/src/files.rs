@@ -67,13 +67,14 @@ pub(crate) fn flush(dir: &Path) -> Result<(), Error> {
 }
 
 /// A file without its name. Dropping it removes it.
-struct Unfinished {
+#[derive(Debug)]
+pub(crate) struct Unfinished {
     path: std::path::PathBuf,
     file: File,
 }
 
 impl Unfinished {
-    fn create(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -88,7 +89,17 @@ impl Unfinished {
         failed((&self.file).write_all(bytes), "write", &self.path)
     }
 
-    fn name(self, path: &Path) -> Result<(), Error> {
+    /// For those who write to it in other ways.
+    pub(crate) fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Sees to it that its content survives a power cut.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        failed(self.file.sync_data(), "flush", &self.path)
+    }
+
+    pub(crate) fn name(self, path: &Path) -> Result<(), Error> {
         failed(fs::rename(&self.path, path), "create", path)
     }
 }

@@ -3,6 +3,7 @@
 //! They differ in media types only (image-spec, media-types.md, "Compatibility Matrix"), so the configuration keeps its bytes, and the
 //! image its id. A manifest that has to say nothing else keeps its bytes, too.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use oci_spec::image::{Descriptor, Digest};
@@ -50,7 +51,14 @@ impl Format {
         }
     }
 
-    fn config(self) -> &'static str {
+    pub(crate) fn index(self) -> &'static str {
+        match self {
+            Self::Oci => "application/vnd.oci.image.index.v1+json",
+            Self::Docker => "application/vnd.docker.distribution.manifest.list.v2+json",
+        }
+    }
+
+    pub(crate) fn config(self) -> &'static str {
         match self {
             Self::Oci => "application/vnd.oci.image.config.v1+json",
             Self::Docker => "application/vnd.docker.container.image.v1+json",
@@ -120,11 +128,48 @@ pub(crate) fn rewrite(
         if let Some(entry) = entry.as_object_mut() {
             entry.insert("mediaType".to_owned(), json!(media_type));
             entry.insert("size".to_owned(), json!(sent.size));
-            entry.insert("digest".to_owned(), json!(sent.digest));
+            // Addresses at which the other bytes are.
+            if entry.insert("digest".to_owned(), json!(sent.digest)) != Some(json!(sent.digest)) {
+                entry.remove("urls");
+            }
         }
     }
     let text = serde_json::to_vec(&manifest).expect("invariant: a document of strings and numbers");
     Ok(Some(text))
+}
+
+/// The index `bytes` in a format, listing what its members have become. `None` when it can stay as it is.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub(crate) fn rewrite_index(
+    bytes: &[u8],
+    digest: &Digest,
+    from: Format,
+    to: Format,
+    changed: &HashMap<Digest, Descriptor>,
+) -> Result<Option<Vec<u8>>, Error> {
+    let malformed = |source| Error::Malformed { what: format!("manifest {digest}"), source };
+    let mut index: Map<String, Value> = serde_json::from_slice(bytes).map_err(malformed)?;
+    let mut differs = from != to;
+    for entry in index.get_mut("manifests").and_then(Value::as_array_mut).into_iter().flatten() {
+        let Some(entry) = entry.as_object_mut() else { continue };
+        let known = entry.get("digest").and_then(Value::as_str).and_then(|text| Digest::try_from(text).ok());
+        let Some(now) = known.as_ref().and_then(|known| changed.get(known)) else { continue };
+        if known.as_ref() != Some(now.digest()) {
+            differs = true;
+            entry.insert("mediaType".to_owned(), json!(now.media_type()));
+            entry.insert("size".to_owned(), json!(now.size()));
+            entry.insert("digest".to_owned(), json!(now.digest()));
+        }
+    }
+    if !differs {
+        return Ok(None);
+    }
+    if to == Format::Docker || index.contains_key("mediaType") {
+        index.insert("mediaType".to_owned(), json!(to.index()));
+    }
+    Ok(Some(Value::Object(index).to_string().into_bytes()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Decompression by what the bytes are, not by what the manifest calls them: labels are often wrong, and
 //! every other engine looks at the bytes too.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -32,6 +32,13 @@ pub(crate) fn detect(start: &[u8]) -> Compression {
 const USUAL_WINDOW: u64 = 8 << 20;
 /// Images made with long-distance matching exist; 128 MiB is what containers/image allows.
 const MAX_WINDOW_LOG: u32 = 27;
+
+/// Tells the compression of a stream, which begins again with what has been looked at.
+pub(crate) fn peek<R: Read>(mut input: R) -> io::Result<(Compression, impl Read + use<R>)> {
+    let mut start = Vec::new();
+    input.by_ref().take(6).read_to_end(&mut start)?;
+    Ok((detect(&start), Cursor::new(start).chain(input)))
+}
 
 /// Bytes that must be kept to decompress what begins like this, at least what is usual: frames differ.
 pub(crate) fn window(start: &[u8], compression: Compression) -> u64 {
@@ -68,12 +75,20 @@ fn zstd_window(mut start: &[u8]) -> Option<u64> {
     }
 }
 
+/// A reader of the uncompressed bytes of `input`, whatever that takes.
+pub(crate) fn reader<'i>(
+    input: impl BufRead + Send + 'i,
+    compression: Compression,
+) -> io::Result<Box<dyn Read + Send + 'i>> {
+    bounded(input, compression, 1 << MAX_WINDOW_LOG)
+}
+
 /// A reader of the uncompressed bytes of `input`, which keeps at most `window` bytes for that.
 pub(crate) fn bounded<'i>(
-    input: impl BufRead + 'i,
+    input: impl BufRead + Send + 'i,
     compression: Compression,
     window: u64,
-) -> io::Result<Box<dyn Read + 'i>> {
+) -> io::Result<Box<dyn Read + Send + 'i>> {
     Ok(match compression {
         Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
         Compression::Zstd => {

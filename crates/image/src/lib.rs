@@ -21,12 +21,15 @@
 //! # }
 //! ```
 
+mod archive;
 mod budget;
 mod compress;
 pub mod conf;
 mod config;
+mod convert;
 mod copy;
 mod crew;
+mod daemon;
 mod destination;
 mod dir;
 mod error;
@@ -47,11 +50,16 @@ mod registry_source;
 mod resolve;
 mod source;
 
+pub use archive::{
+    Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,
+    OciArchiveWriter, Output, Scratch,
+};
 pub use compress::{Compression, UnknownCompression};
 pub use conf::{ShortNameMode, ShortNames};
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
-pub use copy::{Copied, CopyOptions, Images, copy};
-pub use destination::{Destination, Incoming};
+pub use copy::{Copied, CopyOptions, Images, Layers, copy};
+pub use daemon::{from_daemon, to_daemon};
+pub use destination::{Destination, Incoming, Wants};
 pub use dir::ImageDir;
 pub use error::{Attempt, Error};
 pub use format::{Format, UnknownFormat};

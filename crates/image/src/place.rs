@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use crate::reference::{Reference, ReferenceError};
 
-/// Transports of others that mean nothing here yet.
-const OTHERS: [&str; 6] =
-    ["containers-storage", "docker-archive", "docker-daemon", "oci-archive", "ostree", "sif"];
+/// Transports of others that mean nothing here.
+const OTHERS: [&str; 4] = ["atomic", "ostree", "sif", "tarball"];
+/// Those that are known, as messages have them.
+const KNOWN: &str =
+    "docker://, oci:, oci-archive:, dir:, docker-archive:, docker-daemon: or containers-storage:";
 
 /// Where an image is, or is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,20 +23,36 @@ pub enum Place {
         /// The entry's name, `@` and its position, or its digest.
         entry: Option<String>,
     },
+    /// `oci-archive:FILE[:ENTRY]`: in an archive of an OCI image layout.
+    OciArchive {
+        /// The archive.
+        file: PathBuf,
+        /// As of [`Place::Oci`].
+        entry: Option<String>,
+    },
     /// `dir:DIR`: in a directory of its own.
     Dir(PathBuf),
+    /// `docker-archive:FILE[:NAME]`: in an archive as `docker save` writes.
+    DockerArchive {
+        /// The archive.
+        file: PathBuf,
+        /// The image's name, or `@` and its position.
+        image: Option<String>,
+    },
+    /// `docker-daemon:NAME`: with Docker's daemon.
+    Daemon(String),
+    /// `containers-storage:NAME`: in our own store; a name or an id.
+    Store(String),
 }
 
 /// What is no place.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// Nothing says what kind of place it is.
-    #[error("invalid image name {0:?}: begin with a transport: docker://, oci: or dir:")]
+    #[error("invalid image name {0:?}: begin with a transport: {KNOWN}")]
     NoTransport(String),
     /// The transport is not known.
-    #[error(
-        "invalid image name {name:?}: transport {transport:?} is not supported: use docker://, oci: or dir:"
-    )]
+    #[error("invalid image name {name:?}: transport {transport:?} is not supported: use {KNOWN}")]
     Transport {
         /// As written.
         name: String,
@@ -47,6 +65,15 @@ pub enum PlaceError {
     /// A reference that cannot be read.
     #[error(transparent)]
     Reference(#[from] ReferenceError),
+}
+
+/// A path ends at the first colon.
+fn split(rest: &str) -> Option<(PathBuf, Option<String>)> {
+    let (path, entry) = match rest.split_once(':') {
+        Some((path, entry)) => (path, Some(entry.to_owned()).filter(|entry| !entry.is_empty())),
+        None => (rest, None),
+    };
+    (!path.is_empty()).then(|| (path.into(), entry))
 }
 
 impl Place {
@@ -64,15 +91,17 @@ impl Place {
                 let rest = rest.strip_prefix("//").filter(|rest| !rest.is_empty()).ok_or_else(empty)?;
                 Ok(Self::Registry(rest.parse()?))
             }
-            "oci" => {
-                let (dir, entry) = match rest.split_once(':') {
-                    Some((dir, entry)) => (dir, Some(entry.to_owned()).filter(|entry| !entry.is_empty())),
-                    None => (rest, None),
-                };
-                if dir.is_empty() { Err(empty()) } else { Ok(Self::Oci { dir: dir.into(), entry }) }
+            "oci" => split(rest).map(|(dir, entry)| Self::Oci { dir, entry }).ok_or_else(empty),
+            "oci-archive" => {
+                split(rest).map(|(file, entry)| Self::OciArchive { file, entry }).ok_or_else(empty)
             }
-            "dir" if rest.is_empty() => Err(empty()),
+            "docker-archive" => {
+                split(rest).map(|(file, image)| Self::DockerArchive { file, image }).ok_or_else(empty)
+            }
+            "dir" | "docker-daemon" | "containers-storage" if rest.is_empty() => Err(empty()),
             "dir" => Ok(Self::Dir(rest.into())),
+            "docker-daemon" => Ok(Self::Daemon(rest.to_owned())),
+            "containers-storage" => Ok(Self::Store(rest.to_owned())),
             _ => {
                 let (name, transport) = (name.to_owned(), transport.to_owned());
                 Err(PlaceError::Transport { name, transport })
@@ -85,10 +114,12 @@ impl Place {
     /// # Errors
     /// [`PlaceError`].
     pub fn parse_if_any(name: &str) -> Result<Option<Self>, PlaceError> {
-        let transport = name.split_once(':').map(|(transport, _)| transport);
-        match transport {
+        match name.split_once(':').map(|(transport, _)| transport) {
             Some("docker") if !name.starts_with("docker://") => Ok(None),
-            Some("docker" | "oci" | "dir") => Self::parse(name).map(Some),
+            Some(
+                "docker" | "oci" | "oci-archive" | "dir" | "docker-archive" | "docker-daemon"
+                | "containers-storage",
+            ) => Self::parse(name).map(Some),
             Some(other) if OTHERS.contains(&other) => Self::parse(name).map(Some),
             _ => Ok(None),
         }
@@ -97,12 +128,17 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Registry(reference) => write!(f, "docker://{}", reference.store_name()),
-            Self::Oci { dir, entry: Some(entry) } => write!(f, "oci:{}:{entry}", dir.display()),
-            Self::Oci { dir, entry: None } => write!(f, "oci:{}", dir.display()),
-            Self::Dir(dir) => write!(f, "dir:{}", dir.display()),
-        }
+        let (transport, path, entry) = match self {
+            Self::Registry(reference) => return write!(f, "docker://{}", reference.store_name()),
+            Self::Daemon(name) => return write!(f, "docker-daemon:{name}"),
+            Self::Store(name) => return write!(f, "containers-storage:{name}"),
+            Self::Dir(dir) => ("dir", dir, &None),
+            Self::Oci { dir, entry } => ("oci", dir, entry),
+            Self::OciArchive { file, entry } => ("oci-archive", file, entry),
+            Self::DockerArchive { file, image } => ("docker-archive", file, image),
+        };
+        write!(f, "{transport}:{}", path.display())?;
+        entry.as_ref().map_or(Ok(()), |entry| write!(f, ":{entry}"))
     }
 }
 
@@ -117,9 +153,30 @@ mod tests {
         assert_eq!(place("oci:/a/b:tag:x").unwrap(), "oci:/a/b:tag:x");
         assert_eq!(place("oci:a:").unwrap(), "oci:a");
         assert_eq!(place("dir:a:b").unwrap(), "dir:a:b");
+        for same in [
+            "docker-archive:/a.tar",
+            "docker-archive:a.tar:localhost/x:1",
+            "docker-archive:a.tar:@3",
+            "oci-archive:a:b",
+            "docker-daemon:busybox:latest",
+            "containers-storage:localhost/x:1",
+        ] {
+            assert_eq!(place(same).unwrap(), same);
+        }
         assert!(place("busybox").unwrap_err().contains("begin with a transport"));
-        assert!(place("docker-archive:x").unwrap_err().contains("\"docker-archive\" is not supported"));
-        for empty in ["dir:", "oci:", "oci::x", "docker:", "docker://", "docker:busybox"] {
+        assert!(place("sif:x").unwrap_err().contains("\"sif\" is not supported"));
+        for empty in [
+            "dir:",
+            "oci:",
+            "oci::x",
+            "docker:",
+            "docker://",
+            "docker:busybox",
+            "oci-archive::x",
+            "docker-archive:",
+            "docker-daemon:",
+            "containers-storage:",
+        ] {
             assert!(place(empty).unwrap_err().contains("say where it is"), "{empty}");
         }
         assert!(place("docker://UPPER").is_err());
@@ -131,6 +188,7 @@ mod tests {
             assert_eq!(Place::parse_if_any(name).unwrap(), None, "{name}");
         }
         assert!(Place::parse_if_any("dir:/x").unwrap().is_some());
-        assert!(Place::parse_if_any("docker-archive:/x").is_err());
+        assert!(Place::parse_if_any("docker-archive:/x").unwrap().is_some());
+        assert!(Place::parse_if_any("sif:/x").is_err());
     }
 }

@@ -19,13 +19,15 @@ use crate::source::Source;
 pub struct Options {
     /// Which image of an index, and which images to refuse.
     pub platform: Platform,
+    /// Take a single image whatever it is for; of an index, the one for the platform.
+    pub any_platform: bool,
     /// Layers fetched at the same time.
     pub parallel: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), parallel: 4 }
+        Self { platform: Platform::host(), any_platform: false, parallel: 4 }
     }
 }
 
@@ -100,7 +102,7 @@ pub fn pull(
     progress: &mut dyn Progress,
 ) -> Result<Pulled, Error> {
     let lease = store.lease()?;
-    let found = resolve(source, &options.platform)?;
+    let found = resolve(source, &options.platform, options.any_platform)?;
     for document in &found.documents {
         lease.put_blob(&document.digest, &document.bytes)?;
     }

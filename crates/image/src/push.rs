@@ -10,7 +10,7 @@ use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
 use crate::crew::{self, Hand};
-use crate::destination::{Destination, Incoming, Watched};
+use crate::destination::{Destination, Incoming, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
 use crate::manifest::{self, Document};
@@ -71,8 +71,8 @@ pub fn push(
     }
     progress.layers(known.manifest.layers());
     let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options };
-    let (sent, count) =
-        crew::run(job.descriptors, options.parallel, progress, &|index, hand| job.send(index, hand))?;
+    let parallel = destination.wants().parallel(options.parallel);
+    let (sent, count) = crew::run(job.descriptors, parallel, progress, &|index, hand| job.send(index, hand))?;
     for (layer, sent) in layers.iter().zip(&sent) {
         // So that the next push finds it there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
@@ -86,7 +86,7 @@ pub fn push(
     }
     let from = Format::of(&known.media_type);
     let zstd = sent.iter().any(|sent| sent.compression == Compression::Zstd);
-    let to = options.format.unwrap_or(if zstd { Format::Oci } else { from });
+    let to = options.format.or(destination.format()).unwrap_or(if zstd { Format::Oci } else { from });
     let pairs: Vec<_> = known.manifest.layers().iter().zip(sent).collect();
     let (bytes, digest, media_type) = match rewrite(&known.bytes, &known.digest, from, to, &pairs)? {
         None => (known.bytes, known.digest, known.media_type),
@@ -156,13 +156,19 @@ impl Job<'_> {
         if let Some(there) = self.there(layer, descriptor)? {
             return Ok((there, false));
         }
-        let (compression, level) = (self.options.compression, self.options.level);
+        let (compression, level) = (self.compression(), self.options.level);
+        // Of a plain tar everything is known before it is written.
+        let media_type = MediaType::from(Format::Oci.layer(Compression::None).unwrap_or_default());
+        let plain = Descriptor::new(media_type, layer.size(), layer.diff_id().digest().clone());
         let (sink, [reader]) = pipe();
         let (written, result) = thread::scope(|scope| {
             let writer = scope.spawn(move || compress(layer, compression, level, PipeSink::new(sink)));
             let mut watched = Watched { bytes: reader, hand };
-            let mut blob = Incoming::new(&mut watched);
-            let result = self.destination.put_blob(&mut blob).map(|()| blob.read());
+            let blob = match compression {
+                Compression::None => Incoming::expected(&plain, &mut watched),
+                _ => Ok(Incoming::new(&mut watched)),
+            };
+            let result = blob.and_then(|mut blob| self.destination.put_blob(&mut blob).map(|()| blob.read()));
             drop(watched);
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (written, result)
@@ -184,15 +190,24 @@ impl Job<'_> {
         }
     }
 
+    /// Of what is sent.
+    fn compression(&self) -> Compression {
+        if self.destination.wants() == Wants::Plain { Compression::None } else { self.options.compression }
+    }
+
     /// A form of the layer that the destination has.
     fn there(&self, layer: &Layer, descriptor: &Descriptor) -> Result<Option<Sent>, Error> {
         let as_known = |blob: &LayerBlob| {
             Descriptor::new(MediaType::from(blob.media_type.as_str()), blob.size, blob.digest.clone())
         };
         let known = layer.blobs().iter().map(as_known);
+        let plain = self.destination.wants() == Wants::Plain;
         for blob in [descriptor.clone()].into_iter().chain(known) {
             let compression = compression_of(blob.media_type().as_ref());
-            if self.options.force_compression && compression != self.options.compression {
+            if plain && blob.digest() != layer.diff_id().digest() {
+                continue;
+            }
+            if self.options.force_compression && compression != self.compression() {
                 continue;
             }
             if self.options.format == Some(Format::Docker) && Format::Docker.layer(compression).is_none() {

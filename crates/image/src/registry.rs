@@ -3,7 +3,7 @@
 use loment_registry::{Mount, Registry};
 use oci_spec::image::Descriptor;
 
-use crate::destination::{Destination, Incoming};
+use crate::destination::{Destination, Incoming, Wants};
 use crate::error::Error;
 use crate::reference::Reference;
 
@@ -40,6 +40,10 @@ impl<'r> RegistryDestination<'r> {
 impl Destination for RegistryDestination<'_> {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::Compressed
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

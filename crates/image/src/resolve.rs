@@ -81,7 +81,7 @@ fn verified(what: String, fetched: Fetched, required: Option<Digest>) -> Result<
 }
 
 /// Follows indexes to the image for a platform, and its configuration.
-pub(crate) fn resolve(source: &dyn Source, platform: &Platform) -> Result<Resolved, Error> {
+pub(crate) fn resolve(source: &dyn Source, platform: &Platform, any: bool) -> Result<Resolved, Error> {
     let mut documents = vec![top(source)?];
     loop {
         let last = &documents[documents.len() - 1];
@@ -89,7 +89,12 @@ pub(crate) fn resolve(source: &dyn Source, platform: &Platform) -> Result<Resolv
             Document::Image(manifest) => {
                 manifest::check(manifest, &last.digest)?;
                 let manifest = ImageManifest::clone(manifest);
-                let (config, config_bytes, id) = configuration(source, &manifest, platform)?;
+                let (config, config_bytes, id) = configuration(source, &manifest)?;
+                let any = any && documents.len() == 1;
+                if !any && platform.accepts(&config.platform).is_none() {
+                    let (reference, wanted) = (source.name().to_owned(), Box::new(platform.clone()));
+                    return Err(Error::Platform { reference, wanted, available: vec![config.platform] });
+                }
                 return Ok(Resolved { documents, manifest, config, config_bytes, id });
             }
             Document::Index(index) if documents.len() <= MAX_NESTING => {
@@ -104,7 +109,6 @@ pub(crate) fn resolve(source: &dyn Source, platform: &Platform) -> Result<Resolv
 fn configuration(
     source: &dyn Source,
     manifest: &ImageManifest,
-    platform: &Platform,
 ) -> Result<(ImageConfig, Vec<u8>, ImageId), Error> {
     let descriptor = manifest.config();
     let (digest, expected) = (descriptor.digest(), descriptor.size());
@@ -123,10 +127,6 @@ fn configuration(
         Ok(config) => config,
         Err(source) => return Err(Error::Malformed { what, source }),
     };
-    if platform.accepts(&config.platform).is_none() {
-        let (reference, wanted) = (source.name().to_owned(), Box::new(platform.clone()));
-        return Err(Error::Platform { reference, wanted, available: vec![config.platform] });
-    }
     let unsupported = |_| Error::Algorithm { what, digest: digest.clone() };
     let id = ImageId::try_from(digest.clone()).map_err(unsupported)?;
     Ok((config, bytes, id))

@@ -25,4 +25,8 @@ pub trait Source: Sync {
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
     /// A blob from its start.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+    /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
+    fn made(&self) -> bool {
+        false
+    }
 }

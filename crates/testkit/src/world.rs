@@ -107,6 +107,15 @@ impl World {
         run(self.in_environment(&link).args(arguments), Patience::NORMAL)
     }
 
+    /// The same on this world's images and containers.
+    #[track_caller]
+    pub fn persona<S: AsRef<OsStr>>(&self, name: &str, arguments: impl IntoIterator<Item = S>) -> Output {
+        let (root, runroot) = (self.root(), self.runroot());
+        let globals: [&OsStr; 4] = ["--root".as_ref(), root.as_ref(), "--runroot".as_ref(), runroot.as_ref()];
+        let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+        self.named(name, globals.into_iter().map(OsStr::to_owned).chain(arguments))
+    }
+
     /// A field of `inspect`, by Go template.
     #[track_caller]
     pub fn inspect(&self, template: &str, name: &str) -> String {

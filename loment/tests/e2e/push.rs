@@ -89,10 +89,10 @@ fn what_cannot_be_pushed_is_said_in_one_line() {
     let target = format!("{repository}/x:1");
     let level = ["push", "--compression-level", "12", &image, &target];
     world.loment(level).fails_saying(125, &["invalid value 12 for --compression-level: use 1 to 9"]);
-    let archive = world.loment(["push", &image, "docker-archive:/tmp/x"]);
-    archive.fails_saying(125, &["\"docker-archive\" is not supported"]);
+    let archive = world.loment(["push", &image, "sif:/tmp/x"]);
+    archive.fails_saying(125, &["\"sif\" is not supported"]);
     let copy = world.loment(["image", "copy", &image, &format!("docker://{target}")]);
-    copy.fails_saying(125, &["invalid image name", "is not supported: use docker://, oci: or dir:"]);
+    copy.fails_saying(125, &["invalid image name", "is not supported: use docker://, oci:, "]);
     let nobody = world.loment(["push", "--quiet", &image, "127.0.0.1:9/x:1"]);
     nobody.fails_saying(125, &["127.0.0.1:9", "Connection refused"]);
     let file = world.write("file", "x");

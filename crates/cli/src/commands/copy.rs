@@ -1,20 +1,22 @@
 //! `image copy`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use loment_engine::copy_image;
-use loment_image::{CopyOptions, Images, Place, Platform};
+use loment_engine::{Side, copy_image};
+use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place, Platform};
 
 use super::access::access;
 use super::progress::Bars;
-use super::pull::platform;
+use super::pull::{platform, short_names};
+use super::push::check_level;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
-/// Copy an image from one place to another, past local storage
+/// Copy an image from one place to another
 ///
-/// Places are docker://NAME, oci:DIR[:NAME] and dir:DIR.
+/// Places are docker://NAME, oci:DIR[:NAME], oci-archive:FILE[:NAME], dir:DIR, docker-archive:FILE[:NAME], docker-daemon:NAME and
+/// containers-storage:NAME.
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Copy all images of an index, as --multi-arch all
@@ -29,9 +31,30 @@ pub(super) struct Flags {
     /// Write the digest of what was copied to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
-    /// Accepted for compatibility: digests are always preserved
+    /// Fail rather than change a digest
     #[arg(long)]
     preserve_digests: bool,
+    /// Write manifests in this format: oci, or v2s2 for Docker's [default: as they are]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Compress layers that are not
+    #[arg(long)]
+    dest_compress: bool,
+    /// Compress all layers in this way: gzip or zstd
+    #[arg(long, value_name = "COMPRESSION")]
+    dest_compress_format: Option<Compression>,
+    /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    dest_compress_level: Option<i32>,
+    /// Decompress all layers
+    #[arg(long, conflicts_with_all = ["dest_compress", "dest_compress_format"])]
+    dest_decompress: bool,
+    /// Reach the source's Docker daemon there [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "HOST")]
+    src_daemon_host: Option<String>,
+    /// Reach the destination's Docker daemon there [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "HOST")]
+    dest_daemon_host: Option<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -77,9 +100,10 @@ pub(super) struct Flags {
 enum MultiArch {
     System,
     All,
+    IndexOnly,
 }
 
-pub(super) fn run(_globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
     let both = flags.creds.as_deref();
@@ -88,20 +112,64 @@ pub(super) fn run(_globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             let authfile = authfile.as_deref().or(flags.authfile.as_deref());
             access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), authfile)
         };
-    let from = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
-    let to = side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;
-    let images = match flags.all || flags.multi_arch == MultiArch::All {
-        true => Images::All,
-        false => {
-            let chosen = flags.platform.as_deref().map(platform).transpose()?;
-            Images::One(chosen.unwrap_or_else(Platform::host))
-        }
-    };
-    let options = CopyOptions { images, ..CopyOptions::default() };
+    let from_access = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
+    let to_access =
+        side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;
+    let (from_daemon, to_daemon) =
+        (socket(flags.src_daemon_host.as_deref())?, socket(flags.dest_daemon_host.as_deref())?);
+    let from = Side { place: &source, access: &from_access, daemon: from_daemon };
+    let to = Side { place: &destination, access: &to_access, daemon: to_daemon };
+    let options = options(flags)?;
     let mut bars = Bars::new(flags.quiet);
-    let copied = copy_image((&source, &from), (&destination, &to), &options, &mut bars)?;
+    let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));
+    let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
+    let engine = engine.as_ref().map(|(engine, short_names)| (engine, short_names));
+    let copied = copy_image(engine, from, to, &options, &temporary(), &mut bars)?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, copied.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
     Ok(0)
+}
+
+fn options(flags: &Flags) -> Result<CopyOptions, Error> {
+    let images = match flags.multi_arch {
+        _ if flags.all => Images::All,
+        MultiArch::All => Images::All,
+        MultiArch::IndexOnly => Images::Index,
+        MultiArch::System => {
+            let chosen = flags.platform.as_deref().map(platform).transpose()?;
+            Images::One(chosen.unwrap_or_else(Platform::host))
+        }
+    };
+    let compression = flags.dest_compress_format.unwrap_or(Compression::Gzip);
+    check_level("--dest-compress-level", flags.dest_compress_level, compression)?;
+    let layers = match flags.dest_compress_format {
+        _ if flags.dest_decompress => Layers::As(Compression::None),
+        Some(compression) => Layers::As(compression),
+        // A level alone means compressing, too.
+        None if flags.dest_compress || flags.dest_compress_level.is_some() => Layers::Compress(compression),
+        None => Layers::Keep,
+    };
+    Ok(CopyOptions {
+        images,
+        format: flags.format,
+        layers,
+        level: flags.dest_compress_level,
+        preserve_digests: flags.preserve_digests,
+        ..CopyOptions::default()
+    })
+}
+
+/// The socket of a daemon.
+fn socket(host: Option<&str>) -> Result<Option<&Path>, Error> {
+    let Some(host) = host else { return Ok(None) };
+    match host.strip_prefix("unix://").or(Some(host)).filter(|path| path.starts_with('/')) {
+        Some(path) => Ok(Some(Path::new(path))),
+        None => Err(Error::Invalid(format!("invalid daemon host {host:?}: only unix:///PATH is supported"))),
+    }
+}
+
+/// Where there is room for large temporary files (file-hierarchy(7)).
+fn temporary() -> PathBuf {
+    std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or("/var/tmp".into(), PathBuf::from)
 }

@@ -42,7 +42,7 @@ pub(super) fn platform(text: &str) -> Result<Platform, Error> {
     text.parse().map_err(|e| Error::Invalid(format!("invalid value {text:?} for --platform: {e}")))
 }
 
-/// Pull images from registries
+/// Pull images from registries, archives and directories
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use loment_engine::Side;
 use loment_image::{Compression, Format, Place, PushOptions};
 
 use super::access::AccessFlags;
@@ -13,7 +14,7 @@ use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
 
-/// Push an image to a registry or a directory
+/// Push an image to a registry, an archive or a directory
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     #[command(flatten)]
@@ -48,7 +49,7 @@ pub(super) struct Flags {
     /// The image in the store
     #[arg(value_name = "IMAGE")]
     image: String,
-    /// Where it is to be: a name, or docker://NAME, oci:DIR[:NAME], dir:DIR [default: its name]
+    /// Where it is to be: a name, or a place as image copy has them [default: its name]
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }
@@ -71,13 +72,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
     };
-    let (levels, _) = flags.compression_format.levels();
-    if let Some(level) = flags.compression_level.filter(|level| !levels.contains(level)) {
-        let (first, last) = (levels.start(), levels.end());
-        return Err(Error::Invalid(format!(
-            "invalid value {level} for --compression-level: use {first} to {last}"
-        )));
-    }
+    check_level("--compression-level", flags.compression_level, flags.compression_format)?;
     let options = PushOptions {
         format: flags.format,
         compression: flags.compression_format,
@@ -89,7 +84,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let mut left = flags.retry;
     let pushed = loop {
         let mut bars = Bars::new(flags.quiet);
-        match engine.push(&flags.image, &short_names, &place, &access, &options, &mut bars) {
+        let to = Side { place: &place, access: &access, daemon: None };
+        match engine.push(&flags.image, &short_names, to, &options, &mut bars) {
             Err(error) if left > 0 => {
                 left -= 1;
                 let text = crate::error::one_line(&Error::from(error));
@@ -103,6 +99,14 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
     Ok(0)
+}
+
+/// Refuses levels that the compression has not.
+pub(super) fn check_level(flag: &str, level: Option<i32>, compression: Compression) -> Result<(), Error> {
+    let (levels, _) = compression.levels();
+    let Some(level) = level.filter(|level| !levels.contains(level)) else { return Ok(()) };
+    let (first, last) = (levels.start(), levels.end());
+    Err(Error::Invalid(format!("invalid value {level} for {flag}: use {first} to {last}")))
 }
 
 /// A time such as 2s, 500ms or 1m.

@@ -32,7 +32,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "image copy",
-        about: "Copy an image from one place to another, past local storage",
+        about: "Copy an image from one place to another",
         run: |g, a| copy::run(g, &parse(g, "image copy", a)?),
     },
     Command {
@@ -81,6 +81,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| kill::run(g, &parse(g, "kill", a)?),
     },
     Command {
+        name: "load",
+        about: "Load images from an archive or a directory",
+        run: |g, a| load::run(g, &parse(g, "load", a)?),
+    },
+    Command {
         name: "login",
         about: "Log in to a registry",
         run: |g, a| login::run(g, &parse(g, "login", a)?),
@@ -98,12 +103,12 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
     Command {
         name: "pull",
-        about: "Pull images from registries",
+        about: "Pull images from registries, archives and directories",
         run: |g, a| pull::run(g, &parse(g, "pull", a)?),
     },
     Command {
         name: "push",
-        about: "Push an image to a registry or a directory",
+        about: "Push an image to a registry, an archive or a directory",
         run: |g, a| push::run(g, &parse(g, "push", a)?),
     },
     Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
@@ -116,6 +121,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "run",
         about: "Run a command in a new container",
         run: |g, a| run::run(g, parse(g, "run", a)?),
+    },
+    Command {
+        name: "save",
+        about: "Save images to an archive or a directory",
+        run: |g, a| save::run(g, &parse(g, "save", a)?),
     },
     Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
     Command {
@@ -197,11 +207,13 @@ pub(super) const GROUPS: &[Group] = &[
             ("history", "history"),
             ("inspect", "image inspect"),
             ("list", "images"),
+            ("load", "load"),
             ("ls", "images"),
             ("prune", "image prune"),
             ("pull", "pull"),
             ("push", "push"),
             ("rm", "rmi"),
+            ("save", "save"),
             ("tag", "tag"),
             ("tree", "image tree"),
             ("untag", "untag"),

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Map, Value, json};
 
-use super::REF_NAME;
-use crate::destination::{Destination, Incoming};
+use super::{LAYOUT, REF_NAME};
+use crate::destination::{Destination, Incoming, Wants};
 use crate::error::Error;
 use crate::files;
+use crate::format::Format;
 
 /// A new entry of an OCI image layout, which is made when there is none.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ impl OciLayoutWriter {
         files::failed(lock.lock(), "lock", dir)?;
         let marker = dir.join("oci-layout");
         if !marker.exists() {
-            files::write(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            files::write(&marker, LAYOUT)?;
         }
         let name = entry.map_or_else(String::new, |entry| format!(":{entry}"));
         let name = format!("oci:{}{name}", dir.display());
@@ -90,6 +91,15 @@ fn take_name(entry: &mut Value, name: &str) {
 impl Destination for OciLayoutWriter {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::Compressed
+    }
+
+    fn format(&self) -> Option<Format> {
+        // Others find only entries of OCI's media types.
+        Some(Format::Oci)
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

@@ -7,4 +7,6 @@ pub use destination::OciLayoutWriter;
 pub use source::OciLayout;
 
 /// Names an image in a layout's index.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// What `oci-layout` says.
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;

@@ -1,23 +1,35 @@
-//! Reading OCI image layouts.
+//! Reading OCI image layouts, in directories and in archives.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use loment_store::Algorithm;
 use oci_spec::image::{Descriptor, Digest, ImageIndex};
 
 use super::REF_NAME;
+use crate::archive::Archive;
 use crate::error::Error;
 use crate::files;
 use crate::source::{Fetched, Source};
 
-/// An image or index in a directory in the OCI image layout.
+/// What containerd and BuildKit call an image in full, where the other name is only a tag.
+const FULL_NAME: &str = "io.containerd.image.name";
+
+/// An image or index in the OCI image layout.
 #[derive(Debug)]
 pub struct OciLayout {
-    dir: PathBuf,
+    files: Arc<Files>,
     entry: Entry,
     name: String,
+}
+
+/// Where the layout is.
+#[derive(Debug)]
+enum Files {
+    Dir(PathBuf),
+    Archive(Archive),
 }
 
 /// What is delivered first.
@@ -28,33 +40,119 @@ enum Entry {
     Digest(Digest),
 }
 
+impl Files {
+    fn transport(&self) -> &'static str {
+        match self {
+            Self::Dir(_) => "oci",
+            Self::Archive(_) => "oci-archive",
+        }
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Dir(dir) => dir.display().to_string(),
+            Self::Archive(archive) => archive.name().to_owned(),
+        }
+    }
+
+    fn document(&self, name: &str) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::Dir(dir) => files::read_document(&dir.join(name)),
+            Self::Archive(archive) => archive.document(name),
+        }
+    }
+
+    fn open(&self, name: &str) -> Result<Box<dyn Read + Send + '_>, Error> {
+        Ok(match self {
+            Self::Dir(dir) => {
+                let path = dir.join(name);
+                Box::new(files::failed(File::open(&path), "open", &path)?)
+            }
+            Self::Archive(archive) => Box::new(archive.part(archive.must_find(name)?)),
+        })
+    }
+
+    fn index(&self) -> Result<ImageIndex, Error> {
+        let bytes = self.document("index.json")?;
+        let what = || format!("index.json of {}", self.place());
+        serde_json::from_slice(&bytes).map_err(|source| Error::Malformed { what: what(), source })
+    }
+
+    fn blob_name(&self, digest: &Digest) -> Result<String, Error> {
+        // A digest of ours is plain hexadecimal, so it cannot leave the directory.
+        let layout = || Error::Algorithm { what: self.place(), digest: digest.clone() };
+        Algorithm::of(digest).ok_or_else(layout)?;
+        Ok(format!("blobs/{}/{}", digest.algorithm().as_ref(), digest.digest()))
+    }
+}
+
 impl OciLayout {
     /// Opens what `reference` means in the layout in `dir`: a name, `@` and a position, a digest, or empty for the only one.
     ///
     /// # Errors
     /// [`Error::NotInLayout`].
     pub fn open(dir: &Path, reference: &str) -> Result<Self, Error> {
-        let path = dir.join("index.json");
-        let bytes = files::read_document(&path)?;
-        let malformed = |source| Error::Malformed { what: path.display().to_string(), source };
-        let index: ImageIndex = serde_json::from_slice(&bytes).map_err(malformed)?;
+        Self::find(Files::Dir(dir.to_path_buf()), reference)
+    }
+
+    /// The same in an archive.
+    ///
+    /// # Errors
+    /// [`Error::NotInLayout`], [`Error::Archive`].
+    pub fn in_archive(archive: Archive, reference: &str) -> Result<Self, Error> {
+        Self::find(Files::Archive(archive), reference)
+    }
+
+    fn find(files: Files, reference: &str) -> Result<Self, Error> {
+        let index = files.index()?;
         let entry = match (find(&index, reference), Digest::try_from(reference)) {
             (Some(entry), _) => Entry::Listed(Box::new(entry.clone())),
             (None, Ok(digest)) => Entry::Digest(digest),
+            (None, Err(_)) if reference.is_empty() && index.manifests().len() > 1 => {
+                return Err(Error::Several { archive: files.place(), count: index.manifests().len() });
+            }
             (None, Err(_)) => {
-                let layout = dir.display().to_string();
-                return Err(Error::NotInLayout { layout, reference: reference.to_owned() });
+                return Err(Error::NotInLayout { layout: files.place(), reference: reference.to_owned() });
             }
         };
-        let name = format!("oci:{}:{reference}", dir.display()).trim_end_matches(':').to_owned();
-        Ok(Self { dir: dir.to_path_buf(), entry, name })
+        let name = format!("{}:{}:{reference}", files.transport(), files.place());
+        let name = name.trim_end_matches(':').to_owned();
+        Ok(Self { files: Arc::new(files), entry, name })
     }
 
-    fn blob_path(&self, digest: &Digest) -> Result<PathBuf, Error> {
-        // A digest of ours is plain hexadecimal, so it cannot leave the directory.
-        let layout = || Error::Algorithm { what: self.dir.display().to_string(), digest: digest.clone() };
-        Algorithm::of(digest).ok_or_else(layout)?;
-        Ok(self.dir.join("blobs").join(digest.algorithm().as_ref()).join(digest.digest()))
+    /// Everything that the layout in `dir` lists.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Malformed`].
+    pub fn all(dir: &Path) -> Result<Vec<Self>, Error> {
+        Self::listed(Files::Dir(dir.to_path_buf()))
+    }
+
+    /// The same in an archive.
+    ///
+    /// # Errors
+    /// As of [`OciLayout::all`], and [`Error::NotInArchive`] when there is no layout in it.
+    pub fn all_in_archive(archive: Archive) -> Result<Vec<Self>, Error> {
+        Self::listed(Files::Archive(archive))
+    }
+
+    fn listed(files: Files) -> Result<Vec<Self>, Error> {
+        let index = files.index()?;
+        let files = Arc::new(files);
+        let entry = |(position, entry): (usize, &Descriptor)| Self {
+            files: Arc::clone(&files),
+            entry: Entry::Listed(Box::new(entry.clone())),
+            name: format!("{}:{}:@{position}", files.transport(), files.place()),
+        };
+        Ok(index.manifests().iter().enumerate().map(entry).collect())
+    }
+
+    /// What it is called in the layout.
+    pub fn entry_name(&self) -> Option<&str> {
+        let Entry::Listed(entry) = &self.entry else { return None };
+        let annotations = entry.annotations().as_ref()?;
+        let full = annotations.get(FULL_NAME).filter(|name| !name.is_empty());
+        full.or_else(|| annotations.get(REF_NAME)).map(String::as_str)
     }
 }
 
@@ -83,12 +181,11 @@ impl Source for OciLayout {
             (Some(digest), _) | (None, Entry::Digest(digest)) => (digest, String::new()),
             (None, Entry::Listed(entry)) => (entry.digest(), entry.media_type().to_string()),
         };
-        let bytes = files::read_document(&self.blob_path(digest)?)?;
+        let bytes = self.files.document(&self.files.blob_name(digest)?)?;
         Ok(Fetched { media_type, digest: Some(digest.clone()), bytes })
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let path = self.blob_path(blob.digest())?;
-        Ok(Box::new(files::failed(File::open(&path), "open", &path)?))
+        self.files.open(&self.files.blob_name(blob.digest())?)
     }
 }

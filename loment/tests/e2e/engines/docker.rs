@@ -17,7 +17,7 @@ struct Docker<'w> {
 impl<'w> Docker<'w> {
     /// With our runtime as `ours`; or the daemon's last words, where it cannot run.
     fn start(world: &'w World, ours: &str) -> Result<Self, String> {
-        let path = |name: &str| world.dir().join("docker").join(name).display().to_string();
+        let path = |name: &str| world.dir().join("dockerd").join(name).display().to_string();
         std::fs::create_dir(path("")).unwrap();
         std::fs::write(path("daemon.json"), "{}").unwrap();
         let log = std::fs::File::create(path("log")).unwrap();
@@ -51,7 +51,7 @@ impl<'w> Docker<'w> {
         let mut client = command(self.world, "docker");
         client
             .arg("--host")
-            .arg(format!("unix://{}/docker/sock", self.world.dir().display()))
+            .arg(format!("unix://{}/dockerd/sock", self.world.dir().display()))
             .args(arguments);
         client
     }
@@ -146,4 +146,46 @@ fn docker_manages_containers_as_with_runc() {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         !mounts.contains(world.dir().to_str().unwrap())
     });
+}
+
+#[test]
+fn docker_and_we_load_what_the_other_saves() {
+    let world = prepared();
+    let [ours, _] = runtimes(&world);
+    let docker = match Docker::start(&world, &ours) {
+        Ok(docker) => docker,
+        Err(said) => {
+            println!("skipped: Docker's daemon, because it does not start here: {said}");
+            return;
+        }
+    };
+    let path = |name: &str| world.path(name).display().to_string();
+    let mut pack = command(&world, "tar");
+    run(pack.args(["-C", &path("rootfs"), "-cf", &path("image.tar"), "."]), Patience::NORMAL).succeeds();
+    docker.run(&["import", &path("image.tar"), "image:1"]).succeeds();
+    let id = docker.run(&["inspect", "--format", "{{.Id}}", "image:1"]).succeeds().to_owned();
+    docker.run(&["save", "--output", &path("theirs.tar"), "image:1"]).succeeds();
+    assert_eq!(
+        world.persona("docker", ["load", "-i", &path("theirs.tar")]).succeeds(),
+        "Loaded image: image:1"
+    );
+    assert_eq!(world.persona("docker", ["inspect", "--format", "{{.Id}}", "image:1"]).succeeds(), id);
+    docker.run(&["rmi", "image:1"]).succeeds();
+    world.persona("docker", ["save", "-o", &path("ours.tar"), "image:1"]).succeeds();
+    assert_eq!(docker.run(&["load", "--input", &path("ours.tar")]).succeeds(), "Loaded image: image:1");
+    assert_eq!(docker.run(&["inspect", "--format", "{{.Id}}", "image:1"]).succeeds(), id);
+    // The daemon itself as a place.
+    docker.run(&["rmi", "image:1"]).succeeds();
+    let host = format!("unix://{}/dockerd/sock", world.dir().display());
+    let copy = |arguments: &[&str]| world.loment([&["image", "copy", "--quiet"], arguments].concat());
+    let store = "containers-storage:docker.io/library/image:1";
+    copy(&["--dest-daemon-host", &host, store, "docker-daemon:image:2"]).succeeds();
+    assert_eq!(docker.run(&["inspect", "--format", "{{.Id}}", "image:2"]).succeeds(), id);
+    let layout = format!("oci:{}:x", path("layout"));
+    copy(&["--src-daemon-host", &host, "docker-daemon:image:2", &layout]).succeeds();
+    assert_eq!(world.loment(["pull", "--quiet", &layout]).succeeds(), id.trim_start_matches("sha256:"));
+    copy(&["--dest-daemon-host", &host, &layout, "docker-daemon:image:3"]).succeeds();
+    assert_eq!(docker.run(&["inspect", "--format", "{{.Id}}", "image:3"]).succeeds(), id);
+    let none = copy(&["--src-daemon-host", &host, "docker-daemon:none:1", &layout]);
+    none.fails_saying(125, &["none:1"]);
 }

@@ -36,7 +36,7 @@ fn which(program: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{program} is not installed: `cargo xtask test` installs it"))
 }
 
-fn command(world: &World, program: &str) -> Command {
+pub(crate) fn command(world: &World, program: &str) -> Command {
     let mut command = Command::new(which(program));
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", world.dir().join("home"));
     command.env("CONTAINERS_CONF", "/dev/null").env("TERM", "xterm").env("LANG", "C.UTF-8").env("TZ", "UTC");

@@ -1,0 +1,258 @@
+//! `save` and `load`: images of the store in archives and directories, and back.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use loment_image::{
+    Archive, Destination, DockerArchive, DockerArchiveWriter, Format, ImageDir, OciArchiveWriter, OciLayout,
+    OciLayoutWriter, Options, Output, Place, Progress, PushOptions, Scratch, ShortNames, Source, push,
+};
+use loment_store::ImageId;
+
+use crate::error::{Context, invalid};
+use crate::transfer::full_names;
+use crate::{Engine, Error};
+
+/// What an image is saved as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SaveFormat {
+    /// One file, as `docker save` writes it. The only one for several images.
+    #[default]
+    DockerArchive,
+    /// An OCI layout in one file.
+    OciArchive,
+    /// An OCI layout.
+    OciDir,
+    /// A directory as skopeo's `dir:` has it, with Docker's manifest.
+    DockerDir,
+}
+
+/// Where an image is saved.
+pub enum SaveTo {
+    /// A file or a directory.
+    Path(PathBuf),
+    /// Anything that takes bytes, for archives.
+    Stream(Box<dyn Write + Send>),
+}
+
+impl std::fmt::Debug for SaveTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Stream(_) => f.debug_tuple("Stream").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// An image that is to be saved.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// As given: a name or an id.
+    pub image: String,
+    /// The names that it gets.
+    pub names: Vec<String>,
+}
+
+/// An image that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The image.
+    pub id: ImageId,
+    /// The names that it has got.
+    pub names: Vec<String>,
+}
+
+impl Engine {
+    /// Saves images. An archive that is there stays unless `replace`.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`], [`Error::Invalid`] for several images in a format for one, [`Error::Pull`].
+    pub fn save_images(
+        &self,
+        images: &[Saved],
+        format: SaveFormat,
+        (to, replace): (SaveTo, bool),
+        short_names: &ShortNames,
+        options: &PushOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Error> {
+        // Before anything is written.
+        let found: Result<Vec<_>, _> =
+            images.iter().map(|saved| self.find_image(&saved.image, short_names)).collect();
+        let found = found?;
+        let scratch = Scratch::of(self.store());
+        let mut send = |at: usize, format, destination: &dyn Destination| -> Result<(), Error> {
+            let (id, name) = &found[at];
+            let named = self.store().name(name)?.and_then(|named| named.manifest);
+            let options = PushOptions { format, ..options.clone() };
+            push(self.store(), id, named.as_ref(), destination, &options, progress)?;
+            Ok(())
+        };
+        if format == SaveFormat::DockerArchive {
+            let writer = DockerArchiveWriter::new(output(to, replace, &scratch)?);
+            for (at, saved) in images.iter().enumerate() {
+                send(at, None, &writer.image(saved.names.clone()))?;
+            }
+            return Ok(writer.finish()?);
+        }
+        let [saved] = images else {
+            return Err(invalid("format", format.name(), "only docker-archive holds several images"));
+        };
+        let name = saved.names.first().map(String::as_str);
+        match (format, to) {
+            (SaveFormat::OciArchive, to) => {
+                let writer = OciArchiveWriter::new(output(to, true, &scratch)?);
+                send(0, Some(Format::Oci), &writer.image(name))?;
+                Ok(writer.finish()?)
+            }
+            (SaveFormat::OciDir, SaveTo::Path(dir)) => {
+                let dir = std::path::absolute(&dir).context("find", dir.display())?;
+                send(0, Some(Format::Oci), &OciLayoutWriter::open(&dir, name)?)
+            }
+            (_, SaveTo::Path(dir)) => {
+                let dir = std::path::absolute(&dir).context("find", dir.display())?;
+                send(0, Some(Format::Docker), &ImageDir::create(&dir)?)
+            }
+            (_, SaveTo::Stream(_)) => Err(invalid("format", format.name(), "it is a directory: say which")),
+        }
+    }
+
+    /// Loads all images of an archive or directory, of whichever kind it is.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for what is none, [`Error::Pull`].
+    pub fn load_images(
+        &self,
+        path: &Path,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Loaded>, Error> {
+        if path.is_dir() {
+            return self.load_dir(path, short_names, progress);
+        }
+        self.load_archive(Archive::open(path, &Scratch::of(self.store()))?, short_names, progress)
+    }
+
+    /// The same of an archive that comes as a stream; `name` is for messages.
+    ///
+    /// # Errors
+    /// As of [`Engine::load_images`].
+    pub fn load_stream(
+        &self,
+        input: &mut File,
+        name: &str,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Loaded>, Error> {
+        let input: &mut (dyn Read + Send) = input;
+        self.load_archive(Archive::read(input, name, &Scratch::of(self.store()))?, short_names, progress)
+    }
+
+    fn load_dir(
+        &self,
+        dir: &Path,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Loaded>, Error> {
+        if dir.join("index.json").exists() {
+            return self.load_layouts(OciLayout::all(dir)?, short_names, progress);
+        }
+        if dir.join("manifest.json").exists() {
+            return Ok(vec![self.load_one(&ImageDir::open(dir), Vec::new(), progress)?]);
+        }
+        Err(no_image(&dir.display().to_string()))
+    }
+
+    fn load_archive(
+        &self,
+        archive: Archive,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Loaded>, Error> {
+        // Newer versions of Docker write both; only this one has all the names.
+        if DockerArchive::is(&archive)? {
+            let place = Place::DockerArchive { file: archive.name().into(), image: None };
+            let archive = DockerArchive::open(archive)?;
+            let mut loaded = Vec::new();
+            for image in (0..archive.count()).map_while(|position| archive.at(position)) {
+                let image = image?;
+                let names = full_names(image.tags(), &place, short_names)?;
+                loaded.push(self.load_one(&image, names, progress)?);
+            }
+            return Ok(loaded);
+        }
+        if !archive.has("index.json")? {
+            // Docker's own kind says more about what it lacks.
+            return match archive.has("repositories")? {
+                true => DockerArchive::open(archive).map(|_| Vec::new()).map_err(Error::from),
+                false => Err(no_image(archive.name())),
+            };
+        }
+        self.load_layouts(OciLayout::all_in_archive(archive)?, short_names, progress)
+    }
+
+    fn load_layouts(
+        &self,
+        layouts: Vec<OciLayout>,
+        short_names: &ShortNames,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Loaded>, Error> {
+        let mut loaded: Vec<Loaded> = Vec::new();
+        for layout in layouts {
+            let names: Vec<_> = layout.entry_name().map(str::to_owned).into_iter().collect();
+            let names = full_names(&names, &Place::Oci { dir: PathBuf::new(), entry: None }, short_names)?;
+            let one = self.load_one(&layout, names, progress)?;
+            match loaded.iter_mut().find(|known| known.id == one.id) {
+                Some(known) => known.names.extend(one.names),
+                None => loaded.push(one),
+            }
+        }
+        Ok(loaded)
+    }
+
+    fn load_one(
+        &self,
+        source: &dyn Source,
+        names: Vec<String>,
+        progress: &mut dyn Progress,
+    ) -> Result<Loaded, Error> {
+        // What was saved can be loaded, whatever machine it is for.
+        let options = Options { any_platform: true, ..Options::default() };
+        let id = self.pull_as(source, &names, &options, progress)?.image;
+        Ok(Loaded { id, names })
+    }
+}
+
+impl SaveFormat {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OciDir, Self::OciArchive, Self::DockerDir, Self::DockerArchive];
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DockerArchive => "docker-archive",
+            Self::OciArchive => "oci-archive",
+            Self::OciDir => "oci-dir",
+            Self::DockerDir => "docker-dir",
+        }
+    }
+
+    /// Whether it is one file, and so may be a stream.
+    pub fn is_archive(self) -> bool {
+        matches!(self, Self::DockerArchive | Self::OciArchive)
+    }
+}
+
+fn output(to: SaveTo, replace: bool, scratch: &Scratch) -> Result<Output, Error> {
+    Ok(match to {
+        SaveTo::Stream(out) => Output::stream(out, "standard output", scratch),
+        SaveTo::Path(path) if replace => Output::file(&path, scratch)?,
+        SaveTo::Path(path) => Output::new_file(&path, scratch)?,
+    })
+}
+
+fn no_image(name: &str) -> Error {
+    let hint = "payload does not match any of the supported image formats: docker-archive, oci-archive, oci-dir, docker-dir";
+    invalid("input", name, hint)
+}

@@ -1,0 +1,144 @@
+//! Blobs from a source to a destination, layers in another compression where that is wanted.
+
+use std::io::{self, BufReader, Read};
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use oci_spec::image::Descriptor;
+
+use crate::compress::{Compression, Compressor};
+use crate::copy::{CopyOptions, preserve};
+use crate::crew::Hand;
+use crate::destination::{Destination, Incoming, Watched};
+use crate::error::Error;
+use crate::format::{Sent, compression_of};
+use crate::inflate;
+use crate::pipe::{PipeSink, pipe};
+use crate::source::Source;
+
+/// The form in which a blob is to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// As it is.
+    Keep,
+    /// Compressed, in this way if it is not yet.
+    Compress(Compression),
+    /// In this form.
+    As(Compression),
+}
+
+impl Goal {
+    /// What is to be done with something compressed in that way; `None` is nothing.
+    fn change(self, from: Compression) -> Option<Compression> {
+        match self {
+            Self::Compress(to) if from == Compression::None => Some(to),
+            Self::As(to) if from != to => Some(to),
+            _ => None,
+        }
+    }
+}
+
+/// A copy.
+pub(crate) struct Transfer<'t> {
+    pub(crate) source: &'t dyn Source,
+    pub(crate) destination: &'t dyn Destination,
+    pub(crate) goal: Goal,
+    pub(crate) options: &'t CopyOptions,
+}
+
+impl Transfer<'_> {
+    /// Sends one blob; `false` when it was there.
+    pub(crate) fn send(&self, blob: &Descriptor, goal: Goal, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
+        let label = compression_of(blob.media_type().as_ref());
+        let sent = |compression| Sent { digest: blob.digest().clone(), size: blob.size(), compression };
+        if goal.change(label).is_none() && self.destination.has(blob)? {
+            return Ok((sent(label), false));
+        }
+        let watched = Watched { bytes: self.source.blob(blob)?, hand };
+        let result = match goal {
+            Goal::Keep => self.pass_on(blob, watched).map(|()| sent(label)),
+            _ => self.look_and_send(blob, goal, watched),
+        };
+        match result {
+            Err(_) if hand.cancelled.load(Ordering::Relaxed) => {
+                Err(Error::Cancelled { digest: blob.digest().clone() })
+            }
+            result => result.map(|sent| (sent, true)),
+        }
+    }
+
+    fn pass_on(&self, blob: &Descriptor, mut bytes: impl Read + Send) -> Result<(), Error> {
+        Incoming::expected(blob, &mut bytes).and_then(|mut blob| self.destination.put_blob(&mut blob))
+    }
+
+    /// What the bytes are counts, not what they are called.
+    fn look_and_send(&self, blob: &Descriptor, goal: Goal, bytes: impl Read + Send) -> Result<Sent, Error> {
+        let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
+        let (found, bytes) = inflate::peek(bytes).map_err(failed)?;
+        let from = match found {
+            inflate::Compression::None => Compression::None,
+            inflate::Compression::Gzip => Compression::Gzip,
+            inflate::Compression::Zstd => Compression::Zstd,
+            inflate::Compression::Unsupported(compression) => {
+                return Err(Error::Compression { digest: blob.digest().clone(), compression });
+            }
+        };
+        let Some(to) = goal.change(from) else {
+            self.pass_on(blob, bytes)?;
+            return Ok(Sent { digest: blob.digest().clone(), size: blob.size(), compression: from });
+        };
+        if self.options.preserve_digests && !self.source.made() {
+            return Err(preserve(format!("layer {}", blob.digest()), self.destination));
+        }
+        self.recompress(blob, bytes, found, to)
+    }
+
+    fn recompress(
+        &self,
+        blob: &Descriptor,
+        bytes: impl Read + Send,
+        from: inflate::Compression,
+        to: Compression,
+    ) -> Result<Sent, Error> {
+        let (sink, [mut reader]) = pipe();
+        let level = self.options.level;
+        let (changed, result) = thread::scope(|scope| {
+            let writer = scope.spawn(move || change(blob, bytes, from, to, level, PipeSink::new(sink)));
+            let mut incoming = Incoming::new(&mut reader);
+            let result = self.destination.put_blob(&mut incoming).map(|()| incoming.read());
+            // Who writes to nobody ends.
+            drop(reader);
+            (writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result)
+        });
+        match (changed, result) {
+            // The cause before its consequence.
+            (Err(Error::Copy { source, .. }), Err(error)) if source.kind() == io::ErrorKind::BrokenPipe => {
+                Err(error)
+            }
+            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            (Ok(()), Ok(Some((digest, size)))) => Ok(Sent { digest, size, compression: to }),
+            (Ok(()), Ok(None)) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
+        }
+    }
+}
+
+/// Verifies a blob and writes it in another form.
+fn change(
+    blob: &Descriptor,
+    mut bytes: impl Read + Send,
+    from: inflate::Compression,
+    to: Compression,
+    level: Option<i32>,
+    sink: PipeSink,
+) -> Result<(), Error> {
+    let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
+    let mut verified = Incoming::expected(blob, &mut bytes)?;
+    let input = BufReader::with_capacity(256 * 1024, &mut verified);
+    let mut plain = inflate::reader(input, from).map_err(failed)?;
+    let mut out = Compressor::new(to, level, sink).map_err(failed)?;
+    io::copy(&mut plain, &mut out).map_err(failed)?;
+    drop(plain);
+    verified.end("the copy")?;
+    // Without this end the reader sees a failure.
+    out.finish().and_then(PipeSink::end).map_err(failed)
+}
