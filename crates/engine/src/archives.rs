@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use loment_image::{
-    Archive, Destination, DockerArchive, DockerArchiveWriter, Format, ImageDir, OciArchiveWriter, OciLayout,
-    OciLayoutWriter, Options, Output, Place, Progress, PushOptions, Scratch, ShortNames, Source, push,
+    Archive, Change, Destination, DockerArchive, DockerArchiveWriter, Format, ImageDir, ImportOptions,
+    OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform, Progress, PushOptions,
+    Scratch, ShortNames, Source, import, push,
 };
 use loment_store::ImageId;
 
@@ -52,6 +53,17 @@ pub struct Saved {
     pub image: String,
     /// The names that it gets.
     pub names: Vec<String>,
+}
+
+/// What an imported image says about itself.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Defaults for containers.
+    pub changes: Vec<Change>,
+    /// A remark.
+    pub message: Option<String>,
 }
 
 /// An image that was loaded.
@@ -147,6 +159,25 @@ impl Engine {
     ) -> Result<Vec<Loaded>, Error> {
         let input: &mut (dyn Read + Send) = input;
         self.load_archive(Archive::read(input, name, &Scratch::of(self.store()))?, short_names, progress)
+    }
+
+    /// Makes an image of a tar of a root file system.
+    ///
+    /// # Errors
+    /// [`Error::Reference`] for what is no name, [`Error::Pull`].
+    pub fn import(
+        &self,
+        tar: &mut File,
+        name: Option<&str>,
+        short_names: &ShortNames,
+        how: Import,
+    ) -> Result<ImageId, Error> {
+        // Before all is read.
+        let name = name.map(|name| self.full_name(name, short_names)).transpose()?;
+        let Import { platform, changes, message } = how;
+        let created = jiff::Timestamp::now().to_string();
+        let options = ImportOptions { platform, changes, message, created };
+        Ok(import(tar, self.store(), name.as_deref(), &options)?)
     }
 
     fn load_dir(

@@ -64,6 +64,13 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A root file system cannot be read.
+    #[error("cannot read what is to be imported")]
+    Import {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// An archive cannot be read.
     #[error("cannot read archive {archive}")]
     Archive {

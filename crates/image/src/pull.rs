@@ -136,6 +136,6 @@ pub fn pull(
     Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use loment_testkit::{Output, Patience, World, run, run_with_input};
+use loment_testkit::{Output, Patience, World, busybox_rootfs, run, run_with_input};
 
 use crate::engines::command;
 use crate::{fixtures, sh, world, world_with};
@@ -175,6 +175,63 @@ fn several_images_and_names_are_saved_at_once() {
         world.persona("docker", ["load", "-i", &file]).succeeds(),
         "Loaded image: hub:1\nLoaded image: hub:2"
     );
+}
+
+#[test]
+fn a_root_file_system_becomes_an_image() {
+    let world = world();
+    let rootfs = world.path("rootfs");
+    busybox_rootfs(&rootfs);
+    let file = path(&world, "rootfs.tar");
+    let mut tar = Command::new("tar");
+    run(tar.args(["-C", &path(&world, "rootfs"), "-cf", &file, "."]), Patience::LONG).succeeds();
+    let changes =
+        ["CMD [\"sh\",\"-c\",\"echo $A $PWD\"]", "ENV A=\"b c\"", "WORKDIR /proc", "LABEL k=v", "USER 1:2"];
+    let changes: Vec<_> = changes.iter().flat_map(|change| ["--change", change]).collect();
+    let import =
+        [&["import", "--message", "from a test"][..], &changes, &[&file, "localhost/made:1"]].concat();
+    let id = world.loment(import).succeeds().trim_start_matches("sha256:").to_owned();
+    assert_eq!(
+        world.inspect("{{.Id}} {{.Config.User}} {{.Config.Labels.k}}", "localhost/made:1"),
+        format!("{id} 1:2 v")
+    );
+    assert_eq!(
+        world.loment(["run", "--rm", "--network", "none", "localhost/made:1"]).succeeds(),
+        "b c /proc"
+    );
+    assert!(world.loment(["history", "localhost/made:1"]).succeeds().contains("from a test"));
+    // Compressed, from a pipe, for another machine.
+    run(Command::new("gzip").arg(&file), Patience::LONG).succeeds();
+    let mut piped = world.command(["import", "--quiet", "--arch", "arm", "--variant", "v7", "-"]);
+    let input = std::fs::read(format!("{file}.gz")).unwrap();
+    let other = run_with_input(&mut piped, &input, Patience::LONG).succeeds().to_owned();
+    assert_eq!(
+        world.inspect("{{.Architecture}} {{.RootFS.Layers}}", &other),
+        format!("arm {}", world.inspect("{{.RootFS.Layers}}", &id))
+    );
+    // Podman agrees with what is in it.
+    world.loment(["save", "--quiet", "--output", &path(&world, "made.tar"), "localhost/made:1"]).succeeds();
+    podman(&world, &["load", "--quiet", "--input", &path(&world, "made.tar")]).succeeds();
+    let config = podman(
+        &world,
+        &[
+            "inspect",
+            "--type",
+            "image",
+            "--format",
+            "{{.Id}} {{.Config.Cmd}} {{(index .History 0).Comment}}",
+            "localhost/made:1",
+        ],
+    );
+    assert_eq!(config.succeeds(), format!("{id} [sh -c echo $A $PWD] from a test"));
+    let fails = |arguments: &[&str], words: &[&str]| {
+        world.loment([&["import"], arguments].concat()).fails_saying(125, words);
+    };
+    fails(&["/nonesuch"], &["/nonesuch", "No such file or directory"]);
+    fails(&["--change", "FROM x", &file], &["invalid change \"FROM x\" - invalid instruction FROM"]);
+    fails(&["https://example.com/x.tar"], &["https://example.com/x.tar is not supported: fetch it"]);
+    fails(&[&world.write("text", "no tar"), "localhost/x"], &["truncated"]);
+    fails(&[&format!("{file}.gz"), "UPPER"], &["must be lowercase"]);
 }
 
 #[test]

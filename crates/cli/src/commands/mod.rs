@@ -8,6 +8,7 @@ mod exec;
 mod exists;
 mod history;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod inspect_container;

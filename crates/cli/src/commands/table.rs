@@ -66,6 +66,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| images::run(g, &parse(g, "images", a)?),
     },
     Command {
+        name: "import",
+        about: "Make an image of a tar of a root file system",
+        run: |g, a| import::run(g, &parse(g, "import", a)?),
+    },
+    Command {
         name: "info",
         about: "Display system information",
         run: |g, a| info::run(g, &parse(g, "info", a)?),
@@ -205,6 +210,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("copy", "image copy"),
             ("exists", "image exists"),
             ("history", "history"),
+            ("import", "import"),
             ("inspect", "image inspect"),
             ("list", "images"),
             ("load", "load"),
