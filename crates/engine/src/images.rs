@@ -379,6 +379,16 @@ fn candidates(input: &str, settings: &PullSettings) -> Result<(Vec<Reference>, O
     }
 }
 
+impl Engine {
+    /// Removes what no image and no container needs.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub fn sweep(&self) -> Result<(), Error> {
+        Ok(self.store().gc().map(drop)?)
+    }
+}
+
 /// What a new name means.
 pub(crate) fn target(name: &str, short_names: &ShortNames) -> Result<Reference, Error> {
     let mut candidates = short_names.local_candidates(name)?;

@@ -1,7 +1,7 @@
 //! Loading a seccomp filter.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// One instruction of a classic BPF program, as the kernel reads it (`struct sock_filter`).
 #[repr(C)]
@@ -44,4 +44,47 @@ pub fn load(program: &[Instruction], flags: u32) -> io::Result<Option<OwnedFd>> 
     }
     // SAFETY: with NEW_LISTENER the result is a new descriptor that nobody else owns.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(r as i32) }))
+}
+
+/// A system call that waits to be let through (seccomp_unotify(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// Which one it is, for the answer.
+    pub id: u64,
+    /// The thread that makes it; 0 when that is in no namespace of ours.
+    pub thread: i32,
+    /// Its number.
+    pub number: i32,
+    /// Its arguments, as they are in registers.
+    pub arguments: [u64; 6],
+}
+
+/// Waits for the next system call that a filter loaded with [`FLAG_NEW_LISTENER`] asks about.
+///
+/// # Errors
+/// The kernel's errno: `ENOENT` when the thread was killed in the meantime.
+pub fn receive(listener: BorrowedFd<'_>) -> io::Result<Notification> {
+    let data = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
+    let mut notification = libc::seccomp_notif { id: 0, pid: 0, flags: 0, data };
+    let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
+    // SAFETY: the kernel fills in the one struct of the size that is part of the request's number; it was zeroed as it demands.
+    super::check(unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw mut notification) }.into())?;
+    Ok(Notification {
+        id: notification.id,
+        thread: i32::try_from(notification.pid).unwrap_or_default(),
+        number: notification.data.nr,
+        arguments: notification.data.args,
+    })
+}
+
+/// Lets a call that waits go on, as if there were no filter.
+///
+/// # Errors
+/// The kernel's errno: `ENOENT` when it does not wait any more.
+pub fn let_through(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
+    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
+    // SAFETY: the kernel reads the one struct of the size that is part of the request's number.
+    super::check(unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw const answer) }.into()).map(drop)
 }

@@ -15,6 +15,7 @@ mod forms;
 mod help;
 mod image_lists;
 mod isolation;
+mod kills;
 mod lifecycle;
 mod limits;
 mod logs;

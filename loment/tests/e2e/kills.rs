@@ -1,0 +1,175 @@
+//! Commands killed before every single change they make to the store. Whenever that is: nothing that is named is damaged, the
+//! command succeeds the next time, and what it left half made goes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use loment_testkit::{
+    Compression, Config, Entry, Faults, Image, Layer, Layout, Output, Patience, RawLayer, Registry, Variant,
+    World, run,
+};
+
+use crate::world;
+
+/// A store that can be put back to what it was. In memory, where flushing costs nothing: what a kill leaves is the same.
+struct Scene {
+    world: World,
+    registry: Registry,
+    dir: tempfile::TempDir,
+    form: String,
+}
+
+const NAMES: [&str; 2] = ["small:one", "small:two"];
+
+/// Two images with a common layer, of which each file is changed, linked or removed by the next.
+fn images() -> [Image; 2] {
+    let base: RawLayer =
+        Layer::of([Entry::dir("d"), Entry::file("d/a", vec![7; 5000]), Entry::symlink("l", "d/a")]).into();
+    let one = Layer::of([Entry::file("d/a", "new"), Entry::hardlink("h", "d/a"), Entry::whiteout("l")]);
+    let two = Layer::of([Entry::file("b", "b")]);
+    [Image::new(Config::shell(), [base.clone(), one.into()]), Image::new(Config::shell(), [base, two.into()])]
+}
+
+impl Scene {
+    fn new(form: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("loment-test-").tempdir_in("/dev/shm").unwrap();
+        let scene =
+            Self { world: world(), registry: Registry::empty(), dir, form: format!("loment.form={form}") };
+        let mut layout = Layout::create(&scene.world.path("layout"));
+        for (image, name) in images().iter().zip(NAMES) {
+            layout.add(name, image, Compression::Gzip);
+            layout.push(name, &scene.registry.name(name), Variant::AsIs);
+        }
+        scene.loment(&["images"]).succeeds();
+        scene
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.registry.name(NAMES[index])
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.world.bare();
+        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.dir.path().join("run"));
+        command.args(["--storage-opt", &self.form]).args(arguments);
+        command
+    }
+
+    #[track_caller]
+    fn loment(&self, arguments: &[&str]) -> Output {
+        run(&mut self.command(arguments), Patience::NORMAL)
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        let _ = fs::remove_dir_all(to);
+        let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Runs a command again and again, each time from how things are now, and kills it one change later than before, until it comes
+    /// to its end. `done` are the exit statuses with which it may end the next time.
+    fn kill_everywhere(&self, arguments: &[&str], again: &[i32]) {
+        let before = self.dir.path().join("before");
+        Self::copy(&self.root(), &before);
+        let faults = Faults::below([self.root()]);
+        for nth in 1.. {
+            assert!(nth < 5000, "it never comes to its end");
+            Self::copy(&before, &self.root());
+            let stopped = faults.kill_before(nth, &mut self.command(arguments));
+            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+            let check = self.loment(&["system", "check", "--max", "0"]);
+            assert_eq!(check.code, 0, "{when}: {check}");
+            let output = self.loment(arguments);
+            let is_done = if stopped.before.is_some() { output.code == 0 } else { stopped.code == Some(0) };
+            assert!(is_done || again.contains(&output.code), "{when}: {output}");
+            let check = self.loment(&["system", "check", "--quick"]);
+            assert_eq!(check.code, 0, "{when}: {check}");
+            self.loment(&["rmi", "--all"]).succeeds();
+            assert_eq!(self.left(), Vec::<PathBuf>::new(), "{when}");
+            if stopped.before.is_none() {
+                assert!(nth > 2, "{when}: too few changes to be all");
+                break;
+            }
+        }
+        Self::copy(&before, &self.root());
+    }
+
+    /// What is left when no image is.
+    fn left(&self) -> Vec<PathBuf> {
+        let mut left = Vec::new();
+        for attempt in 0.. {
+            left.clear();
+            for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs"] {
+                left.extend(fs::read_dir(self.root().join(dir)).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            for shard in fs::read_dir(self.root().join("blobs/sha256")).unwrap() {
+                left.extend(fs::read_dir(shard.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            // Tombs are emptied by somebody else.
+            if left.is_empty() || attempt > 200 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        left
+    }
+}
+
+fn pull(form: &str) {
+    let scene = Scene::new(form);
+    scene.kill_everywhere(&["pull", "--quiet", &scene.name(0)], &[]);
+}
+
+#[test]
+fn a_pull_into_directories_killed_before_every_change() {
+    pull("dir");
+}
+
+#[test]
+fn a_pull_into_images_killed_before_every_change() {
+    pull("erofs");
+}
+
+/// A store made for the first time belongs to it.
+#[test]
+fn a_pull_into_no_store_killed_before_every_change() {
+    let scene = Scene::new("erofs");
+    fs::remove_dir_all(scene.root()).unwrap();
+    fs::create_dir(scene.root()).unwrap();
+    scene.kill_everywhere(&["pull", "--quiet", &scene.name(0)], &[]);
+}
+
+fn names(form: &str) {
+    let scene = Scene::new(form);
+    let (one, two) = (scene.name(0), scene.name(1));
+    for name in [&one, &two] {
+        scene.loment(&["pull", "--quiet", name]).succeeds();
+    }
+    scene.kill_everywhere(&["tag", &one, "new:1"], &[]);
+    // The name of one image becomes that of another.
+    scene.kill_everywhere(&["tag", &one, &two], &[]);
+    // The second time there is nothing to take away or remove.
+    scene.kill_everywhere(&["rmi", &one], &[1]);
+    scene.loment(&["tag", &one, "new:1"]).succeeds();
+    scene.kill_everywhere(&["untag", &one, &one], &[125]);
+    scene.kill_everywhere(&["rmi", &one], &[1]);
+    scene.kill_everywhere(&["rmi", "--all"], &[]);
+    scene.loment(&["untag", &two]).succeeds();
+    scene.kill_everywhere(&["image", "prune", "--force"], &[]);
+    scene.kill_everywhere(&["image", "prune", "--all", "--force"], &[]);
+}
+
+#[test]
+fn names_and_removal_in_directories_killed_before_every_change() {
+    names("dir");
+}
+
+#[test]
+fn names_and_removal_of_images_killed_before_every_change() {
+    names("erofs");
+}
