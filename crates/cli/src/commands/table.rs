@@ -269,6 +269,7 @@ mod tests {
 
     #[test]
     fn every_word_of_a_group_means_a_command() {
+        assert!(GROUPS.is_sorted_by(|a, b| a.name < b.name), "each once, in order");
         for group in GROUPS {
             assert!(group.words().is_sorted(), "{}", group.name);
             assert!(group.words.iter().all(|(_, name)| command(name).is_some()), "{}", group.name);
