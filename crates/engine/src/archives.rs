@@ -177,7 +177,7 @@ impl Engine {
         let Import { platform, changes, message } = how;
         let created = jiff::Timestamp::now().to_string();
         let options = ImportOptions { platform, changes, message, created };
-        Ok(import(tar, self.store(), name.as_deref(), &options)?)
+        Ok(import(tar, &self.store_for_layers(), name.as_deref(), &options)?)
     }
 
     fn load_dir(

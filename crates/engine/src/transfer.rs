@@ -86,7 +86,7 @@ impl Engine {
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
         let first = names.first().map(String::as_str);
-        let pulled = pull(source, self.store(), first, options, progress)?;
+        let pulled = pull(source, &self.store_for_layers(), first, options, progress)?;
         for name in names.iter().skip(1) {
             self.store().tag(name, &pulled.image, Some(&pulled.digest))?;
         }
