@@ -13,7 +13,7 @@ use crate::destination::{Destination, Incoming, Watched};
 use crate::error::Error;
 use crate::format::{Sent, compression_of};
 use crate::inflate;
-use crate::pipe::{PipeSink, pipe};
+use crate::pipe::{Closed, PipeSink, pipe};
 use crate::source::Source;
 
 /// The form in which a blob is to arrive.
@@ -67,8 +67,28 @@ impl Transfer<'_> {
         }
     }
 
+    /// In threads of their own: a client of a registry drives its connection while it reads what it is to send, and cannot drive
+    /// another one on the way.
     fn pass_on(&self, blob: &Descriptor, mut bytes: impl Read + Send) -> Result<(), Error> {
-        Incoming::expected(blob, &mut bytes).and_then(|mut blob| self.destination.put_blob(&mut blob))
+        let (sink, [mut reader]) = pipe();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                loop {
+                    match sink.fill(&mut bytes, |_| {}) {
+                        Ok(Ok(true)) => {}
+                        Ok(Ok(false)) => return sink.end(),
+                        // Nobody wants it any more, and that is told elsewhere.
+                        Ok(Err(Closed)) => return,
+                        Err(error) => return sink.fail(&error),
+                    }
+                }
+            });
+            let sent = Incoming::expected(blob, &mut reader)
+                .and_then(|mut blob| self.destination.put_blob(&mut blob));
+            // Who writes to nobody ends.
+            drop(reader);
+            sent
+        })
     }
 
     /// What the bytes are counts, not what they are called.

@@ -196,7 +196,7 @@ fn rewritten(
 }
 
 /// The image for a platform.
-fn choose(source: &dyn Source, platform: &Platform) -> Result<Verified, Error> {
+pub(crate) fn choose(source: &dyn Source, platform: &Platform) -> Result<Verified, Error> {
     let mut document = top(source)?;
     for _ in 0..=MAX_NESTING {
         let Document::Index(index) = &document.document else { return Ok(document) };

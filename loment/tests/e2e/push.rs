@@ -82,6 +82,16 @@ fn images_are_copied_past_the_store() {
 }
 
 #[test]
+fn an_image_is_copied_from_one_registry_to_another() {
+    let (world, from, to) = (world(), fixtures().serve(), loment_testkit::Registry::empty());
+    let (source, target) = (from.name("app:latest"), to.name("team/app:1"));
+    let copy = ["image", "copy", &format!("docker://{source}"), &format!("docker://{target}")];
+    world.loment(copy).succeeds();
+    assert_eq!(to.digest_of("team/app", "1"), from.digest_of("app", "latest"));
+    world.loment(["pull", "--quiet", &target]).succeeds();
+}
+
+#[test]
 fn what_cannot_be_pushed_is_said_in_one_line() {
     let (world, image) = world_with("busybox:latest");
     world.loment(["push", "nonesuch"]).fails_saying(125, &["nonesuch: image not known"]);
