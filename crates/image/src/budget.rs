@@ -27,6 +27,13 @@ impl Budget {
         Self { total, free: Mutex::new(total), given_back: Condvar::new() }
     }
 
+    /// So much, if it is free; for those who hold a share already.
+    pub(crate) fn try_take(&self, bytes: u64) -> Option<Share<'_>> {
+        let mut free = self.free.lock().ok()?;
+        *free = free.checked_sub(bytes)?;
+        Some(Share { budget: self, bytes })
+    }
+
     /// Waits until so much is free; `None` when it is no longer wanted. Who asks for more than there is gets all there is, and so
     /// is alone. Nobody asks for a second share while holding one: two could wait for each other.
     pub(crate) fn take(&self, bytes: u64, cancelled: &AtomicBool) -> Option<Share<'_>> {

@@ -13,6 +13,7 @@ use crate::budget::Budget;
 use crate::crew::Hand;
 use crate::error::Error;
 use crate::inflate::{self, Compression};
+use crate::parts::{Fetch, Parts};
 use crate::pipe::{Closed, PipeReader, PipeWriter, pipe};
 use crate::source::Source;
 
@@ -29,6 +30,7 @@ pub(crate) fn pull(
     lease: &Lease,
     descriptor: &Descriptor,
     expected: &DiffId,
+    parts: Parts,
     budget: &Budget,
     hand: &Hand<'_>,
 ) -> Result<(Layer, bool), Error> {
@@ -51,6 +53,7 @@ pub(crate) fn pull(
     let (compressed, [fetched]) = pipe();
     let (inflated, [to_hash, to_unpack]) = pipe();
     let (staged, fetch, inflation) = thread::scope(|scope| {
+        let blob = Fetch::new(scope, source, descriptor, blob, parts, budget);
         let fetch = scope.spawn(move || fetch(blob, descriptor, compressed, cancelled, received));
         let inflation = scope.spawn(move || inflate(fetched, digest, most, inflated, budget, cancelled));
         let hash = scope.spawn(move || hash(to_hash));
@@ -95,7 +98,7 @@ fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 
 /// Reads the blob, hashes and counts it.
 fn fetch(
-    mut blob: Box<dyn Read + Send + '_>,
+    mut blob: impl Read,
     descriptor: &Descriptor,
     out: PipeWriter,
     cancelled: &AtomicBool,

@@ -8,6 +8,7 @@ use crate::budget::Budget;
 use crate::crew;
 use crate::error::Error;
 use crate::layer;
+use crate::parts::Parts;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry_source::RegistrySource;
@@ -23,11 +24,13 @@ pub struct Options {
     pub any_platform: bool,
     /// Layers fetched at the same time.
     pub parallel: usize,
+    /// How large ones are.
+    pub parts: Parts,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), any_platform: false, parallel: 4 }
+        Self { platform: Platform::host(), any_platform: false, parallel: 4, parts: Parts::default() }
     }
 }
 
@@ -116,7 +119,7 @@ pub fn pull(
     let diff_ids = &found.config.diff_ids;
     let budget = Budget::new(layer::WINDOWS);
     let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
-        layer::pull(source, &lease, &layers[index], &diff_ids[index], &budget, hand)
+        layer::pull(source, &lease, &layers[index], &diff_ids[index], options.parts, &budget, hand)
     })?;
     let record = ImageRecord {
         id: found.id.clone(),

@@ -1,6 +1,7 @@
 //! Images read from registries: the `docker:` transport's source, with mirrors.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loment_registry::{Blob, Registry};
@@ -107,6 +108,11 @@ impl Source for RegistrySource<'_> {
         }
         let next: Vec<usize> = self.from(position).skip(1).collect();
         Ok(Box::new(Relay { source: self, digest: digest.clone(), bytes, read: 0, next: next.into_iter() }))
+    }
+
+    fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
+        let part = |stop: &Stop<'_>| stop.registry.blob_part(&stop.repository, blob.digest(), range.clone());
+        self.ask(part).map(|(bytes, _)| Some(Box::new(bytes) as Box<dyn Read + Send + '_>))
     }
 }
 

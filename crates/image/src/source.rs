@@ -1,6 +1,7 @@
 //! Where images come from.
 
 use std::io::Read;
+use std::ops::Range;
 
 use oci_spec::image::{Descriptor, Digest};
 
@@ -25,6 +26,14 @@ pub trait Source: Sync {
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
     /// A blob from its start.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+    /// Some bytes of a blob, over a way of their own; `None` where there is no other way than the one from the start.
+    fn part(
+        &self,
+        _blob: &Descriptor,
+        _range: Range<u64>,
+    ) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
+        Ok(None)
+    }
     /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
     fn made(&self) -> bool {
         false

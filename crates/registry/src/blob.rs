@@ -41,6 +41,8 @@ pub struct Blob {
     skip: u64,
     /// Size of the whole blob.
     total: Option<u64>,
+    /// Where the part ends that is wanted, if not with the blob.
+    until: Option<u64>,
     etag: Option<HeaderValue>,
     /// Failures since the last progress, and the position at the latest.
     failures: u32,
@@ -68,7 +70,13 @@ impl fmt::Debug for Blob {
 }
 
 impl Blob {
-    pub(crate) fn open(client: Arc<Client>, call: Call, digest: Digest, offset: u64) -> Result<Self, Error> {
+    pub(crate) fn open(
+        client: Arc<Client>,
+        call: Call,
+        digest: Digest,
+        offset: u64,
+        until: Option<u64>,
+    ) -> Result<Self, Error> {
         let mut blob = Self {
             len: None,
             client,
@@ -79,6 +87,7 @@ impl Blob {
             position: offset,
             skip: 0,
             total: None,
+            until,
             etag: None,
             failures: 0,
             failed_at: offset,
@@ -88,7 +97,7 @@ impl Blob {
         let mut lane = blob.client.lane()?;
         let exchange = blob.client.call(&mut lane, &blob.request())?;
         blob.begin(lane, exchange)?;
-        blob.len = blob.total.map(|total| total.saturating_sub(offset));
+        blob.len = blob.end_place().map(|end| end.saturating_sub(offset));
         Ok(blob)
     }
 
@@ -96,8 +105,9 @@ impl Blob {
     fn request(&self) -> Call {
         let mut call = self.call.clone();
         call.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        if self.position > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={}-", self.position));
+        if self.position > 0 || self.until.is_some() {
+            let last = self.until.map(|until| (until - 1).to_string()).unwrap_or_default();
+            let range = HeaderValue::from_str(&format!("bytes={}-{last}", self.position));
             call.headers.insert(RANGE, range.expect("digits are fit for a header"));
             if let Some(etag) = &self.etag {
                 call.headers.insert(IF_RANGE, etag.clone());
@@ -106,17 +116,26 @@ impl Blob {
         call
     }
 
+    /// Where that ends which is wanted, if known.
+    fn end_place(&self) -> Option<u64> {
+        self.until.or(self.total)
+    }
+
     /// Starts to read from an answer.
     fn begin(&mut self, mut lane: Lane, exchange: Exchange) -> Result<(), Error> {
         let headers = &exchange.head.headers;
         let (start, total) = match exchange.head.status.as_u16() {
+            // It would send everything for a part.
+            200 if self.until.is_some() => {
+                return Err(self.client.problem(&self.call, Problem::Range));
+            }
             200 => (0, exchange.announced()),
             206 => content_range(headers)
                 .filter(|range| range.start <= self.position)
                 .map(|range| (range.start, range.total))
                 .ok_or_else(|| self.client.problem(&self.call, Problem::Range))?,
             // Nothing is left when the place asked for is the end.
-            416 if self.position > 0 => match unsatisfied_range(headers) {
+            416 if self.position > 0 && self.until.is_none() => match unsatisfied_range(headers) {
                 Some(total) if total == self.position && self.total.is_none_or(|known| known == total) => {
                     lane.drain(exchange);
                     self.client.put_back(lane);
@@ -201,7 +220,7 @@ impl Blob {
         let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(piece.len());
         drop(piece.split_to(skipped));
         self.skip -= skipped as u64;
-        if self.total.is_some_and(|total| piece.len() as u64 > total.saturating_sub(self.position)) {
+        if self.end_place().is_some_and(|end| piece.len() as u64 > end.saturating_sub(self.position)) {
             self.stream = None;
             return Err(self.client.problem(&self.call, Problem::Length));
         }
@@ -211,7 +230,7 @@ impl Blob {
 
     fn end(&mut self) -> Result<(), Error> {
         let stream = self.stream.take();
-        if self.skip > 0 || self.total.is_some_and(|total| total != self.position) {
+        if self.skip > 0 || self.end_place().is_some_and(|end| end != self.position) {
             // A range may end early; the rest is asked for.
             let host = self.client.host.name.clone();
             return self

@@ -56,6 +56,7 @@ mod upload;
 mod url;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use oci_spec::image::Digest;
@@ -133,7 +134,19 @@ impl Registry {
         names::repository(repository)?;
         names::digest(digest)?;
         let call = self.call(repository, Kind::Blob, digest.as_ref());
-        Blob::open(Arc::clone(&self.client), call, digest.clone(), offset)
+        Blob::open(Arc::clone(&self.client), call, digest.clone(), offset, None)
+    }
+
+    /// The bytes of a blob from `range.start` up to and without `range.end` (RFC 9110 section 14.2). Nothing of it is verified.
+    ///
+    /// # Errors
+    /// [`Problem::Range`] from a registry that sends no parts; all of [`Error`].
+    pub fn blob_part(&self, repository: &str, digest: &Digest, range: Range<u64>) -> Result<Blob, Error> {
+        names::repository(repository)?;
+        names::digest(digest)?;
+        let call = self.call(repository, Kind::Blob, digest.as_ref());
+        let until = range.end.max(range.start + 1);
+        Blob::open(Arc::clone(&self.client), call, digest.clone(), range.start, Some(until))
     }
 
     /// To read a manifest or blob.

@@ -29,6 +29,7 @@ mod push;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod slow;
 mod space;
 mod starters;
 mod terminal;
