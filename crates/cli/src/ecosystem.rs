@@ -12,10 +12,10 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use loment_engine::{Ecosystem, Settings};
-use loment_image::conf::{File, Registries};
+use loment_image::conf::{File, Policy, Registries};
 use loment_registry::Proxy;
 
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, one_line};
 use crate::logins::{Keyring, Places};
 
 /// No configuration is larger.
@@ -153,14 +153,42 @@ pub(crate) fn recorded_aliases() -> Option<PathBuf> {
     cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
 }
 
-/// All of it, to be read when it is needed. `authfile` is the file with logins that a flag names.
-pub(crate) fn ecosystem(authfile: Option<&Path>) -> Ecosystem {
-    let authfile = authfile.map(Path::to_owned);
+/// Files that flags name instead of the usual ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chosen {
+    /// With logins.
+    pub(crate) authfile: Option<PathBuf>,
+    /// With the policy.
+    pub(crate) policy: Option<PathBuf>,
+}
+
+/// All of it, to be read when it is needed.
+pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
     Ecosystem::new(move || {
         let registries = registries()?;
-        let logins = Keyring::new(&registries, Places::find(authfile.as_deref(), false));
-        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins) })
+        let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
+        let policy = policy(chosen.policy.as_deref()).map_err(|e| one_line(&e));
+        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy })
     })
+}
+
+/// policy.json: the one that is chosen, or the first there is. Where there is none, everything is accepted.
+fn policy(chosen: Option<&Path>) -> Result<Policy, Error> {
+    let text = match chosen {
+        Some(path) => Some(required(path)?),
+        None => {
+            let mut found = None;
+            for directory in directories() {
+                found = read(&directory.join("policy.json"))?;
+                if found.is_some() {
+                    break;
+                }
+            }
+            found
+        }
+    };
+    let Some(text) = text else { return Ok(Policy::accept_anything()) };
+    Policy::parse(text.file()).map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// Directories with certificates of registries, `HOST:PORT/*.crt` (containers-certs.d(5)); the first that has one for a

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use loment_image::conf::{Login, Registries};
+use loment_image::conf::{Login, Policy, Registries, Subject};
 use loment_registry::{Options, Proxy, Registry};
 
 use crate::Error;
@@ -41,11 +41,18 @@ pub struct Settings {
     pub proxy: Proxy,
     /// auth.json and its like.
     pub logins: Box<dyn Logins>,
+    /// policy.json; or why it cannot be used, which refuses every image and nothing else.
+    pub policy: Result<Policy, String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { registries: Registries::default(), proxy: Proxy::default(), logins: Box::new(NoLogins) }
+        Self {
+            registries: Registries::default(),
+            proxy: Proxy::default(),
+            logins: Box::new(NoLogins),
+            policy: Ok(Policy::accept_anything()),
+        }
     }
 }
 
@@ -109,6 +116,17 @@ impl Ecosystem {
         }
         let settings = (self.0.load)().map_err(Error::Configuration)?;
         Ok(self.0.settings.get_or_init(|| settings))
+    }
+
+    /// Whether the policy lets an image be used.
+    ///
+    /// # Errors
+    /// [`Error::Policy`], [`Error::BadPolicy`].
+    pub fn allow(&self, image: &Subject) -> Result<(), Error> {
+        match &self.settings()?.policy {
+            Ok(policy) => Ok(policy.check(image)?),
+            Err(problem) => Err(Error::BadPolicy { problem: problem.clone() }),
+        }
     }
 
     /// A client, the same one for the same contact.

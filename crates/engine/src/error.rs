@@ -55,6 +55,10 @@ pub enum Error {
     #[error("find the login for {name}")]
     Login { name: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
+    Policy(#[from] loment_image::conf::Refused),
+    #[error("{problem}: no image is accepted until that is put right")]
+    BadPolicy { problem: String },
+    #[error(transparent)]
     Registries(#[from] loment_image::conf::RewriteError),
     #[error(transparent)]
     Reference(#[from] loment_image::ReferenceError),

@@ -1,5 +1,6 @@
 //! Images: finding, pulling, listing, removing.
 
+use loment_image::conf::Subject;
 use loment_image::{
     ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
@@ -158,6 +159,7 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
+        settings.access.ecosystem.allow(&Subject::docker(reference))?;
         let origins = settings.access.origins(reference)?;
         let mut how = Options::default();
         if let Some(platform) = &settings.platform {

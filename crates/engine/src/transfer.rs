@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use loment_image::conf::Subject;
 use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
     Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Progress, Pulled,
@@ -168,12 +169,39 @@ fn push_options(options: &CopyOptions) -> PushOptions {
     PushOptions { format, compression, level, force_compression, parallel }
 }
 
+/// An image as policies know it; `None` for one of the store, which has been accepted already.
+fn subject(place: &Place) -> Result<Option<Subject>, Error> {
+    let real = |path: &Path| -> Result<String, Error> {
+        Ok(path.canonicalize().context("find", path.display())?.to_string_lossy().into_owned())
+    };
+    let entry = |entry: &Option<String>| entry.clone().unwrap_or_default();
+    Ok(Some(match place {
+        Place::Registry(reference) => Subject::docker(reference),
+        Place::Oci { dir, entry: name } => Subject::path("oci", &real(dir)?, Some(&entry(name))),
+        Place::OciArchive { file, entry: name } => {
+            Subject::path("oci-archive", &real(file)?, Some(&entry(name)))
+        }
+        Place::Dir(dir) => Subject::path("dir", &real(dir)?, None),
+        Place::DockerArchive { file, .. } => {
+            Subject::nameless("docker-archive", format!("docker-archive:{}", file.display()))
+        }
+        Place::Daemon(name) => match name.parse() {
+            Ok(reference) => Subject::daemon(&reference),
+            Err(_) => Subject::nameless("docker-daemon", format!("docker-daemon:{name}")),
+        },
+        Place::Store(_) => return Ok(None),
+    }))
+}
+
 /// Opens a place; the second of what `work` gets are the names that the image has there.
 fn with_source<T>(
     side: Side<'_>,
     scratch: &Scratch,
     work: impl FnOnce(&dyn Source, Vec<String>) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    if let Some(subject) = subject(side.place)? {
+        side.access.ecosystem.allow(&subject)?;
+    }
     match side.place {
         Place::Registry(reference) => {
             let origins = side.access.origins(reference)?;

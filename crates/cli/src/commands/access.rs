@@ -1,12 +1,12 @@
 //! Flags that say how a registry is spoken to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
-use crate::ecosystem;
+use crate::ecosystem::{self, Chosen};
 use crate::error::Error;
 use crate::logins::checked;
 
@@ -24,11 +24,15 @@ pub(super) struct AccessFlags {
     /// Read logins from this file only [default: $REGISTRY_AUTH_FILE, or those that login writes]
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
+    /// Read the policy from this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
 }
 
 impl AccessFlags {
     pub(super) fn access(&self) -> Result<Access, Error> {
-        access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), self.authfile.as_deref())
+        let chosen = Chosen { authfile: self.authfile.clone(), policy: self.signature_policy.clone() };
+        access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), chosen)
     }
 }
 
@@ -37,15 +41,15 @@ pub(super) fn access(
     tls_verify: Option<bool>,
     creds: Option<&str>,
     cert_dir: Option<&PathBuf>,
-    authfile: Option<&Path>,
+    chosen: Chosen,
 ) -> Result<Access, Error> {
-    let authfile = authfile.map(checked).transpose()?;
+    chosen.authfile.as_deref().map(checked).transpose()?;
     Ok(Access {
         tls_verify,
         credentials: creds.map(credentials).transpose()?,
         cert_dir: cert_dir.cloned(),
         certs_dir: ecosystem::certificates(),
-        ecosystem: ecosystem::ecosystem(authfile),
+        ecosystem: ecosystem::ecosystem(chosen),
     })
 }
 

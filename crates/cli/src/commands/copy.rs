@@ -10,6 +10,7 @@ use super::access::access;
 use super::progress::Bars;
 use super::pull::{platform, short_names};
 use super::push::check_level;
+use crate::ecosystem::Chosen;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
@@ -88,6 +89,9 @@ pub(super) struct Flags {
     /// Read logins to the destination from this file only
     #[arg(long, value_name = "FILE")]
     dest_authfile: Option<PathBuf>,
+    /// Read the policy from this file
+    #[arg(long, alias = "signature-policy", value_name = "FILE", hide = true)]
+    policy: Option<PathBuf>,
     /// What to copy
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -109,8 +113,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let both = flags.creds.as_deref();
     let side =
         |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, authfile: &Option<PathBuf>| {
-            let authfile = authfile.as_deref().or(flags.authfile.as_deref());
-            access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), authfile)
+            let authfile = authfile.as_ref().or(flags.authfile.as_ref()).cloned();
+            let chosen = Chosen { authfile, policy: flags.policy.clone() };
+            access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), chosen)
         };
     let from_access = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
     let to_access =

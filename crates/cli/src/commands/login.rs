@@ -8,7 +8,7 @@ use loment_engine::Access;
 use loment_registry::Credentials;
 
 use super::access::access;
-use crate::ecosystem;
+use crate::ecosystem::{self, Chosen};
 use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
 use crate::logins::{Keyring, Places, checked};
@@ -90,7 +90,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let mut session = Session {
         keyring: Keyring::new(&ecosystem::registries()?, places),
-        access: access(flags.tls_verify, None, flags.cert_dir.as_ref(), None)?,
+        access: access(flags.tls_verify, None, flags.cert_dir.as_ref(), Chosen::default())?,
         key: key(globals, flags.registry.as_deref())?,
     };
     let known = session.keyring.get(&session.key).map_err(failed)?.unwrap_or_default();

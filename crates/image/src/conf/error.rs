@@ -52,6 +52,14 @@ pub enum ConfError {
         /// The file.
         file: String,
     },
+    /// A policy that must not be guessed at.
+    #[error("invalid policy in {file}: {problem}")]
+    Policy {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A value that means nothing.
     #[error("{file}: invalid {key} {value:?}: {problem}")]
     Value {

@@ -4,10 +4,13 @@
 mod auth;
 mod error;
 mod matching;
+mod policy;
 mod registries;
 mod short;
+mod strict;
 
 pub use auth::{AuthFile, AuthFormat, HelperFor, Login, parse_helper_answer};
 pub use error::{ConfError, Position};
+pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};
 pub use short::{Alias, ShortNameMode, ShortNames};

@@ -2,6 +2,7 @@
 //! machine's own say is only added to that.
 
 mod logins;
+mod policy;
 mod registries;
 mod short_names;
 

@@ -1,0 +1,130 @@
+//! policy.json: what may be used, asked before anything is fetched.
+
+use std::process::Command;
+
+use loment_testkit::{Patience, run};
+
+use super::configure;
+use crate::{fixtures, world};
+
+const ACCEPT: &str = r#"[{"type":"insecureAcceptAnything"}]"#;
+const REJECT: &str = r#"[{"type":"reject"}]"#;
+
+#[test]
+fn the_users_policy_decides_what_is_pulled_and_copied() {
+    let world = world();
+    let registry = fixtures().serve();
+    let (name, other) = (registry.name("multi:latest"), registry.name("busybox:latest"));
+    let text = format!(
+        r#"{{"default": {REJECT}, "transports": {{"docker": {{"{}": {ACCEPT}}}}}}}"#,
+        registry.name("multi")
+    );
+    let path = configure(&world, "policy.json", &text);
+    world.loment(["pull", "--quiet", &name]).succeeds();
+    let rejected = format!("Running image docker://{other} is rejected by policy ({path})");
+    world.loment(["pull", "--quiet", &other]).fails_saying(125, &["Source image rejected: ", &rejected]);
+    let run_it = ["run", "--rm", "--network", "none", &other, "true"];
+    world.loment(run_it).fails_saying(125, &[&rejected]);
+    let (from, to) = (world.path("from"), world.path("to"));
+    let dir = |path: &std::path::Path| format!("dir:{}", path.display());
+    let docker = |name: &str| format!("docker://{name}");
+    world.loment(["image", "copy", "--quiet", &docker(&name), &dir(&from)]).succeeds();
+    world.loment(["image", "copy", "--quiet", &docker(&other), &dir(&to)]).fails_saying(125, &[&rejected]);
+    let onward = world.loment(["image", "copy", "--quiet", &dir(&from), &dir(&to)]);
+    onward.fails_saying(125, &[&format!("Running image {} is rejected", dir(&from))]);
+    // What is here may be sent: it was accepted when it came.
+    world.loment(["push", "--quiet", &name, &dir(&to)]).succeeds();
+    // Another policy for one command.
+    let all = world.write("policy.json", format!(r#"{{"default": {ACCEPT}}}"#));
+    world.loment(["pull", "--quiet", "--signature-policy", &all, &other]).succeeds();
+    world
+        .loment(["pull", "--quiet", "--signature-policy", "/nonesuch", &other])
+        .fails_saying(125, &["read /nonesuch"]);
+}
+
+#[test]
+fn a_policy_that_is_not_understood_accepts_nothing() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name("multi:latest");
+    for (text, said) in [
+        ("{}".to_owned(), "default policy is missing"),
+        (format!(r#"{{"default": {ACCEPT}, "extra": 1}}"#), "unknown key \"extra\""),
+        (format!(r#"{{"default": {REJECT}, "default": {ACCEPT}}}"#), "duplicate key \"default\""),
+    ] {
+        let path = configure(&world, "policy.json", &text);
+        world.loment(["pull", "--quiet", &name]).fails_saying(125, &[&path, said]);
+    }
+    let signed = r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/key"}]}"#;
+    configure(&world, "policy.json", signed);
+    let refused = world.loment(["pull", "--quiet", &name]);
+    refused.fails_saying(125, &["requires signedBy of docker://", "signatures are not verified yet"]);
+}
+
+#[test]
+fn skopeo_decides_as_we_do() {
+    let world = world();
+    let registry = fixtures().serve();
+    let host = registry.host();
+    let docker = |scopes: &str| format!(r#"{{"default": {REJECT}, "transports": {{"docker": {scopes}}}}}"#);
+    for text in [
+        format!(r#"{{"default": {ACCEPT}}}"#),
+        format!(r#"{{"default": {REJECT}}}"#),
+        String::new(),
+        "{}".into(),
+        "[]".into(),
+        r#"{"default": []}"#.into(),
+        r#"{"default": [{}]}"#.into(),
+        r#"{"default": [{"type": "Reject"}]}"#.into(),
+        format!(r#"{{"default": {ACCEPT}, "more": []}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "default": {ACCEPT}}}"#),
+        format!(r#"{{"default": {ACCEPT}}} {{}}"#),
+        r#"{"default": [{"type": "insecureAcceptAnything", "x": 1}]}"#.into(),
+        r#"{"default": [{"type": "insecureAcceptAnything"}, {"type": "reject"}]}"#.into(),
+        r#"{"default": [{"type": "insecureAcceptAnything", "type": "insecureAcceptAnything"}]}"#.into(),
+        docker(&format!(r#"{{"{host}/multi:latest": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"{host}/multi:other": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"{host}/multi": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"{host}/mult": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"{host}": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"{host}": {ACCEPT}, "{host}/multi": {REJECT}}}"#)),
+        docker(&format!(r#"{{"127.0.0.1": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"*.0.0.1": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"*.1": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"": {ACCEPT}}}"#)),
+        docker(&format!(r#"{{"": {ACCEPT}, "": {ACCEPT}}}"#)),
+        docker(r#"{"": []}"#),
+        docker("[]"),
+        format!(r#"{{"default": {REJECT}, "transports": {{"dir": {{"": {ACCEPT}}}}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{"dir": {{"relative": {ACCEPT}}}}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{"dir": {{"/": {ACCEPT}}}}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{"oci": {{"/a/../b": {ACCEPT}}}}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{"docker-archive": {{"/a": {ACCEPT}}}}}}}"#),
+        format!(r#"{{"default": {ACCEPT}, "transports": {{"unheard-of": {{"/a": {ACCEPT}}}}}}}"#),
+        r#"{"default": [{"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/nonesuch"}]}"#.into(),
+        r#"{"default": [{"type": "signedBy", "keyType": "none", "keyPath": "/nonesuch"}]}"#.into(),
+        r#"{"default": [{"type": "sigstoreSigned", "keyPath": "/nonesuch"}]}"#.into(),
+    ] {
+        let policy = world.write("policy.json", &text);
+        let (theirs, ours) = (world.path("theirs"), world.path("ours"));
+        let image = format!("docker://{}", registry.name("multi:latest"));
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["--policy", &policy, "copy", "--quiet", "--src-tls-verify=false", &image]);
+        skopeo.arg(format!("dir:{}", theirs.display()));
+        let accepted = run(&mut skopeo, Patience::NORMAL).code == 0;
+        let copied = world.loment([
+            "image",
+            "copy",
+            "--quiet",
+            "--policy",
+            &policy,
+            &image,
+            &format!("dir:{}", ours.display()),
+        ]);
+        assert_eq!(copied.code == 0, accepted, "{text}: {copied}");
+        for path in [theirs, ours] {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
