@@ -45,6 +45,18 @@ pub enum Error {
         /// What is not known.
         features: Vec<String>,
     },
+    /// Another program's images are there.
+    #[error(
+        "{} is where {owner} keeps images ({sign} is in it): nothing is written there, choose another directory", root.display()
+    )]
+    Foreign {
+        /// The directory.
+        root: PathBuf,
+        /// Whose it is.
+        owner: &'static str,
+        /// What says so.
+        sign: &'static str,
+    },
     /// No image has this name or id.
     #[error("{name}: image not known")]
     ImageNotKnown {

@@ -31,6 +31,22 @@ pub(crate) const EROFS: &str = "erofs";
 /// Incompatible features this loment understands.
 const KNOWN: [&str; 1] = [EROFS];
 
+/// What others have at the top of their storage, and who they are.
+const OTHERS: [(&str, &str); 12] = [
+    ("storage.lock", "Podman, Buildah or CRI-O"),
+    ("overlay-layers", "Podman, Buildah or CRI-O"),
+    ("overlay-images", "Podman, Buildah or CRI-O"),
+    ("overlay-containers", "Podman, Buildah or CRI-O"),
+    ("vfs-layers", "Podman, Buildah or CRI-O"),
+    ("vfs-images", "Podman, Buildah or CRI-O"),
+    ("btrfs-layers", "Podman, Buildah or CRI-O"),
+    ("libpod", "Podman"),
+    ("db.sql", "Podman"),
+    ("image/overlay2", "Docker"),
+    ("engine-id", "Docker"),
+    ("io.containerd.content.v1.content", "containerd"),
+];
+
 /// The document `FORMAT`, after the manner of ext4: unknown `compat` features are harmless, unknown
 /// `ro_compat` ones allow reading, unknown `incompat` ones nothing. This loment always may write.
 #[derive(Default, Serialize, Deserialize)]
@@ -62,7 +78,7 @@ impl Store {
     /// Opens the store at `root`, making it when there is none. `runroot` holds locks and is lost at boot.
     ///
     /// # Errors
-    /// [`Error::Format`] when a newer loment wrote it.
+    /// [`Error::Format`] when a newer loment wrote it, [`Error::Foreign`] where another program keeps its images.
     pub fn open(root: &Path, runroot: &Path, durability: Durability) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).during("resolve", path);
         let inner = Inner { root: absolute(root)?, runroot: absolute(runroot)?, durability, form: Form::Dir };
@@ -117,6 +133,10 @@ impl Store {
     /// Makes the layout; `FORMAT` comes last, so a store that was not finished is finished by the next open.
     fn create(&self, format: &Path) -> Result<(), Error> {
         fs::create_dir_all(self.root()).during("create", self.root())?;
+        // What is another program's is never written to: it would not know what to make of our files, nor we of its own.
+        if let Some((sign, owner)) = OTHERS.into_iter().find(|(sign, _)| self.path(sign).exists()) {
+            return Err(Error::Foreign { root: self.root().to_path_buf(), owner, sign });
+        }
         for directory in DIRECTORIES {
             disk::make_dir(&self.path(directory))?;
         }

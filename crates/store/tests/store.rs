@@ -349,6 +349,23 @@ fn stores_of_newer_loments_are_refused() {
 }
 
 #[test]
+fn what_another_program_keeps_is_never_written_to() {
+    for (sign, owner) in
+        [("storage.lock", "Podman"), ("overlay-layers/layers.json", "Podman"), ("engine-id", "Docker")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        let file = root.join(sign);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "").unwrap();
+        let refused = Store::open(&root, &dir.path().join("run"), Durability::Full).unwrap_err().to_string();
+        let expected = format!("{} is where {owner}", root.display());
+        assert!(refused.starts_with(&expected) && refused.ends_with("choose another directory"), "{refused}");
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 1);
+    }
+}
+
+#[test]
 fn full_durability_gives_the_same_store() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("root"), &dir.path().join("run"), Durability::Full).unwrap();
