@@ -18,6 +18,7 @@ pub const TESTS: &[&str] = &[
     "debootstrap",
     "docker-registry",
     "docker.io",
+    "e2fsprogs",
     "erofs-utils",
     "g++",
     "gcc",

@@ -16,6 +16,7 @@
 //! ```
 
 mod command;
+mod cut;
 mod debian;
 mod descriptor;
 mod digest;
@@ -31,6 +32,7 @@ mod tree;
 mod world;
 
 pub use command::{Output, Patience, run, run_with_input};
+pub use cut::{Cut, Disk, Recording};
 pub use debian::mirror as debian_mirror;
 pub use descriptor::receive_descriptor;
 pub use digest::digest;

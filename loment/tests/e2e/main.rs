@@ -2,6 +2,7 @@
 //!
 //! These tests need root and Debian's docker-registry, skopeo and busybox-static; `cargo xtask test` installs them.
 
+mod alone;
 mod archives;
 mod attacks;
 mod bad_input;
