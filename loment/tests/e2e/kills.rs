@@ -135,6 +135,20 @@ fn a_pull_into_images_killed_before_every_change() {
     pull("erofs");
 }
 
+/// Images that come from files.
+#[test]
+fn load_and_import_killed_before_every_change() {
+    let scene = Scene::new("erofs");
+    let [archive, tar] =
+        ["archive.tar", "layer.tar"].map(|name| scene.world.path(name).display().to_string());
+    scene.loment(&["pull", "--quiet", &scene.name(0)]).succeeds();
+    scene.loment(&["save", "--output", &archive, &scene.name(0)]).succeeds();
+    scene.loment(&["rmi", "--all"]).succeeds();
+    scene.kill_everywhere(&["load", "--input", &archive], &[]);
+    scene.world.write("layer.tar", Layer::of([Entry::file("a", "a")]).into_bytes());
+    scene.kill_everywhere(&["import", "--quiet", &tar, "imported:1"], &[]);
+}
+
 /// A store made for the first time belongs to it.
 #[test]
 fn a_pull_into_no_store_killed_before_every_change() {
