@@ -237,7 +237,7 @@ impl StagedLayer<'_> {
         };
         disk::write_new(&from.join("layer.json"), &disk::to_json(&document), Durability::None)?;
         if store.durability() == Durability::Full {
-            layer::sync_fs(layer::open_dir(&from)?, &from)?;
+            flush(store.form(), &from)?;
         }
         if store.form() == Form::Erofs {
             store.need(EROFS)?;
@@ -287,6 +287,21 @@ impl StagedLayer<'_> {
         disk::sync_dir(&store.path("layers"), store.durability())?;
         // The damaged one is there now, and may still be mounted.
         store.entomb(&self.lease.staging(), &self.name, MOUNTED).map(drop)
+    }
+}
+
+/// Brings a staged layer to the disk.
+fn flush(form: Form, staged: &Path) -> Result<(), Error> {
+    match form {
+        // One call instead of one for each of its files; it waits for what others have written to that file system, too.
+        Form::Dir => layer::sync_fs(layer::open_dir(staged)?, staged),
+        Form::Erofs => {
+            for name in disk::names(staged)? {
+                let path = staged.join(name);
+                File::open(&path).and_then(|file| file.sync_data()).during("flush", &path)?;
+            }
+            disk::sync_dir(staged, Durability::Full)
+        }
     }
 }
 
