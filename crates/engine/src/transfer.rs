@@ -6,8 +6,8 @@ use loment_image::conf::Subject;
 use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
     Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Progress, Pulled,
-    PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, copy, from_daemon, pull, push,
-    to_daemon,
+    PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage, copy,
+    from_daemon, pull, push, to_daemon,
 };
 use loment_registry::Daemon;
 
@@ -149,6 +149,7 @@ pub fn copy_image(
                 _ => None,
             };
             let scratch = Scratch::dir(temporary);
+            let options = &CopyOptions { scratch: Some(scratch.clone()), ..options.clone() };
             with_source(from, &scratch, |source, _| {
                 with_destination(to, near, &scratch, |destination| {
                     Ok(copy(source, destination, options, progress)?)
@@ -230,6 +231,10 @@ fn with_source<T>(
             let names = name.parse::<Reference>().map_or_else(|_| Vec::new(), |name| vec![name.store_name()]);
             work(&image, names)
         }
+        Place::Storage { driver, root, image } => {
+            let image = StorageImage::open(root, driver.as_deref(), image)?;
+            work(&image, image.names().to_vec())
+        }
         Place::Store(_) => Err(no_store(side.place)),
     }
 }
@@ -266,6 +271,9 @@ fn with_destination<T>(
             Ok(done)
         }
         Place::Daemon(name) => to_daemon(&daemon(side)?, &name.parse()?, scratch, work),
+        Place::Storage { .. } => {
+            Err(invalid("destination", side.place.to_string(), "storage of other tools is only read"))
+        }
         Place::Store(_) => Err(no_store(side.place)),
     }
 }

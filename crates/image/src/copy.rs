@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
+use crate::archive::Scratch;
 use crate::compress::Compression;
 use crate::convert::{Goal, Transfer};
 use crate::crew;
@@ -14,6 +15,7 @@ use crate::manifest::{self, Document};
 use crate::platform::Platform;
 use crate::pull::Progress;
 use crate::resolve::{MAX_NESTING, Verified, member, top};
+use crate::schema1::Converted;
 use crate::source::Source;
 
 /// Largest sum of the documents of an index with all that it lists. Those of the largest known ones are some 100 KiB.
@@ -57,6 +59,8 @@ pub struct CopyOptions {
     pub level: Option<i32>,
     /// Fail rather than change what a digest is known of.
     pub preserve_digests: bool,
+    /// Room for layers of images in Docker's first format, which are refused without it.
+    pub scratch: Option<Scratch>,
 }
 
 impl Default for CopyOptions {
@@ -68,6 +72,7 @@ impl Default for CopyOptions {
             layers: Layers::Keep,
             level: None,
             preserve_digests: false,
+            scratch: None,
         }
     }
 }
@@ -88,6 +93,22 @@ pub struct Copied {
 /// # Errors
 /// Everything that does not match what was announced. The destination shows what it showed before then.
 pub fn copy(
+    source: &dyn Source,
+    destination: &dyn Destination,
+    options: &CopyOptions,
+    progress: &mut dyn Progress,
+) -> Result<Copied, Error> {
+    match copy_as_it_is(source, destination, options, progress) {
+        Err(Error::Schema1 { digest }) => {
+            let scratch = options.scratch.as_ref().ok_or(Error::Schema1 { digest })?;
+            copy_as_it_is(&Converted::open(source, scratch)?, destination, options, progress)
+        }
+        result => result,
+    }
+}
+
+/// Copies what is no image of Docker's first format.
+fn copy_as_it_is(
     source: &dyn Source,
     destination: &dyn Destination,
     options: &CopyOptions,

@@ -71,6 +71,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// Another tool's storage does not have what is asked for.
+    #[error("storage at {root}: {problem}")]
+    Storage {
+        /// The directory.
+        root: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// An archive cannot be read.
     #[error("cannot read archive {archive}")]
     Archive {
@@ -190,7 +198,7 @@ pub enum Error {
     },
     /// Docker's first manifest format.
     #[error(
-        "manifest {digest} has schema version 1, which is not supported; push the image again with a newer tool"
+        "manifest {digest} has schema version 1, which cannot be read here: push the image again with a newer tool"
     )]
     Schema1 {
         /// The manifest.

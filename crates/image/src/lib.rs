@@ -35,6 +35,7 @@ mod dir;
 mod error;
 mod files;
 mod format;
+mod fuzz;
 mod import;
 mod inflate;
 mod layer;
@@ -50,7 +51,9 @@ mod reference;
 mod registry;
 mod registry_source;
 mod resolve;
+mod schema1;
 mod source;
+mod storage;
 
 pub use archive::{
     Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,
@@ -65,6 +68,7 @@ pub use destination::{Destination, Incoming, Wants};
 pub use dir::ImageDir;
 pub use error::{Attempt, Error};
 pub use format::{Format, UnknownFormat};
+pub use fuzz::{read_any_archive, read_any_blob, read_any_manifest};
 pub use import::{Change, ChangeError, ImportOptions, import};
 pub use oci::{OciLayout, OciLayoutWriter};
 pub use parts::Parts;
@@ -76,3 +80,4 @@ pub use reference::{Problem, Reference, ReferenceError};
 pub use registry::RegistryDestination;
 pub use registry_source::RegistrySource;
 pub use source::{Fetched, Source};
+pub use storage::StorageImage;

@@ -43,6 +43,15 @@ pub enum Place {
     Daemon(String),
     /// `containers-storage:NAME`: in our own store; a name or an id.
     Store(String),
+    /// `containers-storage:[DRIVER@ROOT+RUNROOT]NAME`: in another tool's storage, which is only read.
+    Storage {
+        /// `overlay` or `vfs`; `None` for the one that is there.
+        driver: Option<String>,
+        /// `/var/lib/containers/storage`
+        root: PathBuf,
+        /// A name or an id.
+        image: String,
+    },
 }
 
 /// What is no place.
@@ -76,6 +85,19 @@ fn split(rest: &str) -> Option<(PathBuf, Option<String>)> {
     (!path.is_empty()).then(|| (path.into(), entry))
 }
 
+/// Ours, or what is said in brackets. What the other tool needs only while it runs is not looked at.
+fn storage(rest: &str) -> Option<Place> {
+    let Some(rest) = rest.strip_prefix('[') else { return Some(Place::Store(rest.to_owned())) };
+    let (place, image) = rest.split_once(']')?;
+    let (driver, place) = match place.split_once('@') {
+        Some((driver, place)) => (Some(driver.to_owned()).filter(|driver| !driver.is_empty()), place),
+        None => (None, place),
+    };
+    let root = place.split(['+', ':']).next().filter(|root| root.starts_with('/'))?;
+    let image = image.to_owned();
+    (!image.is_empty()).then(|| Place::Storage { driver, root: root.into(), image })
+}
+
 impl Place {
     /// The place of that name, which begins with its transport.
     ///
@@ -101,7 +123,7 @@ impl Place {
             "dir" | "docker-daemon" | "containers-storage" if rest.is_empty() => Err(empty()),
             "dir" => Ok(Self::Dir(rest.into())),
             "docker-daemon" => Ok(Self::Daemon(rest.to_owned())),
-            "containers-storage" => Ok(Self::Store(rest.to_owned())),
+            "containers-storage" => storage(rest).ok_or_else(empty),
             _ => {
                 let (name, transport) = (name.to_owned(), transport.to_owned());
                 Err(PlaceError::Transport { name, transport })
@@ -132,6 +154,10 @@ impl fmt::Display for Place {
             Self::Registry(reference) => return write!(f, "docker://{}", reference.store_name()),
             Self::Daemon(name) => return write!(f, "docker-daemon:{name}"),
             Self::Store(name) => return write!(f, "containers-storage:{name}"),
+            Self::Storage { driver, root, image } => {
+                let driver = driver.as_ref().map(|driver| format!("{driver}@")).unwrap_or_default();
+                return write!(f, "containers-storage:[{driver}{}]{image}", root.display());
+            }
             Self::Dir(dir) => ("dir", dir, &None),
             Self::Oci { dir, entry } => ("oci", dir, entry),
             Self::OciArchive { file, entry } => ("oci-archive", file, entry),
@@ -160,9 +186,13 @@ mod tests {
             "oci-archive:a:b",
             "docker-daemon:busybox:latest",
             "containers-storage:localhost/x:1",
+            "containers-storage:[/a/b]x",
+            "containers-storage:[vfs@/a/b]localhost/x:1",
         ] {
             assert_eq!(place(same).unwrap(), same);
         }
+        let whole = "containers-storage:[overlay@/a+/run/b:overlay.mountopt=x]localhost/x:1@abc";
+        assert_eq!(place(whole).unwrap(), "containers-storage:[overlay@/a]localhost/x:1@abc");
         assert!(place("busybox").unwrap_err().contains("begin with a transport"));
         assert!(place("sif:x").unwrap_err().contains("\"sif\" is not supported"));
         for empty in [
@@ -176,6 +206,9 @@ mod tests {
             "docker-archive:",
             "docker-daemon:",
             "containers-storage:",
+            "containers-storage:[/a]",
+            "containers-storage:[/a",
+            "containers-storage:[a]x",
         ] {
             assert!(place(empty).unwrap_err().contains("say where it is"), "{empty}");
         }

@@ -4,6 +4,7 @@ use loment_registry::Registry;
 use loment_store::{ImageId, ImageRecord, Layer, Store};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::archive::Scratch;
 use crate::budget::Budget;
 use crate::crew;
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry_source::RegistrySource;
 use crate::resolve::resolve;
+use crate::schema1::Converted;
 use crate::source::Source;
 
 /// How to pull.
@@ -105,7 +107,15 @@ pub fn pull(
     progress: &mut dyn Progress,
 ) -> Result<Pulled, Error> {
     let lease = store.lease()?;
-    let found = resolve(source, &options.platform, options.any_platform)?;
+    let converted;
+    let (source, found) = match resolve(source, &options.platform, options.any_platform) {
+        Err(Error::Schema1 { .. }) => {
+            converted = Converted::open(source, &Scratch::of(store))?;
+            let found = resolve(&converted, &options.platform, options.any_platform)?;
+            (&converted as &dyn Source, found)
+        }
+        found => (source, found?),
+    };
     for document in &found.documents {
         lease.put_blob(&document.digest, &document.bytes)?;
     }

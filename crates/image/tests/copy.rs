@@ -20,6 +20,7 @@ const ALL: CopyOptions = CopyOptions {
     layers: Layers::Keep,
     level: None,
     preserve_digests: false,
+    scratch: None,
 };
 
 fn skopeo(arguments: &[&str]) -> String {

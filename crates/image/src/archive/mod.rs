@@ -93,7 +93,7 @@ impl Archive {
         Self::indexed(scratch.keep(&mut plain, name)?, name.to_owned())
     }
 
-    fn indexed(file: File, name: String) -> Result<Self, Error> {
+    pub(crate) fn indexed(file: File, name: String) -> Result<Self, Error> {
         match ArchiveIndex::read(&file) {
             Ok(index) => Ok(Self { file, index, name }),
             Err(source) => Err(Error::Archive { archive: name, source }),
@@ -125,7 +125,7 @@ impl Archive {
     }
 
     pub(crate) fn part(&self, member: Member) -> Part<'_> {
-        Part { file: &self.file, offset: member.offset, left: member.size }
+        Part::of(&self.file, member)
     }
 
     /// Reads a document, not more than one may be long.
@@ -147,6 +147,12 @@ pub(crate) struct Part<'a> {
     file: &'a File,
     offset: u64,
     left: u64,
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn of(file: &'a File, member: Member) -> Self {
+        Self { file, offset: member.offset, left: member.size }
+    }
 }
 
 impl Read for Part<'_> {

@@ -41,6 +41,23 @@ pub enum HeaderProblem {
     Type(char),
 }
 
+/// Walks over any bytes as a layer's tar.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let Ok(log) = TarLog::new(std::io::sink()) else { return };
+    let mut reader = TarReader::new(bytes, log);
+    // Reading ends at the first error, as unpacking does.
+    while let Ok(Some(entry)) = reader.next() {
+        let stored = match &entry.sparse {
+            Some(extents) => extents.iter().map(|extent| extent.length).sum(),
+            None => entry.size,
+        };
+        if reader.content(stored, |_| Ok(())).is_err() {
+            break;
+        }
+    }
+    assert!(reader.position() <= bytes.len() as u64);
+}
+
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     if let Some(end) = bytes.iter().position(|&b| b == 0) {
         bytes.truncate(end);

@@ -1,0 +1,332 @@
+//! Docker's first manifest format: read by making an image of today's kind of it.
+//!
+//! It names compressed layers, the topmost first, and says of each, as a string of JSON, what the image of that layer was. There are
+//! neither sizes nor digests of tars, so all layers are fetched before anything is known; what comes out has a manifest and a
+//! configuration that are made here. (distribution, `docs/content/spec/manifest-v2-1.md`; moby, `image/v1`.)
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use loment_store::{Algorithm, Hasher, Member};
+use oci_spec::image::{Descriptor, Digest, MediaType};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::archive::{Part, Scratch};
+use crate::error::Error;
+use crate::format::Format;
+use crate::inflate::{self, Compression};
+use crate::manifest;
+use crate::source::{Fetched, Source};
+
+/// Layers of one image, those that change nothing included.
+const MAX_LAYERS: usize = 4096;
+/// What a layer's description says of the layer, and the configuration must not.
+const OF_LAYERS: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    fs_layers: Vec<FsLayer>,
+    history: Vec<History>,
+    #[serde(default)]
+    architecture: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct FsLayer {
+    #[serde(rename = "blobSum")]
+    blob_sum: Digest,
+}
+
+#[derive(Deserialize)]
+struct History {
+    #[serde(rename = "v1Compatibility")]
+    v1_compatibility: String,
+}
+
+/// What the history needs of a layer's description.
+#[derive(Deserialize)]
+struct Step {
+    #[serde(default)]
+    created: Option<String>,
+    #[serde(default)]
+    author: Option<String>,
+    #[serde(default)]
+    comment: Option<String>,
+    #[serde(default)]
+    container_config: Option<Command>,
+    #[serde(default)]
+    throwaway: bool,
+}
+
+#[derive(Default, Deserialize)]
+struct Command {
+    #[serde(rename = "Cmd", default)]
+    cmd: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Signatures {
+    #[serde(default)]
+    signatures: Vec<Signature>,
+}
+
+#[derive(Deserialize)]
+struct Signature {
+    protected: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Protected {
+    format_length: usize,
+    format_tail: String,
+}
+
+/// The part of a signed manifest that is signed, which is what its digest is of; all of one that is not signed.
+fn payload(bytes: &[u8], what: &str) -> Result<Vec<u8>, Error> {
+    let malformed = |source| Error::Malformed { what: what.to_owned(), source };
+    let odd = || Error::Ambiguous { what: what.to_owned(), problem: "its signature is none".to_owned() };
+    let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+    let signatures: Signatures = serde_json::from_slice(bytes).map_err(malformed)?;
+    let Some(signature) = signatures.signatures.first() else { return Ok(bytes.to_vec()) };
+    let protected = decode(&signature.protected).map_err(|_| odd())?;
+    let protected: Protected = serde_json::from_slice(&protected).map_err(malformed)?;
+    let mut payload = bytes.get(..protected.format_length).ok_or_else(odd)?.to_vec();
+    payload.extend(decode(&protected.format_tail).map_err(|_| odd())?);
+    Ok(payload)
+}
+
+/// Reads any bytes as such a manifest, for the fuzzer.
+pub(crate) fn read_anything(bytes: &[u8]) {
+    let Ok(manifest) = payload(bytes, "manifest").map(|signed| serde_json::from_slice::<Manifest>(&signed))
+    else {
+        return;
+    };
+    for step in manifest.iter().flat_map(|manifest| &manifest.history) {
+        let _ = serde_json::from_str::<Step>(&step.v1_compatibility).map(entry);
+    }
+}
+
+/// A layer that was fetched.
+struct Fetch {
+    file: File,
+    size: u64,
+    compression: Compression,
+    diff_id: Digest,
+}
+
+/// An image of today's kind.
+pub(crate) struct Converted {
+    name: String,
+    manifest: Vec<u8>,
+    config: (Digest, Vec<u8>),
+    layers: HashMap<Digest, Fetch>,
+}
+
+impl Converted {
+    /// Fetches what a source was opened for.
+    ///
+    /// # Errors
+    /// Those of the source, and what is wrong with the manifest.
+    pub(crate) fn open(source: &dyn Source, scratch: &Scratch) -> Result<Self, Error> {
+        let what = format!("manifest {}", source.name());
+        let malformed = |source| Error::Malformed { what: what.clone(), source };
+        let ambiguous = |problem: &str| Error::Ambiguous { what: what.clone(), problem: problem.to_owned() };
+        let Fetched { digest, bytes, .. } = source.manifest(None)?;
+        let signed = payload(&bytes, &what)?;
+        if let Some(digest) = digest {
+            // A place that keeps documents by their digests has this one with its signatures.
+            manifest::verify(&what, &signed, &digest)
+                .or_else(|_| manifest::verify(&what, &bytes, &digest))?;
+        }
+        // What is signed only: the rest is anybody's.
+        let manifest: Manifest = serde_json::from_slice(&signed).map_err(malformed)?;
+        let count = manifest.history.len();
+        if manifest.fs_layers.len() != count || count > MAX_LAYERS {
+            return Err(ambiguous("it has another number of layers than of histories"));
+        }
+        let top = manifest.history.first().ok_or_else(|| ambiguous("it has no layers"))?;
+        let top: Map<String, Value> = serde_json::from_str(&top.v1_compatibility).map_err(malformed)?;
+        let (mut layers, mut order, mut history) = (HashMap::new(), Vec::new(), Vec::new());
+        for (layer, step) in manifest.fs_layers.iter().zip(&manifest.history).rev() {
+            let step: Step = serde_json::from_str(&step.v1_compatibility).map_err(malformed)?;
+            if !step.throwaway {
+                if !layers.contains_key(&layer.blob_sum) {
+                    layers.insert(layer.blob_sum.clone(), fetch(source, &layer.blob_sum, scratch)?);
+                }
+                order.push(&layer.blob_sum);
+            }
+            history.push(entry(step));
+        }
+        let config = configuration(
+            top,
+            manifest.architecture,
+            history,
+            order.iter().map(|blob| &layers[*blob].diff_id),
+        );
+        let config = config.to_string().into_bytes();
+        let config_digest = loment_store::sha256(&config);
+        let list: Vec<_> = order.iter().map(|blob| describe(blob, &layers[*blob])).collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": Format::Docker.manifest(),
+            "config": { "mediaType": Format::Docker.config(), "size": config.len(), "digest": config_digest },
+            "layers": list,
+        });
+        let (name, manifest) = (source.name().to_owned(), manifest.to_string().into_bytes());
+        Ok(Self { name, manifest, config: (config_digest, config), layers })
+    }
+}
+
+fn entry(step: Step) -> Value {
+    let command = step.container_config.unwrap_or_default().cmd.unwrap_or_default().join(" ");
+    let mut entry = Map::new();
+    let texts = [("created", step.created), ("author", step.author), ("comment", step.comment)];
+    for (key, value) in texts.into_iter().chain([("created_by", Some(command))]) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            entry.insert(key.to_owned(), json!(value));
+        }
+    }
+    if step.throwaway {
+        entry.insert("empty_layer".to_owned(), json!(true));
+    }
+    Value::Object(entry)
+}
+
+/// The topmost layer's description is that of the image, but for what is about the layer.
+fn configuration<'d>(
+    mut config: Map<String, Value>,
+    architecture: Option<String>,
+    history: Vec<Value>,
+    diff_ids: impl Iterator<Item = &'d Digest>,
+) -> Value {
+    for key in OF_LAYERS {
+        config.remove(key);
+    }
+    config.entry("os").or_insert_with(|| json!("linux"));
+    config.entry("architecture").or_insert_with(|| json!(architecture.unwrap_or_else(|| "amd64".to_owned())));
+    config.insert("rootfs".to_owned(), json!({ "type": "layers", "diff_ids": diff_ids.collect::<Vec<_>>() }));
+    config.insert("history".to_owned(), Value::Array(history));
+    Value::Object(config)
+}
+
+fn describe(blob: &Digest, layer: &Fetch) -> Value {
+    let compression = match layer.compression {
+        Compression::None => crate::Compression::None,
+        Compression::Zstd => crate::Compression::Zstd,
+        _ => crate::Compression::Gzip,
+    };
+    // Nobody has put zstd into such an image; OCI's word would be the right one.
+    let media_type = Format::Docker.layer(compression).or(Format::Oci.layer(compression));
+    json!({ "mediaType": media_type, "size": layer.size, "digest": blob })
+}
+
+/// Keeps a layer, and finds out what it is.
+fn fetch(source: &dyn Source, blob: &Digest, scratch: &Scratch) -> Result<Fetch, Error> {
+    let what = || format!("layer {blob}");
+    let algorithm = Algorithm::of(blob);
+    let algorithm = algorithm.ok_or_else(|| Error::Algorithm { what: what(), digest: blob.clone() })?;
+    // Its size is not known.
+    let descriptor = Descriptor::new(MediaType::ImageLayerGzip, 0, blob.clone());
+    let mut hashed = Hashed { bytes: source.blob(&descriptor)?, hasher: Hasher::new(algorithm), count: 0 };
+    let file = scratch.keep(&mut hashed, &what())?;
+    let (found, size) = (hashed.hasher.finish(), hashed.count);
+    if found != *blob {
+        return Err(Error::Digest { what: what(), expected: blob.clone(), found: Box::new(found) });
+    }
+    let (compression, diff_id) = look(&file, blob)?;
+    Ok(Fetch { file, size, compression, diff_id })
+}
+
+/// How a layer is compressed, and the digest of its tar.
+fn look(file: &File, blob: &Digest) -> Result<(Compression, Digest), Error> {
+    let failed = |operation| move |source| Error::Blob { operation, digest: blob.clone(), source };
+    let (compression, bytes) = inflate::peek(file).map_err(failed("read"))?;
+    if let Compression::Unsupported(compression) = compression {
+        return Err(Error::Compression { digest: blob.clone(), compression });
+    }
+    let bytes = BufReader::with_capacity(256 * 1024, bytes);
+    let plain = inflate::reader(bytes, compression).map_err(failed("decompress"))?;
+    let mut plain = Hashed { bytes: plain, hasher: Hasher::new(Algorithm::Sha256), count: 0 };
+    io::copy(&mut plain, &mut io::sink()).map_err(failed("decompress"))?;
+    Ok((compression, plain.hasher.finish()))
+}
+
+/// A stream whose digest and length are known at its end.
+struct Hashed<R> {
+    bytes: R,
+    hasher: Hasher,
+    count: u64,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        self.hasher.update(&out[..count]);
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+impl Source for Converted {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        if let Some(digest) = digest {
+            let (archive, what) = (self.name.clone(), format!("manifest {digest}"));
+            return Err(Error::NotInArchive { archive, what });
+        }
+        let media_type = Format::Docker.manifest().to_owned();
+        Ok(Fetched { media_type, digest: None, bytes: self.manifest.clone() })
+    }
+
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        if *blob.digest() == self.config.0 {
+            return Ok(Box::new(&self.config.1[..]));
+        }
+        let Some(layer) = self.layers.get(blob.digest()) else {
+            let (archive, what) = (self.name.clone(), format!("blob {}", blob.digest()));
+            return Err(Error::NotInArchive { archive, what });
+        };
+        Ok(Box::new(Part::of(&layer.file, Member { offset: 0, size: layer.size })))
+    }
+
+    fn made(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signed_part_is_cut_out() {
+        let signed = br#"{"schemaVersion":1,"name":"x"}"#;
+        let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+        let protected = format!(r#"{{"formatLength":{},"formatTail":"{}"}}"#, signed.len() - 1, encode(b"}"));
+        let whole = |protected: &str| {
+            let head = &signed[..signed.len() - 1];
+            [head, br#","signatures":[{"protected":""#, encode(protected.as_bytes()).as_bytes(), br#""}]}"#]
+                .concat()
+        };
+        assert_eq!(payload(&whole(&protected), "x").unwrap(), signed);
+        assert_eq!(payload(signed, "x").unwrap(), signed);
+        for bad in [
+            r#"{"formatLength":9999,"formatTail":"fQ"}"#,
+            r#"{"formatLength":1,"formatTail":"!"}"#,
+            "{}",
+            "x",
+        ] {
+            payload(&whole(bad), "x").unwrap_err();
+        }
+        payload(br#"{"signatures":[{"protected":"!"}]}"#, "x").unwrap_err();
+    }
+}
