@@ -190,6 +190,7 @@ fn subject(place: &Place) -> Result<Option<Subject>, Error> {
             Ok(reference) => Subject::daemon(&reference),
             Err(_) => Subject::nameless("docker-daemon", format!("docker-daemon:{name}")),
         },
+        Place::Storage { .. } => Subject::nameless("containers-storage", place.to_string()),
         Place::Store(_) => return Ok(None),
     }))
 }
