@@ -21,7 +21,7 @@ impl Engine {
 
     /// The image that `child` was made from last.
     pub fn parent_of<'i>(&self, child: &ImageRecord, all: &'i [ImageSummary]) -> Option<&'i ImageRecord> {
-        let candidates = all.iter().map(|summary| &summary.image.image);
+        let candidates = all.iter().filter(|one| !one.list).map(|summary| &summary.image.image);
         let mut parents: Vec<_> = candidates.filter(|parent| self.is_child(parent, child)).collect();
         let steps = |image: &ImageRecord| self.image_document(&image.id).map_or(0, |d| d.history.len());
         parents.sort_by_key(|image| (image.layers.len(), steps(image)));
@@ -34,7 +34,8 @@ impl Engine {
         let parents: Vec<bool> = all
             .iter()
             .map(|one| {
-                nameless(one) && all.iter().any(|other| self.is_child(&one.image.image, &other.image.image))
+                let children = || all.iter().filter(|other| !other.list);
+                nameless(one) && children().any(|other| self.is_child(&one.image.image, &other.image.image))
             })
             .collect();
         for (summary, parent) in all.iter_mut().zip(parents) {

@@ -29,7 +29,8 @@ enum Test {
     Id(String),
     Intermediate(bool),
     Label(String, Option<String>),
-    /// There is nothing that cannot be changed here, and there are lists elsewhere.
+    List(bool),
+    /// There is nothing that cannot be changed.
     Never(bool),
     Reference(String, Option<ImageId>),
 }
@@ -116,7 +117,8 @@ impl Engine {
                 Some((key, value)) => Test::Label(key.to_owned(), Some(value.to_owned())),
                 None => Test::Label(value.to_owned(), None),
             },
-            "manifest" | "readonly" => Test::Never(boolean()?),
+            "manifest" => Test::List(boolean()?),
+            "readonly" => Test::Never(boolean()?),
             "reference" => {
                 let found = self.find_image(value, short_names).ok().map(|(id, _)| id);
                 Test::Reference(value.to_owned(), found)
@@ -161,6 +163,7 @@ impl Test {
             }
             Self::Id(prefix) => image.id.hex().starts_with(prefix),
             Self::Intermediate(wanted) => summary.intermediate == *wanted,
+            Self::Label(..) if summary.list => false,
             Self::Label(key, value) => {
                 let labels = engine.image_document(&image.id)?.container.labels;
                 let fits = |found: &String| value.as_ref().is_none_or(|value| value == found);
@@ -169,6 +172,7 @@ impl Test {
                     None => labels.get(key).is_some_and(fits),
                 }
             }
+            Self::List(wanted) => summary.list == *wanted,
             Self::Never(wanted) => !*wanted,
             Self::Reference(_, Some(found)) if *found == image.id => true,
             Self::Reference(pattern, _) => {

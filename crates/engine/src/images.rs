@@ -1,10 +1,12 @@
 //! Images: finding, pulling, listing, removing.
 
+use std::collections::BTreeMap;
+
 use loment_image::conf::Subject;
 use loment_image::{
     ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
-use loment_store::{ImageId, ImageRecord, NamedImage};
+use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage, Target};
 
 use crate::container::Status;
 use crate::error::{Context, invalid};
@@ -55,6 +57,8 @@ pub struct ImageSummary {
     pub image: NamedImage,
     /// Containers made from it.
     pub containers: usize,
+    /// It is no image, but a list of some that was made here.
+    pub list: bool,
     /// It has no name, and no other image was made from it.
     pub dangling: bool,
     /// It has no name, and other images were made from it.
@@ -93,7 +97,7 @@ pub struct Removed {
 }
 
 impl Engine {
-    /// The image `input` means: a name, as written or completed, or the beginning of an id.
+    /// The image `input` means: a name, as written or completed, or the beginning of an id. Of a list, the image for this machine.
     ///
     /// # Errors
     /// [`Error::NoImage`].
@@ -101,8 +105,13 @@ impl Engine {
         if let Ok(candidates) = short_names.local_candidates(input) {
             for reference in candidates {
                 let name = reference.store_name();
-                if let Some(found) = self.store().name(&name)? {
-                    return Ok((found.image, name));
+                match self.store().target(&name)? {
+                    Some(Target::Image(found)) => return Ok((found.image, name)),
+                    Some(Target::Index(_)) => {
+                        let list = self.find_list(&name, short_names)?;
+                        return Ok((self.image_on(&list, &Platform::host())?, name));
+                    }
+                    None => {}
                 }
             }
         }
@@ -222,6 +231,11 @@ impl Engine {
     /// # Errors
     /// [`Error::NoImage`], [`Error::Invalid`] for what is no name.
     pub fn tag(&self, image: &str, name: &str, short_names: &ShortNames) -> Result<(), Error> {
+        if let Ok(list) = self.find_list(image, short_names) {
+            let reference = target(name, short_names)?;
+            let to = IndexName { name: reference.store_name(), ..list.name };
+            return Ok(self.store().tag_index(&to, None)?);
+        }
         let (id, known) = self.find_image(image, short_names)?;
         let manifest = self.store().name(&known)?.and_then(|named| named.manifest);
         let reference = target(name, short_names)?;
@@ -275,12 +289,40 @@ impl Engine {
         };
         let summary = |image: NamedImage| {
             let containers = uses(&image.image);
-            ImageSummary { image, containers, dangling: false, intermediate: false }
+            ImageSummary { image, containers, list: false, dangling: false, intermediate: false }
         };
         let mut all: Vec<ImageSummary> = self.store().images()?.into_iter().map(summary).collect();
+        all.extend(self.lists()?);
         all.sort_by_key(|summary| std::cmp::Reverse(moment_of(summary.image.image.created.as_deref())));
         self.mark_nameless(&mut all);
         Ok(all)
+    }
+
+    /// Lists, as if they were images without layers.
+    fn lists(&self) -> Result<Vec<ImageSummary>, Error> {
+        let mut lists: BTreeMap<ImageId, ImageSummary> = BTreeMap::new();
+        for IndexName { name, index, created, .. } in self.store().index_names()? {
+            let Ok(id) = ImageId::try_from(index.clone()) else { continue };
+            let size = self.store().blob(&index)?.len() as u64;
+            let platform = ImagePlatform { os: String::new(), architecture: String::new(), variant: None };
+            let record = ImageRecord {
+                id: id.clone(),
+                manifests: vec![index.clone()],
+                layers: Vec::new(),
+                platform,
+                created,
+                size,
+                pulled: 0,
+                names_history: Vec::new(),
+            };
+            let image = NamedImage { image: record, names: Vec::new() };
+            let summary =
+                ImageSummary { image, containers: 0, list: true, dangling: false, intermediate: false };
+            let list = lists.entry(id.clone()).or_insert(summary);
+            list.image.image.names_history.push(name.clone());
+            list.image.names.push(ImageName { name, image: id, manifest: Some(index) });
+        }
+        Ok(lists.into_values().collect())
     }
 
     /// The manifest that describes an image itself; `None` when it came without one.
@@ -315,6 +357,11 @@ impl Engine {
         short_names: &ShortNames,
         how: RemoveImage,
     ) -> Result<Removed, Error> {
+        if let Ok(list) = self.find_list(input, short_names) {
+            let by_id = list.id().starts_with(input.trim_start_matches("sha256:"));
+            let (untagged, deleted) = self.remove_list(&list, by_id)?;
+            return Ok(Removed { untagged, deleted: deleted.into_iter().collect() });
+        }
         let (id, name) = self.find_image(input, short_names)?;
         let names = self.store().names_of(&id)?;
         let by_name = names.iter().any(|n| n.name == name) && !id.hex().starts_with(input);

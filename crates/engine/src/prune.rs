@@ -86,6 +86,15 @@ impl Engine {
                     continue;
                 }
                 let record = &image.image.image;
+                if image.list {
+                    let mut names = Vec::new();
+                    for name in image.image.names {
+                        self.store().untag_index(&name.name)?;
+                        names.push(name.name);
+                    }
+                    pruned.images.push((record.id.hex().to_owned(), names));
+                    continue;
+                }
                 for layer in &record.layers {
                     if !layers.contains_key(layer) {
                         layers.insert(layer.clone(), self.layer_usage(layer)?);

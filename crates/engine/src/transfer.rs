@@ -196,7 +196,7 @@ fn subject(place: &Place) -> Result<Option<Subject>, Error> {
 }
 
 /// Opens a place; the second of what `work` gets are the names that the image has there.
-fn with_source<T>(
+pub(crate) fn with_source<T>(
     side: Side<'_>,
     scratch: &Scratch,
     work: impl FnOnce(&dyn Source, Vec<String>) -> Result<T, Error>,
@@ -240,7 +240,7 @@ fn with_source<T>(
     }
 }
 
-fn with_destination<T>(
+pub(crate) fn with_destination<T>(
     side: Side<'_>,
     near: Option<&Reference>,
     scratch: &Scratch,

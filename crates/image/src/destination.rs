@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use loment_store::{Algorithm, Hasher};
 use oci_spec::image::{Descriptor, Digest};
@@ -46,6 +47,53 @@ pub trait Destination: Sync {
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error>;
     /// Takes a manifest or index; the last one is `top`, what the destination is to show.
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error>;
+}
+
+/// A destination that takes images as members of an index: what each sends as its top is only listed, and remembered.
+pub struct Members<'d> {
+    inner: &'d dyn Destination,
+    tops: Mutex<Vec<Descriptor>>,
+}
+
+impl<'d> Members<'d> {
+    /// Members go to `inner`.
+    pub fn of(inner: &'d dyn Destination) -> Self {
+        Self { inner, tops: Mutex::default() }
+    }
+
+    /// What the last image that was sent is described by.
+    pub fn last(&self) -> Option<Descriptor> {
+        self.tops.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+}
+
+impl Destination for Members<'_> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn wants(&self) -> Wants {
+        self.inner.wants()
+    }
+
+    fn format(&self) -> Option<Format> {
+        self.inner.format()
+    }
+
+    fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
+        self.inner.has(blob)
+    }
+
+    fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
+        self.inner.put_blob(blob)
+    }
+
+    fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {
+        if top {
+            self.tops.lock().unwrap_or_else(PoisonError::into_inner).push(descriptor.clone());
+        }
+        self.inner.put_document(descriptor, bytes, false)
+    }
 }
 
 /// A blob on its way. Its digest and size are those of the bytes that were read.

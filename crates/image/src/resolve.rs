@@ -110,6 +110,20 @@ fn configuration(
     source: &dyn Source,
     manifest: &ImageManifest,
 ) -> Result<(ImageConfig, Vec<u8>, ImageId), Error> {
+    let bytes = config_bytes(source, manifest)?;
+    let digest = manifest.config().digest();
+    let what = format!("configuration {digest}");
+    let config = match ImageConfig::parse(&bytes) {
+        Ok(config) => config,
+        Err(source) => return Err(Error::Malformed { what, source }),
+    };
+    let unsupported = |_| Error::Algorithm { what, digest: digest.clone() };
+    let id = ImageId::try_from(digest.clone()).map_err(unsupported)?;
+    Ok((config, bytes, id))
+}
+
+/// The configuration a manifest names, verified.
+pub(crate) fn config_bytes(source: &dyn Source, manifest: &ImageManifest) -> Result<Vec<u8>, Error> {
     let descriptor = manifest.config();
     let (digest, expected) = (descriptor.digest(), descriptor.size());
     let what = format!("configuration {digest}");
@@ -123,11 +137,5 @@ fn configuration(
         return Err(Error::Size { what, expected, found: bytes.len() as u64 });
     }
     manifest::verify(&what, &bytes, digest)?;
-    let config = match ImageConfig::parse(&bytes) {
-        Ok(config) => config,
-        Err(source) => return Err(Error::Malformed { what, source }),
-    };
-    let unsupported = |_| Error::Algorithm { what, digest: digest.clone() };
-    let id = ImageId::try_from(digest.clone()).map_err(unsupported)?;
-    Ok((config, bytes, id))
+    Ok(bytes)
 }

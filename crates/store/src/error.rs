@@ -11,6 +11,12 @@ use crate::unpack::UnpackError;
 /// Why the store could not do something. Whatever it was, nothing half made is visible.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A name does not point at what it was seen to point at, or at an image instead of an index.
+    #[error("{name:?} is in use by something else meanwhile: try again, or use another name")]
+    NameChanged {
+        /// The name.
+        name: String,
+    },
     /// The kernel refused an operation on one of the store's own files.
     #[error("cannot {operation} {}", path.display())]
     Io {

@@ -1,6 +1,6 @@
 //! Removing what nothing refers to.
 //!
-//! Roots are images, containers and live leases. Deciding happens under the exclusive lock and only renames;
+//! Roots are images, names of indexes, containers and live leases. Deciding happens under the exclusive lock and only renames;
 //! deleting happens after it (see `tombs`). Anything that cannot be read stops the sweep: in doubt nothing is deleted.
 
 use std::collections::HashSet;
@@ -8,7 +8,11 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
+use oci_spec::image::Digest;
+use serde::{Deserialize, Deserializer};
+
 use crate::container::RootfsDocument;
+use crate::digest::DiffId;
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Form, LayerDocument};
@@ -33,6 +37,36 @@ pub(crate) struct Marks {
     pub(crate) layers: HashSet<String>,
     /// Whole digests.
     pub(crate) blobs: HashSet<String>,
+}
+
+/// What any document names that may be here.
+#[derive(Deserialize)]
+struct Reached {
+    manifests: Option<Vec<Named>>,
+    /// Of a manifest; a configuration has another thing of that name.
+    #[serde(default, deserialize_with = "named")]
+    config: Option<Named>,
+    rootfs: Option<Layers>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    digest: Digest,
+}
+
+#[derive(Deserialize)]
+struct Layers {
+    diff_ids: Option<Vec<DiffId>>,
+}
+
+fn named<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Named>, D::Error> {
+    #[derive(Deserialize)]
+    struct Config {
+        digest: Option<serde_json::Value>,
+    }
+    let digest = Option::<Config>::deserialize(input)?.and_then(|config| config.digest);
+    let digest = digest.and_then(|digest| Digest::try_from(digest.as_str()?.to_owned()).ok());
+    Ok(digest.map(|digest| Named { digest }))
 }
 
 impl Store {
@@ -94,6 +128,9 @@ impl Store {
             marks.blobs.insert(id.to_string());
             marks.blobs.extend(image.manifests.iter().map(|digest| digest.to_string()));
         }
+        for name in self.index_names()? {
+            self.reach(name.index, &mut marks)?;
+        }
         let containers = self.path("containers");
         for name in disk::names(&containers)? {
             if let Some(document) =
@@ -118,6 +155,30 @@ impl Store {
             }
         }
         Ok(marks)
+    }
+
+    /// Marks a document and, of what it names, all that is here: manifests of an index, the configuration and layers of an image.
+    fn reach(&self, top: Digest, marks: &mut Marks) -> Result<(), Error> {
+        let (mut left, mut seen) = (vec![top], HashSet::new());
+        while let Some(digest) = left.pop() {
+            if !seen.insert(digest.to_string()) {
+                continue;
+            }
+            let bytes = match self.blob(&digest) {
+                // An index may list what is elsewhere.
+                Err(Error::BlobMissing { .. } | Error::Algorithm { .. }) => continue,
+                result => result?,
+            };
+            marks.blobs.insert(digest.to_string());
+            let path = || self.blob_path(&digest);
+            let document: Reached =
+                serde_json::from_slice(&bytes).map_err(|source| Error::Document { path: path(), source })?;
+            let listed = document.manifests.into_iter().flatten().chain(document.config);
+            left.extend(listed.map(|named| named.digest));
+            let layers = document.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
+            marks.layers.extend(layers.iter().map(|layer| layer.hex().to_owned()));
+        }
+        Ok(())
     }
 
     fn entomb_layers(&self, marks: &Marks, freed: &mut Freed) -> Result<(), Error> {

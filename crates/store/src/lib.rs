@@ -13,7 +13,7 @@
 //!                          layer.erofs (the same in one file, content of replaced entries included)
 //! by-blob/<hex>            -> ../layers/<diffID>, only when both digests were computed here
 //! images/<id>.json         manifests, layers, platform, created, size
-//! refs/<escaped name>      one file per reference
+//! refs/<escaped name>      one file per reference: to an image, or to an index among the blobs
 //! leases/ staging/         what is being made; locked while its maker lives
 //! containers/<id>/         the engine's; here rootfs.json, upper/, work/
 //! tombs/                   on the way out
@@ -72,7 +72,7 @@ pub use gc::Freed;
 pub use image::{ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
-pub use name::ImageName;
+pub use name::{ImageName, IndexName, Target};
 pub use store::Store;
 pub use tar::{ArchiveError, ArchiveIndex, ArchiveWriter, HeaderProblem, Member};
 pub use unpack::{EntryProblem, UnpackError};

@@ -1,7 +1,8 @@
-//! Names that point to images.
+//! Names that point to images, and to lists of images: indexes that were made here.
 //!
 //! A name is read without a lock, and changed under one of its own. Its lock is taken after that of an image, never before.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use crate::digest::ImageId;
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::image::Versioned;
-use crate::store::Store;
+use crate::store::{INDEXES, Store};
 
 /// A name in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,108 @@ pub struct ImageName {
     pub manifest: Option<Digest>,
 }
 
+/// A name of an index that was made here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexName {
+    /// The full reference.
+    pub name: String,
+    /// The index, a blob of the store.
+    pub index: Digest,
+    /// When it was made, RFC 3339.
+    pub created: Option<String>,
+    /// Where images that are not here can be had: digests, and names of places.
+    pub sources: BTreeMap<String, String>,
+}
+
+/// What a name points at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An image.
+    Image(ImageName),
+    /// An index with images for several platforms.
+    Index(IndexName),
+}
+
+/// The file of a name. Version 1 is an image's, version 2 an index's.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<ImageId>,
+    #[serde(default)]
+    manifest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<String, String>,
+}
+
+impl Document {
+    fn target(self) -> Option<Target> {
+        let Self { name, image, manifest, index, created, sources, .. } = self;
+        match (image, index) {
+            (Some(image), _) => Some(Target::Image(ImageName { name, image, manifest })),
+            (None, Some(index)) => Some(Target::Index(IndexName { name, index, created, sources })),
+            (None, None) => None,
+        }
+    }
+}
+
 impl Store {
+    /// Points a name at an index, which must have been added under a lease that lives. `before` is what the name must point at now:
+    /// nothing, or an index.
+    ///
+    /// # Errors
+    /// [`Error::NameChanged`] when it points at something else; [`Error::BlobMissing`].
+    pub fn tag_index(&self, to: &IndexName, before: Option<&Digest>) -> Result<(), Error> {
+        self.need(INDEXES)?;
+        let _name = self.lock_name(&to.name)?;
+        let _share = self.share()?;
+        let found = match self.target(&to.name)? {
+            None => None,
+            Some(Target::Index(known)) => Some(known.index),
+            Some(Target::Image(_)) => return Err(Error::NameChanged { name: to.name.clone() }),
+        };
+        if found.as_ref() != before {
+            return Err(Error::NameChanged { name: to.name.clone() });
+        }
+        if !self.blob_path(&to.index).exists() {
+            return Err(Error::BlobMissing { digest: to.index.clone() });
+        }
+        let IndexName { name, index, created, sources } = to.clone();
+        let (version, image, manifest) = (2, None, None);
+        let document = Document { version, name, image, manifest, index: Some(index), created, sources };
+        let bytes = disk::to_json(&document);
+        disk::write_file(&self.staging(), &self.name_path(&to.name), &bytes, self.durability())
+    }
+
+    /// Takes a name away from its index; `false` when it is no index's. What the index kept goes with the next [`Store::gc`].
+    pub fn untag_index(&self, name: &str) -> Result<bool, Error> {
+        let _name = self.lock_name(name)?;
+        let known = matches!(self.target(name)?, Some(Target::Index(_)));
+        if known {
+            self.remove_name(name)?;
+        }
+        Ok(known)
+    }
+
+    /// Names of indexes, sorted.
+    pub fn index_names(&self) -> Result<Vec<IndexName>, Error> {
+        let index = |target| match target {
+            Target::Index(name) => Some(name),
+            Target::Image(_) => None,
+        };
+        Ok(self.targets()?.into_iter().filter_map(index).collect())
+    }
+
+    /// What `name`, a full reference, points at.
+    pub fn target(&self, name: &str) -> Result<Option<Target>, Error> {
+        Ok(disk::read_json::<Document>(&self.name_path(name))?.and_then(Document::target))
+    }
+
     /// Points `name`, a full reference, at an image; returns what it pointed at before.
     ///
     /// # Errors
@@ -51,9 +153,9 @@ impl Store {
         Ok(before)
     }
 
-    /// What `name`, a full reference, points at.
+    /// The image that `name`, a full reference, points at; `None` for the name of an index, too.
     pub fn name(&self, name: &str) -> Result<Option<ImageName>, Error> {
-        Ok(disk::read_json::<Versioned<ImageName>>(&self.name_path(name))?.map(|document| document.body))
+        Ok(self.target(name)?.and_then(image_name))
     }
 
     /// Takes a name away from its image, which stays. With `only`, a name that points at another image stays; `None` when nothing
@@ -62,11 +164,15 @@ impl Store {
         let _name = self.lock_name(name)?;
         let known = self.name(name)?.filter(|known| only.is_none_or(|image| known.image == *image));
         if known.is_some() {
-            let path = self.name_path(name);
-            fs::remove_file(&path).during("remove", &path)?;
-            disk::sync_dir(&self.path("refs"), self.durability())?;
+            self.remove_name(name)?;
         }
         Ok(known)
+    }
+
+    fn remove_name(&self, name: &str) -> Result<(), Error> {
+        let path = self.name_path(name);
+        fs::remove_file(&path).during("remove", &path)?;
+        disk::sync_dir(&self.path("refs"), self.durability())
     }
 
     /// The names of one image, sorted.
@@ -74,17 +180,24 @@ impl Store {
         Ok(self.all_names()?.into_iter().filter(|name| name.image == *id).collect())
     }
 
-    /// Every name, sorted.
+    /// Every name of an image, sorted.
     pub(crate) fn all_names(&self) -> Result<Vec<ImageName>, Error> {
+        Ok(self.targets()?.into_iter().filter_map(image_name).collect())
+    }
+
+    fn targets(&self) -> Result<Vec<Target>, Error> {
         let refs = self.path("refs");
-        let mut names = Vec::new();
+        let mut documents = Vec::new();
         for file in disk::names(&refs)? {
-            names.extend(
-                disk::read_json::<Versioned<ImageName>>(&refs.join(file))?.map(|document| document.body),
-            );
+            documents.extend(disk::read_json::<Document>(&refs.join(file))?);
         }
-        names.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(names)
+        documents.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(documents.into_iter().filter_map(Document::target).collect())
+    }
+
+    /// What the name in a file of `refs/` points at.
+    pub(crate) fn target_in(&self, file: &str) -> Result<Option<Target>, Error> {
+        Ok(disk::read_json::<Document>(&self.path("refs").join(file))?.and_then(Document::target))
     }
 
     fn lock_name(&self, name: &str) -> Result<disk::NamedLock, Error> {
@@ -93,5 +206,12 @@ impl Store {
 
     fn name_path(&self, name: &str) -> PathBuf {
         self.path("refs").join(disk::escape(name))
+    }
+}
+
+fn image_name(target: Target) -> Option<ImageName> {
+    match target {
+        Target::Image(name) => Some(name),
+        Target::Index(_) => None,
     }
 }

@@ -28,8 +28,10 @@ const DIRECTORIES: [&str; 10] = [
 
 /// The feature of stores in which layers are kept as EROFS images.
 pub(crate) const EROFS: &str = "erofs";
+/// The feature of stores in which names point to indexes, and keep what these list.
+pub(crate) const INDEXES: &str = "indexes";
 /// Incompatible features this loment understands.
-const KNOWN: [&str; 1] = [EROFS];
+const KNOWN: [&str; 2] = [EROFS, INDEXES];
 
 /// What others have at the top of their storage, and who they are.
 const OTHERS: [(&str, &str); 12] = [

@@ -19,6 +19,7 @@ mod isolation;
 mod kills;
 mod lifecycle;
 mod limits;
+mod lists;
 mod logs;
 mod monitor;
 mod names;

@@ -175,6 +175,6 @@ fn socket(host: Option<&str>) -> Result<Option<&Path>, Error> {
 }
 
 /// Where there is room for large temporary files (file-hierarchy(7)).
-fn temporary() -> PathBuf {
+pub(super) fn temporary() -> PathBuf {
     std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or("/var/tmp".into(), PathBuf::from)
 }

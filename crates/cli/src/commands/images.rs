@@ -231,7 +231,7 @@ fn common(
         "Size": human_size(image.size, !docker), "VirtualSize": image.size, "SharedSize": 0, "UniqueSize": "N/A",
         "Containers": summary.containers, "Names": names, "RepoTags": names, "RepoDigests": digests,
         "Labels": labels.map(|document| document.container.labels), "History": image.names_history.join(", "), "Names history": image.names_history,
-        "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": false,
+        "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": summary.list,
         "Arch": image.platform.architecture, "Os": image.platform.os,
     })
 }

@@ -17,6 +17,7 @@ mod kill;
 mod load;
 mod login;
 mod logs;
+mod manifest;
 mod progress;
 mod prune;
 mod ps;

@@ -105,6 +105,46 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "Fetch the logs of a container",
         run: |g, a| logs::run(g, &parse(g, "logs", a)?),
     },
+    Command {
+        name: "manifest add",
+        about: "Add images to a list",
+        run: |g, a| manifest::run_add(g, &parse(g, "manifest add", a)?),
+    },
+    Command {
+        name: "manifest annotate",
+        about: "Change what a list says of an image",
+        run: |g, a| manifest::run_annotate(g, &parse(g, "manifest annotate", a)?),
+    },
+    Command {
+        name: "manifest create",
+        about: "Make a list of images for several platforms",
+        run: |g, a| manifest::run_create(g, &parse(g, "manifest create", a)?),
+    },
+    Command {
+        name: "manifest exists",
+        about: "Check whether there is a list of that name: status 0 if there is, 1 if not",
+        run: |g, a| manifest::run_exists(g, &parse(g, "manifest exists", a)?),
+    },
+    Command {
+        name: "manifest inspect",
+        about: "Display a list, or a manifest of a registry",
+        run: |g, a| manifest::run_inspect(g, &parse(g, "manifest inspect", a)?),
+    },
+    Command {
+        name: "manifest push",
+        about: "Push a list and its images",
+        run: |g, a| manifest::run_push(g, &parse(g, "manifest push", a)?),
+    },
+    Command {
+        name: "manifest remove",
+        about: "Take an image off a list",
+        run: |g, a| manifest::run_remove(g, &parse(g, "manifest remove", a)?),
+    },
+    Command {
+        name: "manifest rm",
+        about: "Remove lists from local storage",
+        run: |g, a| manifest::run_rm(g, &parse(g, "manifest rm", a)?),
+    },
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
     Command {
         name: "pull",
@@ -223,6 +263,20 @@ pub(super) const GROUPS: &[Group] = &[
             ("tag", "tag"),
             ("tree", "image tree"),
             ("untag", "untag"),
+        ],
+    },
+    Group {
+        name: "manifest",
+        about: "Manage lists of images for several platforms",
+        words: &[
+            ("add", "manifest add"),
+            ("annotate", "manifest annotate"),
+            ("create", "manifest create"),
+            ("exists", "manifest exists"),
+            ("inspect", "manifest inspect"),
+            ("push", "manifest push"),
+            ("remove", "manifest remove"),
+            ("rm", "manifest rm"),
         ],
     },
     Group {

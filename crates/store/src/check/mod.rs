@@ -20,7 +20,7 @@ use crate::digest::{DiffId, ImageId};
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::image::{ImageRecord, Versioned};
-use crate::name::ImageName;
+use crate::name::{ImageName, IndexName, Target};
 use crate::store::Store;
 
 pub use leftovers::{Leftover, LeftoverKind};
@@ -218,13 +218,28 @@ impl Store {
             report.looked_at[3] += 1;
             let path = refs.join(&file);
             let object = Object::Name(file.clone());
-            match disk::read_json::<Versioned<ImageName>>(&path) {
-                Ok(None) => {}
-                Ok(Some(document)) if disk::escape(&document.body.name) != file => {
+            let target = match self.target_in(&file) {
+                Ok(Some(target)) => target,
+                Ok(None) => continue,
+                Err(error) => {
+                    report.broken(object, error);
+                    continue;
+                }
+            };
+            match target {
+                Target::Image(ImageName { name, .. }) | Target::Index(IndexName { name, .. })
+                    if disk::escape(&name) != file =>
+                {
                     report.broken(object, Error::Misplaced { path });
                 }
-                Ok(Some(document)) => {
-                    let image = &document.body.image;
+                // What it lists may be elsewhere.
+                Target::Index(IndexName { index, .. }) => {
+                    if self.blob(&index).is_err() && path.exists() {
+                        report.damages.push(Damage { object, problem: Problem::Needs(Object::Blob(index)) });
+                    }
+                }
+                Target::Image(ImageName { image, .. }) => {
+                    let image = &image;
                     let is_here = || images.contains_key(image) || self.image_path(image).exists();
                     // Names go before their image does, so one that still is there says the truth.
                     if !is_here() && path.exists() {
@@ -232,7 +247,6 @@ impl Store {
                         report.damages.push(Damage { object, problem });
                     }
                 }
-                Err(error) => report.broken(object, error),
             }
         }
         Ok(())

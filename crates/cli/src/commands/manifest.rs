@@ -1,0 +1,323 @@
+//! `manifest`: lists of images for several platforms.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use loment_engine::{Described, ImageList, Side, raw_manifest};
+use loment_image::{Compression, Format, Images, Place, Platform, PushOptions};
+use serde_json::Value;
+
+use super::access::AccessFlags;
+use super::copy::temporary;
+use super::progress::Bars;
+use super::pull::short_names;
+use super::remove_each;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Make a list of images for several platforms
+#[derive(Parser, Debug)]
+pub(super) struct Create {
+    /// Add all images of those that are lists
+    #[arg(long)]
+    all: bool,
+    /// Change the list if there is one of that name
+    #[arg(short, long)]
+    amend: bool,
+    /// Set an annotation of the list
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Name of the list
+    #[arg(value_name = "LIST")]
+    list: String,
+    /// Images to add
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+}
+
+/// Add images to a list
+#[derive(Parser, Debug)]
+pub(super) struct Add {
+    /// Add all images of those that are lists
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    described: DescribedFlags,
+    #[command(flatten)]
+    access: AccessFlags,
+    /// The list
+    #[arg(value_name = "LIST")]
+    list: String,
+    /// Images: of local storage, or docker://NAME
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<String>,
+}
+
+/// Change what a list says of an image
+#[derive(Parser, Debug)]
+pub(super) struct Annotate {
+    #[command(flatten)]
+    described: DescribedFlags,
+    /// Annotate the list itself
+    #[arg(long)]
+    index: bool,
+    /// The list
+    #[arg(value_name = "LIST")]
+    list: String,
+    /// The image, or its digest
+    #[arg(value_name = "IMAGE", required_unless_present = "index", conflicts_with = "index")]
+    image: Option<String>,
+}
+
+/// What is said of an image, instead of what it says itself.
+#[derive(Args, Debug)]
+struct DescribedFlags {
+    /// Set an annotation of the image's entry
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
+    /// Say that it is for this architecture
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<String>,
+    /// Say that it needs these features of the processor
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    features: Vec<String>,
+    /// Say that it is for this operating system
+    #[arg(long, value_name = "OS")]
+    os: Option<String>,
+    /// Say that it needs these features of the operating system
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
+    os_features: Vec<String>,
+    /// Say that it needs this version of the operating system
+    #[arg(long, value_name = "VERSION")]
+    os_version: Option<String>,
+    /// Say that it is for this variant of the architecture
+    #[arg(long, value_name = "VARIANT")]
+    variant: Option<String>,
+}
+
+/// Display a list, or a manifest of a registry
+#[derive(Parser, Debug)]
+pub(super) struct Inspect {
+    #[command(flatten)]
+    access: AccessFlags,
+    /// The list, or an image of a registry
+    #[arg(value_name = "LIST")]
+    list: String,
+}
+
+/// Push a list and its images
+#[derive(Parser, Debug)]
+pub(super) struct Push {
+    /// Push its images, too
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
+    all: bool,
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Compress layers that are missing there: gzip or zstd
+    #[arg(long, value_name = "COMPRESSION", default_value = "gzip")]
+    compression_format: Compression,
+    /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd
+    #[arg(long, value_name = "LEVEL")]
+    compression_level: Option<i32>,
+    /// Send layers in --compression-format even if they are there in another
+    #[arg(long)]
+    force_compression: bool,
+    /// Write the digest of what was pushed to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
+    /// Write the list in this format: oci, or v2s2 for Docker's [default: oci]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Accepted for compatibility: signatures are not sent
+    #[arg(long)]
+    remove_signatures: bool,
+    /// Remove the list from local storage when it has been pushed
+    #[arg(long, visible_alias = "purge", short_alias = 'p')]
+    rm: bool,
+    /// The list
+    #[arg(value_name = "LIST")]
+    list: String,
+    /// Where it is to be: a name, or docker://NAME, oci:DIR[:NAME], dir:DIR [default: its name]
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
+}
+
+/// Take an image off a list
+#[derive(Parser, Debug)]
+pub(super) struct Remove {
+    /// The list
+    #[arg(value_name = "LIST")]
+    list: String,
+    /// The image, or its digest
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+/// Remove lists from local storage
+#[derive(Parser, Debug)]
+pub(super) struct Rm {
+    /// Skip lists that do not exist
+    #[arg(short, long)]
+    ignore: bool,
+    /// Lists
+    #[arg(value_name = "LIST", required = true)]
+    lists: Vec<String>,
+}
+
+/// Check whether there is a list of that name: status 0 if there is, 1 if not
+#[derive(Parser, Debug)]
+pub(super) struct Exists {
+    /// The list
+    #[arg(value_name = "LIST")]
+    list: String,
+}
+
+/// `NAME=VALUE`, once or more, with commas between.
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
+    if name.is_empty() { Err("use NAME=VALUE".into()) } else { Ok((name.to_owned(), value.to_owned())) }
+}
+
+impl DescribedFlags {
+    fn described(&self) -> Described {
+        Described {
+            os: self.os.clone(),
+            architecture: self.arch.clone(),
+            variant: self.variant.clone(),
+            os_version: self.os_version.clone(),
+            os_features: self.os_features.clone(),
+            features: self.features.clone(),
+            annotations: self.annotation.clone(),
+        }
+    }
+
+    /// Which image of an index is meant.
+    fn platform(&self) -> Platform {
+        let host = Platform::host();
+        Platform {
+            os: self.os.clone().unwrap_or(host.os),
+            architecture: self.arch.clone().unwrap_or(host.architecture),
+            variant: self.variant.clone(),
+        }
+    }
+}
+
+pub(super) fn run_create(globals: &Globals, flags: &Create) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let mut list = engine.create_list(&flags.list, flags.amend, &flags.annotation, &short_names)?;
+    let images = if flags.all { Images::All } else { Images::One(Platform::host()) };
+    let (access, described) = (flags.access.access()?, Described::default());
+    for image in &flags.images {
+        list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
+    }
+    print(&format!("{}\n", list.id()))?;
+    Ok(0)
+}
+
+pub(super) fn run_add(globals: &Globals, flags: &Add) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let mut list = engine.find_list(&flags.list, &short_names)?;
+    let images = if flags.all { Images::All } else { Images::One(flags.described.platform()) };
+    let (access, described) = (flags.access.access()?, flags.described.described());
+    for image in &flags.images {
+        list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
+    }
+    print(&format!("{}\n", list.id()))?;
+    Ok(0)
+}
+
+pub(super) fn run_annotate(globals: &Globals, flags: &Annotate) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let list = engine.find_list(&flags.list, &short_names)?;
+    let described = flags.described.described();
+    let list = engine.annotate_list(&list, flags.image.as_deref(), &described, &short_names)?;
+    print(&format!("{}\n", list.id()))?;
+    Ok(0)
+}
+
+pub(super) fn run_remove(globals: &Globals, flags: &Remove) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let list = engine.find_list(&flags.list, &short_names)?;
+    let list = engine.remove_from_list(&list, &flags.image, &short_names)?;
+    print(&format!("{}\n", list.id()))?;
+    Ok(0)
+}
+
+pub(super) fn run_rm(globals: &Globals, flags: &Rm) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    remove_each(&flags.lists, |name| match engine.find_list(name, &short_names) {
+        Err(loment_engine::Error::NoImage { .. }) if flags.ignore => Ok(()),
+        list => show_removed(&engine, &list?, name),
+    })
+}
+
+fn show_removed(engine: &loment_engine::Engine, list: &ImageList, name: &str) -> Result<(), Error> {
+    let by_id = list.id().starts_with(name.trim_start_matches("sha256:"));
+    let (names, id) = engine.remove_list(list, by_id)?;
+    names.iter().try_for_each(|name| print(&format!("Untagged: {name}\n")))?;
+    id.map_or(Ok(()), |id| print(&format!("Deleted: {id}\n")))
+}
+
+pub(super) fn run_exists(globals: &Globals, flags: &Exists) -> Result<u8, Error> {
+    match globals.engine()?.find_list(&flags.list, &short_names(globals)?) {
+        Ok(_) => Ok(0),
+        Err(loment_engine::Error::NoImage { .. }) => Ok(1),
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn run_inspect(globals: &Globals, flags: &Inspect) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let document = match engine.find_list(&flags.list, &short_names) {
+        Ok(list) => list.document,
+        Err(loment_engine::Error::NoImage { .. }) => {
+            let (place, access) = (place(&flags.list)?, flags.access.access()?);
+            let raw =
+                raw_manifest(Side { place: &place, access: &access, daemon: None }, None, &temporary())?;
+            let malformed = |e| Error::Invalid(format!("manifest {}: {e}", raw.digest));
+            serde_json::from_slice::<Value>(&raw.bytes).map_err(malformed)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    print(&format!("{document:#}\n"))?;
+    Ok(0)
+}
+
+/// A place; a name without a transport is one of a registry.
+pub(super) fn place(name: &str) -> Result<Place, Error> {
+    let invalid = |e: &dyn std::error::Error| Error::Invalid(e.to_string());
+    match Place::parse_if_any(name).map_err(|e| invalid(&e))? {
+        Some(place) => Ok(place),
+        None => Ok(Place::Registry(name.parse().map_err(|e| invalid(&e))?)),
+    }
+}
+
+pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
+    let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let list = engine.find_list(&flags.list, &short_names)?;
+    let place = place(flags.destination.as_deref().unwrap_or(&list.name.name))?;
+    let options = PushOptions {
+        format: flags.format,
+        compression: flags.compression_format,
+        level: flags.compression_level,
+        force_compression: flags.force_compression,
+        ..PushOptions::default()
+    };
+    let mut bars = Bars::new(flags.quiet);
+    let access = flags.access.access()?;
+    let to = Side { place: &place, access: &access, daemon: None };
+    let pushed = engine.push_list(&list, to, &options, flags.all, &mut bars)?;
+    if let Some(file) = &flags.digestfile {
+        std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
+    }
+    if flags.rm {
+        show_removed(&engine, &list, &flags.list)?;
+    }
+    Ok(0)
+}

@@ -1,0 +1,170 @@
+//! `manifest`: lists of images for several platforms, made here.
+
+use std::process::Command;
+
+use loment_testkit::{Output, Patience, World, run};
+use serde_json::Value;
+
+use crate::{fixtures, sh, world};
+
+#[track_caller]
+fn list(world: &World, arguments: &[&str]) -> Output {
+    let output = world.loment([&["manifest"], arguments].concat());
+    output.succeeds();
+    output
+}
+
+#[track_caller]
+fn document(world: &World, name: &str) -> Value {
+    serde_json::from_str(list(world, &["inspect", name]).succeeds()).unwrap()
+}
+
+/// The platforms of a list, in its order.
+fn platforms(document: &Value) -> Vec<String> {
+    let entries = document["manifests"].as_array().unwrap();
+    let text = |entry: &Value, key: &str| entry["platform"][key].as_str().unwrap_or_default().to_owned();
+    entries.iter().map(|entry| format!("{}/{}", text(entry, "os"), text(entry, "architecture"))).collect()
+}
+
+#[test]
+fn a_list_is_made_shown_pushed_and_run() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let (ours, theirs) = (registry.name("busybox:latest"), registry.name("foreign:latest"));
+    world.loment(["pull", "--quiet", &ours]).succeeds();
+    let id = world.inspect("{{.Id}}", &ours);
+    let made = list(&world, &["create", "--annotation", "a=b", "team/list:1", &ours]);
+    assert_eq!(made.succeeds().len(), 64);
+    // The other one is described without being pulled.
+    list(&world, &["add", "--annotation", "c=d", "team/list:1", &format!("docker://{theirs}")]);
+    assert_eq!(world.loment(["images", "-q", "--filter", "manifest=false"]).succeeds().lines().count(), 1);
+    let shown = document(&world, "team/list:1");
+    assert_eq!(platforms(&shown), ["linux/amd64", "linux/s390x"]);
+    assert_eq!(shown["mediaType"], "application/vnd.oci.image.index.v1+json");
+    assert_eq!(
+        (&shown["annotations"]["a"], &shown["manifests"][1]["annotations"]["c"]),
+        (&"b".into(), &"d".into())
+    );
+    let digest = registry.digest_of("foreign", "latest");
+    assert_eq!(shown["manifests"][1]["digest"], digest.as_str());
+    // A container of it is one of the image for this machine.
+    assert_eq!(world.inspect("{{.Id}}", "team/list:1"), id);
+    assert_eq!(sh(&world, &[], "team/list:1", "echo ran"), "ran");
+    // skopeo sees the same in the registry, with all images.
+    let target = registry.name("team/pushed:1");
+    let file = world.write("digest", "");
+    list(&world, &["push", "--quiet", "--digestfile", &file, "team/list:1", &format!("docker://{target}")]);
+    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{target}")]);
+    let pushed: Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!(platforms(&pushed), ["linux/amd64", "linux/s390x"]);
+    let all = format!("dir:{}", world.path("all").display());
+    skopeo(&["copy", "--quiet", "--all", "--src-tls-verify=false", &format!("docker://{target}"), &all]);
+    let theirs =
+        skopeo(&["inspect", "--tls-verify=false", "--format", "{{.Digest}}", &format!("docker://{target}")]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), theirs);
+    world.loment(["rmi", "--all"]).succeeds();
+    world.loment(["pull", "--quiet", &target]).succeeds();
+    assert_eq!(world.inspect("{{.Id}}", &target), id);
+}
+
+#[track_caller]
+fn skopeo(arguments: &[&str]) -> String {
+    let mut skopeo = Command::new("skopeo");
+    run(skopeo.arg("--insecure-policy").args(arguments), Patience::NORMAL).succeeds().to_owned()
+}
+
+#[test]
+fn entries_are_chosen_changed_and_removed() {
+    let (world, registry) = (world(), fixtures().serve());
+    let multi = registry.name("multi:docker");
+    list(&world, &["create", "x"]);
+    assert_eq!(world.loment(["manifest", "exists", "x"]).code, 0);
+    assert_eq!(world.loment(["manifest", "exists", "y"]).code, 1);
+    let one = [
+        "add",
+        "--arch",
+        "arm64",
+        "--variant",
+        "v8",
+        "--os-version",
+        "1.2",
+        "--features",
+        "a,b",
+        "x",
+        &multi,
+    ];
+    list(&world, &one);
+    let shown = document(&world, "x");
+    let platform = &shown["manifests"][0]["platform"];
+    assert_eq!((&platform["architecture"], &platform["variant"]), (&"arm64".into(), &"v8".into()));
+    assert_eq!((&platform["os.version"], &platform["features"][1]), (&"1.2".into(), &"b".into()));
+    list(&world, &["add", "--all", "x", &multi]);
+    let shown = document(&world, "x");
+    let mut found = platforms(&shown);
+    found.sort_unstable();
+    assert_eq!(found, ["linux/amd64", "linux/arm64", "linux/s390x"]);
+    let digest = shown["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    list(&world, &["annotate", "--os", "plan9", "--annotation", "k=v", "--os-features", "f", "x", &digest]);
+    let entry = document(&world, "x")["manifests"][0].clone();
+    assert_eq!((&entry["platform"]["os"], &entry["annotations"]["k"]), (&"plan9".into(), &"v".into()));
+    assert_eq!(entry["platform"]["os.features"][0], "f");
+    list(&world, &["annotate", "--index", "--annotation", "whole=list", "x"]);
+    assert_eq!(document(&world, "x")["annotations"]["whole"], "list");
+    list(&world, &["remove", "x", &digest]);
+    assert_eq!(document(&world, "x")["manifests"].as_array().unwrap().len(), 2);
+    let none = world.loment(["manifest", "remove", "x", &digest]);
+    none.fails_saying(125, &[&digest, "no instance on the list"]);
+    // A list of another list.
+    list(&world, &["create", "--all", "copy", "x"]);
+    assert_eq!(platforms(&document(&world, "copy")), platforms(&document(&world, "x")));
+    let again = world.loment(["manifest", "create", "x"]);
+    again.fails_saying(125, &["there is a list of that name: use --amend"]);
+    list(&world, &["create", "--amend", "--annotation", "more=1", "x"]);
+    assert_eq!(document(&world, "x")["annotations"]["more"], "1");
+    world.loment(["manifest", "add", "nonesuch", &multi]).fails_saying(125, &["nonesuch: image not known"]);
+    // What the registry has can be looked at, too.
+    assert_eq!(platforms(&document(&world, &multi)).len(), 3);
+}
+
+#[test]
+fn a_list_keeps_its_images_and_gives_them_up() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    list(&world, &["create", "kept", &image]);
+    world.loment(["tag", "kept", "also:1"]).succeeds();
+    let listed =
+        world.loment(["images", "--filter", "manifest=true", "--format", "{{.Repository}}:{{.Tag}}"]);
+    let mut listed: Vec<_> = listed.succeeds().lines().collect();
+    listed.sort_unstable();
+    assert_eq!(listed, ["docker.io/library/also:1", "docker.io/library/kept:latest"]);
+    let json = world.loment(["images", "--filter", "manifest=true", "--format", "json"]);
+    assert!(json.succeeds().contains("\"IsManifestList\": true"), "{json}");
+    // The image's own name goes, and a sweep takes nothing of it.
+    world.loment(["rmi", &image]).succeeds();
+    assert_eq!(sh(&world, &[], "kept", "echo still"), "still");
+    // A change is seen through every name.
+    list(&world, &["annotate", "--index", "--annotation", "n=1", "also:1"]);
+    assert_eq!(document(&world, "kept")["annotations"]["n"], "1");
+    let removed = list(&world, &["rm", "kept"]);
+    assert_eq!(removed.succeeds(), "Untagged: docker.io/library/kept:latest");
+    world.loment(["rmi", &world.inspect("{{.Id}}", "also:1")]).succeeds();
+    let last = world.loment(["rmi", "also:1"]);
+    assert!(last.succeeds().contains("Untagged: docker.io/library/also:1\nDeleted: "), "{last}");
+    assert_eq!(std::fs::read_dir(world.root().join("layers")).unwrap().count(), 0);
+    world.loment(["manifest", "rm", "kept"]).fails_saying(1, &["kept: image not known"]);
+    assert_eq!(world.loment(["manifest", "rm", "--ignore", "kept"]).succeeds(), "");
+}
+
+#[test]
+fn an_image_that_is_elsewhere_is_named() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("busybox:latest");
+    list(&world, &["create", "far", &format!("docker://{image}")]);
+    let digest = registry.digest_of("busybox", "latest");
+    let pull = format!("pull {}@{digest}", registry.name("busybox"));
+    world.loment(["run", "far", "true"]).fails_saying(125, &["linux/amd64 is not here", &pull]);
+    list(&world, &["create", "none"]);
+    world.loment(["inspect", "none"]).fails_saying(125, &["its list has none for linux/amd64"]);
+    world.loment(["image", "prune", "--all", "--force"]).succeeds();
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+}
