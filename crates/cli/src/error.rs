@@ -54,6 +54,25 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The exit status of skopeo: 2 for an image that is not there, 1 for all else.
+    pub(crate) fn status_of_skopeo(&self) -> u8 {
+        use loment_engine::Error as Engine;
+        let missing = |error: &loment_registry::Error| {
+            matches!(error, loment_registry::Error::NotFound { .. } | loment_registry::Error::Missing { .. })
+        };
+        match self {
+            Self::Shown { status } => (*status).min(1),
+            Self::Engine(Engine::Registry(error)) if missing(error) => 2,
+            Self::Engine(Engine::Pull(error)) => match error.as_ref() {
+                loment_image::Error::Registry(error) if missing(error) => 2,
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+}
+
 /// The exit status of a program that could not be started.
 pub(crate) fn status_of(cause: Cause) -> u8 {
     match cause {

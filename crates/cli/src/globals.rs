@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use loment_engine::Engine;
 use loment_engine::config::GroupManager;
+use loment_image::Platform;
 use loment_store::Form;
 
 use crate::error::Error;
@@ -20,6 +22,10 @@ pub(crate) struct Globals {
     pub(crate) cgroup_manager: Option<GroupManager>,
     /// How new layers are kept; `None` is as is best here.
     form: Option<Form>,
+    /// Instead of this machine's platform: skopeo's `--override-…`.
+    platform: Platform,
+    /// The whole command may take so long: skopeo's `--command-timeout`.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Flags that take a value and change nothing here: peers' command lines contain them.
@@ -33,7 +39,15 @@ impl Globals {
         arguments: &[OsString],
     ) -> Result<(Self, Option<usize>), Error> {
         let (root, runroot) = ("/var/lib/loment".into(), "/run/loment".into());
-        let mut globals = Self { persona, root, runroot, cgroup_manager: None, form: None };
+        let mut globals = Self {
+            persona,
+            root,
+            runroot,
+            cgroup_manager: None,
+            form: None,
+            platform: Platform::host(),
+            timeout: None,
+        };
         let mut i = 0;
         while let Some(argument) = arguments.get(i) {
             let text = argument.to_str().unwrap_or_default();
@@ -59,6 +73,19 @@ impl Globals {
                 "--storage-opt" => globals.form = form(&value()?)?,
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
+                "--insecure-policy" if persona.remote_only => {}
+                "--override-os" if persona.remote_only => globals.platform.os = value()?,
+                "--override-arch" if persona.remote_only => globals.platform.architecture = value()?,
+                "--override-variant" if persona.remote_only => globals.platform.variant = Some(value()?),
+                "--registries.d" if persona.remote_only => drop(value()?), // where signatures are
+                "--command-timeout" if persona.remote_only => {
+                    let text = value()?;
+                    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|t| t.try_into().ok());
+                    let bad = || {
+                        Error::Invalid(format!("invalid value {text:?} for --command-timeout: use 30s or 5m"))
+                    };
+                    globals.timeout = Some(time.ok_or_else(bad)?);
+                }
                 flag if IGNORED_WITH_VALUE.contains(&flag) => drop(value()?),
                 other => {
                     let (program, command) = (persona.name, String::new());
@@ -68,6 +95,11 @@ impl Globals {
             i += 1;
         }
         Ok((globals, None))
+    }
+
+    /// Which image of several is meant when nothing else is said.
+    pub(crate) fn platform_wanted(&self) -> Platform {
+        self.platform.clone()
     }
 
     /// Where images and containers are.

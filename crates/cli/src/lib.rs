@@ -62,12 +62,22 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     loment_sys::signal::ignore_sigpipe();
     let result = Globals::parse(persona, arguments).and_then(|(globals, command)| {
         let arguments = command.map_or(&[][..], |i| &arguments[i..]);
+        if let Some(timeout) = globals.timeout {
+            end_after(timeout);
+        }
         let result = commands::run(&globals, arguments);
         sweeper::leave(globals.root(), globals.runroot());
         result
     });
     match result {
         Ok(status) => ExitCode::from(status),
+        Err(error) if persona.remote_only => {
+            let text = error::one_line(&error);
+            if !text.is_empty() {
+                fatal(&text);
+            }
+            ExitCode::from(error.status_of_skopeo())
+        }
         Err(error) => {
             let status = error.status(error::ENGINE);
             let text = error::one_line(&error);
@@ -77,4 +87,20 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
             ExitCode::from(status)
         }
     }
+}
+
+/// An error in skopeo's words.
+fn fatal(text: &str) {
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+    output::complain(&format!("time=\"{now}\" level=fatal msg={text:?}"));
+}
+
+/// Ends the program when it takes too long. What it has begun is swept later, as after a kill.
+#[expect(clippy::exit, reason = "the thread that works may be anywhere, and is not asked")]
+fn end_after(timeout: std::time::Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(timeout);
+        fatal(&format!("the command took longer than --command-timeout, {timeout:?}"));
+        std::process::exit(1);
+    });
 }

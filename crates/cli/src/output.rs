@@ -36,6 +36,16 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Result<String, Error> {
     Ok(text.lines().map(|l| l.trim_end().to_owned() + "\n").collect())
 }
 
+/// A document as Go's tools indent one: by four blanks.
+pub(crate) fn indented(document: &Value) -> String {
+    // Lines end between values only: in texts they are escaped.
+    let deeper = |line: &str| {
+        let blanks = line.len() - line.trim_start_matches(' ').len();
+        format!("{}{line}\n", " ".repeat(blanks))
+    };
+    format!("{document:#}").lines().map(deeper).collect()
+}
+
 /// One record per line by a Go template; `table TEMPLATE` with headers made from the fields' names.
 pub(crate) fn by_template(
     template: &str,

@@ -13,6 +13,8 @@ pub(crate) struct Persona {
     pub(crate) makes_volume_source: bool,
     /// Documents have Docker's form: `/name`, `sha256:` ids.
     pub(crate) docker_documents: bool,
+    /// It is about images where they are, and has other flags and words for that.
+    pub(crate) remote_only: bool,
 }
 
 const LOMENT: Persona = Persona {
@@ -21,6 +23,7 @@ const LOMENT: Persona = Persona {
     docker_hub: true,
     makes_volume_source: false,
     docker_documents: false,
+    remote_only: false,
 };
 const PODMAN: Persona = Persona {
     name: "podman",
@@ -28,6 +31,7 @@ const PODMAN: Persona = Persona {
     docker_hub: false,
     makes_volume_source: false,
     docker_documents: false,
+    remote_only: false,
 };
 const DOCKER: Persona = Persona {
     name: "docker",
@@ -35,6 +39,15 @@ const DOCKER: Persona = Persona {
     docker_hub: true,
     makes_volume_source: true,
     docker_documents: true,
+    remote_only: false,
+};
+const SKOPEO: Persona = Persona {
+    name: "skopeo",
+    flavour: "",
+    docker_hub: true,
+    makes_volume_source: false,
+    docker_documents: false,
+    remote_only: true,
 };
 
 impl Persona {
@@ -43,6 +56,7 @@ impl Persona {
         match name {
             "podman" => &PODMAN,
             "docker" => &DOCKER,
+            "skopeo" => &SKOPEO,
             _ => &LOMENT,
         }
     }

@@ -31,6 +31,7 @@ mod push;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod skopeo;
 mod slow;
 mod space;
 mod starters;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 use loment_engine::{Side, copy_image};
-use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place, Platform};
+use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place};
 
 use super::access::access;
 use super::progress::Bars;
@@ -124,7 +124,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         (socket(flags.src_daemon_host.as_deref())?, socket(flags.dest_daemon_host.as_deref())?);
     let from = Side { place: &source, access: &from_access, daemon: from_daemon };
     let to = Side { place: &destination, access: &to_access, daemon: to_daemon };
-    let options = options(flags)?;
+    let options = options(globals, flags)?;
     let mut bars = Bars::new(flags.quiet);
     let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));
     let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
@@ -136,14 +136,14 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn options(flags: &Flags) -> Result<CopyOptions, Error> {
+fn options(globals: &Globals, flags: &Flags) -> Result<CopyOptions, Error> {
     let images = match flags.multi_arch {
         _ if flags.all => Images::All,
         MultiArch::All => Images::All,
         MultiArch::IndexOnly => Images::Index,
         MultiArch::System => {
             let chosen = flags.platform.as_deref().map(platform).transpose()?;
-            Images::One(chosen.unwrap_or_else(Platform::host))
+            Images::One(chosen.unwrap_or_else(|| globals.platform_wanted()))
         }
     };
     let compression = flags.dest_compress_format.unwrap_or(Compression::Gzip);

@@ -4,6 +4,7 @@ use clap::{Args, Parser, ValueEnum};
 use serde_json::Value;
 
 use super::pull::short_names;
+use super::remote::InspectFlags;
 use super::{inspect_container, inspect_image};
 use crate::error::{Error, one_line};
 use crate::globals::Globals;
@@ -33,10 +34,14 @@ pub(super) struct ContainerFlags {
 }
 
 /// Display the configuration of images
+///
+/// Those of places such as docker://NAME, oci:DIR[:NAME] and dir:DIR are shown as they are there.
 #[derive(Parser, Debug)]
 pub(super) struct ImageFlags {
     #[command(flatten)]
     asked: Asked,
+    #[command(flatten)]
+    there: InspectFlags,
 }
 
 #[derive(Args, Debug)]
@@ -65,7 +70,22 @@ pub(super) fn run_containers(globals: &Globals, flags: &ContainerFlags) -> Resul
 }
 
 pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Error> {
-    show(globals, Kind::Image, &flags.asked)
+    let mut places = Vec::new();
+    for name in &flags.asked.names {
+        places.extend(flags.there.place(globals, name)?);
+    }
+    if places.is_empty() {
+        return show(globals, Kind::Image, &flags.asked);
+    }
+    if places.len() < flags.asked.names.len() {
+        return Err(Error::Invalid(
+            "images here and in other places are not shown together: ask twice".into(),
+        ));
+    }
+    for place in &places {
+        flags.there.show(globals, place, flags.asked.format.as_deref())?;
+    }
+    Ok(0)
 }
 
 fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {

@@ -23,13 +23,16 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod remote;
 mod rm;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod spec_flags;
 mod start;
 mod stop;
+mod sync;
 mod system_check;
 mod table;
 mod tag;
@@ -51,6 +54,9 @@ use table::Group;
 /// Finds and runs the command that `arguments` begins with.
 pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error> {
     let program = globals.persona.name;
+    if globals.persona.remote_only {
+        return dispatch_in(globals, &table::SKOPEO, arguments);
+    }
     let Some(name) = arguments.first() else {
         print(&overview(program))?;
         return Ok(0);
@@ -77,9 +83,13 @@ fn dispatch(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<u8,
 fn dispatch_in(globals: &Globals, group: &Group, arguments: &[OsString]) -> Result<u8, Error> {
     let word = arguments.first().map_or("--help", |word| word.to_str().unwrap_or_default());
     if ["-h", "--help", "help"].contains(&word) {
-        let usage = format!("{}\n\nUsage: {} {} <COMMAND>\n", group.about, globals.persona.name, group.name);
+        let group_name = format!("{} {}", globals.persona.name, group.name);
+        let usage = format!("{}\n\nUsage: {} <COMMAND>\n", group.about, group_name.trim_end());
         let text = usage + &list(&group.words()) + "\nOptions:\n  -h, --help  Print help\n";
         return print(&text).map(|()| 0);
+    }
+    if globals.persona.remote_only && ["-v", "--version"].contains(&word) {
+        return print(&version::line(globals.persona)).map(|()| 0);
     }
     match group.command(word) {
         Some(command) => (command.run)(globals, arguments),
@@ -133,6 +143,7 @@ fn list(words: &[(&str, &str)]) -> String {
 /// Parses a command's own flags. Mistakes are one line, as Podman's, and end with where to look.
 fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString]) -> Result<P, Error> {
     let program = globals.persona.name;
+    let name = if globals.persona.remote_only { name.trim_start_matches("image ") } else { name };
     let mut command = P::command()
         .name(name)
         .bin_name(format!("{program} {name}"))

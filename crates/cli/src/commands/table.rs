@@ -41,6 +41,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| history::run(g, &parse(g, "history", a)?),
     },
     Command {
+        name: "image delete",
+        about: "Delete an image from a registry, with all of its tags",
+        run: |g, a| remote::run_delete(g, &parse(g, "image delete", a)?),
+    },
+    Command {
         name: "image exists",
         about: "Check whether an image is in local storage: status 0 if it is, 1 if not",
         run: |g, a| exists::run(g, &parse(g, "image exists", a)?),
@@ -51,9 +56,24 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| inspect::run_images(g, &parse(g, "image inspect", a)?),
     },
     Command {
+        name: "image list-tags",
+        about: "List the tags of a repository",
+        run: |g, a| remote::run_list_tags(g, &parse(g, "image list-tags", a)?),
+    },
+    Command {
+        name: "image manifest-digest",
+        about: "Compute the digest of a manifest in a file",
+        run: |g, a| remote::run_manifest_digest(g, &parse(g, "image manifest-digest", a)?),
+    },
+    Command {
         name: "image prune",
         about: "Remove unused images",
         run: |g, a| prune::run_image(g, &parse(g, "image prune", a)?),
+    },
+    Command {
+        name: "image sync",
+        about: "Copy many images, of a registry or of directories",
+        run: |g, a| sync::run(g, &parse(g, "image sync", a)?),
     },
     Command {
         name: "image tree",
@@ -172,6 +192,11 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "Save images to an archive or a directory",
         run: |g, a| save::run(g, &parse(g, "save", a)?),
     },
+    Command {
+        name: "search",
+        about: "Search registries for repositories",
+        run: |g, a| search::run(g, &parse(g, "search", a)?),
+    },
     Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
     Command {
         name: "stop",
@@ -248,18 +273,23 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Manage images",
         words: &[
             ("copy", "image copy"),
+            ("delete", "image delete"),
             ("exists", "image exists"),
             ("history", "history"),
             ("import", "import"),
             ("inspect", "image inspect"),
             ("list", "images"),
+            ("list-tags", "image list-tags"),
             ("load", "load"),
             ("ls", "images"),
+            ("manifest-digest", "image manifest-digest"),
             ("prune", "image prune"),
             ("pull", "pull"),
             ("push", "push"),
             ("rm", "rmi"),
             ("save", "save"),
+            ("search", "search"),
+            ("sync", "image sync"),
             ("tag", "tag"),
             ("tree", "image tree"),
             ("untag", "untag"),
@@ -285,6 +315,22 @@ pub(super) const GROUPS: &[Group] = &[
         words: &[("check", "system check"), ("df", "system df"), ("info", "info"), ("prune", "system prune")],
     },
 ];
+
+/// What the program can do when it is called as skopeo.
+pub(super) const SKOPEO: Group = Group {
+    name: "",
+    about: "Copy, inspect and delete images where they are",
+    words: &[
+        ("copy", "image copy"),
+        ("delete", "image delete"),
+        ("inspect", "image inspect"),
+        ("list-tags", "image list-tags"),
+        ("login", "login"),
+        ("logout", "logout"),
+        ("manifest-digest", "image manifest-digest"),
+        ("sync", "image sync"),
+    ],
+};
 
 /// The command of that name.
 pub(super) fn command(name: &str) -> Option<&'static Command> {
@@ -312,8 +358,7 @@ impl Group {
 
     /// What can be typed after it, with what it is for.
     pub(super) fn words(&self) -> Vec<(&'static str, &'static str)> {
-        let about = |name| command(name).map_or("", |c| c.about);
-        self.words.iter().map(|(word, name)| (*word, about(name))).collect()
+        self.words.iter().filter_map(|(word, name)| Some((*word, command(name)?.about))).collect()
     }
 }
 

@@ -1,0 +1,259 @@
+//! What is done with images where they are: `image inspect` of a place, `image list-tags`, `image delete`,
+//! `image manifest-digest`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+use loment_engine::{Access, Side, raw_config, raw_manifest};
+use loment_image::{Place, Reference};
+use loment_registry::Credentials;
+use serde_json::{Value, json};
+
+use super::access::AccessFlags;
+use super::copy::temporary;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::{complain, execute, indented, print};
+
+/// Flags of commands about one place.
+#[derive(Args, Debug, Clone)]
+pub(super) struct PlaceFlags {
+    #[command(flatten)]
+    access: AccessFlags,
+    /// Use no credentials
+    #[arg(long, conflicts_with_all = ["creds", "username"])]
+    no_creds: bool,
+    /// Log in with this password
+    #[arg(long, value_name = "PASSWORD", requires = "username")]
+    password: Option<String>,
+    /// Try that often again after a failure
+    #[arg(long, value_name = "TIMES", default_value_t = 0)]
+    retry_times: u32,
+    /// Log in as this user
+    #[arg(long, value_name = "USER", requires = "password", conflicts_with = "creds")]
+    username: Option<String>,
+}
+
+impl PlaceFlags {
+    pub(super) fn access(&self) -> Result<Access, Error> {
+        let mut access = self.access.access()?;
+        if let (Some(username), Some(password)) = (&self.username, &self.password) {
+            access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });
+        }
+        if self.no_creds {
+            access.credentials = None;
+        }
+        Ok(access)
+    }
+
+    /// Tries something, and again after failures.
+    pub(super) fn retry<T>(&self, step: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        retry(self.retry_times, step)
+    }
+}
+
+/// Waited before the first try after a failure; then twice as long, and so on.
+const DELAY: std::time::Duration = std::time::Duration::from_secs(1);
+
+pub(super) fn retry<T>(times: u32, mut step: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let mut delay = DELAY;
+    for _ in 0..times {
+        match step() {
+            Ok(done) => return Ok(done),
+            Err(error) => {
+                complain(&format!("Trying again in {delay:?}: {}", crate::error::one_line(&error)));
+            }
+        }
+        std::thread::sleep(delay);
+        delay = delay.saturating_mul(2).min(DELAY * 60);
+    }
+    step()
+}
+
+/// What `image inspect` can do with a place.
+#[derive(Args, Debug, Clone)]
+pub(super) struct InspectFlags {
+    /// Show the configuration of an image in a place such as docker://NAME
+    #[arg(long)]
+    config: bool,
+    /// Do not ask the registry for tags
+    #[arg(short, long)]
+    no_tags: bool,
+    /// Show the manifest of a place, or with --config the configuration, as it is there
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    place: PlaceFlags,
+}
+
+impl InspectFlags {
+    /// The place a name means, unless it means something in local storage.
+    pub(super) fn place(&self, globals: &Globals, name: &str) -> Result<Option<Place>, Error> {
+        let invalid = |e: loment_image::PlaceError| Error::Invalid(e.to_string());
+        match Place::parse_if_any(name).map_err(invalid)? {
+            Some(place) => Ok(Some(place)),
+            None if globals.persona.remote_only || self.raw || self.config => {
+                Place::parse(name).map(Some).map_err(invalid)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Prints what a place has.
+    pub(super) fn show(&self, globals: &Globals, place: &Place, template: Option<&str>) -> Result<(), Error> {
+        let access = self.place.access()?;
+        if self.config {
+            let bytes = self
+                .place
+                .retry(|| Ok(raw_config(side(place, &access), &globals.platform_wanted(), &temporary())?))?;
+            if self.raw {
+                return write(&bytes);
+            }
+            let config = parsed(&bytes, "configuration")?;
+            let text = template.map_or_else(|| Ok(config.to_string()), |t| execute(t, &config))?;
+            return print(&(text + "\n"));
+        }
+        let top = self.place.retry(|| Ok(raw_manifest(side(place, &access), None, &temporary())?))?;
+        if self.raw {
+            return write(&top.bytes);
+        }
+        let document = self.document(globals, place, &access, top.digest.as_ref())?;
+        match template {
+            None | Some("json") => print(&indented(&document)),
+            Some(template) => print(&(execute(template, &document)? + "\n")),
+        }
+    }
+
+    /// skopeo's document.
+    fn document(
+        &self,
+        globals: &Globals,
+        place: &Place,
+        access: &Access,
+        digest: &str,
+    ) -> Result<Value, Error> {
+        let platform = globals.platform_wanted();
+        let manifest = raw_manifest(side(place, access), Some(&platform), &temporary())?;
+        let manifest = parsed(&manifest.bytes, "manifest")?;
+        let config = parsed(&raw_config(side(place, access), &platform, &temporary())?, "configuration")?;
+        let mut document = json!({
+            "Digest": digest,
+            "RepoTags": [],
+            "Created": config["created"],
+            "DockerVersion": config["docker_version"].as_str().unwrap_or_default(),
+            "Labels": config["config"]["Labels"],
+            "Architecture": config["architecture"],
+            "Os": config["os"],
+            "Env": config["config"]["Env"],
+        });
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        document["Layers"] = layers.iter().map(|layer| layer["digest"].clone()).collect();
+        document["LayersData"] = layers
+            .iter()
+            .map(|layer| {
+                json!({
+                    "MIMEType": layer["mediaType"], "Digest": layer["digest"], "Size": layer["size"],
+                    "Annotations": layer["annotations"],
+                })
+            })
+            .collect();
+        if let Place::Registry(reference) = place {
+            document["Name"] = reference.name().into();
+            if !self.no_tags {
+                // Some registries do not tell: the image can be shown all the same.
+                document["RepoTags"] = loment_engine::tags(reference, access).unwrap_or_default().into();
+            }
+        }
+        Ok(document)
+    }
+}
+
+fn side<'s>(place: &'s Place, access: &'s Access) -> Side<'s> {
+    Side { place, access, daemon: None }
+}
+
+fn parsed(bytes: &[u8], what: &str) -> Result<Value, Error> {
+    serde_json::from_slice(bytes).map_err(|e| Error::Invalid(format!("{what}: {e}")))
+}
+
+/// Bytes as they are.
+fn write(bytes: &[u8]) -> Result<(), Error> {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Shown { status: 0 }),
+        other => other.doing(|| "write to standard output".into()),
+    }
+}
+
+/// List the tags of a repository
+#[derive(Parser, Debug)]
+pub(super) struct ListTags {
+    #[command(flatten)]
+    place: PlaceFlags,
+    /// The repository, docker://NAME
+    #[arg(value_name = "REPOSITORY")]
+    repository: String,
+}
+
+pub(super) fn run_list_tags(_globals: &Globals, flags: &ListTags) -> Result<u8, Error> {
+    let reference = in_registry(&flags.repository)?;
+    // What was typed: a reference without a tag means one as well.
+    let text = flags.repository.rsplit('/').next().unwrap_or_default();
+    if text.contains([':', '@']) {
+        return Err(Error::Invalid(format!(
+            "invalid repository {:?}: leave out the tag and the digest",
+            flags.repository
+        )));
+    }
+    let access = flags.place.access()?;
+    let tags = flags.place.retry(|| Ok(loment_engine::tags(&reference, &access)?))?;
+    print(&indented(&json!({"Repository": reference.name(), "Tags": tags})))?;
+    Ok(0)
+}
+
+/// Delete an image from a registry, with all of its tags
+#[derive(Parser, Debug)]
+pub(super) struct Delete {
+    #[command(flatten)]
+    place: PlaceFlags,
+    /// The image, docker://NAME
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+pub(super) fn run_delete(_globals: &Globals, flags: &Delete) -> Result<u8, Error> {
+    let reference = in_registry(&flags.image)?;
+    let access = flags.place.access()?;
+    flags.place.retry(|| Ok(loment_engine::delete(&reference, &access)?))?;
+    Ok(0)
+}
+
+fn in_registry(name: &str) -> Result<Reference, Error> {
+    match Place::parse(name).map_err(|e| Error::Invalid(e.to_string()))? {
+        Place::Registry(reference) => Ok(reference),
+        other => Err(Error::Invalid(format!("{other} is not in a registry: use docker://NAME"))),
+    }
+}
+
+/// Compute the digest of a manifest in a file
+#[derive(Parser, Debug)]
+pub(super) struct ManifestDigest {
+    /// The manifest
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(super) fn run_manifest_digest(_globals: &Globals, flags: &ManifestDigest) -> Result<u8, Error> {
+    let bytes = std::fs::read(&flags.file).doing(|| format!("read {}", flags.file.display()))?;
+    let signed = serde_json::from_slice::<Value>(&bytes)
+        .is_ok_and(|document| document["schemaVersion"] == 1 && document.get("signatures").is_some());
+    if signed {
+        let file = flags.file.display();
+        return Err(Error::Invalid(format!(
+            "{file} is signed in the way of schema version 1, which is not supported"
+        )));
+    }
+    print(&format!("{}\n", loment_store::sha256(&bytes)))?;
+    Ok(0)
+}
