@@ -6,9 +6,10 @@ use std::io::{self, BufRead, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
-use loment_store::{Algorithm, Claim, DiffId, Hasher, Layer, LayerBlob, Lease, TarSource};
+use loment_store::{Algorithm, Claim, DiffId, Hasher, Layer, LayerBlob, LayerSlot, Lease, TarSource};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::beginning::{Beginning, broke_off, is_worth};
 use crate::budget::Budget;
 use crate::crew::Hand;
 use crate::error::Error;
@@ -24,63 +25,119 @@ const SMALL: u64 = 16 << 30;
 /// must not be compressed better than this; what is not made to do harm stays far below.
 const MAX_RATIO: u64 = 200;
 
-/// Gets one layer into the store; `false` when it was there.
-pub(crate) fn pull(
-    source: &dyn Source,
-    lease: &Lease,
-    descriptor: &Descriptor,
-    expected: &DiffId,
-    parts: Parts,
-    budget: &Budget,
-    hand: &Hand<'_>,
-) -> Result<(Layer, bool), Error> {
-    let (cancelled, received) = (hand.cancelled, hand.moved);
-    let digest = descriptor.digest();
-    let in_store = |source| Error::Layer { digest: digest.clone(), source: Box::new(source) };
-    if let Some(layer) = lease.layer(expected).map_err(in_store)? {
-        return Ok((layer, false));
-    }
-    let slot = match lease.claim_layer(digest).map_err(in_store)? {
-        Claim::Present(layer) if layer.diff_id() == expected => return Ok((layer, false)),
-        Claim::Present(layer) => {
-            let (expected, found) = (expected.clone(), layer.diff_id().clone());
-            return Err(in_store(loment_store::Error::DiffId { expected, found }));
+/// A layer that is wanted.
+pub(crate) struct Wanted<'w> {
+    pub(crate) source: &'w dyn Source,
+    pub(crate) lease: &'w Lease,
+    pub(crate) blob: &'w Descriptor,
+    pub(crate) diff_id: &'w DiffId,
+    /// How it is fetched when it is large.
+    pub(crate) parts: Parts,
+    pub(crate) budget: &'w Budget,
+    pub(crate) hand: &'w Hand<'w>,
+}
+
+impl Wanted<'_> {
+    /// Gets it into the store; `false` when it was there.
+    pub(crate) fn pull(&self) -> Result<(Layer, bool), Error> {
+        match self.attempt() {
+            // What an earlier attempt had left was not the beginning of it, and is gone.
+            Err((error, true)) if !broke_off(&error) => self.attempt().map_err(|(error, _)| error),
+            result => result.map_err(|(error, _)| error),
         }
-        Claim::Missing(slot) => slot,
-    };
-    let blob = source.blob(descriptor)?;
-    let most = SMALL.max(descriptor.size().saturating_mul(MAX_RATIO));
-    let (compressed, [fetched]) = pipe();
-    let (inflated, [to_hash, to_unpack]) = pipe();
-    let (staged, fetch, inflation) = thread::scope(|scope| {
-        let blob = Fetch::new(scope, source, descriptor, blob, parts, budget);
-        let fetch = scope.spawn(move || fetch(blob, descriptor, compressed, cancelled, received));
-        let inflation = scope.spawn(move || inflate(fetched, digest, most, inflated, budget, cancelled));
-        let hash = scope.spawn(move || hash(to_hash));
-        let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
-        // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
-        (staged, join(fetch), join(inflation))
-    });
-    // The cause before its consequences.
-    match fetch {
-        Err(Stopped::Because(error)) => return Err(*error),
-        Err(Stopped::Cancelled) => return Err(Error::Cancelled { digest: digest.clone() }),
-        Ok(()) | Err(Stopped::NotWanted) => {}
     }
-    if let Err(Stopped::Because(error)) = inflation {
-        return Err(*error);
+
+    /// An error comes with whether something was there of an earlier attempt.
+    fn attempt(&self) -> Result<(Layer, bool), (Error, bool)> {
+        let slot = match self.find().map_err(|error| (error, false))? {
+            Found::Layer(layer) => return Ok((*layer, false)),
+            Found::Slot(slot) => slot,
+        };
+        let kept =
+            if is_worth(self.source, self.blob) { slot.partial(self.blob.digest()).ok() } else { None };
+        let mut kept = kept.map(Beginning::new);
+        let rest = kept.as_mut().and_then(|kept| kept.resume(self.source, self.blob));
+        let resumed = rest.is_some();
+        let result = match rest {
+            Some(bytes) => self.take(slot, bytes, kept.as_mut()),
+            None => self.source.blob(self.blob).and_then(|bytes| self.take(slot, bytes, kept.as_mut())),
+        };
+        if let Some(kept) = &mut kept
+            && !result.as_ref().is_err_and(broke_off)
+        {
+            kept.discard();
+        }
+        result.map(|layer| (layer, true)).map_err(|error| (error, resumed))
     }
-    let staged = staged.map_err(in_store)?;
-    if fetch.is_err() || inflation.is_err() {
-        // Not reached while unpacking reads its whole input; a layer not fully verified is never committed.
-        return Err(Error::Cancelled { digest: digest.clone() });
+
+    fn in_store(&self, source: loment_store::Error) -> Error {
+        Error::Layer { digest: self.blob.digest().clone(), source: Box::new(source) }
     }
-    let blob = LayerBlob {
-        digest: digest.clone(),
-        size: descriptor.size(),
-        media_type: descriptor.media_type().to_string(),
-    };
-    staged.commit(Some(expected), Some(blob)).map(|layer| (layer, true)).map_err(in_store)
+
+    /// It, or the right to make it.
+    fn find(&self) -> Result<Found<'_>, Error> {
+        if let Some(layer) = self.lease.layer(self.diff_id).map_err(|e| self.in_store(e))? {
+            return Ok(Found::Layer(Box::new(layer)));
+        }
+        match self.lease.claim_layer(self.blob.digest()).map_err(|e| self.in_store(e))? {
+            Claim::Present(layer) if layer.diff_id() == self.diff_id => Ok(Found::Layer(Box::new(layer))),
+            Claim::Present(layer) => {
+                let (expected, found) = (self.diff_id.clone(), layer.diff_id().clone());
+                Err(self.in_store(loment_store::Error::DiffId { expected, found }))
+            }
+            Claim::Missing(slot) => Ok(Found::Slot(slot)),
+        }
+    }
+
+    /// Makes it of the bytes of its blob.
+    fn take(
+        &self,
+        slot: LayerSlot<'_>,
+        bytes: Box<dyn Read + Send + '_>,
+        kept: Option<&mut Beginning>,
+    ) -> Result<Layer, Error> {
+        let Self { source, blob, parts, budget, hand, .. } = *self;
+        let digest = blob.digest();
+        let most = SMALL.max(blob.size().saturating_mul(MAX_RATIO));
+        let (compressed, [fetched]) = pipe();
+        let (inflated, [to_hash, to_unpack]) = pipe();
+        let (staged, fetch, inflation) = thread::scope(|scope| {
+            let bytes = Fetch::new(scope, source, blob, bytes, parts, budget);
+            let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, kept));
+            let inflation =
+                scope.spawn(move || inflate(fetched, digest, most, inflated, budget, hand.cancelled));
+            let hash = scope.spawn(move || hash(to_hash));
+            let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
+            // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
+            (staged, join(fetch), join(inflation))
+        });
+        // The cause before its consequences.
+        match fetch {
+            Err(Stopped::Because(error)) => return Err(*error),
+            Err(Stopped::Cancelled) => return Err(Error::Cancelled { digest: digest.clone() }),
+            Ok(()) | Err(Stopped::NotWanted) => {}
+        }
+        if let Err(Stopped::Because(error)) = inflation {
+            return Err(*error);
+        }
+        let staged = staged.map_err(|e| self.in_store(e))?;
+        if fetch.is_err() || inflation.is_err() {
+            // Not reached while unpacking reads its whole input; a layer not fully verified is never committed.
+            return Err(Error::Cancelled { digest: digest.clone() });
+        }
+        let known = LayerBlob {
+            digest: digest.clone(),
+            size: blob.size(),
+            media_type: blob.media_type().to_string(),
+        };
+        staged.commit(Some(self.diff_id), Some(known)).map_err(|e| self.in_store(e))
+    }
+}
+
+/// What there is of a layer.
+enum Found<'l> {
+    Layer(Box<Layer>),
+    Slot(LayerSlot<'l>),
 }
 
 /// Why a stage ended early.
@@ -101,8 +158,8 @@ fn fetch(
     mut blob: impl Read,
     descriptor: &Descriptor,
     out: PipeWriter,
-    cancelled: &AtomicBool,
-    received: &(dyn Fn(u64) + Sync),
+    hand: &Hand<'_>,
+    mut kept: Option<&mut Beginning>,
 ) -> Result<(), Stopped> {
     let (digest, size) = (descriptor.digest(), descriptor.size());
     let what = || format!("layer {digest}");
@@ -117,12 +174,15 @@ fn fetch(
             let more = out.fill(&mut limited, |bytes| {
                 hasher.update(bytes);
                 count += bytes.len() as u64;
-                received(bytes.len() as u64);
+                (hand.moved)(bytes.len() as u64);
+                if let Some(kept) = &mut kept {
+                    kept.see(bytes);
+                }
             });
             let failed = |source| Error::Blob { operation: "download", digest: digest.clone(), source };
             match more.map_err(failed)? {
                 Err(Closed) => return Err(Stopped::NotWanted),
-                Ok(_) if cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
+                Ok(_) if hand.cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
                 Ok(true) => {}
                 Ok(false) => break,
             }

@@ -22,6 +22,7 @@
 //! ```
 
 mod archive;
+mod beginning;
 mod budget;
 mod compress;
 pub mod conf;

@@ -8,7 +8,7 @@ use crate::archive::Scratch;
 use crate::budget::Budget;
 use crate::crew;
 use crate::error::Error;
-use crate::layer;
+use crate::layer::{WINDOWS, Wanted};
 use crate::parts::Parts;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -127,9 +127,10 @@ pub fn pull(
     }
     progress.layers(layers);
     let diff_ids = &found.config.diff_ids;
-    let budget = Budget::new(layer::WINDOWS);
+    let budget = Budget::new(WINDOWS);
     let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
-        layer::pull(source, &lease, &layers[index], &diff_ids[index], options.parts, &budget, hand)
+        let (blob, diff_id) = (&layers[index], &diff_ids[index]);
+        Wanted { source, lease: &lease, blob, diff_id, parts: options.parts, budget: &budget, hand }.pull()
     })?;
     let record = ImageRecord {
         id: found.id.clone(),

@@ -110,6 +110,10 @@ impl Source for RegistrySource<'_> {
         Ok(Box::new(Relay { source: self, digest: digest.clone(), bytes, read: 0, next: next.into_iter() }))
     }
 
+    fn is_distant(&self) -> bool {
+        true
+    }
+
     fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
         let part = |stop: &Stop<'_>| stop.registry.blob_part(&stop.repository, blob.digest(), range.clone());
         self.ask(part).map(|(bytes, _)| Some(Box::new(bytes) as Box<dyn Read + Send + '_>))

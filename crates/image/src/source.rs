@@ -26,6 +26,10 @@ pub trait Source: Sync {
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
     /// A blob from its start.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+    /// Whether blobs come from elsewhere, so that what has come of one is worth keeping.
+    fn is_distant(&self) -> bool {
+        false
+    }
     /// Some bytes of a blob, over a way of their own; `None` where there is no other way than the one from the start.
     fn part(
         &self,

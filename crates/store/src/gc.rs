@@ -16,6 +16,7 @@ use crate::digest::DiffId;
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Form, LayerDocument};
+use crate::partial::{self, PARTIAL};
 use crate::store::Store;
 use crate::tombs::MOUNTED;
 
@@ -82,6 +83,7 @@ impl Store {
             self.unlink_dangling()?;
             self.remove_blobs(&marks, &mut freed)?;
         }
+        partial::sweep(&self.path(PARTIAL));
         self.empty_tombs_for_a_moment()?;
         Ok(freed)
     }

@@ -196,6 +196,10 @@ impl Drop for Lease {
 }
 
 impl<'l> LayerSlot<'l> {
+    pub(crate) fn store(&self) -> &Store {
+        &self.lease.store
+    }
+
     /// Unpacks the layer's tar; the slot is held until the result is committed or dropped.
     pub fn unpack<S: TarSource>(self, source: S) -> Result<StagedLayer<'l>, Error> {
         self.lease.unpack(source, Some(self.lock))

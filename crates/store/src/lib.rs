@@ -16,6 +16,7 @@
 //! refs/<escaped name>      one file per reference: to an image, or to an index among the blobs
 //! leases/ staging/         what is being made; locked while its maker lives
 //! containers/<id>/         the engine's; here rootfs.json, upper/, work/
+//! partial/                 beginnings of blobs whose transfer broke off, not verified, for a week
 //! tombs/                   on the way out
 //! skeleton/                below every image: what things are mounted on
 //! ```
@@ -52,6 +53,7 @@ mod inherit;
 mod layer;
 mod lease;
 mod name;
+mod partial;
 mod regenerate;
 mod skeleton;
 mod store;
@@ -73,6 +75,7 @@ pub use image::{ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use name::{ImageName, IndexName, Target};
+pub use partial::Partial;
 pub use store::Store;
 pub use tar::{ArchiveError, ArchiveIndex, ArchiveWriter, HeaderProblem, Member};
 pub use unpack::{EntryProblem, UnpackError};

@@ -1,8 +1,10 @@
 //! Pulls over slow connections.
 
+use std::process::Stdio;
+
 use loment_testkit::{Compression, Config, Entry, Image, Layer, Layout, Registry, SlowWay, Variant, World};
 
-use crate::world;
+use crate::{eventually, world};
 
 const RATE: u64 = 12 << 20;
 
@@ -50,4 +52,50 @@ fn a_registry_that_knows_no_parts_delivers_all() {
     world.loment(["pull", "-q", "--tls-verify=false", &way.name("large:1")]).succeeds();
     assert_eq!(way.ranges().len(), 1, "it is asked once");
     world.loment(["system", "check"]).succeeds();
+}
+
+#[test]
+fn a_pull_that_was_killed_goes_on_where_it_was() {
+    let world = world();
+    let registry = large(&world, 40 << 20);
+    let way = SlowWay::to(&registry, RATE, true);
+    let arguments = ["pull", "-q", "--tls-verify=false", &way.name("large:1")];
+    let mut first = world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("half of it has come", || way.delivered() > 20 << 20);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (before, asked) = (way.delivered(), way.ranges().len());
+    world.loment(arguments).succeeds();
+    let more = way.delivered() - before;
+    // Parts on their way are lost, and it takes some time to be killed.
+    assert!(more < 30 << 20, "{more} bytes came again");
+    assert!(way.ranges()[asked].ends_with(&format!("-{}", last_byte(&way))), "{:?}", way.ranges());
+    world.loment(["system", "check"]).succeeds();
+    assert_eq!(std::fs::read_dir(world.root().join("partial")).unwrap().count(), 0);
+}
+
+/// The last byte of the part that ends last.
+fn last_byte(way: &SlowWay) -> u64 {
+    let ends = way.ranges();
+    ends.iter().filter_map(|range| range.split_once('-')?.1.parse().ok()).max().unwrap()
+}
+
+#[test]
+fn a_beginning_that_is_none_is_thrown_away() {
+    let world = world();
+    let registry = large(&world, 24 << 20);
+    let way = SlowWay::to(&registry, RATE, true);
+    let arguments = ["pull", "-q", "--tls-verify=false", &way.name("large:1")];
+    let mut first = world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("some of it has come", || way.delivered() > 12 << 20);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // As a power cut leaves it.
+    let kept = std::fs::read_dir(world.root().join("partial")).unwrap().next().unwrap().unwrap().path();
+    let length = std::fs::metadata(&kept).unwrap().len();
+    assert!(length > 4 << 20, "{length}");
+    std::fs::write(&kept, vec![0; length as usize]).unwrap();
+    world.loment(arguments).succeeds();
+    world.loment(["system", "check"]).succeeds();
+    assert_eq!(std::fs::read_dir(world.root().join("partial")).unwrap().count(), 0);
 }

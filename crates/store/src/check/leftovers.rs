@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::disk;
 use crate::error::Error;
+use crate::partial::PARTIAL;
 use crate::store::Store;
 
 /// What kind of thing nobody needs.
@@ -20,6 +21,8 @@ pub enum LeftoverKind {
     Layer,
     /// A manifest, index or configuration of no image.
     Blob,
+    /// The beginning of a layer whose transfer broke off.
+    Partial,
     /// What says which layer a blob unpacks to, for a layer that is not here.
     Link,
 }
@@ -32,6 +35,7 @@ impl LeftoverKind {
             Self::Tomb => "removed",
             Self::Layer => "layer of no image",
             Self::Blob => "blob of no image",
+            Self::Partial => "beginning of a blob",
             Self::Link => "link to no layer",
         }
     }
@@ -70,6 +74,12 @@ pub(super) fn find(store: &Store) -> Result<Vec<Leftover>, Error> {
     }
     let tombs = store.path("tombs");
     disk::names(&tombs)?.into_iter().for_each(|name| add(&mut found, LeftoverKind::Tomb, tombs.join(name)));
+    let partial = store.path(PARTIAL);
+    if partial.exists() {
+        disk::names(&partial)?
+            .into_iter()
+            .for_each(|name| add(&mut found, LeftoverKind::Partial, partial.join(name)));
+    }
     // Where a record cannot be read, nobody knows what is needed.
     let Ok(marks) = store.mark() else { return Ok(found) };
     let layers = store.path("layers");

@@ -1,0 +1,92 @@
+//! What came of a layer, kept for the next attempt when this one breaks off.
+//!
+//! Layers are unpacked while they come, so that nothing of a layer is left when its transfer ends half way: the states of hashes and
+//! decompressors cannot be kept. What can is the bytes that came. They are written beside as long as they come slowly; what comes
+//! quickly is quicker fetched again than kept.
+
+use std::io::{self, Read};
+use std::time::Instant;
+
+use loment_store::Partial;
+use oci_spec::image::Descriptor;
+
+use crate::error::Error;
+use crate::source::Source;
+
+/// Layers smaller than this, in bytes, are fetched again.
+const WORTH: u64 = 8 << 20;
+/// Bytes after which it is seen whether they come slowly,
+const JUDGED_AFTER: u64 = 64 << 20;
+/// which is less than this in a second.
+const SLOW: f64 = (32 << 20) as f64;
+
+/// What is kept of a layer.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    partial: Partial,
+    /// Bytes that are kept already.
+    known: u64,
+    seen: u64,
+    since: Instant,
+}
+
+/// Whether it is worth keeping a beginning.
+pub(crate) fn is_worth(source: &dyn Source, blob: &Descriptor) -> bool {
+    source.is_distant() && blob.size() >= WORTH
+}
+
+impl Beginning {
+    pub(crate) fn new(partial: Partial) -> Self {
+        Self { known: partial.length(), partial, seen: 0, since: Instant::now() }
+    }
+
+    /// The blob, as far as it is here from here; `None` when nothing is, or the rest cannot be had alone.
+    pub(crate) fn resume<'s>(
+        &mut self,
+        source: &'s dyn Source,
+        blob: &Descriptor,
+    ) -> Option<Box<dyn Read + Send + 's>> {
+        if self.known == 0 {
+            return None;
+        }
+        let rest =
+            if self.known < blob.size() { source.part(blob, self.known..blob.size()).ok()? } else { None };
+        let both = rest.and_then(|rest| Some(Box::new(self.partial.reader().ok()?.chain(rest)) as Box<_>));
+        if both.is_none() {
+            self.discard();
+        }
+        both
+    }
+
+    /// Told everything that comes, from the start.
+    pub(crate) fn see(&mut self, bytes: &[u8]) {
+        let before = self.seen;
+        self.seen += bytes.len() as u64;
+        let new = usize::try_from(self.known.saturating_sub(before)).unwrap_or(usize::MAX);
+        if let Some(new) = bytes.get(new..) {
+            self.partial.append(new);
+        }
+        let came = self.seen.saturating_sub(self.known);
+        if came >= JUDGED_AFTER && came - (bytes.len() as u64) < JUDGED_AFTER {
+            let rate = came as f64 / self.since.elapsed().as_secs_f64();
+            if rate > SLOW {
+                self.discard();
+            }
+        }
+    }
+
+    /// Keeps nothing of it.
+    pub(crate) fn discard(&mut self) {
+        self.partial.discard();
+        self.known = 0;
+    }
+}
+
+/// Whether the blob may be sound and only its way was not.
+pub(crate) fn broke_off(error: &Error) -> bool {
+    match error {
+        Error::Cancelled { .. } => true,
+        Error::Blob { operation: "download", source, .. } => source.kind() != io::ErrorKind::StorageFull,
+        _ => false,
+    }
+}
