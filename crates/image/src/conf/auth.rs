@@ -221,19 +221,28 @@ impl AuthFile {
             _ => self.document.entry(AUTHS).or_insert_with(|| json!({})).as_object_mut(),
         };
         if let Some(auths) = auths {
+            // Another spelling of the same registry would be found before it.
+            if self.format != AuthFormat::Containers {
+                auths.retain(|known, _| normal(host_of(known, self.format)) != normal(name));
+            }
             auths.insert(key.to_owned(), json!({ "auth": STANDARD.encode(pair) }));
         }
         Ok(())
     }
 
-    /// Takes a login away; whether there was one.
+    /// Takes a login away, however its registry is spelled; whether there was one.
     pub fn remove(&mut self, name: &str) -> bool {
-        let keys = [name, if is_hub(name) { HUB } else { name }, normal(name)];
+        let format = self.format;
+        let other = |key: &str| key != name && normal(host_of(key, format)) != normal(name);
         let auths = match self.format {
             AuthFormat::Legacy => Some(&mut self.document),
             _ => self.document.get_mut(AUTHS).and_then(Value::as_object_mut),
         };
-        auths.is_some_and(|auths| keys.iter().any(|key| auths.remove(*key).is_some()))
+        auths.is_some_and(|auths| {
+            let before = auths.len();
+            auths.retain(|key, _| other(key));
+            auths.len() < before
+        })
     }
 
     /// Takes all logins away.

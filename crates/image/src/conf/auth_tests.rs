@@ -123,6 +123,21 @@ fn what_else_is_in_a_file_stays() {
 }
 
 #[test]
+fn another_spelling_of_a_registry_does_not_hide_a_new_login() {
+    let credentials = Credentials { username: "me".into(), password: "pw".into() };
+    for (format, table) in [(AuthFormat::Docker, "auths"), (AuthFormat::Legacy, "")] {
+        let keys = json!({ "docker.io": auth("old:1"), "http://index.docker.io/v1/": auth("old:1"), "h.x": auth("you:1") });
+        let text = if table.is_empty() { keys } else { json!({ table: keys }) };
+        let mut file = file(format, &text.to_string());
+        file.set("docker.io", &credentials).unwrap();
+        assert_eq!(user(&file, "docker.io/library/a").as_deref(), Some("me"));
+        assert!(file.remove("docker.io"));
+        assert_eq!(user(&file, "docker.io/library/a"), None);
+        assert_eq!(user(&file, "h.x").as_deref(), Some("you"));
+    }
+}
+
+#[test]
 fn mistakes_are_told_without_what_is_secret() {
     let told = |text: &str| {
         AuthFile::parse(File { name: "f", text }, AuthFormat::Containers).unwrap_err().to_string()

@@ -157,3 +157,89 @@ fn proxies_of_the_environment_are_used() {
     let mut command = world.command(["pull", "--quiet", &registry.name("multi")]);
     run(command.env("http_proxy", &proxy).env("HTTPS_PROXY", &proxy), Patience::NORMAL).succeeds();
 }
+
+/// But for version 1, which we refuse, and a blocked prefix with another location, which skopeo forgets.
+#[test]
+fn skopeo_looks_where_we_look() {
+    let world = world();
+    let (full, empty, dead) = (fixtures().serve(), Registry::empty(), nobody());
+    let (f, e) = (full.host(), empty.host());
+    let digest = full.digest_of("multi", "latest");
+    let by_digest = format!("h.test/multi@{digest}");
+    let table = |prefix: &str, rest: &str| format!("[[registry]]\nprefix = \"{prefix}\"\n{rest}\n");
+    let to = |location: &str| format!("location = \"{location}\"\n");
+    let mirror =
+        |location: &str, more: &str| format!("[[registry.mirror]]\nlocation = \"{location}\"\n{more}\n");
+    for (conf, name) in [
+        (table("h.test", &to(&f)), "h.test/multi"),
+        (table("h.test", &to(&f)), "h.test/multi:latest"),
+        (table("h.test", &to(&f)), "h.test/multi:none"),
+        (table("h.test", &to(&f)), by_digest.as_str()),
+        (table("h.test/", &to(&format!("{f}/"))), "h.test/multi"),
+        (table("h.test/a", &to(&f)), "h.test/a/multi"),
+        (table("h.test/a", &to(&f)), "h.test/ab/multi"),
+        (table("h.test:5000", &to(&f)), "h.test:5000/multi"),
+        (table("h.test/multi", &to(&format!("{f}/multi"))), "h.test/multi"),
+        (table("*.test", &to(&f)), "a.b.test/multi"),
+        (table("*.h.test", &to(&f)), "a.h.test/multi"),
+        (table("*.h.test", "blocked = true"), "a.h.test/multi"),
+        (
+            table("h.test", &to(&f)) + &table("h.test/multi", &format!("{}blocked = true", to("o.test"))),
+            "h.test/multi",
+        ),
+        (table("h.test", &to(&f)) + &table(&f, &format!("{}blocked = true", to("o.test"))), "h.test/multi"),
+        (table("h.test", &to(&f)) + &table("h.test", &to(&e)), "h.test/multi"),
+        (table("h.test", &to(&f)) + &table("o.test", &format!("{}insecure = true", to(&f))), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&f, ""), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&dead, "") + &mirror(&f, ""), "h.test/multi"),
+        (table("h.test", &to(&f)) + &mirror(&dead, "") + &mirror(&e, ""), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&dead, ""), "h.test/multi"),
+        (
+            table("h.test", &format!("{}mirror-by-digest-only = true", to(&e))) + &mirror(&f, ""),
+            "h.test/multi",
+        ),
+        (
+            table("h.test", &format!("{}mirror-by-digest-only = true", to(&e))) + &mirror(&f, ""),
+            by_digest.as_str(),
+        ),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"digest-only\""), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"digest-only\""), by_digest.as_str()),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"tag-only\""), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"tag-only\""), by_digest.as_str()),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"all\""), "h.test/multi"),
+        (table("h.test", &to(&e)) + &mirror(&f, "pull-from-mirror = \"no\""), "h.test/multi"),
+        (table("h.test", &to(&f)) + &mirror("", ""), "h.test/multi"),
+        (table("h.test", &format!("{}pull-from-mirror = \"all\"", to(&f))), "h.test/multi"),
+        (table("h.test", ""), "h.test/multi"),
+        (table("h.test", &to(&format!("http://{f}"))), "h.test/multi"),
+        (table("docker.io/library", &to(&f)), "multi"),
+        (table("h.test", &to("nodots")), "h.test/multi"),
+        (format!("[[registry]]\nlocation = \"{f}\"\ninsecure = true\nunknown = 1\n"), &full.name("multi")),
+        ("[[registry]]\n".into(), &full.name("multi")),
+        ("unqualified-search-registries = [\"a/b\"]\n".into(), &full.name("multi")),
+        ("short-name-mode = \"other\"\n".into(), &full.name("multi")),
+        ("x = \n".into(), &full.name("multi")),
+        (String::new(), &full.name("multi")),
+    ] {
+        let path = world.write("registries.conf", &conf);
+        let (theirs, ours) = (world.path("theirs"), world.path("ours"));
+        let image = format!("docker://{name}");
+        let mut skopeo = std::process::Command::new("skopeo");
+        skopeo.args([
+            "--insecure-policy",
+            "--registries-conf",
+            &path,
+            "copy",
+            "--quiet",
+            "--src-tls-verify=false",
+        ]);
+        let accepted = run(skopeo.arg(&image).arg(format!("dir:{}", theirs.display())), Patience::NORMAL);
+        let to = format!("dir:{}", ours.display());
+        let mut copy = world.command(["image", "copy", "--quiet", "--src-tls-verify=false", &image, &to]);
+        let copied = run(copy.env("CONTAINERS_REGISTRIES_CONF", &path), Patience::NORMAL);
+        assert_eq!(copied.code == 0, accepted.code == 0, "{conf}{name}\n{copied}\n{accepted}");
+        for path in [theirs, ours] {
+            let _ = std::fs::remove_dir_all(path);
+        }
+    }
+}
