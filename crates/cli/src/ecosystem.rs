@@ -159,7 +159,26 @@ pub(crate) struct Chosen {
     /// With logins.
     pub(crate) authfile: Option<PathBuf>,
     /// With the policy.
-    pub(crate) policy: Option<PathBuf>,
+    pub(crate) policy: Judge,
+}
+
+/// Who decides which images are accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// policy.json where it usually is.
+    #[default]
+    Configured,
+    /// This file.
+    File(PathBuf),
+    /// Nobody: all are.
+    Nobody,
+}
+
+impl Judge {
+    /// The file that a command's own flag names goes before what `self` says.
+    pub(crate) fn or_file(&self, flag: Option<&PathBuf>) -> Self {
+        flag.map_or_else(|| self.clone(), |path| Self::File(path.clone()))
+    }
 }
 
 /// All of it, to be read when it is needed.
@@ -167,16 +186,17 @@ pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
     Ecosystem::new(move || {
         let registries = registries()?;
         let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
-        let policy = policy(chosen.policy.as_deref()).map_err(|e| one_line(&e));
+        let policy = policy(&chosen.policy).map_err(|e| one_line(&e));
         Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy })
     })
 }
 
 /// policy.json: the one that is chosen, or the first there is. Where there is none, everything is accepted.
-fn policy(chosen: Option<&Path>) -> Result<Policy, Error> {
-    let text = match chosen {
-        Some(path) => Some(required(path)?),
-        None => {
+fn policy(judge: &Judge) -> Result<Policy, Error> {
+    let text = match judge {
+        Judge::Nobody => None,
+        Judge::File(path) => Some(required(path)?),
+        Judge::Configured => {
             let mut found = None;
             for directory in directories() {
                 found = read(&directory.join("policy.json"))?;

@@ -9,6 +9,7 @@ use loment_engine::config::GroupManager;
 use loment_image::Platform;
 use loment_store::Form;
 
+use crate::ecosystem::Judge;
 use crate::error::Error;
 use crate::persona::Persona;
 
@@ -24,6 +25,8 @@ pub(crate) struct Globals {
     form: Option<Form>,
     /// Instead of this machine's platform: skopeo's `--override-…`.
     platform: Platform,
+    /// Whose word decides which images are accepted: skopeo's `--policy` and `--insecure-policy`.
+    pub(crate) policy: Judge,
     /// The whole command may take so long: skopeo's `--command-timeout`.
     pub(crate) timeout: Option<Duration>,
 }
@@ -46,6 +49,7 @@ impl Globals {
             cgroup_manager: None,
             form: None,
             platform: Platform::host(),
+            policy: Judge::Configured,
             timeout: None,
         };
         let mut i = 0;
@@ -73,7 +77,8 @@ impl Globals {
                 "--storage-opt" => globals.form = form(&value()?)?,
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
-                "--insecure-policy" if persona.remote_only => {}
+                "--insecure-policy" if persona.remote_only => globals.policy = Judge::Nobody,
+                "--policy" if persona.remote_only => globals.policy = Judge::File(value()?.into()),
                 "--override-os" if persona.remote_only => globals.platform.os = value()?,
                 "--override-arch" if persona.remote_only => globals.platform.architecture = value()?,
                 "--override-variant" if persona.remote_only => globals.platform.variant = Some(value()?),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use loment_image::conf::RewriteError;
+use loment_image::conf::{Login, RewriteError};
 use loment_image::{Reference, RegistrySource};
 use loment_registry::{Credentials, Registry};
 
@@ -16,6 +16,8 @@ pub struct Access {
     pub tls_verify: Option<bool>,
     /// For the registry that is named, instead of what is saved; mirrors on other hosts do not get them.
     pub credentials: Option<Credentials>,
+    /// Nobody logs in, whatever is saved.
+    pub anonymous: bool,
     /// A directory with `*.crt`, `*.cert` and `*.key`, or with `HOST:PORT/*.crt`; goes before others.
     pub cert_dir: Option<PathBuf>,
     /// Directories with `HOST:PORT/*.crt`.
@@ -70,6 +72,7 @@ impl Access {
         let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
         let login = match self.credentials.clone().filter(|_| own) {
             Some(credentials) => credentials.into(),
+            None if self.anonymous => Login::default(),
             None => self.ecosystem.login(name)?.unwrap_or_default(),
         };
         let mut certs_dir = self.certs_dir.clone();

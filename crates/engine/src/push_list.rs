@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::error::invalid;
 use crate::lists::ImageList;
-use crate::transfer::{Side, with_destination, with_source};
+use crate::transfer::{Side, look_into, with_destination, with_source};
 use crate::{Access, Engine, Error};
 
 const OCI: &str = "application/vnd.oci.image.index.v1+json";
@@ -93,7 +93,7 @@ impl Engine {
 /// # Errors
 /// [`Error::Pull`].
 pub fn raw_manifest(from: Side<'_>, platform: Option<&Platform>, temporary: &Path) -> Result<Raw, Error> {
-    with_source(from, &Scratch::dir(temporary), |source, _| Ok(loment_image::raw(source, platform)?))
+    look_into(from, &Scratch::dir(temporary), |source, _| Ok(loment_image::raw(source, platform)?))
 }
 
 /// The configuration of the image for a platform as it is in a place.
@@ -101,5 +101,5 @@ pub fn raw_manifest(from: Side<'_>, platform: Option<&Platform>, temporary: &Pat
 /// # Errors
 /// [`Error::Pull`].
 pub fn raw_config(from: Side<'_>, platform: &Platform, temporary: &Path) -> Result<Vec<u8>, Error> {
-    with_source(from, &Scratch::dir(temporary), |source, _| Ok(loment_image::raw_config(source, platform)?))
+    look_into(from, &Scratch::dir(temporary), |source, _| Ok(loment_image::raw_config(source, platform)?))
 }

@@ -195,7 +195,7 @@ fn subject(place: &Place) -> Result<Option<Subject>, Error> {
     }))
 }
 
-/// Opens a place; the second of what `work` gets are the names that the image has there.
+/// Opens a place with an image that the policy accepts; the second of what `work` gets are the names that the image has there.
 pub(crate) fn with_source<T>(
     side: Side<'_>,
     scratch: &Scratch,
@@ -204,6 +204,15 @@ pub(crate) fn with_source<T>(
     if let Some(subject) = subject(side.place)? {
         side.access.ecosystem.allow(&subject)?;
     }
+    look_into(side, scratch, work)
+}
+
+/// The same for who only looks at an image, which no policy forbids: not skopeo's either.
+pub(crate) fn look_into<T>(
+    side: Side<'_>,
+    scratch: &Scratch,
+    work: impl FnOnce(&dyn Source, Vec<String>) -> Result<T, Error>,
+) -> Result<T, Error> {
     match side.place {
         Place::Registry(reference) => {
             let origins = side.access.origins(reference)?;

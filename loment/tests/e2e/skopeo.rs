@@ -78,7 +78,7 @@ fn skopeos_errors_are_fatal_lines_and_its_statuses() {
     fatal(&["inspect", "docker://127.0.0.1:9/x"], 1, "Connection refused");
     fatal(&["list-tags", &format!("docker://{}", registry.name("busybox:latest"))], 1, "leave out the tag");
     fatal(&["manifest-digest", "/nonesuch"], 1, "/nonesuch");
-    fatal(&["--policy", "/x", "inspect", "docker://x"], 1, "--policy");
+    fatal(&["--nonesuch", "inspect", "docker://x"], 1, "unknown flag: --nonesuch");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let place = format!("docker://{}/x", silent.local_addr().unwrap());
     fatal(&["--command-timeout", "100ms", "inspect", &place], 1, "--command-timeout");

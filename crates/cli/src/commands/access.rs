@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
-use crate::ecosystem::{self, Chosen};
+use crate::ecosystem::{self, Chosen, Judge};
 use crate::error::Error;
 use crate::logins::checked;
 
@@ -31,7 +31,8 @@ pub(super) struct AccessFlags {
 
 impl AccessFlags {
     pub(super) fn access(&self) -> Result<Access, Error> {
-        let chosen = Chosen { authfile: self.authfile.clone(), policy: self.signature_policy.clone() };
+        let policy = Judge::default().or_file(self.signature_policy.as_ref());
+        let chosen = Chosen { authfile: self.authfile.clone(), policy };
         access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), chosen)
     }
 }
@@ -49,6 +50,7 @@ pub(super) fn access(
         credentials: creds.map(credentials).transpose()?,
         cert_dir: cert_dir.cloned(),
         certs_dir: ecosystem::certificates(),
+        anonymous: false,
         ecosystem: ecosystem::ecosystem(chosen),
     })
 }

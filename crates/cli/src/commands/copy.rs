@@ -114,7 +114,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let side =
         |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, authfile: &Option<PathBuf>| {
             let authfile = authfile.as_ref().or(flags.authfile.as_ref()).cloned();
-            let chosen = Chosen { authfile, policy: flags.policy.clone() };
+            let chosen = Chosen { authfile, policy: globals.policy.or_file(flags.policy.as_ref()) };
             access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), chosen)
         };
     let from_access = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;

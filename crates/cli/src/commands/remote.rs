@@ -40,9 +40,7 @@ impl PlaceFlags {
         if let (Some(username), Some(password)) = (&self.username, &self.password) {
             access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });
         }
-        if self.no_creds {
-            access.credentials = None;
-        }
+        access.anonymous = self.no_creds;
         Ok(access)
     }
 

@@ -104,7 +104,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     let side = |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, file: &Option<PathBuf>| {
         let authfile = file.as_ref().or(flags.authfile.as_ref()).cloned();
-        access(tls_verify, creds.as_deref(), cert_dir.as_ref(), Chosen { authfile, ..Chosen::default() })
+        let chosen = Chosen { authfile, policy: globals.policy.clone() };
+        access(tls_verify, creds.as_deref(), cert_dir.as_ref(), chosen)
     };
     let from = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
     let to = side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;

@@ -267,6 +267,18 @@ fn helper_programs_keep_logins() {
 }
 
 #[test]
+fn nobody_logs_in_when_that_is_asked_for() {
+    let world = world();
+    let registry = guarded();
+    let file = world.path("auth.json").display().to_string();
+    login(&world, &registry, &["--authfile", &file]).succeeds();
+    let image = format!("docker://{}", registry.name("multi:latest"));
+    let inspect = ["image", "inspect", "--raw", "--authfile", &file, &image];
+    world.loment(inspect).succeeds();
+    world.loment([&inspect[..], &["--no-creds"]].concat()).fails_saying(125, &["unauthorized"]);
+}
+
+#[test]
 fn a_mirror_gets_its_own_login_only() {
     let world = world();
     let (mirror, empty) = (guarded(), Registry::empty());

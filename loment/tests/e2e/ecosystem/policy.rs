@@ -62,6 +62,39 @@ fn a_policy_that_is_not_understood_accepts_nothing() {
 }
 
 #[test]
+fn as_skopeo_the_policy_is_chosen_before_the_command() {
+    let world = world();
+    let registry = fixtures().serve();
+    configure(&world, "policy.json", &format!(r#"{{"default": {REJECT}}}"#));
+    let all = world.write("policy.json", format!(r#"{{"default": {ACCEPT}}}"#));
+    let (image, to) = (
+        format!("docker://{}", registry.name("multi:latest")),
+        format!("dir:{}", world.path("to").display()),
+    );
+    let with = |flags: &[&str]| world.named("skopeo", [flags, &["copy", "--quiet", &image, &to]].concat());
+    with(&[]).fails_saying(1, &["is rejected by policy"]);
+    with(&["--policy", &all]).succeeds();
+    with(&["--insecure-policy"]).succeeds();
+    let away = world.named(
+        "skopeo",
+        [
+            "--insecure-policy",
+            "sync",
+            "--src",
+            "docker",
+            "--dest",
+            "dir",
+            "--scoped",
+            &registry.name("multi:latest"),
+            &world.path("all").display().to_string(),
+        ],
+    );
+    away.succeeds();
+    let looked = world.named("skopeo", ["inspect", "--raw", &image]);
+    looked.succeeds();
+}
+
+#[test]
 fn skopeo_decides_as_we_do() {
     let world = world();
     let registry = fixtures().serve();
