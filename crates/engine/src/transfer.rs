@@ -190,7 +190,10 @@ fn subject(place: &Place) -> Result<Option<Subject>, Error> {
             Ok(reference) => Subject::daemon(&reference),
             Err(_) => Subject::nameless("docker-daemon", format!("docker-daemon:{name}")),
         },
-        Place::Storage { .. } => Subject::nameless("containers-storage", place.to_string()),
+        Place::Storage { driver, root, image } => {
+            let driver = driver.as_deref().or_else(|| StorageImage::driver(root)).unwrap_or_default();
+            Subject::storage(driver, &real(root)?, image)
+        }
         Place::Store(_) => return Ok(None),
     }))
 }

@@ -173,6 +173,23 @@ impl Subject {
         Self { transport, scopes, name: format!("{transport}:{path}{}", entry.unwrap_or_default()) }
     }
 
+    /// An image in another tool's storage, whose scopes begin with the storage in brackets: its name with tag; without; its
+    /// namespaces; all of the storage.
+    pub fn storage(driver: &str, root: &str, image: &str) -> Self {
+        let store = format!("[{driver}@{root}]");
+        let mut scopes = vec![format!("{store}{image}")];
+        if let Ok(reference) = image.parse::<Reference>() {
+            let mut rest = reference.name();
+            scopes.extend([format!("{store}{}", reference.store_name()), format!("{store}{rest}")]);
+            while let Some(slash) = rest.rfind('/') {
+                rest.truncate(slash);
+                scopes.push(format!("{store}{rest}"));
+            }
+        }
+        scopes.extend([store.clone(), format!("[{root}]")]);
+        Self { transport: "containers-storage", scopes, name: format!("containers-storage:{store}{image}") }
+    }
+
     /// An image of a transport whose images have no names in policies: the transport's own scope counts.
     pub fn nameless(transport: &'static str, name: String) -> Self {
         Self { transport, scopes: Vec::new(), name }

@@ -24,6 +24,18 @@ fn scopes_of_images() {
     assert_eq!(Subject::path("dir", "/a/b/c", None).scopes, ["/a/b/c", "/a/b", "/a"]);
     assert_eq!(Subject::path("oci", "/a/b", Some("1")).scopes, ["/a/b:1", "/a/b", "/a"]);
     assert_eq!(Subject::path("oci", "/a/b", Some("")).scopes[0], "/a/b:");
+    assert_eq!(
+        Subject::storage("vfs", "/s", "quay.io/a/b:1").scopes,
+        [
+            "[vfs@/s]quay.io/a/b:1",
+            "[vfs@/s]quay.io/a/b:1",
+            "[vfs@/s]quay.io/a/b",
+            "[vfs@/s]quay.io/a",
+            "[vfs@/s]quay.io",
+            "[vfs@/s]",
+            "[/s]"
+        ]
+    );
     assert_eq!(Subject::path("dir", "/", None).scopes, Vec::<String>::new());
 }
 

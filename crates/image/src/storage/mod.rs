@@ -76,6 +76,12 @@ pub struct StorageImage {
 }
 
 impl StorageImage {
+    /// The driver of the storage at `root` that has images; the first of several.
+    pub fn driver(root: &Path) -> Option<&'static str> {
+        let has = |driver: &&str| root.join(format!("{driver}-images/images.json")).exists();
+        ["overlay", "vfs", "btrfs", "zfs"].into_iter().find(has)
+    }
+
     /// Finds an image by name or id in the storage at `root`. Without a driver it is the one that has images there.
     ///
     /// # Errors
@@ -84,11 +90,7 @@ impl StorageImage {
         let failed = |problem: String| Error::Storage { root: root.display().to_string(), problem };
         let driver = match driver {
             Some(driver) => driver.to_owned(),
-            None => {
-                let has = |driver: &&str| root.join(format!("{driver}-images/images.json")).exists();
-                let found = ["overlay", "vfs", "btrfs", "zfs"].into_iter().find(has);
-                found.ok_or_else(|| failed("there are no images".to_owned()))?.to_owned()
-            }
+            None => Self::driver(root).ok_or_else(|| failed("there are no images".to_owned()))?.to_owned(),
         };
         if !["overlay", "vfs"].contains(&driver.as_str()) {
             return Err(failed(format!("the driver {driver} is not supported: use overlay or vfs")));
