@@ -1,11 +1,12 @@
 //! Blobs from a source to a destination, layers in another compression where that is wanted.
 
 use std::io::{self, BufReader, Read};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use oci_spec::image::Descriptor;
 
+use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::copy::{CopyOptions, preserve};
 use crate::crew::Hand;
@@ -44,6 +45,8 @@ pub(crate) struct Transfer<'t> {
     pub(crate) destination: &'t dyn Destination,
     pub(crate) goal: Goal,
     pub(crate) options: &'t CopyOptions,
+    /// Of what decompressing takes.
+    pub(crate) budget: Budget,
 }
 
 impl Transfer<'_> {
@@ -57,7 +60,7 @@ impl Transfer<'_> {
         let watched = Watched { bytes: self.source.blob(blob)?, hand };
         let result = match goal {
             Goal::Keep => self.pass_on(blob, watched).map(|()| sent(label)),
-            _ => self.look_and_send(blob, goal, watched),
+            _ => self.look_and_send(blob, goal, watched, hand.cancelled),
         };
         match result {
             Err(_) if hand.cancelled.load(Ordering::Relaxed) => {
@@ -92,9 +95,15 @@ impl Transfer<'_> {
     }
 
     /// What the bytes are counts, not what they are called.
-    fn look_and_send(&self, blob: &Descriptor, goal: Goal, bytes: impl Read + Send) -> Result<Sent, Error> {
+    fn look_and_send(
+        &self,
+        blob: &Descriptor,
+        goal: Goal,
+        bytes: impl Read + Send,
+        stop: &AtomicBool,
+    ) -> Result<Sent, Error> {
         let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
-        let (found, bytes) = inflate::peek(bytes).map_err(failed)?;
+        let (found, window, bytes) = inflate::peek_window(bytes).map_err(failed)?;
         let from = match found {
             inflate::Compression::None => Compression::None,
             inflate::Compression::Gzip => Compression::Gzip,
@@ -110,14 +119,16 @@ impl Transfer<'_> {
         if self.options.preserve_digests && !self.source.made() {
             return Err(preserve(format!("layer {}", blob.digest()), self.destination));
         }
-        self.recompress(blob, bytes, found, to)
+        let cancelled = || Error::Cancelled { digest: blob.digest().clone() };
+        let _share = self.budget.take(window, stop).ok_or_else(cancelled)?;
+        self.recompress(blob, bytes, (found, window), to)
     }
 
     fn recompress(
         &self,
         blob: &Descriptor,
         bytes: impl Read + Send,
-        from: inflate::Compression,
+        from: (inflate::Compression, u64),
         to: Compression,
     ) -> Result<Sent, Error> {
         let (sink, [mut reader]) = pipe();
@@ -146,7 +157,7 @@ impl Transfer<'_> {
 fn change(
     blob: &Descriptor,
     mut bytes: impl Read + Send,
-    from: inflate::Compression,
+    (from, window): (inflate::Compression, u64),
     to: Compression,
     level: Option<i32>,
     sink: PipeSink,
@@ -154,7 +165,7 @@ fn change(
     let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
     let mut verified = Incoming::expected(blob, &mut bytes)?;
     let input = BufReader::with_capacity(256 * 1024, &mut verified);
-    let mut plain = inflate::reader(input, from).map_err(failed)?;
+    let mut plain = inflate::bounded(input, from, window).map_err(failed)?;
     let mut out = Compressor::new(to, level, sink).map_err(failed)?;
     io::copy(&mut plain, &mut out).map_err(failed)?;
     drop(plain);

@@ -5,12 +5,14 @@ use std::collections::{HashMap, HashSet};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
 use crate::archive::Scratch;
+use crate::budget::Budget;
 use crate::compress::Compression;
 use crate::convert::{Goal, Transfer};
 use crate::crew;
 use crate::destination::{Destination, Wants};
 use crate::error::Error;
 use crate::format::{self, Format, Sent};
+use crate::layer::WINDOWS;
 use crate::manifest::{self, Document};
 use crate::platform::Platform;
 use crate::pull::Progress;
@@ -124,7 +126,13 @@ fn copy_as_it_is(
     if lists && destination.wants() == Wants::Plain {
         return Err(Error::SingleOnly { destination: destination.name().to_owned() });
     }
-    let transfer = Transfer { source, destination, goal: goal(source, destination, options), options };
+    let transfer = Transfer {
+        source,
+        destination,
+        goal: goal(source, destination, options),
+        options,
+        budget: Budget::new(WINDOWS),
+    };
     let mut seen = HashSet::new();
     let mut blobs: Vec<(Descriptor, Goal)> =
         documents.iter().flat_map(|document| parts(document, transfer.goal)).collect();

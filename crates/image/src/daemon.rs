@@ -1,6 +1,7 @@
 //! Images with Docker's daemon: the `docker-daemon:` transport. They come and go as archives.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -40,7 +41,9 @@ pub fn to_daemon<T, E: From<Error>>(
     thread::scope(|scope| {
         let loading = scope.spawn(move || daemon.load(&mut reader, None));
         let sink = Arc::new(Mutex::new(Some(PipeSink::new(sink))));
-        let out = Output::stream(Box::new(Shared(Arc::clone(&sink))), "docker-daemon", scratch);
+        let refused = Arc::new(AtomicBool::new(false));
+        let shared = Shared { sink: Arc::clone(&sink), refused: Arc::clone(&refused) };
+        let out = Output::stream(Box::new(shared), "docker-daemon", scratch);
         let writer = DockerArchiveWriter::new(out);
         let worked = work(&writer.image(vec![name.store_name()]))
             .and_then(|value| writer.finish().map(|()| value).map_err(E::from));
@@ -52,8 +55,8 @@ pub fn to_daemon<T, E: From<Error>>(
         };
         let loaded = loading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (worked, loaded, ended) {
-            // A daemon that refuses hangs up first.
-            (_, Err(error @ loment_registry::Error::Load { .. }), _) => Err(Error::from(error).into()),
+            // The cause before its consequence: whoever hangs up first knows why.
+            (Err(_), Err(error), _) if refused.load(Ordering::Relaxed) => Err(Error::from(error).into()),
             (Err(error), ..) => Err(error),
             (Ok(_), Err(error), _) => Err(Error::from(error).into()),
             (Ok(_), Ok(()), Err(source)) => Err(Error::Copy { blob: "archive".to_owned(), source }.into()),
@@ -63,12 +66,20 @@ pub fn to_daemon<T, E: From<Error>>(
 }
 
 /// A pipe that is ended by somebody else than who writes to it.
-struct Shared(Arc<Mutex<Option<PipeSink>>>);
+struct Shared {
+    sink: Arc<Mutex<Option<PipeSink>>>,
+    /// Set when nobody reads any more.
+    refused: Arc<AtomicBool>,
+}
 
 impl Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut sink = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        sink.as_mut().map_or(Err(io::ErrorKind::BrokenPipe.into()), |sink| sink.write(bytes))
+        let mut sink = self.sink.lock().unwrap_or_else(|e| e.into_inner());
+        let written = sink.as_mut().map_or(Err(io::ErrorKind::BrokenPipe.into()), |sink| sink.write(bytes));
+        if written.is_err() {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

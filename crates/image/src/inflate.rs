@@ -33,11 +33,20 @@ const USUAL_WINDOW: u64 = 8 << 20;
 /// Images made with long-distance matching exist; 128 MiB is what containers/image allows.
 const MAX_WINDOW_LOG: u32 = 27;
 
+/// Enough for the header of a frame, and a skippable one before it.
+const LOOK: u64 = 512;
+
 /// Tells the compression of a stream, which begins again with what has been looked at.
-pub(crate) fn peek<R: Read>(mut input: R) -> io::Result<(Compression, impl Read + use<R>)> {
+pub(crate) fn peek<R: Read>(input: R) -> io::Result<(Compression, impl Read + use<R>)> {
+    peek_window(input).map(|(compression, _, input)| (compression, input))
+}
+
+/// The same with the [`window`] that it needs.
+pub(crate) fn peek_window<R: Read>(mut input: R) -> io::Result<(Compression, u64, impl Read + use<R>)> {
     let mut start = Vec::new();
-    input.by_ref().take(6).read_to_end(&mut start)?;
-    Ok((detect(&start), Cursor::new(start).chain(input)))
+    input.by_ref().take(LOOK).read_to_end(&mut start)?;
+    let compression = detect(&start);
+    Ok((compression, window(&start, compression), Cursor::new(start).chain(input)))
 }
 
 /// Bytes that must be kept to decompress what begins like this, at least what is usual: frames differ.

@@ -356,4 +356,7 @@ fn places_of_all_kinds_are_pulled_from_and_pushed_to() {
         &places[3],
     ]);
     nobody.fails_saying(125, &["/nonesuch", "No such file or directory"]);
+    let to_nobody =
+        ["image", "copy", "--quiet", "--dest-daemon-host", "/nonesuch", &places[0], "docker-daemon:x:1"];
+    world.loment(to_nobody).fails_saying(125, &["/nonesuch", "No such file or directory"]);
 }
