@@ -97,14 +97,16 @@ impl Reference {
         }
     }
 
-    /// The short form Docker shows: no `docker.io/`, no `library/`.
+    /// The short form Docker shows: no `docker.io/`, no `library/`. In full where the short form
+    /// would mean something else: `docker.io/1.2/a` is not `1.2/a`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let Some(path) = full.strip_prefix("docker.io/") else { return full };
-        match path.strip_prefix(OFFICIAL) {
-            Some(rest) if !self.path[OFFICIAL.len()..].contains('/') => rest.to_owned(),
-            _ => path.to_owned(),
-        }
+        let short = match path.strip_prefix(OFFICIAL) {
+            Some(rest) if !self.path[OFFICIAL.len()..].contains('/') => rest,
+            _ => path,
+        };
+        if short.parse::<Self>().as_ref() == Ok(self) { short.to_owned() } else { full }
     }
 
     /// The same repository under another tag.

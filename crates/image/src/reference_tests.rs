@@ -93,6 +93,16 @@ fn bad_references_are_told_in_known_words() {
     assert_eq!(message, expected);
 }
 
+#[test]
+fn a_short_form_means_the_same() {
+    let hex = format!("docker.io/library/{HEX}");
+    for full in ["docker.io/1.2/a", "docker.io/localhost/a:1", "docker.io/library/a/b", &hex] {
+        let reference: Reference = full.parse().unwrap();
+        let familiar = reference.familiar();
+        assert_eq!(familiar.parse::<Reference>().unwrap(), reference, "{familiar}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn what_is_parsed_is_written_the_same(input in "[a-zA-Z0-9_.:/@\\[\\]-]{0,40}") {
