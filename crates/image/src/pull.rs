@@ -142,10 +142,10 @@ pub fn pull(
         pulled: now(),
         names_history: name.into_iter().map(str::to_owned).collect(),
     };
-    lease.commit_image(&record)?;
     let (digest, manifest) = (found.digest().clone(), found.manifest_digest().clone());
-    if let Some(name) = name {
-        store.tag(name, &found.id, Some(&digest))?;
+    match name {
+        Some(name) => drop(lease.commit_image_as(&record, name, Some(&digest))?),
+        None => lease.commit_image(&record)?,
     }
     Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })
 }

@@ -65,6 +65,9 @@ impl ImageRecord {
     }
 }
 
+/// How often an image is removed before it has its name until that is taken for what is wanted.
+const MAX_TRIES: u32 = 100;
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Versioned<T> {
     pub(crate) version: u32,
@@ -120,6 +123,26 @@ impl Lease {
         // Some may be another process's, which has not flushed yet what it made.
         parts.iter().try_for_each(|dir| disk::sync_dir(dir, store.durability()))?;
         store.write_image(record, &self.staging())
+    }
+}
+
+impl Lease {
+    /// Makes an image visible, as [`Lease::commit_image`] does, and points `name`, a full reference, at it; returns what that pointed
+    /// at before. Somebody who removes every image may remove this one in between: then it is made visible again.
+    pub fn commit_image_as(
+        &self,
+        record: &ImageRecord,
+        name: &str,
+        manifest: Option<&Digest>,
+    ) -> Result<Option<ImageName>, Error> {
+        let mut tries = 0;
+        loop {
+            self.commit_image(record)?;
+            match self.store().tag(name, &record.id, manifest) {
+                Err(Error::ImageNotKnown { .. }) if tries < MAX_TRIES => tries += 1,
+                result => return result,
+            }
+        }
     }
 }
 

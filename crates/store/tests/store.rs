@@ -474,3 +474,25 @@ fn a_container_has_a_lowest_layer_with_what_things_are_mounted_on() {
     fixture.store.gc().unwrap();
     assert!(again.skeleton.join("run/.containerenv").exists());
 }
+
+#[test]
+fn an_image_gets_its_name_while_somebody_removes_every_image() {
+    let fixture = Fixture::new();
+    let lease = fixture.store.lease().unwrap();
+    let record = image(&lease, "config", &["a"]);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(std::sync::atomic::Ordering::Relaxed) {
+                match fixture.store.remove_image(&record.id, true) {
+                    Ok(_) | Err(Error::ImageNotKnown { .. }) => {}
+                    Err(error) => panic!("{}", chain(&error)),
+                }
+            }
+        });
+        let all: Result<Vec<_>, _> =
+            (0..300).map(|_| lease.commit_image_as(&record, "localhost/x:1", None)).collect();
+        is_done.store(true, std::sync::atomic::Ordering::Relaxed);
+        all.unwrap();
+    });
+}

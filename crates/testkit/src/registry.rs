@@ -15,7 +15,7 @@ pub struct Registry {
     process: Child,
     port: u16,
     storage: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Registry {
@@ -55,7 +55,7 @@ impl Registry {
 
     /// The certificate of [`Self::with_tls`].
     pub fn certificate(&self) -> PathBuf {
-        self._dir.path().join("tls.crt")
+        self.dir.path().join("tls.crt")
     }
 
     /// Serves what `storage` holds and changes nothing in it, so that many may share it.
@@ -88,9 +88,9 @@ impl Registry {
             let port = free_port();
             let process = spawn(&dir, &storage, read_only, port, settings);
             let mut registry =
-                Self { process, port, storage: storage.clone(), _dir: crate::world::temporary() };
+                Self { process, port, storage: storage.clone(), dir: crate::world::temporary() };
             if registry.answers() {
-                registry._dir = dir;
+                registry.dir = dir;
                 return registry;
             }
         }
@@ -141,6 +141,12 @@ impl Registry {
         let digest = fs::read_to_string(&link).unwrap_or_else(|e| panic!("read {}: {e}", link.display()));
         let bytes = fs::read(self.blob_file(digest.trim())).expect("read a manifest");
         serde_json::from_slice(&bytes).expect("a manifest is JSON")
+    }
+
+    /// How often it was asked to `GET` a path that ends like this.
+    pub fn gets(&self, end: &str) -> usize {
+        let log = fs::read_to_string(self.dir.path().join("registry.log")).expect("read the registry's log");
+        log.lines().filter(|line| line.contains("\"GET ") && line.contains(&format!("{end} HTTP/"))).count()
     }
 
     /// The digest of what `name:tag` points to.

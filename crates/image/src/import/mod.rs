@@ -64,7 +64,7 @@ pub fn import(
     lease.put_blob(&digest, &config)?;
     let unsupported = |_| Error::Algorithm { what: "configuration".to_owned(), digest: digest.clone() };
     let id = ImageId::try_from(digest.clone()).map_err(unsupported)?;
-    lease.commit_image(&ImageRecord {
+    let record = ImageRecord {
         id: id.clone(),
         manifests: vec![manifest_digest.clone()],
         layers: vec![layer.diff_id().clone()],
@@ -73,9 +73,10 @@ pub fn import(
         size: layer.size(),
         pulled: now(),
         names_history: Vec::new(),
-    })?;
-    if let Some(name) = name {
-        store.tag(name, &id, Some(&manifest_digest))?;
+    };
+    match name {
+        Some(name) => drop(lease.commit_image_as(&record, name, Some(&manifest_digest))?),
+        None => lease.commit_image(&record)?,
     }
     Ok(id)
 }

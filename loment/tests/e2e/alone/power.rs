@@ -9,17 +9,15 @@ use loment_testkit::{
     Registry, Variant, World, run, skip,
 };
 
+use super::in_namespace;
 use crate::{eventually, world};
 
-/// Runs one of the ignored tests below in a mount namespace of its own, with which everything it mounts goes.
-fn in_namespace(test: &str) {
-    if !Path::new("/dev/fuse").exists() {
-        return skip("what power cuts leave", "this kernel has no FUSE");
+fn cut(test: &str) {
+    if Path::new("/dev/fuse").exists() {
+        in_namespace(test);
+    } else {
+        skip("what power cuts leave", "this kernel has no FUSE");
     }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--ignored", "--nocapture"]);
-    run(&mut command, Patience::LONG).succeeds();
 }
 
 /// A file system in a file, small and with everything on it that mkfs would leave for later.
@@ -127,7 +125,7 @@ impl Scene {
 
 #[test]
 fn what_was_reported_survives_power_cuts() {
-    in_namespace("alone::power::helper_cuts_power");
+    cut("alone::power::helper_cuts_power");
 }
 
 #[test]
@@ -191,7 +189,7 @@ fn helper_cuts_power() {
 
 #[test]
 fn a_cut_disk_has_lost_what_nobody_flushed() {
-    in_namespace("alone::power::helper_loses_a_file");
+    cut("alone::power::helper_loses_a_file");
 }
 
 /// The test of the test: a file that was written and renamed, but not flushed.
