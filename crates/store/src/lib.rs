@@ -25,6 +25,13 @@
 //! changed; an image before a name), then `gc.lock`. A named lock taken while `gc.lock` is shared is never held by somebody who waits
 //! for `gc.lock` exclusively, because a sweep takes no named lock.
 //!
+//! On disk before anything refers to it: a layer's files (an image and its documents by fdatasync, a tree by one syncfs), the
+//! directory they are renamed to, blobs; then the image's record, then its name. Removal goes the other way, and flushes the
+//! absence of a name or record before anything that it named goes. `docs/store.md` says what that leaves after a kill, a power cut
+//! or on a full disk; [`Store::check`] verifies it.
+//!
+//! A layer found damaged has a file `suspect`: those who use it still do, who adds it makes it again, and the two are exchanged.
+//!
 //! What it does not do: mount anything, talk to registries, know what short names mean, start threads.
 //!
 //! ```no_run
