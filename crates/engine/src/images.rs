@@ -1,6 +1,7 @@
 //! Images: finding, pulling, listing, removing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use loment_image::conf::Subject;
 use loment_image::{
@@ -39,6 +40,10 @@ pub struct PullSettings {
     pub access: Access,
     /// Instead of this machine's.
     pub platform: Option<Platform>,
+    /// How often to try again what went wrong on the way.
+    pub retry: u32,
+    /// Before each of them.
+    pub retry_delay: Duration,
 }
 
 /// Somebody who knows which of several images a short name means.
@@ -145,7 +150,7 @@ impl Engine {
         let (candidates, chosen) = candidates(input, settings)?;
         let mut failed = Vec::new();
         for reference in candidates {
-            match self.pull_one(&reference, settings, progress) {
+            match self.pull_again(&reference, settings, progress) {
                 Ok(pulled) => {
                     if let Some(prompt) = chosen {
                         (prompt.record)(ShortNames::key(input), &reference);
@@ -160,6 +165,35 @@ impl Engine {
             Some(last) => Error::Pulls { failed: failed.into_iter().chain([last]).collect() },
             None => Error::NoImage { name: input.to_owned() },
         })
+    }
+
+    /// Tries to pull until nothing can be hoped for any more.
+    fn pull_again(
+        &self,
+        reference: &Reference,
+        settings: &PullSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let mut left = settings.retry;
+        loop {
+            match self.pull_one(reference, settings, progress) {
+                Err(error) if left > 0 && may_pass(&error) => {
+                    left -= 1;
+                    std::thread::sleep(settings.retry_delay);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether the registry has something else under a name of the store than the store has. Without an answer it may have.
+    fn is_newer(&self, name: &str, settings: &PullSettings) -> Result<bool, Error> {
+        let (Ok(reference), Some(known)) = (name.parse::<Reference>(), self.store().name(name)?) else {
+            return Ok(true);
+        };
+        let head =
+            settings.access.registry(&reference)?.head_manifest(reference.path(), reference.manifest());
+        Ok(head.ok().and_then(|head| head.digest).is_none_or(|digest| Some(digest) != known.manifest))
     }
 
     fn pull_one(
@@ -197,6 +231,9 @@ impl Engine {
         match (policy, &local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
             (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
+            (PullPolicy::Newer, Some(found)) if !self.is_newer(&found.1, settings)? => {
+                return Ok(found.clone());
+            }
             _ => announce(),
         }
         match (self.pull(input, settings, progress), policy, local) {
@@ -446,4 +483,23 @@ pub(crate) fn target(name: &str, short_names: &ShortNames) -> Result<Reference, 
 
 fn named(pulled: Pulled, input: &str) -> (ImageId, String) {
     (pulled.image, pulled.name.unwrap_or_else(|| input.to_owned()))
+}
+
+/// Whether what went wrong may not go wrong the next time.
+fn may_pass(error: &Error) -> bool {
+    use loment_registry::Error as Registry;
+    match error {
+        Error::Pull(error) => match error.as_ref() {
+            loment_image::Error::Registry(error) => !matches!(
+                error,
+                Registry::NotFound { .. }
+                    | Registry::Missing { .. }
+                    | Registry::Denied { .. }
+                    | Registry::Unauthorized { .. }
+            ),
+            loment_image::Error::Blob { .. } | loment_image::Error::Copy { .. } => true,
+            _ => false,
+        },
+        _ => false,
+    }
 }

@@ -149,6 +149,7 @@ fn copy_as_it_is(
     let mut changed = HashMap::new();
     let last = documents.len() - 1;
     let mut digest = documents[last].digest.clone();
+    progress.manifest();
     for (position, document) in documents.iter().enumerate() {
         let written = rewritten(document, &sent, &changed, format)?;
         let (described, bytes) = match &written {

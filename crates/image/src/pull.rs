@@ -71,6 +71,10 @@ pub trait Progress {
     fn layers(&mut self, layers: &[Descriptor]);
     /// Layer `index` of them got somewhere.
     fn layer(&mut self, index: usize, layer: &Descriptor, state: LayerState);
+    /// All layers are where they are to be, and so is the configuration, if it is not one of them.
+    fn config(&mut self, _config: &Descriptor) {}
+    /// All that is left is to say what the image is.
+    fn manifest(&mut self) {}
 }
 
 /// Nobody is interested.
@@ -132,6 +136,8 @@ pub fn pull(
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
         Wanted { source, lease: &lease, blob, diff_id, parts: options.parts, budget: &budget, hand }.pull()
     })?;
+    progress.config(found.manifest.config());
+    progress.manifest();
     let record = ImageRecord {
         id: found.id.clone(),
         manifests: found.documents.iter().map(|document| document.digest.clone()).collect(),

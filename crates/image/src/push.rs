@@ -81,6 +81,7 @@ pub fn push(
     }
     let config = known.manifest.config();
     let config_bytes = store.blob(config.digest())?;
+    progress.config(config);
     if !destination.has(config)? {
         destination.put_blob(&mut Incoming::expected(config, &mut &config_bytes[..])?)?;
     }
@@ -97,6 +98,7 @@ pub fn push(
     };
     let media_type = MediaType::from(media_type.as_str());
     let descriptor = Descriptor::new(media_type, bytes.len() as u64, digest.clone());
+    progress.manifest();
     destination.put_document(&descriptor, &bytes, true)?;
     Ok(Copied { digest, sent: count })
 }

@@ -27,6 +27,7 @@ mod names_of_images;
 mod oci;
 mod old_kernels;
 mod pull;
+mod pull_flags;
 mod push;
 mod robustness;
 mod rootfs;

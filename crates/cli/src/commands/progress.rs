@@ -1,4 +1,4 @@
-//! Progress of a pull: bars on a terminal, one line per layer elsewhere.
+//! Progress of a pull: bars with rates on a terminal, Podman's lines elsewhere.
 
 use std::io::IsTerminal;
 
@@ -24,11 +24,26 @@ impl Bars {
         Self { quiet, terminal, all: MultiProgress::with_draw_target(target), bars: Vec::new() }
     }
 
-    fn line(&self, layer: &Descriptor, state: &str) {
+    fn line(&self, text: &str) {
         if !self.quiet && !self.terminal {
-            complain(&format!("Copying blob {} {state}", short(layer)));
+            complain(text);
         }
     }
+
+    /// The same between the bars.
+    fn note(&self, text: &str) {
+        // On a terminal that is gone there is nothing to see.
+        let _ = self.all.println(text);
+        self.line(text);
+    }
+}
+
+/// A bar of a blob that has come to its end.
+const DONE: &str = "Copying blob {prefix} {msg}";
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template);
+    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 
 fn short(layer: &Descriptor) -> String {
@@ -37,9 +52,7 @@ fn short(layer: &Descriptor) -> String {
 
 impl Progress for Bars {
     fn layers(&mut self, layers: &[Descriptor]) {
-        let style =
-            ProgressStyle::with_template("Copying blob {prefix} [{bar:30}] {bytes} / {total_bytes} {msg}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ");
+        let style = style("Copying blob {prefix} [{bar:30}] {bytes} / {total_bytes} | {bytes_per_sec}");
         self.bars = layers
             .iter()
             .map(|layer| {
@@ -53,15 +66,28 @@ impl Progress for Bars {
         let Some(bar) = self.bars.get(index) else { return };
         match state {
             LayerState::Exists => {
-                bar.finish_with_message("already exists");
-                self.line(layer, "already exists");
+                bar.set_style(style(DONE));
+                bar.finish_with_message("skipped: already exists");
+                self.line(&format!("Copying blob {} skipped: already exists", layer.digest()));
             }
             LayerState::Downloading { done } => bar.set_position(done),
             LayerState::Done => {
                 bar.set_position(layer.size());
+                bar.set_style(style(DONE));
                 bar.finish_with_message("done");
-                self.line(layer, "done");
+                self.line(&format!("Copying blob {}", layer.digest()));
             }
         }
+    }
+
+    fn config(&mut self, config: &Descriptor) {
+        match self.terminal {
+            true => self.note(&format!("Copying config {} done", short(config))),
+            false => self.line(&format!("Copying config {}", config.digest())),
+        }
+    }
+
+    fn manifest(&mut self) {
+        self.note("Writing manifest to image destination");
     }
 }

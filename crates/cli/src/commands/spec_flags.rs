@@ -213,17 +213,7 @@ impl SpecFlags {
     }
 
     fn policy(&self) -> Result<PullPolicy, Error> {
-        Ok(match self.policy.as_str() {
-            "missing" | "false" => PullPolicy::Missing,
-            "always" | "true" => PullPolicy::Always,
-            "never" => PullPolicy::Never,
-            "newer" | "ifnewer" => PullPolicy::Newer,
-            other => {
-                return Err(Error::Invalid(format!(
-                    "invalid value {other:?} for --pull: use missing, always, never or newer"
-                )));
-            }
-        })
+        super::pull::policy("pull", &self.policy)
     }
 
     fn request(&self, globals: &Globals) -> Result<Create, Error> {

@@ -1,0 +1,125 @@
+//! How `pull` is told what, when and how often.
+
+use std::io::copy;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use loment_testkit::Terminal;
+
+use crate::{fixtures, world};
+
+#[test]
+fn all_tags_of_a_repository_are_pulled() {
+    let (world, registry) = (world(), fixtures().serve());
+    let pulled = world.loment(["pull", "--quiet", "--all-tags", &registry.name("busybox")]);
+    assert_eq!(pulled.succeeds().lines().count(), 4, "{pulled}");
+    let tags = world.loment(["images", "--sort", "tag", "--format", "{{.Tag}}"]);
+    assert_eq!(tags.succeeds(), "docker\nlatest\nplain\nzstd");
+    let tagged = world.loment(["pull", "-a", &registry.name("busybox:latest")]);
+    tagged.fails_saying(125, &["with --all-tags, leave out the tag"]);
+}
+
+#[test]
+fn a_policy_decides_whether_the_registry_is_asked() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--policy", "never", &image]).fails_saying(125, &["image not known"]);
+    let id = world.loment(["pull", "--quiet", "--policy", "missing", &image]).succeeds().to_owned();
+    drop(registry);
+    for policy in ["never", "missing", "newer"] {
+        let kept = world.loment(["pull", "--quiet", "--policy", policy, &image]);
+        assert_eq!(kept.succeeds(), id, "{policy}");
+    }
+    world.loment(["pull", &image]).fails_saying(125, &["Connection refused"]);
+    let bad = world.loment(["pull", "--policy", "sometimes", &image]);
+    bad.fails_saying(125, &["invalid value \"sometimes\" for --policy"]);
+}
+
+#[test]
+fn newer_means_another_digest() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("busybox:latest");
+    let id = world.loment(["pull", "--quiet", &image]).succeeds().to_owned();
+    let newer = ["pull", "--policy", "newer", &image];
+    let same = world.loment(newer);
+    assert_eq!((same.succeeds(), same.stderr.as_str()), (id.as_str(), ""));
+    let from = format!("docker://{}", registry.name("app:latest"));
+    world.loment(["image", "copy", "--quiet", &from, &format!("docker://{image}")]).succeeds();
+    let other = world.loment(newer);
+    assert_ne!(other.succeeds(), id);
+    assert!(other.stderr.starts_with(&format!("Trying to pull {image}...\n")), "{other}");
+    assert_eq!(world.inspect("{{.Id}}", &image), other.succeeds());
+}
+
+#[test]
+fn parts_of_a_platform_can_be_chosen() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("multi:latest");
+    world.loment(["pull", "--quiet", "--arch", "arm64", "--variant", "v8", &image]).succeeds();
+    assert_eq!(world.inspect("{{.Architecture}}", &image), "arm64");
+    world.loment(["pull", "--quiet", "--os", "linux", "--disable-content-trust", &image]).succeeds();
+    assert_eq!(world.inspect("{{.Os}}", &image), "linux");
+    world.loment(["pull", "--os", "plan9", &image]).fails_saying(125, &["no image for platform plan9/"]);
+    world.loment(["pull", "--os", "linux", "--platform", "linux/arm64", &image]).fails(125);
+}
+
+#[test]
+fn without_a_terminal_progress_is_podmans_lines() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("app:latest");
+    let pulled = world.loment(["pull", &image]);
+    pulled.succeeds();
+    let lines: Vec<_> = pulled.stderr.lines().collect();
+    assert_eq!(lines[0], format!("Trying to pull {image}..."));
+    assert!(lines[1].starts_with("Copying blob sha256:") && lines[2].starts_with("Copying blob sha256:"));
+    assert!(lines[3].starts_with("Copying config sha256:"), "{pulled}");
+    assert_eq!(lines[4..], ["Writing manifest to image destination"]);
+    let again = world.loment(["pull", &image]);
+    assert!(again.stderr.contains(" skipped: already exists\n"), "{again}");
+}
+
+/// A server that closes its first connections, and passes on what comes later.
+fn moody(port: &str, refused: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let target = format!("127.0.0.1:{port}");
+    thread::spawn(move || {
+        for client in listener.incoming().skip(refused) {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&target).unwrap());
+            for (mut from, mut to) in
+                [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)]
+            {
+                thread::spawn(move || {
+                    // Whoever ends first ends the other.
+                    let _ = copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    address
+}
+
+#[test]
+fn a_pull_is_tried_again() {
+    let (world, registry) = (world(), fixtures().serve());
+    let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
+    let image = format!("{}/busybox:latest", moody(&port, 40));
+    world.loment(["pull", "--quiet", &image]).fails(125);
+    let again = ["pull", "--quiet", "--retry", "40", "--retry-delay", "10ms", &image];
+    world.loment(again).succeeds();
+    // What is not there will not come.
+    let missing = ["pull", "--retry", "3", "--retry-delay", "50s", &registry.name("nonesuch")];
+    world.loment(missing).fails(125);
+}
+
+#[test]
+fn at_a_terminal_there_are_bars_with_rates() {
+    let (world, registry) = (world(), fixtures().serve());
+    let mut terminal = Terminal::start(&world.command(["pull", &registry.name("busybox:latest")]));
+    assert_eq!(terminal.ends(), 0, "{}", terminal.screen());
+    let screen = terminal.screen();
+    for part in ["Copying blob ", "B/s", " done", "Copying config ", "Writing manifest"] {
+        assert!(screen.contains(part), "{part}: {screen}");
+    }
+}
