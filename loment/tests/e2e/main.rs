@@ -90,13 +90,15 @@ fn sh(world: &World, flags: &[&str], image: &str, script: &str) -> String {
     world.loment(arguments).succeeds().to_owned()
 }
 
-/// Starts a container called `name` that runs until it is stopped.
+/// Starts a container called `name` that runs until it is stopped, and waits until it can be asked to stop.
 #[track_caller]
 fn sleeper(world: &World, name: &str, flags: &[&str], image: &str) -> String {
     let head = ["run", "--detach", "--network", "none", "--name", name];
-    let arguments =
-        [&head, flags, &[image, "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done"]].concat();
-    world.loment(arguments).succeeds().to_owned()
+    let script = "trap 'exit 0' TERM; : >/dev/shm/ready; while :; do sleep 0.05; done";
+    let id = world.loment([&head, flags, &[image, "sh", "-c", script]].concat()).succeeds().to_owned();
+    let ready = format!("/proc/{}/root/dev/shm/ready", pid_of(world, name));
+    eventually("the container is ready", || Path::new(&ready).exists());
+    id
 }
 
 /// Waits until `condition` holds.
