@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use loment_engine::{Ecosystem, Settings};
-use loment_image::conf::{File, Policy, Registries};
+use loment_image::conf::{CompressionDefaults, File, Policy, Registries};
 use loment_registry::Proxy;
 
 use crate::error::{Doing, Error, one_line};
@@ -141,6 +141,12 @@ pub(crate) fn registries() -> Result<Registries, Error> {
         registries.add_recorded(recorded.file()).map_err(invalid)?;
     }
     Ok(registries)
+}
+
+/// What containers.conf says of compression.
+pub(crate) fn compression() -> Result<CompressionDefaults, Error> {
+    let texts = layered("containers.conf", &["CONTAINERS_CONF"])?;
+    CompressionDefaults::parse(texts.iter().map(Text::file)).map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// Where it is recorded what somebody has once chosen for a short name.

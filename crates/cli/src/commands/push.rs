@@ -10,6 +10,7 @@ use loment_image::{Compression, Format, Place, PushOptions};
 use super::access::AccessFlags;
 use super::progress::Bars;
 use super::pull::short_names;
+use crate::ecosystem;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
@@ -19,10 +20,10 @@ use crate::output::complain;
 pub(super) struct Flags {
     #[command(flatten)]
     access: AccessFlags,
-    /// Compress layers that are missing there: gzip or zstd
-    #[arg(long, value_name = "COMPRESSION", default_value = "gzip")]
-    compression_format: Compression,
-    /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd
+    /// Compress layers that are missing there: gzip or zstd [default: what containers.conf says, or gzip]
+    #[arg(long, value_name = "COMPRESSION")]
+    compression_format: Option<Compression>,
+    /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd [default: what containers.conf says]
     #[arg(long, value_name = "LEVEL")]
     compression_level: Option<i32>,
     /// Send layers in --compression-format even if they are there in another
@@ -72,11 +73,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
     };
-    check_level("--compression-level", flags.compression_level, flags.compression_format)?;
+    let defaults = ecosystem::compression()?;
+    let compression = flags.compression_format.or(defaults.format).unwrap_or(Compression::Gzip);
+    // A configured level is one of the configured compression.
+    let configured = defaults.level.filter(|_| compression == defaults.format.unwrap_or(Compression::Gzip));
+    check_level("--compression-level", flags.compression_level, compression)?;
+    check_level("compression_level of containers.conf", configured, compression)?;
     let options = PushOptions {
         format: flags.format,
-        compression: flags.compression_format,
-        level: flags.compression_level,
+        compression,
+        level: flags.compression_level.or(configured),
         force_compression: flags.force_compression,
         ..PushOptions::default()
     };

@@ -2,6 +2,7 @@
 //! finds the files, reads the environment and runs credential helpers.
 
 mod auth;
+mod containers;
 mod error;
 mod matching;
 mod policy;
@@ -10,6 +11,7 @@ mod short;
 mod strict;
 
 pub use auth::{AuthFile, AuthFormat, HelperFor, Login, parse_helper_answer};
+pub use containers::CompressionDefaults;
 pub use error::{ConfError, Position};
 pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};

@@ -1,10 +1,10 @@
-//! Where other programs keep images.
+//! Where other programs keep images, and what containers.conf says of those that are sent.
 
 use std::process::Command;
 
 use loment_testkit::{Patience, run};
 
-use crate::world;
+use crate::{world, world_with};
 
 #[test]
 fn podmans_own_storage_is_left_alone() {
@@ -29,4 +29,31 @@ fn podmans_own_storage_is_left_alone() {
     }
     assert_eq!(entries(), before);
     podman(&["images", "--quiet"]).succeeds();
+}
+
+#[test]
+fn containers_conf_says_how_layers_are_compressed() {
+    let (world, image) = world_with("busybox:latest");
+    let conf =
+        world.write("containers.conf", "[engine]\ncompression_format = \"zstd\"\ncompression_level = 3\n");
+    let push = |name: &str, flags: &[&str], conf: &str| {
+        let dir = world.path(name);
+        let to = format!("dir:{}", dir.display());
+        let mut command =
+            world.command([&["push", "--quiet"], flags, &[image.as_str(), to.as_str()]].concat());
+        run(command.env("CONTAINERS_CONF", conf), Patience::NORMAL).succeeds();
+        let manifest = std::fs::read(dir.join("manifest.json")).expect("a manifest is written");
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("it is JSON");
+        manifest["layers"][0]["mediaType"].as_str().expect("a layer has a media type").to_owned()
+    };
+    assert!(push("one", &[], &conf).ends_with("+zstd"));
+    assert!(push("two", &[], "/dev/null").ends_with("+gzip"));
+    assert!(
+        push("three", &["--compression-format", "gzip", "--compression-level", "9"], &conf)
+            .ends_with("+gzip")
+    );
+    let bad = world.write("bad.conf", "[engine]\ncompression_format = \"bzip2\"\n");
+    let mut command = world.command(["push", "--quiet", &image, "dir:x"]);
+    let refused = run(command.env("CONTAINERS_CONF", &bad), Patience::NORMAL);
+    refused.fails_saying(125, &[&bad, "invalid compression_format \"bzip2\""]);
 }

@@ -1,0 +1,81 @@
+//! containers.conf (containers.conf(5)): what it says of images on their way out. The rest of it is not about images, or does not
+//! apply here.
+
+use serde::Deserialize;
+
+use super::error::ConfError;
+use super::registries::File;
+use crate::compress::Compression;
+
+/// How layers are compressed when nothing else is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CompressionDefaults {
+    /// `compression_format`
+    pub format: Option<Compression>,
+    /// `compression_level`
+    pub level: Option<i32>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default)]
+    engine: Engine,
+}
+
+#[derive(Default, Deserialize)]
+struct Engine {
+    compression_format: Option<String>,
+    compression_level: Option<i32>,
+}
+
+impl CompressionDefaults {
+    /// Puts files together: the main one, then drop-ins in their order.
+    ///
+    /// # Errors
+    /// [`ConfError`] for the first file that cannot be used.
+    pub fn parse<'t>(files: impl IntoIterator<Item = File<'t>>) -> Result<Self, ConfError> {
+        let mut all = Self::default();
+        for file in files {
+            let document: Document =
+                toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+            if let Some(value) = document.engine.compression_format.filter(|value| !value.is_empty()) {
+                // Chunks are found by an index that not every zstd layer has; without it they are read all the same.
+                let name = value.strip_suffix(":chunked").unwrap_or(&value);
+                let Ok(format) = name.parse() else {
+                    let (file, key) = (file.name.to_owned(), "compression_format");
+                    return Err(ConfError::Value { file, key, value, problem: "use gzip or zstd" });
+                };
+                all.format = Some(format);
+            }
+            all.level = document.engine.compression_level.or(all.level);
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(texts: &[&str]) -> Result<CompressionDefaults, String> {
+        let files = texts.iter().map(|text| File { name: "f", text });
+        CompressionDefaults::parse(files).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn later_files_replace_what_earlier_ones_say() {
+        let main = "[containers]\nlog_driver = \"x\"\n[engine]\ncompression_format = \"zstd\"\ncompression_level = 7\n";
+        let found = parse(&[main]).unwrap();
+        assert_eq!((found.format, found.level), (Some(Compression::Zstd), Some(7)));
+        let found = parse(&[main, "[engine]\ncompression_format = \"gzip\""]).unwrap();
+        assert_eq!((found.format, found.level), (Some(Compression::Gzip), Some(7)));
+        assert_eq!(
+            parse(&["[engine]\ncompression_format = \"zstd:chunked\""]).unwrap().format,
+            Some(Compression::Zstd)
+        );
+        assert_eq!(parse(&["", "# nothing\n"]).unwrap(), CompressionDefaults::default());
+        let told = parse(&["[engine]\ncompression_format = \"bzip2\""]).unwrap_err();
+        assert_eq!(told, "f: invalid compression_format \"bzip2\": use gzip or zstd");
+        assert!(parse(&["[engine]\ncompression_level = \"x\""]).unwrap_err().contains("line 2"));
+    }
+}
