@@ -310,6 +310,8 @@ impl Engine {
         let lease = self.store().lease()?;
         name.index = put(&lease, &document)?;
         let old = &list.name.index;
+        // First the one that was meant: it tells whether somebody else changed the list meanwhile.
+        self.store().tag_index(&name, Some(old))?;
         for other in self.store().index_names()? {
             if other.index == *old && other.name != name.name {
                 let sources = name.sources.clone();
@@ -317,8 +319,6 @@ impl Engine {
                 self.store().tag_index(&to, Some(old))?;
             }
         }
-        // Last the one that was meant: it tells whether somebody else changed the list meanwhile.
-        self.store().tag_index(&name, Some(old))?;
         Ok(ImageList { name, document })
     }
 

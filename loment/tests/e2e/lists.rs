@@ -168,3 +168,23 @@ fn an_image_that_is_elsewhere_is_named() {
     world.loment(["image", "prune", "--all", "--force"]).succeeds();
     assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
 }
+
+#[test]
+fn of_changes_at_once_none_is_lost_in_silence() {
+    let world = world();
+    list(&world, &["create", "x"]);
+    let annotate = |n: usize| {
+        world
+            .command(["manifest", "annotate", "--index", "--annotation", &format!("n{n}=1"), "x"])
+            .output()
+            .unwrap()
+    };
+    let done: Vec<bool> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..8).map(|n| scope.spawn(move || annotate(n).status.success())).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let shown = document(&world, "x");
+    for (n, done) in done.into_iter().enumerate() {
+        assert_eq!(shown["annotations"].get(format!("n{n}")).is_some(), done, "{n}: {shown}");
+    }
+}
