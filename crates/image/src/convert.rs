@@ -165,7 +165,7 @@ fn change(
     let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
     let mut verified = Incoming::expected(blob, &mut bytes)?;
     let input = BufReader::with_capacity(256 * 1024, &mut verified);
-    let mut plain = inflate::bounded(input, from, window).map_err(failed)?;
+    let mut plain = inflate::within(input, from, window).map_err(failed)?;
     let mut out = Compressor::new(to, level, sink).map_err(failed)?;
     io::copy(&mut plain, &mut out).map_err(failed)?;
     drop(plain);

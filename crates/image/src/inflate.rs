@@ -2,8 +2,12 @@
 //! every other engine looks at the bytes too.
 
 use std::io::{self, BufRead, Cursor, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+
+use crate::layer::{MAX_RATIO, SMALL};
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,12 +88,86 @@ fn zstd_window(mut start: &[u8]) -> Option<u64> {
     }
 }
 
-/// A reader of the uncompressed bytes of `input`, whatever that takes.
+/// A reader of the uncompressed bytes of `input`, whatever that takes. It fails when they become more than those of a layer may.
 pub(crate) fn reader<'i>(
     input: impl BufRead + Send + 'i,
     compression: Compression,
 ) -> io::Result<Box<dyn Read + Send + 'i>> {
-    bounded(input, compression, 1 << MAX_WINDOW_LOG)
+    within(input, compression, 1 << MAX_WINDOW_LOG)
+}
+
+/// The same with at most `window` bytes kept for that.
+pub(crate) fn within<'i>(
+    input: impl BufRead + Send + 'i,
+    compression: Compression,
+    window: u64,
+) -> io::Result<Box<dyn Read + Send + 'i>> {
+    guarded(input, compression, window, (SMALL, MAX_RATIO))
+}
+
+/// The same for `window` bytes of memory, and with limits: so many bytes, or so many for each compressed one.
+fn guarded<'i>(
+    input: impl BufRead + Send + 'i,
+    compression: Compression,
+    window: u64,
+    (small, ratio): (u64, u64),
+) -> io::Result<Box<dyn Read + Send + 'i>> {
+    if compression == Compression::None {
+        return Ok(Box::new(input));
+    }
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Counted { input, taken: Arc::clone(&taken) };
+    let plain = bounded(counted, compression, window)?;
+    Ok(Box::new(Guarded { plain, taken, given: 0, small, ratio }))
+}
+
+/// Compressed bytes that are counted.
+struct Counted<R> {
+    input: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(out)?;
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
+        self.input.consume(count);
+    }
+}
+
+/// Uncompressed bytes that must not become too many.
+struct Guarded<'i> {
+    plain: Box<dyn Read + Send + 'i>,
+    taken: Arc<AtomicU64>,
+    given: u64,
+    small: u64,
+    ratio: u64,
+}
+
+impl Read for Guarded<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(out)?;
+        self.given += count as u64;
+        let most = self.taken.load(Ordering::Relaxed).saturating_mul(self.ratio).max(self.small);
+        if self.given > most {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "decompressed it is larger than anything is made",
+            ));
+        }
+        Ok(count)
+    }
 }
 
 /// A reader of the uncompressed bytes of `input`, which keeps at most `window` bytes for that.
@@ -125,6 +203,26 @@ mod tests {
             (b"", Compression::None),
         ] {
             assert_eq!(detect(bytes), compression);
+        }
+    }
+
+    #[test]
+    fn what_becomes_too_large_is_stopped() {
+        let zeros = vec![0; 1 << 20];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        io::Write::write_all(&mut gzip, &zeros).unwrap();
+        for (bytes, compression) in [
+            (gzip.finish().unwrap(), Compression::Gzip),
+            (zstd::encode_all(&zeros[..], 1).unwrap(), Compression::Zstd),
+        ] {
+            let read = |limits| {
+                let plain = guarded(&bytes[..], compression, 1 << MAX_WINDOW_LOG, limits).unwrap();
+                io::copy(&mut { plain }, &mut io::sink()).map_err(|error| error.kind())
+            };
+            assert_eq!(read((1 << 20, 1)), Ok(1 << 20));
+            assert_eq!(read((0, 1 << 20)), Ok(1 << 20));
+            assert_eq!(read(((1 << 20) - 1, 1)), Err(io::ErrorKind::FileTooLarge));
+            assert_eq!(read((1000, 100)), Err(io::ErrorKind::FileTooLarge));
         }
     }
 

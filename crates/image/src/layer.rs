@@ -21,9 +21,9 @@ use crate::source::Source;
 /// What layers may take to keep what their decompressors look back to. The pieces between threads come on top: 5 MiB each.
 pub(crate) const WINDOWS: u64 = 40 << 20;
 /// Layers that become larger than this, in bytes,
-const SMALL: u64 = 16 << 30;
+pub(crate) const SMALL: u64 = 16 << 30;
 /// must not be compressed better than this; what is not made to do harm stays far below.
-const MAX_RATIO: u64 = 200;
+pub(crate) const MAX_RATIO: u64 = 200;
 
 /// A layer that is wanted.
 pub(crate) struct Wanted<'w> {
