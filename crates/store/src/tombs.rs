@@ -3,6 +3,7 @@
 //! Renaming is quick and deleting is not: a layer of 70,000 files takes half a minute on ext4. So who removes something deletes for
 //! a moment only, which is enough for what is small, and leaves the rest to somebody whom nobody waits for.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -37,17 +38,27 @@ impl Store {
     /// [`Error::Io`] for what cannot be deleted; the rest is.
     pub fn empty_tombs(root: &Path) -> Result<(), Error> {
         let dir = root.join(TOMBS);
-        let lock = File::open(&dir).during("open", &dir)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Ok(()),
-            Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &dir),
+        let (mut result, mut stuck) = (Ok(()), HashSet::new());
+        loop {
+            let lock = File::open(&dir).during("open", &dir)?;
+            match lock.try_lock() {
+                Ok(()) => {}
+                Err(fs::TryLockError::WouldBlock) => return result,
+                Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &dir),
+            }
+            for name in tombs(&dir)?.into_iter().filter(|name| !stuck.contains(name)).collect::<Vec<_>>() {
+                let removed = remove_tree(&dir, &name);
+                if removed.is_err() {
+                    stuck.insert(name);
+                }
+                result = result.and(removed);
+            }
+            drop(lock);
+            // Somebody may have added one after the listing, and seen the lock before it was given up.
+            if tombs(&dir)?.iter().all(|name| stuck.contains(name)) {
+                return result;
+            }
         }
-        let mut result = Ok(());
-        for name in tombs(&dir)? {
-            result = result.and(remove_tree(&dir, &name));
-        }
-        result
     }
 
     /// Deletes for a moment.

@@ -496,3 +496,20 @@ fn an_image_gets_its_name_while_somebody_removes_every_image() {
         all.unwrap();
     });
 }
+
+#[test]
+fn nothing_removed_is_left_because_two_delete_at_the_same_time() {
+    let fixture = Fixture::new();
+    let root = fixture.store.root();
+    for round in 0..100 {
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                scope.spawn(move || {
+                    fs::create_dir(root.join(format!("tombs/tomb-{round}-{thread}"))).unwrap();
+                    Store::empty_tombs(root).unwrap();
+                });
+            }
+        });
+        assert!(!Store::has_tombs(root), "round {round}");
+    }
+}

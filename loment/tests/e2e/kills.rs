@@ -111,7 +111,7 @@ impl Scene {
                 left.extend(fs::read_dir(shard.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
             }
             // Tombs are emptied by somebody else.
-            if left.is_empty() || attempt > 200 {
+            if left.is_empty() || attempt > 2000 {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
