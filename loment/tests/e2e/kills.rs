@@ -110,8 +110,8 @@ impl Scene {
             for shard in fs::read_dir(self.root().join("blobs/sha256")).unwrap() {
                 left.extend(fs::read_dir(shard.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
             }
-            // Tombs are emptied by somebody else.
-            if left.is_empty() || attempt > 2000 {
+            // Tombs are emptied by somebody else, who waits for everybody on a busy machine.
+            if left.is_empty() || attempt > 12_000 {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
