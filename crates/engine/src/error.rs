@@ -23,6 +23,10 @@ pub enum Error {
         "image used by {container}: image is in use by a container: remove the container, or use --force"
     )]
     ImageInUse { container: String },
+    #[error("image {image} is mounted: unmount it first, or use --force")]
+    ImageMounted { image: String },
+    #[error("mount image {image}")]
+    Mount { image: String, source: Box<loment_monitor::Error> },
     #[error("cannot {operation} container {id} as it is {status}{hint}")]
     State { operation: &'static str, id: String, status: &'static str, hint: &'static str },
     #[error("{operation} {object}")]

@@ -407,6 +407,12 @@ impl Engine {
             return Ok(Removed { untagged: untagged.into_iter().collect(), deleted: Vec::new() });
         }
         let record = self.store().image(&id)?;
+        if self.is_image_mounted(&id) {
+            if !how.containers {
+                return Err(Error::ImageMounted { image: input.to_owned() });
+            }
+            self.unmount(&id, true)?;
+        }
         for container in self.containers()? {
             if container.config.image.as_ref().is_some_and(|i| i.id == id) {
                 if !how.containers {

@@ -134,7 +134,7 @@ impl Engine {
     }
 }
 
-fn lower(layer: loment_store::Lower) -> Lower {
+pub(crate) fn lower(layer: loment_store::Lower) -> Lower {
     match layer {
         loment_store::Lower::Dir(path) => Lower::Dir { path },
         loment_store::Lower::Erofs { file, layer } => Lower::Erofs { file, layer: layer.hex().to_owned() },

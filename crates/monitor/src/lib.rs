@@ -42,6 +42,7 @@ pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::scope_name;
 pub use launch::Launch;
+pub use overlay::show_layers;
 pub use pins::release as release_layers;
 pub use serve::serve;
 pub use worker::{clean_up, remove_monitor_cgroup};

@@ -22,7 +22,7 @@ use crate::Error;
 use crate::error::Context;
 use crate::launch::{Lower, Rootfs};
 use crate::owner;
-use crate::pins::{self, Image};
+use crate::pins::{self, Here, Image};
 
 /// Below the root: not files of the host's own. The container gets its own of these, or none.
 const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
@@ -45,7 +45,7 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
             let (upper, work) = changes.as_ref().map_or((&**upper, &**work), |c| (&c.upper, &c.work));
             let base = changes.as_ref().map(|c| &c.tree);
             let flags = MountAttrFlags::empty();
-            let layers = Layers { lower, upper, work, base, volatile: *volatile, flags };
+            let layers = Layers { lower, changes: Some((upper, work)), base, volatile: *volatile, flags };
             // Overlayfs makes files as the one who mounted it.
             let tree = owner::act(users, || layers.mount(scratch))
                 .context("mount the overlay of", upper.display())?;
@@ -146,8 +146,8 @@ fn opened(lower: &[Lower], pins: &Path, users: Option<&UserNamespace>) -> Result
 struct Layers<'a> {
     /// The topmost first.
     lower: &'a [Opened],
-    upper: &'a Path,
-    work: &'a Path,
+    /// Where changes go, and a directory of overlayfs's own; nowhere when there are none.
+    changes: Option<(&'a Path, &'a Path)>,
     /// The mount that `upper` and `work` are on, if it is attached nowhere.
     base: Option<&'a OwnedFd>,
     /// Nothing of it has to survive the machine.
@@ -198,8 +198,10 @@ impl Layers<'_> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(&fs, "source", "overlay")?;
         self.lower.iter().try_for_each(|layer| fsconfig_set_string(&fs, "lowerdir+", layer.path()))?;
-        fsconfig_set_string(&fs, "upperdir", self.upper)?;
-        fsconfig_set_string(&fs, "workdir", self.work)?;
+        if let Some((upper, work)) = self.changes {
+            fsconfig_set_string(&fs, "upperdir", upper)?;
+            fsconfig_set_string(&fs, "workdir", work)?;
+        }
         if self.several_devices() {
             fsconfig_set_string(&fs, "xino", "on")?;
         }
@@ -216,9 +218,14 @@ impl Layers<'_> {
     fn by_mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
         let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
         let layers = self.lower.iter().map(|l| open_path(&l.path())).collect::<io::Result<Vec<_>>>()?;
-        let (upper, work) = (open_path(self.upper)?, open_path(self.work)?);
-        let lower = layers.iter().map(name).collect::<Vec<_>>().join(":");
-        let mut options = format!("lowerdir={lower},upperdir={},workdir={}", name(&upper), name(&work));
+        let mut options = format!("lowerdir={}", layers.iter().map(name).collect::<Vec<_>>().join(":"));
+        let changes = match self.changes {
+            Some((upper, work)) => Some((open_path(upper)?, open_path(work)?)),
+            None => None,
+        };
+        if let Some((upper, work)) = &changes {
+            options += &format!(",upperdir={},workdir={}", name(upper), name(work));
+        }
         if self.volatile {
             options += ",volatile";
         }
@@ -237,6 +244,22 @@ impl Layers<'_> {
 fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::NEWNS)?;
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
+}
+
+/// Layers over each other on `target`, in the mount namespace of the caller, which has one thread. `scratch` and `target` are
+/// existing directories.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) -> Result<(), Error> {
+    let here = Here::new().context("find", "this mount namespace")?;
+    let lower = &opened(lower, pins, None)?;
+    let flags = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let layers = Layers { lower, changes: None, base: None, volatile: false, flags };
+    let tree = layers.mount(scratch);
+    // Older kernels take a mount namespace of its own to do it.
+    here.come_back().context("come back to", "this mount namespace")?;
+    tree.and_then(|tree| place(&tree, CWD, target)).context("mount", target.display())
 }
 
 /// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
@@ -334,8 +357,7 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
     let lower = [Opened::Dir(lower.to_owned())];
     let layers = Layers {
         lower: &lower,
-        upper: &upper,
-        work: &work,
+        changes: Some((&upper, &work)),
         base: None,
         volatile: true,
         flags: restrictions(&from)?,
@@ -398,7 +420,8 @@ mod tests {
         let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
         let lower = [a, b].map(|path| Opened::Mount(clone_tree(&path).unwrap()));
         let flags = MountAttrFlags::empty();
-        let layers = Layers { lower: &lower, upper: &upper, work: &work, base: None, volatile: false, flags };
+        let layers =
+            Layers { lower: &lower, changes: Some((&upper, &work)), base: None, volatile: false, flags };
         assert!(layers.attach(&scratch).unwrap());
         for tree in [layers.by_parameters().unwrap(), layers.by_mount(&scratch).unwrap()] {
             let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
@@ -425,7 +448,8 @@ mod tests {
         own_namespace().unwrap();
         let lower = dirs.map(Opened::Dir);
         let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let layers = Layers { lower: &lower, upper: &upper, work: &work, base: None, volatile: true, flags };
+        let layers =
+            Layers { lower: &lower, changes: Some((&upper, &work)), base: None, volatile: true, flags };
         let tree = layers.by_mount(&scratch).unwrap();
         let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
         assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");

@@ -163,19 +163,31 @@ fn namespace(dir: &Path) -> Result<Option<OwnedFd>, Error> {
 
 /// Does something in another mount namespace, whose root is `/` there, and comes back.
 fn visit<T>(ns: &OwnedFd, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let own = File::open("/proc/thread-self/ns/mnt")?;
-    let root = open_dir(Path::new("/"))?;
+    let here = Here::new()?;
     move_into_link_name_space(ns.as_fd(), Some(LinkNameSpaceType::Mount))?;
     let result = act();
-    come_back(&own, &root)?;
+    here.come_back()?;
     result
 }
 
-fn come_back(own: &File, root: &OwnedFd) -> io::Result<()> {
-    move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::Mount))?;
-    // The namespace's own root may be further up than the one this process had.
-    fchdir(root)?;
-    Ok(chroot(".")?)
+/// A mount namespace to come back to.
+pub(crate) struct Here {
+    namespace: File,
+    root: OwnedFd,
+}
+
+impl Here {
+    pub(crate) fn new() -> io::Result<Self> {
+        let namespace = File::open("/proc/thread-self/ns/mnt")?;
+        Ok(Self { namespace, root: open_dir(Path::new("/"))? })
+    }
+
+    pub(crate) fn come_back(&self) -> io::Result<()> {
+        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        // The namespace's own root may be further up than the one this process had.
+        fchdir(&self.root)?;
+        Ok(chroot(".")?)
+    }
 }
 
 fn open_dir(path: &Path) -> io::Result<OwnedFd> {
@@ -215,11 +227,10 @@ fn make(dir: &Path) -> io::Result<OwnedFd> {
     mount_change(dir, MountPropagationFlags::PRIVATE)?;
     let file = dir.join("ns");
     drop(File::options().write(true).create(true).truncate(false).open(&file)?);
-    let own = File::open("/proc/thread-self/ns/mnt")?;
-    let root = open_dir(Path::new("/"))?;
+    let here = Here::new()?;
     unshare(CloneFlags::NEWNS)?;
     let made = empty(dir);
-    come_back(&own, &root)?;
+    here.come_back()?;
     let ns = made?;
     mount_bind(format!("/proc/self/fd/{}", ns.as_raw_fd()), &file)?;
     Ok(ns)

@@ -1,7 +1,7 @@
 //! Writable layers. The directory `containers/<id>/` is the engine's; `rootfs.json`, `upper/` and `work/` in it
 //! are the store's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat};
@@ -12,7 +12,7 @@ use crate::disk::{self, Durability};
 use crate::error::{Context, Error};
 use crate::image::{lower, visible};
 use crate::inherit::inherit;
-use crate::layer::Lower;
+use crate::layer::{Layer, Lower};
 use crate::store::Store;
 use crate::view::{Found, Tree};
 
@@ -81,24 +81,18 @@ impl Store {
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         disk::make_dir(&upper)?;
         disk::make_dir(&work)?;
-        inherit(&visible(&layers), &upper)?;
-        // The merged root shows the attributes of the upper directory: those of the highest layer that has any.
-        let (mut mode, mut owner) = (0o755, (0, 0));
-        if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root)
-            && let Found::Directory(look) = Tree::of(layer)?.directory(b"")?
-        {
-            (mode, owner) = (look.mode, look.owner);
-        }
-        chownat(
-            CWD,
-            &upper,
-            Some(Uid::from_raw(owner.0)),
-            Some(Gid::from_raw(owner.1)),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )
-        .during("change owner of", &upper)?;
-        chmodat(CWD, &upper, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", &upper)?;
+        describe(&layers, &upper)?;
         Ok(Rootfs { image: image.clone(), lower: lower(&layers), skeleton, upper, work })
+    }
+
+    /// What overlayfs is given to show an image as it is, top first. The topmost is `top`, an empty directory of the caller's, in
+    /// which directories are made as by [`Store::create_rootfs`].
+    pub fn image_view(&self, image: &ImageId, top: &Path) -> Result<Vec<Lower>, Error> {
+        let known = self.image(image)?;
+        let record = known.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
+        let layers = self.layers_of(&record)?;
+        describe(&layers, top)?;
+        Ok([Lower::Dir(top.to_owned())].into_iter().chain(lower(&layers)).collect())
     }
 
     /// What [`Store::create_rootfs`] made for a container, if it did.
@@ -127,4 +121,19 @@ impl Store {
         disk::sync_dir(&containers, self.durability())?;
         self.empty_tombs_for_a_moment()
     }
+}
+
+/// Makes in the directory above all layers what they need there: directories that one implies and a lower one describes, and the
+/// attributes of the merged root, which are those of the highest layer that has any.
+fn describe(layers: &[Layer], top: &Path) -> Result<(), Error> {
+    inherit(&visible(layers), top)?;
+    let (mut mode, mut owner) = (0o755, (0, 0));
+    if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root)
+        && let Found::Directory(look) = Tree::of(layer)?.directory(b"")?
+    {
+        (mode, owner) = (look.mode, look.owner);
+    }
+    let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    chownat(CWD, top, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).during("change owner of", top)?;
+    chmodat(CWD, top, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", top)
 }

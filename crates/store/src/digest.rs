@@ -102,7 +102,8 @@ macro_rules! sha256_id {
                 &self.0
             }
 
-            pub(crate) fn from_hex(hex: &str) -> Option<Self> {
+            /// The one with these digits; `None` for what are not 64 hexadecimal ones.
+            pub fn from_hex(hex: &str) -> Option<Self> {
                 Digest::try_from(format!("sha256:{hex}")).ok().map(Self)
             }
         }

@@ -165,6 +165,10 @@ impl Drop for World {
             }
         }
         let path = dir.path().to_owned();
+        for entry in fs::read_dir(path.join("run/image-mounts")).into_iter().flatten().flatten() {
+            let rootfs = entry.path().join("rootfs");
+            let _ = rustix::mount::unmount(rootfs, rustix::mount::UnmountFlags::DETACH);
+        }
         // Layers stay mounted until they are removed, or the machine is shut down.
         let _ = rustix::mount::unmount(path.join("run/pins"), rustix::mount::UnmountFlags::DETACH);
         if let Err(e) = dir.close()

@@ -15,6 +15,7 @@ mod filesystem;
 mod forms;
 mod help;
 mod image_lists;
+mod image_mounts;
 mod isolation;
 mod kills;
 mod lifecycle;

@@ -7,6 +7,7 @@ mod df;
 mod exec;
 mod exists;
 mod history;
+mod image_mount;
 mod images;
 mod import;
 mod info;

@@ -66,6 +66,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| remote::run_manifest_digest(g, &parse(g, "image manifest-digest", a)?),
     },
     Command {
+        name: "image mount",
+        about: "Mount images as directories of this machine",
+        run: |g, a| image_mount::run(g, &parse(g, "image mount", a)?),
+    },
+    Command {
         name: "image prune",
         about: "Remove unused images",
         run: |g, a| prune::run_image(g, &parse(g, "image prune", a)?),
@@ -79,6 +84,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "image tree",
         about: "Show the layers of an image as a tree",
         run: |g, a| tree::run(g, &parse(g, "image tree", a)?),
+    },
+    Command {
+        name: "image unmount",
+        about: "Unmount images",
+        run: |g, a| image_mount::run_unmount(g, &parse(g, "image unmount", a)?),
     },
     Command {
         name: "images",
@@ -283,6 +293,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("load", "load"),
             ("ls", "images"),
             ("manifest-digest", "image manifest-digest"),
+            ("mount", "image mount"),
             ("prune", "image prune"),
             ("pull", "pull"),
             ("push", "push"),
@@ -292,6 +303,8 @@ pub(super) const GROUPS: &[Group] = &[
             ("sync", "image sync"),
             ("tag", "tag"),
             ("tree", "image tree"),
+            ("umount", "image unmount"),
+            ("unmount", "image unmount"),
             ("untag", "untag"),
         ],
     },
