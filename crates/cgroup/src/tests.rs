@@ -162,7 +162,7 @@ fn an_empty_group_is_taken_over_and_one_in_use_is_not() {
     let entry = group.0.entry().unwrap();
     let sleep = std::fs::File::open("/bin/sleep").unwrap();
     let (_, pidfd) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
-        exe: sleep.as_fd(),
+        exe: loment_sys::spawn::Exe::File(sleep.as_fd()),
         argv: &[c"sleep".to_owned(), c"100".to_owned()],
         envp: &[],
         fds: &[],

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use loment_store::Store;
-use loment_sys::spawn::{Program, own_executable, spawn};
+use loment_sys::spawn::{Exe, Program, own_executable, spawn};
 
 /// What a sweeper is called with.
 pub(crate) const ARGUMENT: &str = "sweeper";
@@ -28,7 +28,7 @@ fn start(root: &Path, runroot: &Path) -> std::io::Result<()> {
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     let null = null.as_fd();
     spawn(&Program {
-        exe: exe.as_fd(),
+        exe: Exe::File(exe.as_fd()),
         argv: &[CString::from(c"loment"), CString::new(ARGUMENT)?],
         envp: &[],
         fds: &[null, null, null, store.as_fd(), run.as_fd()],

@@ -214,7 +214,7 @@ fn spawn_monitor(
     let entry = tracking_group(&launch.place)?;
     let tasks: Vec<_> = entry.v1().collect();
     let (_, monitor) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
-        exe: exe.as_fd(),
+        exe: loment_sys::spawn::Exe::File(exe.as_fd()),
         argv: &[CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")],
         envp: &[],
         // The lock goes along: until the container runs, nobody else may start or remove it, whoever dies.

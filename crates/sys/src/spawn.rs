@@ -1,6 +1,6 @@
 //! Starting another program with chosen descriptors, also from a process with threads.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -9,11 +9,20 @@ use rustix::process::Pid;
 /// Descriptors looked at one by one where the kernel cannot sweep them.
 const SWEEP_LIMIT: i32 = 1 << 16;
 
+/// The file of a program.
+#[derive(Clone, Copy, Debug)]
+pub enum Exe<'a> {
+    /// One that is open. It cannot be a script, whose interpreter would have to open it again.
+    File(BorrowedFd<'a>),
+    /// One by its path.
+    Path(&'a CStr),
+}
+
 /// A program to start.
 #[derive(Debug)]
 pub struct Program<'a> {
     /// Its file.
-    pub exe: BorrowedFd<'a>,
+    pub exe: Exe<'a>,
     /// Its arguments, with its name.
     pub argv: &'a [CString],
     /// Its environment.
@@ -38,7 +47,14 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
         .iter()
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, count + 1).map_err(io::Error::from))
         .collect::<Result<_, _>>()?;
-    let exe = rustix::io::fcntl_dupfd_cloexec(exe, count + 1)?;
+    let file = match exe {
+        Exe::File(file) => Some(rustix::io::fcntl_dupfd_cloexec(file, count + 1)?),
+        Exe::Path(_) => None,
+    };
+    let (dir, path, flags) = match (exe, &file) {
+        (Exe::Path(path), _) => (libc::AT_FDCWD, path, 0),
+        (Exe::File(_), file) => (file.as_ref().map_or(-1, AsRawFd::as_raw_fd), c"", libc::AT_EMPTY_PATH),
+    };
     let argv: Vec<_> = argv.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let envp: Vec<_> = envp.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let tasks: Vec<_> = tasks.iter().map(AsRawFd::as_raw_fd).collect();
@@ -56,7 +72,7 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
             unsafe { libc::dup2(fd.as_raw_fd(), target as i32) };
         }
         // SAFETY: as above; the arrays end with null pointers and live in this child's copy of the memory. The kernel
-        // sweeps what the caller may have left inheritable; `exe` and the copies are close-on-exec already.
+        // sweeps what the caller may have left inheritable; the file and the copies are close-on-exec already.
         unsafe {
             let swept = libc::syscall(libc::SYS_close_range, count, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
             if swept != 0 {
@@ -65,14 +81,7 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
                     libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC);
                 }
             }
-            libc::syscall(
-                libc::SYS_execveat,
-                exe.as_raw_fd(),
-                c"".as_ptr(),
-                argv.as_ptr(),
-                envp.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            libc::syscall(libc::SYS_execveat, dir, path.as_ptr(), argv.as_ptr(), envp.as_ptr(), flags);
             libc::_exit(127)
         }
     }

@@ -73,7 +73,7 @@ fn ps(options: &[String]) -> anyhow::Result<(Exit, String)> {
     let mut output = File::from(memfd_create("ps", MemfdFlags::CLOEXEC)?);
     let null = File::open("/dev/null")?;
     let (_, pidfd) = spawn(&Program {
-        exe: program.as_fd(),
+        exe: loment_sys::spawn::Exe::File(program.as_fd()),
         argv: &argv.collect::<Result<Vec<_>, _>>()?,
         envp: &[c"LANG=C.UTF-8".to_owned()],
         fds: &[null.as_fd(), output.as_fd(), output.as_fd()],
