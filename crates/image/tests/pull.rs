@@ -13,7 +13,7 @@ use common::{
     digest_of, gzip, host, image, tar,
 };
 use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Silent, Source, pull};
-use loment_store::{Durability, sha256};
+use loment_store::{Algorithm, Durability, digest_of as digest_of_bytes, sha256};
 use oci_spec::image::{Descriptor, Digest};
 
 #[derive(Default)]
@@ -432,4 +432,31 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
     );
     assert_eq!(shown.unwrap(), "bin new\nbusybox\nsh\ntrue\n");
     assert_eq!(fs::read_to_string(rootfs.upper.join("new")).unwrap(), "x\n");
+}
+
+#[test]
+fn all_of_an_image_may_have_digests_of_sha512() {
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.oci().join("blobs/sha512")).unwrap();
+    let blob = |media_type: &str, bytes: &[u8]| {
+        let digest = digest_of_bytes(Algorithm::Sha512, bytes);
+        fs::write(fixture.oci().join("blobs/sha512").join(digest.digest()), bytes).unwrap();
+        format!(r#"{{"mediaType":"{media_type}","size":{},"digest":"{digest}"}}"#, bytes.len())
+    };
+    let layer = tar("name", b"content");
+    let config = blob(OCI_CONFIG, &config(&host(), &[sha256(&layer)]));
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{config},"layers":[{}]}}"#,
+        blob(GZIP, &gzip(&layer))
+    );
+    fixture.index(&[blob(OCI_MANIFEST, manifest.as_bytes())]);
+    let pulled = fixture.pull("").unwrap();
+    assert_eq!(pulled.image.hex().len(), 128);
+    assert_eq!(fixture.read(&pulled.image, "name"), "content");
+    assert_eq!(fixture.store.resolve(&pulled.image.hex()[..12]).unwrap(), pulled.image);
+    assert_eq!(fixture.store.images().unwrap().len(), 1);
+    assert_eq!(fixture.store.gc().unwrap().layers, 0);
+    assert!(fixture.store.check(false).unwrap().damages.is_empty());
+    fixture.store.remove_image(&pulled.image, true).unwrap();
+    assert_eq!(fixture.store.gc().unwrap().layers, 1);
 }

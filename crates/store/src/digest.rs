@@ -77,43 +77,47 @@ pub fn digest_of(algorithm: Algorithm, bytes: &[u8]) -> Digest {
     hasher.finish()
 }
 
-/// A digest given as an id was not a SHA-256 digest.
+/// A digest given as an id was of an algorithm that such ids do not have.
 #[derive(Debug, thiserror::Error)]
-#[error("{digest:?} is not a sha256 digest")]
-pub struct NotSha256 {
+#[error("{digest:?} cannot be an id: it is not of {known}")]
+pub struct NoId {
     digest: String,
+    known: &'static str,
 }
 
-macro_rules! sha256_id {
-    ($(#[$doc:meta])* $name:ident) => {
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $known:literal, $($algorithm:ident $digits:literal $prefix:literal),+) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[serde(try_from = "Digest", into = "Digest")]
         pub struct $name(Digest);
 
         impl $name {
-            /// The 64 hexadecimal digits.
+            /// Its hexadecimal digits.
             pub fn hex(&self) -> &str {
                 self.0.digest()
             }
 
-            /// As a digest, `sha256:<hex>`.
+            /// As a digest, `<algorithm>:<hex>`.
             pub fn digest(&self) -> &Digest {
                 &self.0
             }
 
-            /// The one with these digits; `None` for what are not 64 hexadecimal ones.
+            /// The one with these digits, whose number tells the algorithm; `None` for what is none.
             pub fn from_hex(hex: &str) -> Option<Self> {
-                Digest::try_from(format!("sha256:{hex}")).ok().map(Self)
+                match hex.len() {
+                    $($digits => Digest::try_from(format!(concat!($prefix, ":{}"), hex)).ok().map(Self),)+
+                    _ => None,
+                }
             }
         }
 
         impl TryFrom<Digest> for $name {
-            type Error = NotSha256;
-            fn try_from(digest: Digest) -> Result<Self, NotSha256> {
+            type Error = NoId;
+            fn try_from(digest: Digest) -> Result<Self, NoId> {
                 match digest.algorithm() {
-                    DigestAlgorithm::Sha256 => Ok(Self(digest)),
-                    _ => Err(NotSha256 { digest: digest.to_string() }),
+                    $(DigestAlgorithm::$algorithm => Ok(Self(digest)),)+
+                    _ => Err(NoId { digest: digest.to_string(), known: $known }),
                 }
             }
         }
@@ -144,13 +148,13 @@ macro_rules! sha256_id {
     };
 }
 
-sha256_id! {
+id! {
     /// Identity of a layer: SHA-256 of its uncompressed tar (image-spec, config.md "Layer DiffID").
-    DiffId
+    DiffId, "sha256", Sha256 64 "sha256"
 }
-sha256_id! {
-    /// Identity of an image: SHA-256 of its configuration (image-spec, config.md "ImageID").
-    ImageId
+id! {
+    /// Identity of an image: digest of its configuration (image-spec, config.md "ImageID").
+    ImageId, "sha256 or sha512", Sha256 64 "sha256", Sha512 128 "sha512"
 }
 
 /// An uncompressed tar stream that knows the digest of everything it has delivered.

@@ -72,9 +72,7 @@ mod view;
 
 pub use check::{Damage, Leftover, LeftoverKind, Object, Problem, Report};
 pub use container::Rootfs;
-pub use digest::{
-    Algorithm, DiffId, Hasher, HashingSource, ImageId, NotSha256, TarSource, digest_of, sha256,
-};
+pub use digest::{Algorithm, DiffId, Hasher, HashingSource, ImageId, NoId, TarSource, digest_of, sha256};
 pub use disk::{Durability, unnamed_file};
 pub use error::Error;
 pub use gc::Freed;
