@@ -1,9 +1,9 @@
 //! What tests and benchmarks of the binary stand on: real images, a real registry, a world of their own.
 //!
 //! What it does: writes images layer by layer ([`Layer`], [`Image`], [`Layout`]), serves them from Debian's
-//! docker-registry on a free port of 127.0.0.1 ([`Registry`], [`Fixtures`]), and runs the binary in a temporary root
-//! that is emptied of containers and deleted whatever happens ([`World`]). What it does not: replace any part of
-//! loment by a stand-in. Nothing of it is in the product; failures of what a test needs are panics, as in a test.
+//! docker-registry on a free port of 127.0.0.1 ([`Registry`], [`Fixtures`]) or, for what that one does not know yet, from a
+//! small one of our own ([`OciRegistry`]), and runs the binary in a temporary root that is emptied of containers and deleted
+//! whatever happens ([`World`]). What it does not: replace any part of loment by a stand-in. Nothing of it is in the product; failures of what a test needs are panics, as in a test.
 //!
 //! ```no_run
 //! use loment_testkit::{Fixtures, World};
@@ -25,6 +25,7 @@ mod fixtures;
 mod image;
 mod layer;
 mod layout;
+mod oci_registry;
 mod registry;
 mod slow;
 mod terminal;
@@ -41,6 +42,7 @@ pub use fixtures::{Fixtures, busybox_rootfs};
 pub use image::{Compression, Config, Image};
 pub use layer::{Entry, Layer, RawLayer};
 pub use layout::{Layout, Variant};
+pub use oci_registry::{OciRegistry, Referrers};
 pub use registry::Registry;
 pub use slow::SlowWay;
 pub use terminal::Terminal;
