@@ -47,6 +47,7 @@
 //! ```
 
 mod blob;
+mod changes;
 mod check;
 mod container;
 mod digest;
@@ -59,6 +60,7 @@ mod implied;
 mod inherit;
 mod layer;
 mod lease;
+mod listing;
 mod name;
 mod partial;
 mod regenerate;
@@ -70,6 +72,7 @@ mod unpack;
 mod usage;
 mod view;
 
+pub use changes::{Change, ChangeKind};
 pub use check::{Damage, Leftover, LeftoverKind, Object, Problem, Report};
 pub use container::Rootfs;
 pub use digest::{Algorithm, DiffId, Hasher, HashingSource, ImageId, NoId, TarSource, digest_of, sha256};

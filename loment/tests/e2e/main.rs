@@ -7,6 +7,7 @@ mod archives;
 mod attacks;
 mod bad_input;
 mod check;
+mod diff;
 mod ecosystem;
 mod engines;
 mod environment;

@@ -4,6 +4,7 @@ mod access;
 mod copy;
 mod create;
 mod df;
+mod diff;
 mod exec;
 mod exists;
 mod history;

@@ -46,6 +46,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| remote::run_delete(g, &parse(g, "image delete", a)?),
     },
     Command {
+        name: "image diff",
+        about: "Show what an image changes in the file system of another",
+        run: |g, a| diff::run_image(g, &parse(g, "image diff", a)?),
+    },
+    Command {
         name: "image exists",
         about: "Check whether an image is in local storage: status 0 if it is, 1 if not",
         run: |g, a| exists::run(g, &parse(g, "image exists", a)?),
@@ -284,6 +289,7 @@ pub(super) const GROUPS: &[Group] = &[
         words: &[
             ("copy", "image copy"),
             ("delete", "image delete"),
+            ("diff", "image diff"),
             ("exists", "image exists"),
             ("history", "history"),
             ("import", "import"),

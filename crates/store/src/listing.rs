@@ -1,0 +1,217 @@
+//! What is in a directory of a layer, in whatever form it is kept.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, major, minor, openat2, readlinkat,
+    statat,
+};
+use rustix::io::Errno;
+
+use crate::disk;
+use crate::erofs::{FileKind, Node};
+use crate::error::{Context, Error};
+use crate::layer::Layer;
+use crate::unpack::OPAQUE;
+use crate::view::{Tree, failed, open_beneath};
+
+/// Longer ones are cut, which `cap_from_disk` of the kernel refuses anyway.
+const MAX_CAPABILITY: usize = 64;
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// A directory of a layer: which one of an image; in an unpacked tree paths say that.
+pub(crate) type Place = Option<Node>;
+
+/// What stands under a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) kind: FileKind,
+    /// Where it is, if it is a directory.
+    pub(crate) place: Place,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: (i64, u32),
+    size: u64,
+    device: (u32, u32),
+}
+
+impl Item {
+    pub(crate) fn is_dir(&self) -> bool {
+        self.kind == FileKind::Directory
+    }
+
+    /// What lower layers have there is gone.
+    pub(crate) fn is_whiteout(&self) -> bool {
+        self.kind == FileKind::CharDevice && self.device == (0, 0)
+    }
+
+    /// Whether both are of the same kind with the same mode and owner, which is all that is compared of directories: their
+    /// times change with what is in them.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        let whole = |item: &Self| (item.kind, item.mode, item.owner);
+        whole(self) == whole(other)
+    }
+
+    /// The same for what is no directory, with times, lengths and device numbers.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let whole = |item: &Self| (item.mtime, item.size, item.device);
+        self.is_alike(other) && whole(self) == whole(other)
+    }
+
+    fn of_node(node: Node) -> Self {
+        let number = node.device();
+        // As `new_decode_dev` of the kernel.
+        let device = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
+        Self {
+            kind: node.kind(),
+            place: node.is_dir().then_some(node),
+            mode: mode(node.kind(), node.mode()),
+            owner: node.owner(),
+            mtime: node.mtime(),
+            size: node.size(),
+            device,
+        }
+    }
+
+    fn of_stat(stat: &Stat) -> Self {
+        let kind = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => FileKind::Directory,
+            FileType::Symlink => FileKind::Symlink,
+            FileType::CharacterDevice => FileKind::CharDevice,
+            FileType::BlockDevice => FileKind::BlockDevice,
+            FileType::Fifo => FileKind::Fifo,
+            _ => FileKind::File,
+        };
+        let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+        Self {
+            kind,
+            place: None,
+            mode: mode(kind, stat.st_mode & 0o7777),
+            owner: (stat.st_uid, stat.st_gid),
+            mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
+        }
+    }
+}
+
+impl Tree<'_> {
+    /// The root directory.
+    pub(crate) fn root(&self) -> Result<Place, Error> {
+        match self {
+            Self::Dir(..) => Ok(None),
+            Self::Erofs(layer, image) => image.root().map(Some).map_err(|e| failed(layer, e)),
+        }
+    }
+
+    /// Everything in the directory at `path`, whose place that is, in no order.
+    pub(crate) fn list(&self, path: &[u8], place: Place) -> Result<Vec<(Vec<u8>, Item)>, Error> {
+        match self {
+            Self::Dir(layer, root) => {
+                let list = || {
+                    let dir = open_beneath(root.as_fd(), path)?;
+                    let mut items = Vec::new();
+                    for entry in Dir::read_from(&dir)? {
+                        let entry = entry?;
+                        let name = entry.file_name();
+                        if !matches!(name.to_bytes(), b"." | b"..") {
+                            let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                            items.push((name.to_bytes().to_vec(), Item::of_stat(&stat)));
+                        }
+                    }
+                    Ok::<_, Errno>(items)
+                };
+                list().during("list", &layer.fs().join(disk::os_path(path)))
+            }
+            Self::Erofs(layer, image) => {
+                let Some(place) = place else { return Ok(Vec::new()) };
+                let entries = image.entries(&place).map_err(|e| failed(layer, e))?;
+                Ok(entries.into_iter().map(|(name, node)| (name, Item::of_node(node))).collect())
+            }
+        }
+    }
+
+    /// Whether the directory at `path`, whose place that is, hides what lower layers have there.
+    pub(crate) fn is_opaque(&self, path: &[u8], place: Place) -> Result<bool, Error> {
+        match self {
+            Self::Dir(layer, root) => {
+                let look = || {
+                    let dir = open_beneath(root.as_fd(), path)?;
+                    value_of(&dir, OPAQUE.to_bytes())
+                };
+                let value = look().during("look at", &layer.fs().join(disk::os_path(path)))?;
+                Ok(value == b"y")
+            }
+            Self::Erofs(layer, image) => {
+                let Some(place) = place else { return Ok(false) };
+                let xattrs = image.xattrs(&place).map_err(|e| failed(layer, e))?;
+                Ok(xattrs.iter().any(|(name, value)| name == OPAQUE.to_bytes() && value == b"y"))
+            }
+        }
+    }
+
+    /// What of a file or link at `path` is in no [`Item`]: where a link points to, or the capabilities of a file.
+    pub(crate) fn further(&self, path: &[u8], kind: FileKind) -> Result<Vec<u8>, Error> {
+        if !matches!(kind, FileKind::File | FileKind::Symlink) {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Dir(layer, root) => {
+                further_on_disk(root, path, kind).during("look at", &layer.fs().join(disk::os_path(path)))
+            }
+            Self::Erofs(layer, image) => {
+                let look = || match image.find(path)? {
+                    Some(node) if kind == FileKind::Symlink => image.target(&node),
+                    Some(node) => {
+                        let found = image.xattrs(&node)?.into_iter().find(|(name, _)| name == CAPABILITY);
+                        Ok(found.map(|(_, value)| value).unwrap_or_default())
+                    }
+                    None => Ok(Vec::new()),
+                };
+                look().map_err(|e| failed(layer, e))
+            }
+        }
+    }
+
+    /// Whether the layer's tar only needs the directory and says nothing of it.
+    pub(crate) fn only_implies(&self, path: &[u8]) -> bool {
+        let (Self::Dir(layer, _) | Self::Erofs(layer, _)) = self;
+        layer.document().implied.contains(path)
+    }
+
+    /// Whose it is.
+    pub(crate) fn layer(&self) -> &Layer {
+        let (Self::Dir(layer, _) | Self::Erofs(layer, _)) = self;
+        layer
+    }
+}
+
+/// File systems do not agree on that of a link, and nobody asks for it.
+fn mode(kind: FileKind, mode: u32) -> u32 {
+    if kind == FileKind::Symlink { 0 } else { mode }
+}
+
+fn further_on_disk(root: impl AsFd, path: &[u8], kind: FileKind) -> Result<Vec<u8>, Errno> {
+    let split = path.iter().rposition(|&b| b == b'/');
+    let (parent, name) = split.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
+    let dir = open_beneath(root.as_fd(), parent)?;
+    if kind == FileKind::Symlink {
+        return Ok(readlinkat(&dir, name, Vec::new())?.into_bytes());
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    value_of(&openat2(&dir, name, flags, Mode::empty(), resolve)?, CAPABILITY)
+}
+
+/// An attribute of a few bytes; nothing where there is none.
+fn value_of(fd: impl AsFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut value = vec![0; MAX_CAPABILITY];
+    match fgetxattr(fd, name, &mut value[..]) {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(value)
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(errno) => Err(errno),
+    }
+}
