@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use loment_image::{Options, Platform, Reference, RegistrySource, Silent, pull};
+use loment_image::conf::Subject;
+use loment_image::{Options, Platform, Reference, Silent, pull};
 use loment_store::{DiffId, ImageId, ImageName, Object, Problem, Report};
 
 use crate::container::Status;
@@ -237,18 +238,13 @@ impl Engine {
         platform: Option<Platform>,
         settings: &PullSettings,
     ) -> Result<(), Error> {
-        let registry = settings.access.registry(reference)?;
+        settings.access.ecosystem.allow(&Subject::docker(reference))?;
+        let origins = settings.access.origins(reference)?;
         let mut how = Options::default();
         if let Some(platform) = platform {
             how.platform = platform;
         }
-        let pulled = pull(
-            &RegistrySource::new(&registry, reference),
-            &self.store_for_layers(),
-            None,
-            &how,
-            &mut Silent,
-        )?;
+        let pulled = pull(&origins.source(reference), &self.store_for_layers(), None, &how, &mut Silent)?;
         if pulled.image == *image { Ok(()) } else { Err(Error::NoImage { name: image.hex().to_owned() }) }
     }
 }

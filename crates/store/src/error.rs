@@ -29,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// One of the store's own documents cannot be read.
-    #[error("{} is corrupt", path.display())]
+    #[error("{} is corrupt: `loment system check --repair` mends it", path.display())]
     Document {
         /// Which one.
         path: PathBuf,

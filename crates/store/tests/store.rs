@@ -253,7 +253,7 @@ fn a_sweep_stops_at_what_it_cannot_read() {
     let path = fixture.store.root().join("images").join(format!("{}.json", record.id.hex()));
     fs::write(&path, b"{").unwrap();
     let message = fixture.store.gc().unwrap_err().to_string();
-    assert_eq!(message, format!("{} is corrupt", path.display()));
+    assert_eq!(message, format!("{} is corrupt: `loment system check --repair` mends it", path.display()));
     assert_eq!(layers_left(&fixture), 1);
 }
 
