@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use loment_image::conf::{Login, RewriteError};
-use loment_image::{Reference, RegistrySource};
+use loment_image::{Place, Reference, RegistrySource};
 use loment_registry::{Credentials, Registry};
 
 use crate::Error;
@@ -56,6 +56,19 @@ impl Access {
         let registries = &self.ecosystem.settings()?.registries;
         let insecure = registries.insecure(&reference.to_string()).map_err(RewriteError::from)?;
         self.client(reference.domain(), &reference.name(), insecure, true)
+    }
+
+    /// The same for what is in `other`, where flags were given for `named`: what they say of one host is not shown to another.
+    /// Saved logins are each host's own.
+    pub(crate) fn beyond(&self, named: &Place, other: &Reference) -> Self {
+        let same = matches!(named, Place::Registry(named) if named.domain() == other.domain());
+        let mut access = self.clone();
+        if !same {
+            access.credentials = None;
+            // One with a directory for that host says what is for it.
+            access.cert_dir.take_if(|directory| !directory.join(other.domain()).is_dir());
+        }
+        access
     }
 
     /// Asks the registry of a repository, or a registry, whether it lets us in.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::error::invalid;
 use crate::lists::ImageList;
 use crate::transfer::{Side, look_into, with_destination, with_source};
-use crate::{Access, Engine, Error};
+use crate::{Engine, Error};
 
 const OCI: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -36,7 +36,7 @@ impl Engine {
         with_destination(to, None, &Scratch::of(self.store()), |destination| {
             let entries = document["manifests"].as_array_mut();
             for entry in entries.into_iter().flatten().filter(|_| members) {
-                let sent = self.push_member(list, entry, destination, to.access, options, progress)?;
+                let sent = self.push_member(list, entry, destination, to, options, progress)?;
                 entry["mediaType"] = sent.media_type().to_string().into();
                 entry["digest"] = sent.digest().to_string().into();
                 entry["size"] = sent.size().into();
@@ -64,7 +64,7 @@ impl Engine {
         list: &ImageList,
         entry: &Value,
         destination: &dyn Destination,
-        access: &Access,
+        to: Side<'_>,
         options: &PushOptions,
         progress: &mut dyn Progress,
     ) -> Result<Descriptor, Error> {
@@ -79,6 +79,10 @@ impl Engine {
             let source = list.name.sources.get(digest).ok_or_else(nowhere)?;
             let place = Place::parse(source).map_err(|e| invalid("place", source, e.to_string()))?;
             let how = CopyOptions { images: Images::All, ..CopyOptions::default() };
+            let access = match &place {
+                Place::Registry(reference) => &to.access.beyond(to.place, reference),
+                _ => to.access,
+            };
             let from = Side { place: &place, access, daemon: None };
             let scratch = Scratch::of(self.store());
             with_source(from, &scratch, |source, _| Ok(copy(source, &member, &how, progress)?))?;

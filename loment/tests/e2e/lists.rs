@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use loment_testkit::{Output, Patience, World, run};
+use loment_testkit::{Output, Patience, Registry, World, run};
 use serde_json::Value;
 
 use crate::{fixtures, sh, world};
@@ -187,4 +187,25 @@ fn of_changes_at_once_none_is_lost_in_silence() {
     for (n, done) in done.into_iter().enumerate() {
         assert_eq!(shown["annotations"].get(format!("n{n}")).is_some(), done, "{n}: {shown}");
     }
+}
+
+#[test]
+fn credentials_for_where_a_list_goes_are_not_shown_to_where_its_images_are() {
+    let (world, open) = (world(), Registry::empty());
+    let guarded = Registry::with_password(&fixtures().storage());
+    let image = format!("docker://{}", guarded.name("busybox:latest"));
+    list(&world, &["create", "x"]);
+    list(&world, &["add", "--creds", "user:secret", "x", &image]);
+    let target = format!("docker://{}", open.name("team/x:1"));
+    // The other registry would take them, if it saw them.
+    let push = ["manifest", "push", "--quiet", "--creds", "user:secret", "x", &target];
+    world.loment(push).fails_saying(125, &["unauthorized", &guarded.host()]);
+    let file = world.path("auth.json").display().to_string();
+    let host = guarded.host();
+    world.loment(["login", "-u", "user", "-p", "secret", "--authfile", &file, &host]).succeeds();
+    list(&world, &["push", "--quiet", "--authfile", &file, "--creds", "other:password", "x", &target]);
+    // Of one host they are for both.
+    let same = format!("docker://{}", guarded.name("team/x:1"));
+    let refused = world.loment(["manifest", "push", "--quiet", "--creds", "user:secret", "x", &same]);
+    assert!(refused.code == 125 && !refused.stderr.contains("unauthorized"), "{refused}");
 }
