@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use loment_image::conf::Subject;
 use loment_image::{
     Archive, Change, Destination, DockerArchive, DockerArchiveWriter, Format, ImageDir, ImportOptions,
     OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform, Progress, PushOptions,
@@ -13,7 +14,7 @@ use loment_store::ImageId;
 
 use crate::error::{Context, invalid};
 use crate::transfer::full_names;
-use crate::{Engine, Error};
+use crate::{Ecosystem, Engine, Error};
 
 /// What an image is saved as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +76,31 @@ pub struct Loaded {
     pub names: Vec<String>,
 }
 
+/// Where images are loaded from, and who says whether they may be.
+struct Gate<'g> {
+    ecosystem: &'g Ecosystem,
+    /// `None` for a stream.
+    path: Option<&'g Path>,
+}
+
+impl Gate<'_> {
+    /// Asks the policy; `entry` is what the image is called there, where a transport has such names.
+    fn pass(&self, transport: &'static str, entry: Option<&str>) -> Result<(), Error> {
+        let subject = match self.path {
+            // Policies know nothing of what is in these, nor where they are.
+            Some(path) if transport == "docker-archive" => {
+                Subject::nameless(transport, format!("{transport}:{}", path.display()))
+            }
+            Some(path) => {
+                let real = path.canonicalize().context("find", path.display())?;
+                Subject::path(transport, &real.to_string_lossy(), entry)
+            }
+            None => Subject::nameless(transport, format!("{transport}:standard input")),
+        };
+        self.ecosystem.allow(&subject)
+    }
+}
+
 impl Engine {
     /// Saves images. An archive that is there stays unless `replace`.
     ///
@@ -130,20 +156,22 @@ impl Engine {
         }
     }
 
-    /// Loads all images of an archive or directory, of whichever kind it is.
+    /// Loads all images of an archive or directory, of whichever kind it is, that the policy accepts.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what is none, [`Error::Pull`].
+    /// [`Error::Invalid`] for what is none, [`Error::Policy`], [`Error::Pull`].
     pub fn load_images(
         &self,
         path: &Path,
+        ecosystem: &Ecosystem,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
+        let gate = Gate { ecosystem, path: Some(path) };
         if path.is_dir() {
-            return self.load_dir(path, short_names, progress);
+            return self.load_dir(path, &gate, short_names, progress);
         }
-        self.load_archive(Archive::open(path, &Scratch::of(self.store()))?, short_names, progress)
+        self.load_archive(Archive::open(path, &Scratch::of(self.store()))?, &gate, short_names, progress)
     }
 
     /// The same of an archive that comes as a stream; `name` is for messages.
@@ -154,25 +182,29 @@ impl Engine {
         &self,
         input: &mut File,
         name: &str,
+        ecosystem: &Ecosystem,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
-        let input: &mut (dyn Read + Send) = input;
-        self.load_archive(Archive::read(input, name, &Scratch::of(self.store()))?, short_names, progress)
+        let (input, gate): (&mut (dyn Read + Send), _) = (input, Gate { ecosystem, path: None });
+        let archive = Archive::read(input, name, &Scratch::of(self.store()))?;
+        self.load_archive(archive, &gate, short_names, progress)
     }
 
-    /// Makes an image of a tar of a root file system.
+    /// Makes an image of a tar of a root file system. `from` is what policies and messages know it by.
     ///
     /// # Errors
-    /// [`Error::Reference`] for what is no name, [`Error::Pull`].
+    /// [`Error::Reference`] for what is no name, [`Error::Policy`], [`Error::Pull`].
     pub fn import(
         &self,
-        tar: &mut File,
+        (tar, from): (&mut File, &str),
         name: Option<&str>,
+        ecosystem: &Ecosystem,
         short_names: &ShortNames,
         how: Import,
     ) -> Result<ImageId, Error> {
         // Before all is read.
+        ecosystem.allow(&Subject::nameless("tarball", format!("tarball:{from}")))?;
         let name = name.map(|name| self.full_name(name, short_names)).transpose()?;
         let Import { platform, changes, message } = how;
         let created = jiff::Timestamp::now().to_string();
@@ -183,13 +215,15 @@ impl Engine {
     fn load_dir(
         &self,
         dir: &Path,
+        gate: &Gate<'_>,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
         if dir.join("index.json").exists() {
-            return self.load_layouts(OciLayout::all(dir)?, short_names, progress);
+            return self.load_layouts(OciLayout::all(dir)?, (gate, "oci"), short_names, progress);
         }
         if dir.join("manifest.json").exists() {
+            gate.pass("dir", None)?;
             return Ok(vec![self.load_one(&ImageDir::open(dir), Vec::new(), progress)?]);
         }
         Err(no_image(&dir.display().to_string()))
@@ -198,11 +232,13 @@ impl Engine {
     fn load_archive(
         &self,
         archive: Archive,
+        gate: &Gate<'_>,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
         // Newer versions of Docker write both; only this one has all the names.
         if DockerArchive::is(&archive)? {
+            gate.pass("docker-archive", None)?;
             let place = Place::DockerArchive { file: archive.name().into(), image: None };
             let archive = DockerArchive::open(archive)?;
             let mut loaded = Vec::new();
@@ -220,15 +256,20 @@ impl Engine {
                 false => Err(no_image(archive.name())),
             };
         }
-        self.load_layouts(OciLayout::all_in_archive(archive)?, short_names, progress)
+        self.load_layouts(OciLayout::all_in_archive(archive)?, (gate, "oci-archive"), short_names, progress)
     }
 
     fn load_layouts(
         &self,
         layouts: Vec<OciLayout>,
+        (gate, transport): (&Gate<'_>, &'static str),
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
+        // All, before anything is taken.
+        layouts
+            .iter()
+            .try_for_each(|layout| gate.pass(transport, Some(layout.entry_name().unwrap_or_default())))?;
         let mut loaded: Vec<Loaded> = Vec::new();
         for layout in layouts {
             let names: Vec<_> = layout.entry_name().map(str::to_owned).into_iter().collect();

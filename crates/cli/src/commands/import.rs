@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use clap::Parser;
 use loment_engine::Import;
 use loment_image::{Change, Platform};
 
 use super::pull::short_names;
+use crate::ecosystem::{self, Chosen};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -34,6 +36,9 @@ pub(super) struct Flags {
     /// Accepted for compatibility: there is no progress to show
     #[arg(short, long)]
     quiet: bool,
+    /// Read the policy from this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
     /// Say that it is for this variant of the architecture
     #[arg(long, value_name = "VARIANT")]
     variant: Option<String>,
@@ -73,7 +78,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let engine = globals.engine()?;
     let import = Import { platform, changes, message: flags.message.clone() };
-    let id = engine.import(&mut tar, flags.name.as_deref(), &short_names(globals)?, import)?;
+    let policy = globals.policy.or_file(flags.signature_policy.as_ref());
+    let ecosystem = ecosystem::ecosystem(Chosen { policy, ..Chosen::default() });
+    let (name, from) = (flags.name.as_deref(), (&mut tar, flags.file.as_str()));
+    let id = engine.import(from, name, &ecosystem, &short_names(globals)?, import)?;
     print(&format!("{id}\n"))?;
     Ok(0)
 }

@@ -10,6 +10,7 @@ use loment_image::Reference;
 
 use super::progress::Bars;
 use super::pull::short_names;
+use crate::ecosystem::{self, Chosen};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -25,6 +26,9 @@ pub(super) struct Flags {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
+    /// Read the policy from this file
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
@@ -39,13 +43,15 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
+    let policy = globals.policy.or_file(flags.signature_policy.as_ref());
+    let ecosystem = ecosystem::ecosystem(Chosen { policy, ..Chosen::default() });
     let mut bars = Bars::new(flags.quiet || docker);
     let loaded = match &flags.input {
-        Some(path) => engine.load_images(path, &short_names, &mut bars)?,
+        Some(path) => engine.load_images(path, &ecosystem, &short_names, &mut bars)?,
         None => {
             let input = std::io::stdin().as_fd().try_clone_to_owned();
             let mut input = File::from(input.doing(|| "use standard input".into())?);
-            engine.load_stream(&mut input, "standard input", &short_names, &mut bars)?
+            engine.load_stream(&mut input, "standard input", &ecosystem, &short_names, &mut bars)?
         }
     };
     for image in loaded {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use loment_testkit::{Patience, run};
+use loment_testkit::{Patience, run, run_with_input};
 
 use super::configure;
 use crate::{fixtures, world};
@@ -40,6 +40,44 @@ fn the_users_policy_decides_what_is_pulled_and_copied() {
     world
         .loment(["pull", "--quiet", "--signature-policy", "/nonesuch", &other])
         .fails_saying(125, &["read /nonesuch"]);
+}
+
+#[test]
+fn what_is_loaded_or_imported_is_asked_about_like_what_is_pulled() {
+    let world = world();
+    let registry = fixtures().serve();
+    let name = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &name]).succeeds();
+    let (tar, oci, dir) = (world.path("a.tar"), world.path("b.tar"), world.path("c"));
+    for (format, path) in [("docker-archive", &tar), ("oci-archive", &oci), ("oci-dir", &dir)] {
+        world.loment(["save", "--quiet", "--format", format, "-o", path.to_str().unwrap(), &name]).succeeds();
+    }
+    world.loment(["rmi", &name]).succeeds();
+    let path = configure(&world, "policy.json", &format!(r#"{{"default": {REJECT}}}"#));
+    let said = format!("is rejected by policy ({path})");
+    for (file, transport) in [(&tar, "docker-archive"), (&oci, "oci-archive"), (&dir, "oci")] {
+        let image = format!("Running image {transport}:{}", file.display());
+        let load = world.loment(["load", "--quiet", "-i", file.to_str().unwrap()]);
+        load.fails_saying(125, &["Source image rejected: ", &image, &said]);
+    }
+    let bytes = std::fs::read(&tar).unwrap();
+    let stream = run_with_input(&mut world.command(["load", "--quiet"]), &bytes, Patience::NORMAL);
+    stream.fails_saying(125, &["docker-archive:standard input", &said]);
+    let import = world.loment(["import", tar.to_str().unwrap()]);
+    import.fails_saying(125, &["Running image tarball:", &said]);
+    assert_eq!(world.loment(["images", "-aq"]).succeeds(), "");
+    // A transport, a place, or a file for one command.
+    let some = format!(
+        r#"{{"default": {REJECT}, "transports": {{"docker-archive": {{"": {ACCEPT}}}, "oci": {{"{}": {ACCEPT}}}}}}}"#,
+        world.dir().canonicalize().unwrap().display()
+    );
+    configure(&world, "policy.json", &some);
+    world.loment(["load", "--quiet", "-i", tar.to_str().unwrap()]).succeeds();
+    world.loment(["load", "--quiet", "-i", dir.to_str().unwrap()]).succeeds();
+    world.loment(["load", "--quiet", "-i", oci.to_str().unwrap()]).fails_saying(125, &["is rejected"]);
+    let all = world.write("policy.json", format!(r#"{{"default": {ACCEPT}}}"#));
+    let with = ["load", "--quiet", "--signature-policy", &all, "-i", oci.to_str().unwrap()];
+    world.loment(with).succeeds();
 }
 
 #[test]
