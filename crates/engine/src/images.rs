@@ -447,7 +447,9 @@ impl Engine {
             let Some(parent) = all.iter().find(free).map(|one| one.image.image.clone()) else {
                 return Ok(removed);
             };
-            self.store().remove_image(&parent.id, false)?;
+            if !self.store().remove_nameless_image(&parent.id)? {
+                return Ok(removed);
+            }
             removed.push(parent.id.hex().to_owned());
             child = parent;
         }

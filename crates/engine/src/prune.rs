@@ -100,15 +100,19 @@ impl Engine {
                         layers.insert(layer.clone(), self.layer_usage(layer)?);
                     }
                 }
-                match self.store().remove_image(&record.id, all) {
+                if !all {
+                    if self.store().remove_nameless_image(&record.id)? {
+                        pruned.images.push((record.id.hex().to_owned(), Vec::new()));
+                    }
+                    continue;
+                }
+                match self.store().remove_image(&record.id, true) {
                     Ok(names) => {
                         let names = names.into_iter().map(|name| name.name).collect();
                         pruned.images.push((record.id.hex().to_owned(), names));
                     }
-                    // Somebody else was faster, or gave it a name.
-                    Err(
-                        loment_store::Error::ImageNotKnown { .. } | loment_store::Error::SeveralNames { .. },
-                    ) => {}
+                    // Somebody else was faster.
+                    Err(loment_store::Error::ImageNotKnown { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -211,11 +211,24 @@ impl Store {
             // One that points elsewhere by now is not this image's to take away.
             removed.extend(self.untag(&name.name, Some(id))?);
         }
+        self.remove_record(id)?;
+        Ok(removed)
+    }
+
+    /// Removes an image unless it has a name, which somebody may have given it a moment ago; whether it is gone.
+    pub fn remove_nameless_image(&self, id: &ImageId) -> Result<bool, Error> {
+        let _lock = self.lock(&format!("image-{}", id.hex()))?; // who gives it a name has this one
+        if !self.image_path(id).exists() || !self.names_of(id)?.is_empty() {
+            return Ok(false);
+        }
+        self.remove_record(id).map(|()| true)
+    }
+
+    fn remove_record(&self, id: &ImageId) -> Result<(), Error> {
         let path = self.image_path(id);
         fs::remove_file(&path).during("remove", &path)?;
         // Before any layer goes: after a power cut an image must not come back without its layers.
-        disk::sync_dir(&self.path("images"), self.durability())?;
-        Ok(removed)
+        disk::sync_dir(&self.path("images"), self.durability())
     }
 
     /// The layers of an image, lowest first.

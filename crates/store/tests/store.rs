@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Fixture, Tar, chain, item, open};
 use loment_store::{
-    Claim, DiffId, Durability, Error, HashingSource, ImageId, ImagePlatform, ImageRecord, LayerBlob, Lease,
-    Lower, Store, sha256,
+    Claim, DiffId, Durability, Error, HashingSource, ImageId, ImagePlatform, ImageRecord, IndexName,
+    LayerBlob, Lease, Lower, Store, sha256,
 };
 
 fn layer_tar(text: &str) -> Vec<u8> {
@@ -49,6 +49,21 @@ fn image(lease: &Lease, config: &str, layers: &[&str]) -> ImageRecord {
 
 fn layers_left(fixture: &Fixture) -> usize {
     fs::read_dir(fixture.store.root().join("layers")).unwrap().count()
+}
+
+#[test]
+fn a_name_given_at_the_last_moment_keeps_an_image() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let lease = store.lease().unwrap();
+    let (kept, gone) = (image(&lease, "kept", &["a"]), image(&lease, "gone", &["b"]));
+    // Both had no name when somebody looked.
+    store.tag("registry.example/kept:1", &kept.id, None).unwrap();
+    assert!(!store.remove_nameless_image(&kept.id).unwrap());
+    assert!(store.remove_nameless_image(&gone.id).unwrap());
+    assert!(!store.remove_nameless_image(&gone.id).unwrap());
+    assert_eq!(store.resolve("registry.example/kept:1").unwrap(), kept.id);
+    assert!(store.image(&gone.id).unwrap().is_none());
 }
 
 #[test]
