@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use oci_spec::image::Digest;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::container::RootfsDocument;
 use crate::digest::DiffId;
@@ -40,34 +40,32 @@ pub(crate) struct Marks {
     pub(crate) blobs: HashSet<String>,
 }
 
-/// What any document names that may be here.
-#[derive(Deserialize)]
-struct Reached {
+/// What any document names that may be here. Each is read by itself and by what it needs only: documents are others', and what one of
+/// them has in the place of another's digests must not keep everything from being swept.
+#[derive(Default, Deserialize)]
+struct Listed {
     manifests: Option<Vec<Named>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Configured {
     /// Of a manifest; a configuration has another thing of that name.
-    #[serde(default, deserialize_with = "named")]
     config: Option<Named>,
+}
+
+#[derive(Default, Deserialize)]
+struct Layered {
     rootfs: Option<Layers>,
 }
 
 #[derive(Deserialize)]
 struct Named {
-    digest: Digest,
+    digest: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Layers {
     diff_ids: Option<Vec<DiffId>>,
-}
-
-fn named<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Named>, D::Error> {
-    #[derive(Deserialize)]
-    struct Config {
-        digest: Option<serde_json::Value>,
-    }
-    let digest = Option::<Config>::deserialize(input)?.and_then(|config| config.digest);
-    let digest = digest.and_then(|digest| Digest::try_from(digest.as_str()?.to_owned()).ok());
-    Ok(digest.map(|digest| Named { digest }))
 }
 
 impl Store {
@@ -131,7 +129,7 @@ impl Store {
             marks.blobs.extend(image.manifests.iter().map(|digest| digest.to_string()));
         }
         for name in self.index_names()? {
-            self.reach(name.index, &mut marks)?;
+            self.reach(&name.index, &mut marks)?;
         }
         let containers = self.path("containers");
         for name in disk::names(&containers)? {
@@ -160,8 +158,8 @@ impl Store {
     }
 
     /// Marks a document and, of what it names, all that is here: manifests of an index, the configuration and layers of an image.
-    fn reach(&self, top: Digest, marks: &mut Marks) -> Result<(), Error> {
-        let (mut left, mut seen) = (vec![top], HashSet::new());
+    fn reach(&self, top: &Digest, marks: &mut Marks) -> Result<(), Error> {
+        let (mut left, mut seen) = (vec![top.clone()], HashSet::new());
         while let Some(digest) = left.pop() {
             if !seen.insert(digest.to_string()) {
                 continue;
@@ -172,12 +170,18 @@ impl Store {
                 result => result?,
             };
             marks.blobs.insert(digest.to_string());
-            let path = || self.blob_path(&digest);
-            let document: Reached =
-                serde_json::from_slice(&bytes).map_err(|source| Error::Document { path: path(), source })?;
-            let listed = document.manifests.into_iter().flatten().chain(document.config);
-            left.extend(listed.map(|named| named.digest));
-            let layers = document.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
+            let listed = match serde_json::from_slice::<Listed>(&bytes) {
+                // That one was made here.
+                Err(source) if digest == *top => {
+                    return Err(Error::Document { path: self.blob_path(&digest), source });
+                }
+                listed => listed.unwrap_or_default(),
+            };
+            let configured: Configured = serde_json::from_slice(&bytes).unwrap_or_default();
+            let named = listed.manifests.into_iter().flatten().chain(configured.config);
+            left.extend(named.filter_map(|named| named.digest?.parse::<Digest>().ok()));
+            let layered: Layered = serde_json::from_slice(&bytes).unwrap_or_default();
+            let layers = layered.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
             marks.layers.extend(layers.iter().map(|layer| layer.hex().to_owned()));
         }
         Ok(())

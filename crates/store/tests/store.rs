@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -49,6 +50,36 @@ fn image(lease: &Lease, config: &str, layers: &[&str]) -> ImageRecord {
 
 fn layers_left(fixture: &Fixture) -> usize {
     fs::read_dir(fixture.store.root().join("layers")).unwrap().count()
+}
+
+#[test]
+fn a_listed_image_that_says_odd_things_does_not_keep_the_store_from_being_swept() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let lease = store.lease().unwrap();
+    let kept = image(&lease, "kept", &["a"]);
+    let layer = kept.layers[0].digest();
+    let put = |text: &str| {
+        lease.put_blob(&sha256(text.as_bytes()), text.as_bytes()).unwrap();
+        sha256(text.as_bytes())
+    };
+    // What no image needs is nobody's business, and was not looked at when it came.
+    let odd = put(&format!(r#"{{"manifests": 5, "config": "x", "rootfs": {{"diff_ids": ["{layer}"]}}}}"#));
+    let config = |manifests: &str| put(&format!(r#"{{{manifests} "config": {{"digest": "{odd}"}}}}"#));
+    let one = config(r#""rootfs": {"diff_ids": ["sha512:aa", 1]}, "#);
+    let index = put(&format!(r#"{{"manifests": [{{"digest": "{one}"}}, {{"digest": "none"}}, {{}}]}}"#));
+    let name = IndexName { name: "h.x/list:1".into(), index, created: None, sources: BTreeMap::new() };
+    store.tag_index(&name, None).unwrap();
+    store.remove_image(&kept.id, true).unwrap();
+    drop(lease);
+    store.gc().unwrap();
+    assert_eq!(layers_left(&fixture), 1, "the list keeps it");
+    for digest in [&odd, &one] {
+        store.blob(digest).unwrap();
+    }
+    store.untag_index("h.x/list:1").unwrap();
+    store.gc().unwrap();
+    assert_eq!(layers_left(&fixture), 0);
 }
 
 #[test]
