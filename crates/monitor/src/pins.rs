@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use loment_sys::clone::{CloneFlags, unshare};
@@ -145,7 +145,10 @@ fn explain(error: io::Error) -> io::Error {
 
 fn open_lock(dir: &Path) -> Result<File, Error> {
     let path = dir.with_extension("lock");
-    File::options().write(true).create(true).truncate(false).open(&path).context("open", path.display())
+    // Who can open it can lock it, and so keep every container from starting: nobody else can.
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(&path).context("open", path.display())
 }
 
 /// The namespace, if there is one.

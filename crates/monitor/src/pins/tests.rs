@@ -65,6 +65,17 @@ fn every_caller_gets_its_own_clones_of_one_mount() {
 }
 
 #[test]
+fn nobody_else_can_hold_the_lock() {
+    let place = Place::new();
+    let (dir, file) = (place.dir(), place.image("a"));
+    clones(&dir, &[Image { file: &file, layer: "a" }]).unwrap();
+    let lock = std::fs::metadata(dir.with_extension("lock")).unwrap();
+    assert_eq!(lock.mode() & 0o7777, 0o600);
+    assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o077, 0);
+    release(&dir, |_, _| false).unwrap();
+}
+
+#[test]
 fn what_killed_makers_left_is_used() {
     let place = Place::new();
     let (dir, file) = (place.dir(), place.image("a"));
