@@ -263,19 +263,19 @@ impl Engine {
         Ok(self.store().layers_of(&record)?.iter().map(|layer| layer.size()).collect())
     }
 
-    /// Gives an image another name. A short one means what it would mean for [`Engine::find_image`] first.
+    /// Gives an image another name, a short one as [`ShortNames::new_name`] says.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::Invalid`] for what is no name.
     pub fn tag(&self, image: &str, name: &str, short_names: &ShortNames) -> Result<(), Error> {
         if let Ok(list) = self.find_list(image, short_names) {
-            let reference = target(name, short_names)?;
+            let reference = short_names.new_name(name)?;
             let to = IndexName { name: reference.store_name(), ..list.name };
             return Ok(self.store().tag_index(&to, None)?);
         }
         let (id, known) = self.find_image(image, short_names)?;
         let manifest = self.store().name(&known)?.and_then(|named| named.manifest);
-        let reference = target(name, short_names)?;
+        let reference = short_names.new_name(name)?;
         if reference.digest().is_some() {
             return Err(invalid("name", name, "a digest names one image only: leave it out"));
         }
@@ -288,7 +288,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Reference`].
     pub fn full_name(&self, name: &str, short_names: &ShortNames) -> Result<String, Error> {
-        Ok(target(name, short_names)?.store_name())
+        Ok(short_names.new_name(name)?.store_name())
     }
 
     /// Takes names away from an image, all when none is given. The image stays.
@@ -481,12 +481,6 @@ impl Engine {
     pub fn sweep(&self) -> Result<(), Error> {
         Ok(self.store().gc().map(drop)?)
     }
-}
-
-/// What a new name means.
-pub(crate) fn target(name: &str, short_names: &ShortNames) -> Result<Reference, Error> {
-    let mut candidates = short_names.local_candidates(name)?;
-    Ok(candidates.swap_remove(0))
 }
 
 fn named(pulled: Pulled, input: &str) -> (ImageId, String) {

@@ -99,8 +99,7 @@ impl Engine {
         annotations: &[(String, String)],
         short_names: &ShortNames,
     ) -> Result<ImageList, Error> {
-        let mut candidates = short_names.local_candidates(name)?;
-        let reference = candidates.swap_remove(0);
+        let reference = short_names.new_name(name)?;
         match self.store().target(&reference.store_name())? {
             Some(Target::Index(known)) if amend => {
                 let list = self.load_list(known)?;

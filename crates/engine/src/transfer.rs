@@ -12,7 +12,6 @@ use loment_image::{
 use loment_registry::Daemon;
 
 use crate::error::{Context, invalid};
-use crate::images::target;
 use crate::{Access, Engine, Error};
 
 /// Where Docker's daemon listens, unless something else is said.
@@ -103,7 +102,7 @@ pub(crate) fn full_names(
 ) -> Result<Vec<String>, Error> {
     let docker = matches!(place, Place::DockerArchive { .. } | Place::Daemon(_));
     let full = |tag: &String| {
-        let reference = if docker { tag.parse()? } else { target(tag, short_names)? };
+        let reference = if docker { tag.parse()? } else { short_names.new_name(tag)? };
         Ok(reference.store_name())
     };
     tags.iter().map(full).collect()
@@ -134,7 +133,7 @@ pub fn copy_image(
             engine.push(image, short_names, to, &push_options(options), progress)
         }
         (Some((engine, short_names)), _, Place::Store(name)) => {
-            let name = target(name, short_names)?;
+            let name = short_names.new_name(name)?;
             let mut how = Options { parallel: options.parallel, ..Options::default() };
             match &options.images {
                 Images::One(platform) => how.platform = platform.clone(),

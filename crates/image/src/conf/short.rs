@@ -87,6 +87,19 @@ impl ShortNames {
         Ok(found)
     }
 
+    /// What a name is when something here gets it: a short one is `localhost/`, or Docker Hub's by Docker's rule. It takes no name of
+    /// an alias or a registry, whose images are not ours.
+    ///
+    /// # Errors
+    /// What is no reference.
+    pub fn new_name(&self, input: &str) -> Result<Reference, ReferenceError> {
+        let given: Reference = input.parse()?;
+        if self.docker_hub_default || !Reference::is_short(input) {
+            return Ok(given);
+        }
+        format!("localhost/{input}").parse()
+    }
+
     /// The short name without tag and digest: what aliases are known by.
     pub fn key(input: &str) -> &str {
         &input[..input.find([':', '@']).unwrap_or(input.len())]
@@ -141,7 +154,11 @@ mod tests {
         assert_eq!(show(names.candidates("quay.io/app")), ["quay.io/app"]);
         let local = ["h.x/team/app", "localhost/app", "quay.io/app", "docker.io/library/app"];
         assert_eq!(show(names.local_candidates("app")), local);
+        let new = |names: &ShortNames, input| names.new_name(input).unwrap().to_string();
+        assert_eq!(new(&names, "app:1"), "localhost/app:1");
+        assert_eq!(new(&names, "quay.io/app"), "quay.io/app");
         let docker = ShortNames { docker_hub_default: true, ..names };
+        assert_eq!(new(&docker, "app"), "docker.io/library/app");
         assert_eq!(show(docker.candidates("app")), ["docker.io/library/app"]);
     }
 }

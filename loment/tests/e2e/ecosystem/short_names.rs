@@ -102,3 +102,22 @@ fn a_file_that_cannot_be_used_is_named() {
     let refused = run(&mut podman(&world, &["pull", "--quiet", "multi"]), Patience::NORMAL);
     refused.fails_saying(125, &[&path, "line 1, column 5"]);
 }
+
+#[test]
+fn what_gets_a_short_name_takes_none_of_an_alias_or_a_registry() {
+    let world = world();
+    let (first, second) = registries();
+    let alias = format!("[aliases]\n\"short\" = {:?}\n", second.name("multi"));
+    configure(&world, "registries.conf", &(search(&first, &second) + &alias));
+    run(&mut podman(&world, &["pull", "--quiet", "short:latest"]), Patience::NORMAL).succeeds();
+    let id = world.inspect("{{.Id}}", &second.name("multi:latest"));
+    let tar = world.write("root.tar", [0; 1024]);
+    let import = run(&mut podman(&world, &["import", "--quiet", &tar, "mine:1"]), Patience::NORMAL);
+    let mine = import.succeeds().trim_start_matches("sha256:").to_owned();
+    assert_eq!(world.inspect("{{.Id}}", "localhost/mine:1"), mine);
+    run(&mut podman(&world, &["tag", "mine:1", "short"]), Patience::NORMAL).succeeds();
+    run(&mut podman(&world, &["manifest", "create", "short:2"]), Patience::NORMAL).succeeds();
+    assert_eq!(world.inspect("{{.Id}}", "localhost/short:latest"), mine);
+    assert_eq!(world.loment(["manifest", "exists", "localhost/short:2"]).code, 0);
+    assert_eq!(world.inspect("{{.Id}}", &second.name("multi:latest")), id, "it is what it was");
+}
