@@ -134,10 +134,10 @@ pub fn copy_image(
         }
         (Some((engine, short_names)), _, Place::Store(name)) => {
             let name = short_names.new_name(name)?;
+            refuse_for_store(options)?;
             let mut how = Options { parallel: options.parallel, ..Options::default() };
-            match &options.images {
-                Images::One(platform) => how.platform = platform.clone(),
-                _ => how.any_platform = true,
+            if let Images::One(platform) = &options.images {
+                how.platform = platform.clone();
             }
             let pulled = engine.pull_place(from, Some(&name), &how, short_names, progress)?;
             Ok(Copied { digest: pulled.digest, sent: pulled.fetched })
@@ -156,6 +156,23 @@ pub fn copy_image(
             })
         }
     }
+}
+
+/// What is wished of a copy that the store cannot do.
+fn refuse_for_store(options: &CopyOptions) -> Result<(), Error> {
+    let (what, hint) = match options {
+        CopyOptions { images: Images::All | Images::Index, .. } => {
+            ("copying several images into the store as one", ": choose one with --platform")
+        }
+        CopyOptions { format: Some(_), .. } => {
+            ("another manifest format in the store", ": leave out --format, push has it, too")
+        }
+        CopyOptions { layers, level, .. } if *layers != Layers::Keep || level.is_some() => {
+            ("compression in the store", ": leave it out, push has it, too")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Unsupported { what: what.to_owned(), hint })
 }
 
 /// The same wishes where layers have no compression yet.

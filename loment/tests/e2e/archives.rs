@@ -335,6 +335,15 @@ fn places_of_all_kinds_are_pulled_from_and_pushed_to() {
         ])
         .succeeds();
     assert_eq!(world.inspect("{{.Id}}", "localhost/third:1"), id);
+    // What the store cannot do is not passed over.
+    for flags in
+        [&["--all"][..], &["--format", "oci"], &["--dest-compress-format", "zstd"], &["--dest-compress"]]
+    {
+        let copy =
+            [&["image", "copy"][..], flags, &[places[0].as_str(), "containers-storage:localhost/not:1"]];
+        world.loment(copy.concat()).fails_saying(125, &["store", "is not supported yet"]);
+    }
+    assert_eq!(world.loment(["image", "exists", "localhost/not:1"]).code, 1);
     let gone = world.loment(["image", "copy", "containers-storage:nonesuch", &places[3]]);
     gone.fails_saying(125, &["nonesuch: image not known"]);
     let daemon = world.loment([
