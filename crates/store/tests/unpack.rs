@@ -368,6 +368,12 @@ fn what_follows_the_end_belongs_to_the_identity_only() {
     assert_eq!(fs::read_dir(layer.fs()).unwrap().count(), 1);
     // Writers that leave the end mark out exist.
     good(&Tar::new().file("f", b"x").0);
+    // And those that leave out the padding of the last file, too.
+    for missing in [1, 100, 511] {
+        let tar = Tar::new().dir("d").file("d/f", b"x").0;
+        let (_fixture, layer) = good(&tar[..tar.len() - missing]);
+        assert_eq!(fs::read(layer.fs().join("d/f")).unwrap(), b"x");
+    }
     good(&[]);
     good(&[0; 512]);
 }

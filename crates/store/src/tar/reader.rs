@@ -82,9 +82,11 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, UnpackError> {
         let (mut pax, mut long_path, mut long_link) = (None, None, None);
         loop {
-            let rest = self.remaining + self.padding;
+            let rest = std::mem::take(&mut self.remaining);
             self.skip(rest)?;
-            (self.remaining, self.padding) = (0, 0);
+            if !self.pad()? {
+                return Ok(None);
+            }
             let start = self.position;
             let at = |problem| UnpackError::Header { offset: start, problem };
             let Some(bytes) = self.block()? else {
@@ -218,6 +220,21 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
         self.raw(count, |_| {})
     }
 
+    /// Skips the padding after content. False when the stream ends before it does, as it may after the last entry: umoci 0.4
+    /// writes such layers (`umoci insert`), and Go reads them. That nothing else is missing is what digests are for.
+    fn pad(&mut self) -> Result<bool, UnpackError> {
+        let mut padding = std::mem::take(&mut self.padding);
+        while padding > 0 {
+            let available = self.source.fill_buf().map_err(UnpackError::Read)?.len() as u64;
+            if available == 0 {
+                return Ok(false);
+            }
+            self.skip(padding.min(available))?;
+            padding -= padding.min(available);
+        }
+        Ok(true)
+    }
+
     /// One block, or `None` at the end of the stream; a partial block is an error.
     fn block(&mut self) -> Result<Option<[u8; 512]>, UnpackError> {
         if self.source.fill_buf().map_err(UnpackError::Read)?.is_empty() {
@@ -339,6 +356,27 @@ mod tests {
         reader.most = most;
         while reader.next()?.is_some() {}
         Ok(reader.entries)
+    }
+
+    #[test]
+    fn the_last_padding_may_be_missing() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(700);
+        builder.append_data(&mut header, "x", &[b'x'; 700][..]).unwrap();
+        let bytes = builder.into_inner().unwrap();
+        let content = 512 + 700;
+        for end in [content, content + 1, 512 + 1024] {
+            assert_eq!(read(&bytes[..end], 10).unwrap(), 1, "{end}");
+        }
+        for end in [511, 512, content - 1, 512 + 1024 + 1] {
+            let error = read(&bytes[..end], 10).unwrap_err();
+            assert!(matches!(error, UnpackError::Truncated { .. }), "{end}: {error}");
+        }
+        // What was there comes out again.
+        let mut reader = TarReader::new(&bytes[..content + 1], TarLog::new(Vec::new()).unwrap());
+        while reader.next().unwrap().is_some() {}
+        assert_eq!(reader.position(), content as u64 + 1);
     }
 
     #[test]
