@@ -33,8 +33,9 @@ usage: cargo xtask COMMAND
 
   test             install what tests need (Debian, root), then every check; what CI runs
   leaks            list what tests left on this machine; exit 1 when there is something
-  bench [PART…] [--runs N] [--crun FILE]
+  bench [PART…] [--runs N] [--crun FILE] [--small]
                    ours beside Debian's crun, runc and Podman, and another crun; parts: runtime run exec queries memory
+                   images, and of images, after that word: large ten list start memory scale
   vm [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1] [-- COMMAND…]
                    make the test machine's disk (root; SUITE is bookworm or trixie); with COMMAND, boot it and run that
   vm-test [--suite SUITE] [--cache DIR] [--cgroups v2|hybrid|v1]… [--e2e FILTER]… [NAME…]

@@ -205,6 +205,18 @@ impl Layer {
 #[derive(Clone, Debug)]
 pub struct RawLayer(pub(crate) Vec<u8>);
 
+impl RawLayer {
+    /// A tar made elsewhere.
+    pub fn new(tar: Vec<u8>) -> Self {
+        Self(tar)
+    }
+
+    /// The tar.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl From<Layer> for RawLayer {
     fn from(layer: Layer) -> Self {
         Self(layer.into_bytes())

@@ -15,7 +15,7 @@ const CONTAINERS: usize = 100;
 
 /// A command line with a store of its own and an image in it.
 pub(super) struct Engine {
-    name: &'static str,
+    name: String,
     program: PathBuf,
     globals: Vec<String>,
     /// Of `run` and `create`.
@@ -24,8 +24,60 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    pub(super) fn program_name(&self) -> &'static str {
-        self.name
+    /// Ours, with a store of its own.
+    fn new(bench: &Bench, name: &str) -> anyhow::Result<Self> {
+        let globals = places(bench, name);
+        let program = bench.named("loment")?;
+        Ok(Self { name: name.to_owned(), program, globals, flags: &[], image: String::new() })
+    }
+
+    /// The same with a storage option.
+    pub(super) fn ours(bench: &Bench, name: &str, option: &str) -> anyhow::Result<Self> {
+        let mut engine = Self::new(bench, name)?;
+        engine.globals.extend(["--storage-opt", option].map(str::to_owned));
+        Ok(engine)
+    }
+
+    /// Podman, where it is installed.
+    pub(super) fn podman(bench: &Bench) -> Option<Self> {
+        let Some(program) = which("podman") else {
+            println!("podman: not measured, not installed");
+            return None;
+        };
+        let mut globals = places(bench, "podman");
+        globals.extend(["--cgroup-manager", "cgroupfs", "--events-backend", "file"].map(str::to_owned));
+        // crun, its default, refuses machines that have control groups of both versions.
+        globals.extend(["--runtime", "runc", "--storage-driver", "overlay"].map(str::to_owned));
+        // Its default limits fail where root lacks CAP_SYS_RESOURCE.
+        let flags = &["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
+        Some(Self { name: "podman".to_owned(), program, globals, flags, image: String::new() })
+    }
+
+    pub(super) fn program_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The words of a command.
+    pub(super) fn words(&self, arguments: &[&str]) -> Vec<String> {
+        let arguments = arguments.iter().map(|a| (*a).to_owned());
+        std::iter::once(self.program.display().to_string())
+            .chain(self.globals.clone())
+            .chain(arguments)
+            .collect()
+    }
+
+    /// Pulls an image, which is then the one that is run.
+    pub(super) fn pull(&mut self, image: &str) -> anyhow::Result<()> {
+        let pulled = self.quietly(&["pull", "--quiet", "--tls-verify=false", image]);
+        pulled.with_context(|| self.name.clone())?;
+        self.image = image.to_owned();
+        Ok(())
+    }
+
+    /// Running a container that ends at once.
+    pub(super) fn runs(&self) -> Subject {
+        let words = self.container("run", &["--rm"], &["true"]);
+        self.subject(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -52,7 +104,8 @@ impl Engine {
         self.quietly(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    fn subject(&self, arguments: &[&str]) -> Subject {
+    /// A command.
+    pub(super) fn subject(&self, arguments: &[&str]) -> Subject {
         let (program, globals) = (self.program.clone(), self.globals.clone());
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
         Subject::new(&format!("{} {}", self.name, arguments.first().map_or("", String::as_str)), move |_| {
@@ -76,40 +129,21 @@ impl Drop for Engine {
     }
 }
 
+fn places(bench: &Bench, name: &str) -> Vec<String> {
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let name = name.replace([',', ' '], "");
+    let (root, run) = (bench.path(&format!("{name}-root")), bench.run_path(&format!("{name}-run")));
+    vec!["--root".into(), text(root), "--runroot".into(), text(run)]
+}
+
 /// Ours and, where it is installed, Podman, each with busybox pulled from a registry.
 pub(super) fn engines(bench: &Bench) -> anyhow::Result<Vec<Engine>> {
     let fixtures = Fixtures::cached(&target_directory()?.join("tmp"));
     let registry = fixtures.serve();
     let image = registry.name("busybox:latest");
-    let globals = |name: &str| -> Vec<String> {
-        let text = |path: PathBuf| path.to_string_lossy().into_owned();
-        let (root, run) = (bench.path(&format!("{name}-root")), bench.run_path(&format!("{name}-run")));
-        vec!["--root".into(), text(root), "--runroot".into(), text(run)]
-    };
-    let mut engines = vec![Engine {
-        name: "loment",
-        program: bench.named("loment")?,
-        globals: globals("loment"),
-        flags: &[],
-        image: image.clone(),
-    }];
-    match which("podman") {
-        None => println!("podman: not measured, not installed"),
-        Some(program) => {
-            let mut globals = globals("podman");
-            globals.extend(["--cgroup-manager", "cgroupfs", "--events-backend", "file"].map(str::to_owned));
-            // crun, its default, refuses machines that have control groups of both versions.
-            globals.extend(["--runtime", "runc", "--storage-driver", "overlay"].map(str::to_owned));
-            // Its default limits fail where root lacks CAP_SYS_RESOURCE.
-            let flags = &["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
-            engines.push(Engine { name: "podman", program, globals, flags, image: image.clone() });
-        }
-    }
-    for engine in &engines {
-        engine
-            .quietly(&["pull", "--quiet", "--tls-verify=false", &image])
-            .with_context(|| engine.name.to_owned())?;
-    }
+    let mut engines: Vec<_> =
+        std::iter::once(Engine::new(bench, "loment")?).chain(Engine::podman(bench)).collect();
+    engines.iter_mut().try_for_each(|engine| engine.pull(&image))?;
     Ok(engines)
 }
 
@@ -120,10 +154,7 @@ fn side_by_side(title: &str, engines: &[Engine], arguments: &[&str], runs: usize
 
 pub(super) fn run(bench: &Bench) -> anyhow::Result<()> {
     let engines = engines(bench)?;
-    let subjects = engines.iter().map(|e| {
-        let words = e.container("run", &["--rm"], &["true"]);
-        e.subject(&words.iter().map(String::as_str).collect::<Vec<_>>())
-    });
+    let subjects = engines.iter().map(Engine::runs);
     compare("run: run --rm --network none busybox true", &subjects.collect::<Vec<_>>(), bench.runs)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Bench {
     /// The same, in memory: for what a machine has below /run.
     volatile: tempfile::TempDir,
     runs: usize,
+    /// Little is measured, by somebody who tries the benchmark itself.
+    small: bool,
     /// Another crun than Debian's.
     crun: Option<PathBuf>,
 }
@@ -50,17 +52,23 @@ impl Bench {
     }
 }
 
-/// `bench [PART…] [--runs N] [--crun FILE]`.
+/// `bench [PART…] [--runs N] [--crun FILE]`. What follows `images` may be parts of that. `--small` is for trying the benchmark itself.
 pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
     let mut parts = Vec::new();
-    let (mut runs, mut crun) = (30, None);
+    let mut of_images = Vec::new();
+    let (mut runs, mut crun, mut small) = (30, None, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match *argument {
             "--runs" => runs = rest.next().context("--runs needs a number")?.parse().context("--runs")?,
             "--crun" => crun = Some(PathBuf::from(rest.next().context("--crun needs a file")?)),
+            "--small" => small = true,
+            name if parts.last() == Some(&"images") && images::PARTS.contains(&name) => of_images.push(name),
             name if NAMES.contains(&name) => parts.push(name),
-            other => bail!("unknown part {other:?}: choose from {}", NAMES.join(", ")),
+            other => {
+                let (all, more) = (NAMES.join(", "), images::PARTS.join(", "));
+                bail!("unknown part {other:?}: choose from {all}; after images from {more}")
+            }
         }
     }
     if parts.is_empty() {
@@ -81,6 +89,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
         dir: directory("/tmp")?,
         volatile: directory("/dev/shm")?,
         runs,
+        small,
         crun,
     };
     set_child_subreaper(Some(getpid())).context("become a subreaper")?;
@@ -91,7 +100,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
             "run" => engine::run(&bench)?,
             "exec" => engine::exec(&bench)?,
             "queries" => engine::queries(&bench)?,
-            "images" => images::run(&bench)?,
+            "images" => images::run(&bench, &of_images)?,
             _ => memory::run(&bench)?,
         }
     }
