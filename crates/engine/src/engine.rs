@@ -1,17 +1,27 @@
 //! The engine: where things are, and how they are found.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use loment_monitor::state::State;
-use loment_store::{Durability, Form, Store};
+use loment_store::{Durability, Form, ImageId, Store};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::config::{Config, VERSION};
+use crate::config::{Config, ImageUse, VERSION};
 use crate::container::Container;
 use crate::error::Context;
 use crate::names::{Names, ids_with_prefix};
 
 const CONFIG: &str = "container.json";
+
+/// What a container was made from.
+#[derive(Deserialize)]
+struct Made {
+    version: u32,
+    image: Option<ImageUse>,
+}
 
 /// Containers and images of one root directory.
 #[derive(Debug)]
@@ -100,21 +110,42 @@ impl Engine {
         }
     }
 
-    /// Reads a container; `None` when it is not there (any more).
-    pub(crate) fn load(&self, id: &str) -> Result<Option<Container>, Error> {
-        let dir = self.dir(id);
-        let path = dir.join(CONFIG);
+    /// Reads what a container is, or a part of that; `None` when it is not there (any more).
+    fn config<T: DeserializeOwned>(&self, id: &str, version: fn(&T) -> u32) -> Result<Option<T>, Error> {
+        let path = self.dir(id).join(CONFIG);
         let bytes = match std::fs::read(&path) {
             // Half-made ones have no configuration yet.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             other => other.context("read", path.display())?,
         };
         let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
-        let config: Config = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if config.version > VERSION {
-            let path = path.display().to_string();
-            return Err(Error::Version { path, found: config.version, known: VERSION });
+        let config: T = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let found = version(&config);
+        if found > VERSION {
+            return Err(Error::Version { path: path.display().to_string(), found, known: VERSION });
         }
+        Ok(Some(config))
+    }
+
+    /// How many containers were made from each image. Whether they run is another file of each, and does not matter here.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; a container that cannot be read is an error that names it.
+    pub(crate) fn uses_of_images(&self) -> Result<HashMap<ImageId, usize>, Error> {
+        let mut uses = HashMap::new();
+        for id in ids_with_prefix(&self.containers_dir(), "") {
+            let made: Option<Made> = self.config(&id, |made: &Made| made.version)?;
+            if let Some(image) = made.and_then(|made| made.image) {
+                *uses.entry(image.id).or_default() += 1;
+            }
+        }
+        Ok(uses)
+    }
+
+    /// Reads a container; `None` when it is not there (any more).
+    pub(crate) fn load(&self, id: &str) -> Result<Option<Container>, Error> {
+        let Some(config) = self.config(id, |config: &Config| config.version)? else { return Ok(None) };
+        let dir = self.dir(id);
         let state = match State::load(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => State::default(),
             // One damaged record must not make the others unreachable; it can be started anew, or removed.

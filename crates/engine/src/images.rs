@@ -11,6 +11,7 @@ use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, Na
 
 use crate::container::Status;
 use crate::error::{Context, invalid};
+use crate::family::Family;
 use crate::image_filter::moment_of;
 use crate::transfer::Side;
 use crate::{Access, Engine, Error};
@@ -320,25 +321,23 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn images(&self) -> Result<Vec<ImageSummary>, Error> {
-        let containers = self.containers()?;
-        let uses = |record: &ImageRecord| {
-            containers.iter().filter(|c| c.config.image.as_ref().is_some_and(|i| i.id == record.id)).count()
-        };
+        let uses = self.uses_of_images()?;
+        let catalog = self.store().catalog()?;
         let summary = |image: NamedImage| {
-            let containers = uses(&image.image);
+            let containers = uses.get(&image.image.id).copied().unwrap_or_default();
             ImageSummary { image, containers, list: false, dangling: false, intermediate: false }
         };
-        let mut all: Vec<ImageSummary> = self.store().images()?.into_iter().map(summary).collect();
-        all.extend(self.lists()?);
-        all.sort_by_key(|summary| std::cmp::Reverse(moment_of(summary.image.image.created.as_deref())));
-        self.mark_nameless(&mut all);
+        let mut all: Vec<ImageSummary> = catalog.images.into_iter().map(summary).collect();
+        all.extend(self.lists(catalog.indexes)?);
+        all.sort_by_cached_key(|one| std::cmp::Reverse(moment_of(one.image.image.created.as_deref())));
+        Family::new(self).mark_nameless(&mut all);
         Ok(all)
     }
 
     /// Lists, as if they were images without layers.
-    fn lists(&self) -> Result<Vec<ImageSummary>, Error> {
+    fn lists(&self, names: Vec<IndexName>) -> Result<Vec<ImageSummary>, Error> {
         let mut lists: BTreeMap<ImageId, ImageSummary> = BTreeMap::new();
-        for IndexName { name, index, created, .. } in self.store().index_names()? {
+        for IndexName { name, index, created, .. } in names {
             let Ok(id) = ImageId::try_from(index.clone()) else { continue };
             let size = self.store().blob(&index)?.len() as u64;
             let platform = ImagePlatform { os: String::new(), architecture: String::new(), variant: None };
@@ -441,8 +440,9 @@ impl Engine {
         let mut child = gone;
         loop {
             let all = self.images()?;
+            let family = Family::new(self);
             let free = |one: &&ImageSummary| {
-                one.dangling && one.containers == 0 && self.is_child(&one.image.image, &child)
+                one.dangling && one.containers == 0 && family.is_child(&one.image.image, &child)
             };
             let Some(parent) = all.iter().find(free).map(|one| one.image.image.clone()) else {
                 return Ok(removed);

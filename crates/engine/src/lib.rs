@@ -53,6 +53,7 @@ pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings};
 pub use engine::Engine;
 pub use error::Error;
 pub use exec::ExecOptions;
+pub use family::Family;
 pub use image_filter::{ImageFilters, moment};
 pub use image_mounts::MountedImage;
 pub use images::{ImageSummary, OwnManifest, Prompt, PullPolicy, PullSettings, RemoveImage, Removed};

@@ -1,7 +1,7 @@
 //! Atomic files and locks: the few ways the store touches its own directories.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error};
+
+/// Bytes that nearly all documents have fewer of.
+const DOCUMENT: usize = 16 << 10;
 
 /// What the store does against power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -96,6 +99,35 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
     };
     let value = serde_json::from_slice(&bytes);
     value.map(Some).map_err(|source| Error::Document { path: path.to_path_buf(), source })
+}
+
+/// The JSON documents in a directory whose names are `wanted`, in the order of names. Opened by their names alone: lists read
+/// thousands.
+pub(crate) fn documents<T: DeserializeOwned>(
+    dir: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<(String, T)>, Error> {
+    let open = openat(CWD, dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let at = match open {
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        other => other.during("open", dir)?,
+    };
+    let (mut all, mut bytes) = (Vec::new(), Vec::new());
+    for name in names(dir)?.into_iter().filter(|name| wanted(name)) {
+        let file = match openat(&at, name.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // One removed since the listing.
+            Err(Errno::NOENT) => continue,
+            other => File::from(other.during("open", &dir.join(&name))?),
+        };
+        bytes.clear();
+        bytes.reserve(DOCUMENT);
+        // A file's own `read_to_end` asks for its size and position first.
+        file.take(u64::MAX).read_to_end(&mut bytes).during("read", &dir.join(&name))?;
+        let damaged = |source| Error::Document { path: dir.join(&name), source };
+        let value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        all.push((name, value));
+    }
+    Ok(all)
 }
 
 /// Names in a directory; a missing directory is empty.

@@ -12,7 +12,7 @@ use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Layer, Lower};
 use crate::lease::Lease;
-use crate::name::ImageName;
+use crate::name::{ImageName, IndexName, Target};
 use crate::store::Store;
 
 /// What an image runs on.
@@ -82,6 +82,15 @@ pub struct NamedImage {
     pub image: ImageRecord,
     /// Its names, sorted; empty for a dangling one.
     pub names: Vec<ImageName>,
+}
+
+/// What names can point at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// All images, in order of id.
+    pub images: Vec<NamedImage>,
+    /// All names of indexes, sorted.
+    pub indexes: Vec<IndexName>,
 }
 
 impl Lease {
@@ -178,18 +187,27 @@ impl Store {
 
     /// All images with their names, in order of id.
     pub fn images(&self) -> Result<Vec<NamedImage>, Error> {
+        Ok(self.catalog()?.images)
+    }
+
+    /// Everything in the store that can have names. Each file is read once.
+    pub fn catalog(&self) -> Result<Catalog, Error> {
         let mut names: HashMap<ImageId, Vec<ImageName>> = HashMap::new();
-        for name in self.all_names()? {
-            names.entry(name.image.clone()).or_default().push(name);
-        }
-        let mut images = Vec::new();
-        for id in self.image_ids()? {
-            // One removed since the listing is not an image any more.
-            if let Some(image) = self.image(&id)? {
-                images.push(NamedImage { image, names: names.remove(&id).unwrap_or_default() });
+        let mut indexes = Vec::new();
+        for target in self.targets()? {
+            match target {
+                Target::Image(name) => names.entry(name.image.clone()).or_default().push(name),
+                Target::Index(name) => indexes.push(name),
             }
         }
-        Ok(images)
+        let id = |file: &str| file.strip_suffix(".json").and_then(ImageId::from_hex);
+        let records: Vec<(String, Versioned<ImageRecord>)> =
+            disk::documents(&self.path("images"), |file| id(file).is_some())?;
+        let named = |(file, record): (String, Versioned<ImageRecord>)| {
+            let names = id(&file).and_then(|id| names.remove(&id)).unwrap_or_default();
+            NamedImage { image: record.body, names }
+        };
+        Ok(Catalog { images: records.into_iter().map(named).collect(), indexes })
     }
 
     /// Removes an image and its names, which are returned. Layers go with the next [`Store::gc`].

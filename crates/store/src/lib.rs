@@ -79,7 +79,7 @@ pub use digest::{Algorithm, DiffId, Hasher, HashingSource, ImageId, NoId, TarSou
 pub use disk::{Durability, unnamed_file};
 pub use error::Error;
 pub use gc::Freed;
-pub use image::{ImagePlatform, ImageRecord, NamedImage};
+pub use image::{Catalog, ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use name::{ImageName, IndexName, Target};

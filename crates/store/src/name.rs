@@ -185,12 +185,9 @@ impl Store {
         Ok(self.targets()?.into_iter().filter_map(image_name).collect())
     }
 
-    fn targets(&self) -> Result<Vec<Target>, Error> {
-        let refs = self.path("refs");
-        let mut documents = Vec::new();
-        for file in disk::names(&refs)? {
-            documents.extend(disk::read_json::<Document>(&refs.join(file))?);
-        }
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, Error> {
+        let documents: Vec<(String, Document)> = disk::documents(&self.path("refs"), |_| true)?;
+        let mut documents: Vec<_> = documents.into_iter().map(|(_, document)| document).collect();
         documents.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(documents.into_iter().filter_map(Document::target).collect())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use clap::Parser;
-use loment_engine::{Engine, ImageSummary};
+use loment_engine::{Family, ImageSummary};
 use loment_image::Reference;
 use serde_json::{Value, json};
 
@@ -96,10 +96,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let filters = engine.image_filters(&filters, &short_names(globals)?)?;
     let hidden = |image: &ImageSummary| image.intermediate && !flags.all && filters.is_empty();
     let all = engine.images()?;
+    let family = Family::new(&engine);
     let mut rows = Vec::new();
     for summary in &all {
         if !hidden(summary) && filters.keeps(&engine, summary)? {
-            rows.extend(rows_of(globals, flags, &engine, &all, summary));
+            rows.extend(rows_of(globals, flags, &family, &all, summary));
         }
     }
     match flags.sort.as_str() {
@@ -165,12 +166,12 @@ fn text(row: &Value, field: &str) -> String {
 fn rows_of(
     globals: &Globals,
     flags: &Flags,
-    engine: &Engine,
+    family: &Family<'_>,
     all: &[ImageSummary],
     summary: &ImageSummary,
 ) -> Vec<Value> {
     let none = || "<none>".to_owned();
-    let common = common(globals, flags, engine, all, summary);
+    let common = common(globals, flags, family, all, summary);
     let row = |repository: String, tag: Option<&str>, digest: String| {
         let mut row = common.clone();
         row["Repository"] = repository.into();
@@ -201,7 +202,7 @@ fn rows_of(
 fn common(
     globals: &Globals,
     flags: &Flags,
-    engine: &Engine,
+    family: &Family<'_>,
     all: &[ImageSummary],
     summary: &ImageSummary,
 ) -> Value {
@@ -212,8 +213,8 @@ fn common(
     // These are in other files: read only when they are shown.
     let format = flags.format.as_deref().unwrap_or_default();
     let wanted = |field: &str| format.contains("json") || format.contains(field);
-    let labels = wanted("Labels").then(|| engine.image_document(&image.id).ok()).flatten();
-    let parent = wanted("ParentId").then(|| engine.parent_of(image, all)).flatten();
+    let labels = wanted("Labels").then(|| family.document(&image.id)).flatten();
+    let parent = wanted("ParentId").then(|| family.parent_of(image, all)).flatten();
     let names: Vec<&str> = summary.image.names.iter().map(|name| name.name.as_str()).collect();
     let references = names.iter().filter_map(|name| name.parse::<Reference>().ok());
     let repositories: Vec<String> = references.map(|reference| reference.name()).collect();
@@ -230,7 +231,7 @@ fn common(
         "CreatedRfc": created, "Epoch": seconds_since_epoch(&created),
         "Size": human_size(image.size, !docker), "VirtualSize": image.size, "SharedSize": 0, "UniqueSize": "N/A",
         "Containers": summary.containers, "Names": names, "RepoTags": names, "RepoDigests": digests,
-        "Labels": labels.map(|document| document.container.labels), "History": image.names_history.join(", "), "Names history": image.names_history,
+        "Labels": labels.map(|document| document.container.labels.clone()), "History": image.names_history.join(", "), "Names history": image.names_history,
         "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": summary.list,
         "Arch": image.platform.architecture, "Os": image.platform.os,
     })
