@@ -229,6 +229,10 @@ impl Engine {
             Err(Error::NoImage { .. }) => None,
             other => Some(other?),
         };
+        let local = match local {
+            Some(found) if self.is_for(&found.0, settings.platform.as_ref())? => Some(found),
+            _ => None,
+        };
         match (policy, &local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
             (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
@@ -242,6 +246,13 @@ impl Engine {
             (Err(_), PullPolicy::Newer, Some(found)) => Ok(found),
             (Err(e), ..) => Err(e),
         }
+    }
+
+    /// Whether an image is for a platform, if one was asked for.
+    fn is_for(&self, id: &ImageId, platform: Option<&Platform>) -> Result<bool, Error> {
+        let (Some(wanted), Some(record)) = (platform, self.store().image(id)?) else { return Ok(true) };
+        let ImagePlatform { os, architecture, variant } = record.platform;
+        Ok(wanted.accepts(&Platform { os, architecture, variant }).is_some())
     }
 
     /// The configuration of an image.

@@ -52,6 +52,22 @@ fn newer_means_another_digest() {
 }
 
 #[test]
+fn an_image_for_another_platform_is_none() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("multi:latest");
+    let here = world.loment(["pull", "--quiet", &image]).succeeds().to_owned();
+    let arm = ["pull", "--quiet", "--arch", "arm64", "--variant", "v8", &image];
+    world.loment([&arm[..], &["--policy", "never"]].concat()).fails_saying(125, &["image not known"]);
+    assert_ne!(world.loment([&arm[..], &["--policy", "missing"]].concat()).succeeds(), here);
+    assert_eq!(world.inspect("{{.Architecture}}", &image), "arm64");
+    // Without a wish, what is here is taken.
+    world.loment(["pull", "--quiet", "--policy", "never", &image]).succeeds();
+    let run = ["run", "--rm", "--network", "none", "--platform", "linux/amd64", &image, "true"];
+    let _ = world.loment(run);
+    assert_eq!(world.inspect("{{.Id}}", &image), here);
+}
+
+#[test]
 fn parts_of_a_platform_can_be_chosen() {
     let (world, registry) = (world(), fixtures().serve());
     let image = registry.name("multi:latest");
