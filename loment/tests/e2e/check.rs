@@ -53,6 +53,22 @@ fn a_damaged_layer_is_fetched_again() {
     }
 }
 
+#[test]
+fn what_is_fetched_again_comes_from_where_it_would_be_pulled_from() {
+    let (world, registry) = (world(), fixtures().serve());
+    let conf = world.dir().join("home/.config/containers/registries.conf");
+    fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    let table = format!("[[registry]]\nprefix = \"images.test\"\nlocation = {:?}\n", registry.host());
+    fs::write(&conf, table).unwrap();
+    let image = "images.test/busybox:latest";
+    world.loment(["pull", "--quiet", image]).succeeds();
+    let id = world.inspect("{{.Id}}", image);
+    damage(&world);
+    let _ = check(&world, &["--repair"]);
+    assert_eq!(world.inspect("{{.Id}}", image), id);
+    is_clean(&world);
+}
+
 fn is_fetched_again(form: &str) {
     let world = world();
     let registry = fixtures().serve();
