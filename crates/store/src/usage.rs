@@ -14,6 +14,8 @@ use crate::store::Store;
 
 /// Size of the blocks that `st_blocks` counts (stat(2)).
 const BLOCK: u64 = 512;
+/// How often a tree is counted from its start in which directories are moved about; then what was found has to do.
+const TRIES: u32 = 8;
 
 impl Store {
     /// Bytes that a layer occupies on disk, in whatever form it is kept.
@@ -44,18 +46,27 @@ struct Frame {
 }
 
 fn tree(path: &Path) -> Result<u64, Error> {
-    count(path).during("count the blocks of", path)
+    let mut total = 0;
+    for _ in 0..TRIES {
+        total = 0;
+        match count(path, &mut total) {
+            Err(Errno::STALE) => {}
+            // It is being removed.
+            Err(Errno::NOENT) => break,
+            result => return result.map(|()| total).during("count the blocks of", path),
+        }
+    }
+    Ok(total)
 }
 
 /// Descriptors do not grow with the depth that a container chose: the way back is `..`, and is checked.
-fn count(path: &Path) -> Result<u64, Errno> {
+fn count(path: &Path, total: &mut u64) -> Result<(), Errno> {
     let mut current = open(CWD, path.as_os_str().as_encoded_bytes())?;
     let mut seen = HashSet::new();
     let stat = fstat(&current)?;
     let device = stat.st_dev;
-    let mut total = blocks(&stat);
-    let mut stack =
-        vec![Frame { id: (stat.st_dev, stat.st_ino), left: list(&current, &mut seen, &mut total)? }];
+    *total += blocks(&stat);
+    let mut stack = vec![Frame { id: (stat.st_dev, stat.st_ino), left: list(&current, &mut seen, total)? }];
     while let Some(frame) = stack.last_mut() {
         let Some(name) = frame.left.pop() else {
             stack.pop();
@@ -75,13 +86,13 @@ fn count(path: &Path) -> Result<u64, Errno> {
         let stat = fstat(&child)?;
         // What is mounted there is not part of it.
         if stat.st_dev == device {
-            total += blocks(&stat);
-            let left = list(&child, &mut seen, &mut total)?;
+            *total += blocks(&stat);
+            let left = list(&child, &mut seen, total)?;
             stack.push(Frame { id: (stat.st_dev, stat.st_ino), left });
             current = child;
         }
     }
-    Ok(total)
+    Ok(())
 }
 
 fn open(dir: impl std::os::fd::AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
@@ -138,5 +149,28 @@ mod tests {
             sum += blocks(path) + blocks(&path.join("file"));
         }
         assert_eq!(tree(dir.path()).unwrap(), sum);
+    }
+
+    #[test]
+    fn what_is_removed_or_moved_about_meanwhile_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(tree(&dir.path().join("gone")).unwrap(), 0);
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        for place in [&a, &b] {
+            std::fs::create_dir(place).unwrap();
+        }
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::create_dir_all(a.join("x/y/z")).unwrap();
+                    std::fs::rename(a.join("x"), b.join("x")).unwrap();
+                    std::fs::remove_dir_all(b.join("x")).unwrap();
+                }
+            });
+            let counted: Vec<_> = (0..2000).map(|_| tree(dir.path()).map(drop)).collect();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            counted.into_iter().for_each(|one| one.unwrap());
+        });
     }
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use loment_testkit::{Patience, World, run};
 use serde_json::Value;
@@ -35,6 +36,31 @@ fn below(world: &World, dir: &str) -> Vec<std::path::PathBuf> {
 
 fn df(world: &World) -> Value {
     serde_json::from_str(world.loment(["system", "df", "--format", "json"]).succeeds()).unwrap()
+}
+
+#[test]
+fn what_is_pulled_while_dangling_images_are_pruned_stays() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("app:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let prune = || {
+            while !done.load(Ordering::Relaxed) {
+                world.loment(["image", "prune", "--force"]).succeeds();
+            }
+        };
+        let pruners = [scope.spawn(prune), scope.spawn(prune)];
+        let mut lost = 0;
+        for _ in 0..12 {
+            world.loment(["untag", &image]);
+            let pulled = world.loment(["pull", "--quiet", &image]).code == 0;
+            lost += u32::from(!pulled || world.loment(["image", "exists", &image]).code != 0);
+        }
+        done.store(true, Ordering::Relaxed);
+        pruners.into_iter().for_each(|one| one.join().unwrap());
+        assert_eq!(lost, 0, "of 12");
+    });
 }
 
 /// A world with these images.
