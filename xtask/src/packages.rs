@@ -30,6 +30,7 @@ pub const TESTS: &[&str] = &[
     "nftables",
     "podman",
     "procps",
+    "python3-venv",
     "runc",
     "skopeo",
     "strace",

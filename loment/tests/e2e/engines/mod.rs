@@ -11,7 +11,7 @@ use loment_testkit::{Output, Patience, Terminal, World, busybox_rootfs, run};
 use crate::{eventually, world};
 
 /// Root's limits in tests are lower than what Podman and Buildah ask for.
-const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
+pub(crate) const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
 
 /// A world with our binary as `loment-runtime` and `crun`, and a root file system.
 fn prepared() -> World {
@@ -31,7 +31,7 @@ fn runtimes(world: &World) -> [String; 2] {
     ]
 }
 
-fn which(program: &str) -> PathBuf {
+pub(crate) fn which(program: &str) -> PathBuf {
     let found = ["/usr/sbin", "/usr/bin"].iter().map(|d| Path::new(d).join(program)).find(|p| p.exists());
     found.unwrap_or_else(|| panic!("{program} is not installed: `cargo xtask test` installs it"))
 }
