@@ -16,6 +16,8 @@ pub struct Access {
     pub tls_verify: Option<bool>,
     /// For the registry that is named, instead of what is saved; mirrors on other hosts do not get them.
     pub credentials: Option<Credentials>,
+    /// A token that the registry that is named takes, instead of credentials.
+    pub registry_token: Option<String>,
     /// Nobody logs in, whatever is saved.
     pub anonymous: bool,
     /// A directory with `*.crt`, `*.cert` and `*.key`, or with `HOST:PORT/*.crt`; goes before others.
@@ -83,10 +85,11 @@ impl Access {
 
     fn client(&self, host: &str, name: &str, insecure: bool, own: bool) -> Result<Registry, Error> {
         let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
-        let login = match self.credentials.clone().filter(|_| own) {
-            Some(credentials) => credentials.into(),
-            None if self.anonymous => Login::default(),
-            None => self.ecosystem.login(name)?.unwrap_or_default(),
+        let login = match (&self.registry_token, &self.credentials) {
+            (Some(token), _) if own => Login { bearer: Some(token.clone()), ..Login::default() },
+            (_, Some(credentials)) if own => credentials.clone().into(),
+            _ if self.anonymous => Login::default(),
+            _ => self.ecosystem.login(name)?.unwrap_or_default(),
         };
         let mut certs_dir = self.certs_dir.clone();
         // Podman's directory is one registry's; ours may be for several.

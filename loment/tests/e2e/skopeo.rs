@@ -1,6 +1,7 @@
 //! Images where they are: `image inspect` of places, `list-tags`, `delete`, `manifest-digest`, `sync`, `search`; and all of it
 //! called as `skopeo`, beside the real one.
 
+use std::io::BufRead;
 use std::process::Command;
 
 use loment_testkit::{Output, Patience, Registry, World, run};
@@ -175,4 +176,63 @@ fn repositories_are_searched_for() {
     assert_eq!(lines, ["TAG", "docker", "latest", "plain", "zstd"]);
     world.loment(["search", "--filter", "colour=red", "x"]).fails_saying(125, &["stars=NUMBER"]);
     world.loment(["search", "127.0.0.1:9/x"]).fails_saying(125, &["Connection refused"]);
+}
+
+/// What a registry is sent as `Authorization`, by the first request that has it. It answers nothing.
+fn authorization(listener: &std::net::TcpListener) -> String {
+    for stream in listener.incoming() {
+        let stream = stream.unwrap();
+        let lines = std::io::BufReader::new(&stream).lines();
+        let found = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .find(|line| line.to_ascii_lowercase().starts_with("authorization: "));
+        if let Some(line) = found {
+            return line["authorization: ".len()..].to_owned();
+        }
+    }
+    unreachable!("a listener listens on")
+}
+
+#[test]
+fn each_side_of_a_copy_has_its_own_user_or_token() {
+    let (world, from) = (world(), Registry::with_password(&fixtures().storage()));
+    let (image, dir) = (from.name("busybox:latest"), world.path("dir").display().to_string());
+    let (place, to) = (format!("docker://{image}"), format!("dir:{dir}"));
+    let user = ["--src-username", "user", "--src-password", "secret"];
+    let copy = |flags: &[&str]| ours(&world, &[&["copy", "--quiet"], flags, &[&place, &to]].concat());
+    copy(&[]).fails(1);
+    copy(&["--dest-username", "user", "--dest-password", "secret"]).fails(1);
+    copy(&["--src-username", "user"]).fails(1);
+    copy(&[&["--src-no-creds"], &user[..]].concat()).fails(1);
+    copy(&user).succeeds();
+    let all = world.path("all").display().to_string();
+    let sync = [&["sync", "--src", "docker", "--dest", "dir"], &user[..], &[&image, &all]].concat();
+    ours(&world, &sync).succeeds();
+    assert_eq!(images_below(&world.path("all")), ["busybox:latest"]);
+    // Tokens are sent as they are.
+    for (flags, side) in [
+        (vec!["inspect", "--raw", "--registry-token", "abc"], None),
+        (vec!["copy", "--quiet", "--src-registry-token", "abc"], Some(&to)),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = format!("docker://{}/x", listener.local_addr().unwrap());
+        let seen = std::thread::spawn(move || authorization(&listener));
+        let arguments = [flags, vec![&place], side.map(String::as_str).into_iter().collect()].concat();
+        ours(&world, &arguments).fails(1);
+        assert_eq!(seen.join().unwrap(), "Bearer abc", "{arguments:?}");
+    }
+}
+
+#[test]
+fn copies_are_tried_again_and_daemons_are_named() {
+    let world = world();
+    let to = format!("dir:{}", world.path("dir").display());
+    let again = ours(&world, &["copy", "--quiet", "--retry-times", "1", "docker://127.0.0.1:9/x", &to]);
+    assert_eq!(again.code, 1, "{again}");
+    assert_eq!(again.stderr.matches("Trying again in 1s: ").count(), 1, "{again}");
+    let daemon = ours(&world, &["inspect", "--daemon-host", "unix:///nonesuch", "docker-daemon:x:1"]);
+    assert!(daemon.code == 1 && daemon.stderr.contains("/nonesuch"), "{daemon}");
+    let daemon = ours(&world, &["inspect", "--daemon-host", "tcp://127.0.0.1:9", "docker-daemon:x:1"]);
+    assert!(daemon.code == 1 && daemon.stderr.contains("only unix:///PATH is supported"), "{daemon}");
 }

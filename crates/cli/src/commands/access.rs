@@ -50,6 +50,7 @@ pub(super) fn access(
         credentials: creds.map(credentials).transpose()?,
         cert_dir: cert_dir.cloned(),
         certs_dir: ecosystem::certificates(),
+        registry_token: None,
         anonymous: false,
         ecosystem: ecosystem::ecosystem(chosen),
     })

@@ -1,16 +1,16 @@
 //! `image copy`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use loment_engine::{Side, copy_image};
 use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place};
 
-use super::access::access;
 use super::progress::Bars;
 use super::pull::{platform, short_names};
 use super::push::check_level;
-use crate::ecosystem::Chosen;
+use super::remote::retry;
+use super::sides::{SidesFlags, socket};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
@@ -62,33 +62,8 @@ pub(super) struct Flags {
     /// Log in to both registries with this user and password
     #[arg(long, value_name = "USER:PASSWORD")]
     creds: Option<String>,
-    /// Log in to the source with this user and password
-    #[arg(long, value_name = "USER:PASSWORD")]
-    src_creds: Option<String>,
-    /// Log in to the destination with this user and password
-    #[arg(long, value_name = "USER:PASSWORD")]
-    dest_creds: Option<String>,
-    /// Verify the source's certificates and refuse plain HTTP
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    src_tls_verify: Option<bool>,
-    /// Verify the destination's certificates and refuse plain HTTP
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    dest_tls_verify: Option<bool>,
-    /// Read the source's *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
-    #[arg(long, value_name = "DIR")]
-    src_cert_dir: Option<PathBuf>,
-    /// Read the destination's *.crt, *.cert and *.key from this directory, or from HOST:PORT in it
-    #[arg(long, value_name = "DIR")]
-    dest_cert_dir: Option<PathBuf>,
-    /// Read logins to both registries from this file only
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Read logins to the source from this file only
-    #[arg(long, value_name = "FILE")]
-    src_authfile: Option<PathBuf>,
-    /// Read logins to the destination from this file only
-    #[arg(long, value_name = "FILE")]
-    dest_authfile: Option<PathBuf>,
+    #[command(flatten)]
+    sides: SidesFlags,
     /// Read the policy from this file
     #[arg(long, alias = "signature-policy", value_name = "FILE", hide = true)]
     policy: Option<PathBuf>,
@@ -110,26 +85,23 @@ enum MultiArch {
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
-    let both = flags.creds.as_deref();
-    let side =
-        |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, authfile: &Option<PathBuf>| {
-            let authfile = authfile.as_ref().or(flags.authfile.as_ref()).cloned();
-            let chosen = Chosen { authfile, policy: globals.policy.or_file(flags.policy.as_ref()) };
-            access(tls_verify, creds.as_deref().or(both), cert_dir.as_ref(), chosen)
-        };
-    let from_access = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
-    let to_access =
-        side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;
-    let (from_daemon, to_daemon) =
-        (socket(flags.src_daemon_host.as_deref())?, socket(flags.dest_daemon_host.as_deref())?);
-    let from = Side { place: &source, access: &from_access, daemon: from_daemon };
-    let to = Side { place: &destination, access: &to_access, daemon: to_daemon };
+    let policy = globals.policy.or_file(flags.policy.as_ref());
+    let (from_access, to_access) = (
+        flags.sides.source(flags.creds.as_deref(), &policy)?,
+        flags.sides.destination(flags.creds.as_deref(), &policy)?,
+    );
+    let from =
+        Side { place: &source, access: &from_access, daemon: socket(flags.src_daemon_host.as_deref())? };
+    let to =
+        Side { place: &destination, access: &to_access, daemon: socket(flags.dest_daemon_host.as_deref())? };
     let options = options(globals, flags)?;
     let mut bars = Bars::new(flags.quiet);
     let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));
     let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
     let engine = engine.as_ref().map(|(engine, short_names)| (engine, short_names));
-    let copied = copy_image(engine, from, to, &options, &temporary(), &mut bars)?;
+    let copied = retry(flags.sides.retry_times, || {
+        Ok(copy_image(engine, from, to, &options, &temporary(), &mut bars)?)
+    })?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, copied.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
@@ -163,15 +135,6 @@ fn options(globals: &Globals, flags: &Flags) -> Result<CopyOptions, Error> {
         preserve_digests: flags.preserve_digests,
         ..CopyOptions::default()
     })
-}
-
-/// The socket of a daemon.
-fn socket(host: Option<&str>) -> Result<Option<&Path>, Error> {
-    let Some(host) = host else { return Ok(None) };
-    match host.strip_prefix("unix://").or(Some(host)).filter(|path| path.starts_with('/')) {
-        Some(path) => Ok(Some(Path::new(path))),
-        None => Err(Error::Invalid(format!("invalid daemon host {host:?}: only unix:///PATH is supported"))),
-    }
 }
 
 /// Where there is room for large temporary files (file-hierarchy(7)).

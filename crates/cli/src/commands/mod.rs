@@ -31,6 +31,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod sides;
 mod spec_flags;
 mod start;
 mod stop;

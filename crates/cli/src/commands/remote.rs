@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::access::AccessFlags;
 use super::copy::temporary;
+use super::sides::socket;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::{complain, execute, indented, print};
@@ -26,6 +27,9 @@ pub(super) struct PlaceFlags {
     /// Log in with this password
     #[arg(long, value_name = "PASSWORD", requires = "username")]
     password: Option<String>,
+    /// Send this token to the registry
+    #[arg(long, value_name = "TOKEN")]
+    registry_token: Option<String>,
     /// Try that often again after a failure
     #[arg(long, value_name = "TIMES", default_value_t = 0)]
     retry_times: u32,
@@ -40,6 +44,7 @@ impl PlaceFlags {
         if let (Some(username), Some(password)) = (&self.username, &self.password) {
             access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });
         }
+        access.registry_token.clone_from(&self.registry_token);
         access.anonymous = self.no_creds;
         Ok(access)
     }
@@ -74,6 +79,9 @@ pub(super) struct InspectFlags {
     /// Show the configuration of an image in a place such as docker://NAME
     #[arg(long)]
     config: bool,
+    /// Reach Docker's daemon there [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "HOST")]
+    daemon_host: Option<String>,
     /// Do not ask the registry for tags
     #[arg(short, long)]
     no_tags: bool,
@@ -100,10 +108,11 @@ impl InspectFlags {
     /// Prints what a place has.
     pub(super) fn show(&self, globals: &Globals, place: &Place, template: Option<&str>) -> Result<(), Error> {
         let access = self.place.access()?;
+        let daemon = socket(self.daemon_host.as_deref())?;
+        let side = Side { place, access: &access, daemon };
         if self.config {
-            let bytes = self
-                .place
-                .retry(|| Ok(raw_config(side(place, &access), &globals.platform_wanted(), &temporary())?))?;
+            let bytes =
+                self.place.retry(|| Ok(raw_config(side, &globals.platform_wanted(), &temporary())?))?;
             if self.raw {
                 return write(&bytes);
             }
@@ -111,11 +120,11 @@ impl InspectFlags {
             let text = template.map_or_else(|| Ok(config.to_string()), |t| execute(t, &config))?;
             return print(&(text + "\n"));
         }
-        let top = self.place.retry(|| Ok(raw_manifest(side(place, &access), None, &temporary())?))?;
+        let top = self.place.retry(|| Ok(raw_manifest(side, None, &temporary())?))?;
         if self.raw {
             return write(&top.bytes);
         }
-        let document = self.document(globals, place, &access, top.digest.as_ref())?;
+        let document = self.document(globals, side, top.digest.as_ref())?;
         match template {
             None | Some("json") => print(&indented(&document)),
             Some(template) => print(&(execute(template, &document)? + "\n")),
@@ -123,17 +132,11 @@ impl InspectFlags {
     }
 
     /// skopeo's document.
-    fn document(
-        &self,
-        globals: &Globals,
-        place: &Place,
-        access: &Access,
-        digest: &str,
-    ) -> Result<Value, Error> {
+    fn document(&self, globals: &Globals, side: Side<'_>, digest: &str) -> Result<Value, Error> {
         let platform = globals.platform_wanted();
-        let manifest = raw_manifest(side(place, access), Some(&platform), &temporary())?;
+        let manifest = raw_manifest(side, Some(&platform), &temporary())?;
         let manifest = parsed(&manifest.bytes, "manifest")?;
-        let config = parsed(&raw_config(side(place, access), &platform, &temporary())?, "configuration")?;
+        let config = parsed(&raw_config(side, &platform, &temporary())?, "configuration")?;
         let mut document = json!({
             "Digest": digest,
             "RepoTags": [],
@@ -155,19 +158,15 @@ impl InspectFlags {
                 })
             })
             .collect();
-        if let Place::Registry(reference) = place {
+        if let Place::Registry(reference) = side.place {
             document["Name"] = reference.name().into();
             if !self.no_tags {
                 // Some registries do not tell: the image can be shown all the same.
-                document["RepoTags"] = loment_engine::tags(reference, access).unwrap_or_default().into();
+                document["RepoTags"] = loment_engine::tags(reference, side.access).unwrap_or_default().into();
             }
         }
         Ok(document)
     }
-}
-
-fn side<'s>(place: &'s Place, access: &'s Access) -> Side<'s> {
-    Side { place, access, daemon: None }
 }
 
 fn parsed(bytes: &[u8], what: &str) -> Result<Value, Error> {

@@ -1,16 +1,15 @@
 //! `image sync`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 use loment_engine::{Access, Side, copy_image};
 use loment_image::{CopyOptions, Images, Place, Reference};
 
-use super::access::access;
 use super::copy::temporary;
 use super::progress::Bars;
 use super::remote::retry;
-use crate::ecosystem::Chosen;
+use super::sides::SidesFlags;
 use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
 use crate::output::complain;
@@ -42,42 +41,14 @@ pub(super) struct Flags {
     /// Accepted for compatibility: signatures are not copied
     #[arg(long)]
     remove_signatures: bool,
-    /// Try that often again after a failure
-    #[arg(long, value_name = "TIMES", default_value_t = 0)]
-    retry_times: u32,
     /// Keep the whole name of an image at the destination
     #[arg(long)]
     scoped: bool,
     /// The kind of source: dir for directories, or docker, a repository or an image
     #[arg(short, long, value_name = "KIND")]
     src: Kind,
-    /// Log in to the source with this user and password
-    #[arg(long, value_name = "USER:PASSWORD")]
-    src_creds: Option<String>,
-    /// Log in to the destination with this user and password
-    #[arg(long, value_name = "USER:PASSWORD")]
-    dest_creds: Option<String>,
-    /// Verify the source's certificates and refuse plain HTTP
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    src_tls_verify: Option<bool>,
-    /// Verify the destination's certificates and refuse plain HTTP
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
-    dest_tls_verify: Option<bool>,
-    /// Read the source's certificates from this directory
-    #[arg(long, value_name = "DIR")]
-    src_cert_dir: Option<PathBuf>,
-    /// Read the destination's certificates from this directory
-    #[arg(long, value_name = "DIR")]
-    dest_cert_dir: Option<PathBuf>,
-    /// Read logins to both registries from this file only
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Read logins to the source from this file only
-    #[arg(long, value_name = "FILE")]
-    src_authfile: Option<PathBuf>,
-    /// Read logins to the destination from this file only
-    #[arg(long, value_name = "FILE")]
-    dest_authfile: Option<PathBuf>,
+    #[command(flatten)]
+    sides: SidesFlags,
     /// A repository, an image, or a directory with some
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -102,13 +73,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if (flags.src, flags.dest) == (Kind::Dir, Kind::Dir) {
         return Err(Error::Invalid("sync from dir to dir is not implemented: use --dest docker".into()));
     }
-    let side = |tls_verify, creds: &Option<String>, cert_dir: &Option<PathBuf>, file: &Option<PathBuf>| {
-        let authfile = file.as_ref().or(flags.authfile.as_ref()).cloned();
-        let chosen = Chosen { authfile, policy: globals.policy.clone() };
-        access(tls_verify, creds.as_deref(), cert_dir.as_ref(), chosen)
-    };
-    let from = side(flags.src_tls_verify, &flags.src_creds, &flags.src_cert_dir, &flags.src_authfile)?;
-    let to = side(flags.dest_tls_verify, &flags.dest_creds, &flags.dest_cert_dir, &flags.dest_authfile)?;
+    let (from, to) =
+        (flags.sides.source(None, &globals.policy)?, flags.sides.destination(None, &globals.policy)?);
     let sources = match flags.src {
         Kind::Docker => of_registry(&flags.source, &from, flags)?,
         _ => of_directory(&flags.source)?,
@@ -125,7 +91,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         complain(&format!("Copying image {number}/{count}: {source} to {destination}"));
         let copied = prepare(&destination).and_then(|()| {
-            retry(flags.retry_times, || {
+            retry(flags.sides.retry_times, || {
                 let mut bars = Bars::new(false);
                 let (from, to) = (side_of(source, &from), side_of(&destination, &to));
                 Ok(copy_image(None, from, to, &options, &temporary(), &mut bars)?)
@@ -163,7 +129,7 @@ fn of_registry(source: &str, access: &Access, flags: &Flags) -> Result<Vec<(Plac
         let name = reference.to_string();
         return Ok(vec![(Place::Registry(reference), name)]);
     }
-    let tags = retry(flags.retry_times, || Ok(loment_engine::tags(&reference, access)?))?;
+    let tags = retry(flags.sides.retry_times, || Ok(loment_engine::tags(&reference, access)?))?;
     if tags.is_empty() {
         return Err(Error::Invalid(format!("no images to sync found in {:?}", reference.name())));
     }
