@@ -89,7 +89,7 @@ impl Scene {
             assert!(is_done || again.contains(&output.code), "{when}: {output}");
             let check = self.loment(&["system", "check", "--quick"]);
             assert_eq!(check.code, 0, "{when}: {check}");
-            self.loment(&["rmi", "--all"]).succeeds();
+            self.loment(&["rmi", "--all", "--force"]).succeeds();
             assert_eq!(self.left(), Vec::<PathBuf>::new(), "{when}");
             if stopped.before.is_none() {
                 assert!(nth > 2, "{when}: too few changes to be all");
@@ -104,7 +104,7 @@ impl Scene {
         let mut left = Vec::new();
         for attempt in 0.. {
             left.clear();
-            for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs"] {
+            for dir in ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs", "containers"] {
                 left.extend(fs::read_dir(self.root().join(dir)).unwrap().map(|entry| entry.unwrap().path()));
             }
             for shard in fs::read_dir(self.root().join("blobs/sha256")).unwrap() {
@@ -186,4 +186,50 @@ fn names_and_removal_in_directories_killed_before_every_change() {
 #[test]
 fn names_and_removal_of_images_killed_before_every_change() {
     names("erofs");
+}
+
+fn lists(form: &str) {
+    let scene = Scene::new(form);
+    for name in [scene.name(0), scene.name(1)] {
+        scene.loment(&["pull", "--quiet", &name]).succeeds();
+    }
+    // The second time the list is there.
+    scene.kill_everywhere(&["manifest", "create", "list:1", &scene.name(0)], &[125]);
+    scene.loment(&["manifest", "create", "list:1", &scene.name(0)]).succeeds();
+    scene.kill_everywhere(&["manifest", "add", "list:1", &scene.name(1)], &[]);
+    scene.loment(&["manifest", "add", "list:1", &scene.name(1)]).succeeds();
+    // Its images are kept by nothing else.
+    scene.loment(&["rmi", &scene.name(0)]).succeeds();
+    scene.kill_everywhere(&["manifest", "rm", "list:1"], &[1]);
+}
+
+#[test]
+fn lists_in_directories_killed_before_every_change() {
+    lists("dir");
+}
+
+#[test]
+fn lists_of_images_killed_before_every_change() {
+    lists("erofs");
+}
+
+fn system_prune(form: &str) {
+    let scene = Scene::new(form);
+    for name in [scene.name(0), scene.name(1)] {
+        scene.loment(&["pull", "--quiet", &name]).succeeds();
+    }
+    scene.loment(&["create", "--network", "none", &scene.name(0), "true"]).succeeds();
+    scene.loment(&["untag", &scene.name(1)]).succeeds();
+    scene.kill_everywhere(&["system", "prune", "--force"], &[]);
+    scene.kill_everywhere(&["system", "prune", "--all", "--force"], &[]);
+}
+
+#[test]
+fn system_prune_over_directories_killed_before_every_change() {
+    system_prune("dir");
+}
+
+#[test]
+fn system_prune_over_images_killed_before_every_change() {
+    system_prune("erofs");
 }
