@@ -146,6 +146,13 @@ fn repositories_are_synced_as_skopeo_does() {
     let all = ["image", "sync", "--src", "docker", "--dest", "docker", "--all", "--append-suffix=-x"];
     world.loment([&all[..], &[&from.name("multi:latest"), &target]].concat()).succeeds();
     assert_eq!(to.digest_of("mirror/multi", "latest-x"), from.digest_of("multi", "latest"));
+    // In another format, and not if digests must stay.
+    let one = ["image", "sync", "--src", "docker", "--dest", "docker", "--format", "v2s2"];
+    let (image, other) = (from.name("busybox:latest"), to.name("other"));
+    let kept = world.loment([&one[..], &["--preserve-digests", &image, &other]].concat());
+    assert!(kept.code == 125 && !kept.stderr.contains("Synced"), "{kept}");
+    world.loment([&one[..], &[&image, &other]].concat()).succeeds();
+    assert!(to.manifest("other/busybox", "latest")["mediaType"].as_str().unwrap().contains("docker"));
     std::fs::write(world.path("mine-false/busybox:plain/manifest.json"), "{}").unwrap();
     let some = world.loment([&flags[..], &["--keep-going", "--scoped", &dir, &to.name("second")]].concat());
     some.fails(125);

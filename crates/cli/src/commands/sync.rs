@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::{Parser, ValueEnum};
 use loment_engine::{Access, Side, copy_image};
-use loment_image::{CopyOptions, Images, Place, Reference};
+use loment_image::{CopyOptions, Format, Images, Place, Reference};
 
 use super::copy::temporary;
 use super::progress::Bars;
@@ -35,7 +35,10 @@ pub(super) struct Flags {
     /// Go on when an image cannot be copied
     #[arg(long)]
     keep_going: bool,
-    /// Accepted for compatibility: digests are always preserved
+    /// Write manifests in this format: oci, or v2s2 for Docker's [default: as they are]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Fail rather than change a digest
     #[arg(long)]
     preserve_digests: bool,
     /// Accepted for compatibility: signatures are not copied
@@ -80,7 +83,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         _ => of_directory(&flags.source)?,
     };
     let images = if flags.all { Images::All } else { Images::One(globals.platform_wanted()) };
-    let options = CopyOptions { images, ..CopyOptions::default() };
+    let (format, preserve_digests) = (flags.format, flags.preserve_digests);
+    let options = CopyOptions { images, format, preserve_digests, ..CopyOptions::default() };
     let (count, mut failed) = (sources.len(), 0);
     for (number, (source, name)) in sources.iter().enumerate() {
         let destination = destination(flags, name)?;
