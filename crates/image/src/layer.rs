@@ -101,12 +101,13 @@ impl Wanted<'_> {
         let most = SMALL.max(blob.size().saturating_mul(MAX_RATIO));
         let (compressed, [fetched]) = pipe();
         let (inflated, [to_hash, to_unpack]) = pipe();
+        let is_plain = &AtomicBool::new(false);
         let (staged, fetch, inflation) = thread::scope(|scope| {
             let bytes = Fetch::new(scope, source, blob, bytes, parts, budget);
             let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, kept));
-            let inflation =
-                scope.spawn(move || inflate(fetched, digest, most, inflated, budget, hand.cancelled));
-            let hash = scope.spawn(move || hash(to_hash));
+            let inflation = scope
+                .spawn(move || inflate(fetched, digest, most, is_plain, inflated, budget, hand.cancelled));
+            let hash = scope.spawn(move || hash(to_hash, digest, is_plain));
             let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
             // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
             (staged, join(fetch), join(inflation))
@@ -205,11 +206,12 @@ fn fetch(
     result
 }
 
-/// Decompresses all of the blob.
+/// Decompresses all of the blob; says first whether there is nothing to decompress.
 fn inflate(
     mut input: PipeReader,
     digest: &Digest,
     most: u64,
+    is_plain: &AtomicBool,
     out: PipeWriter,
     budget: &Budget,
     cancelled: &AtomicBool,
@@ -222,6 +224,7 @@ fn inflate(
         if let Compression::Unsupported(compression) = compression {
             return Err(Error::Compression { digest: digest.clone(), compression }.into());
         }
+        is_plain.store(compression == Compression::None, Ordering::Relaxed);
         let _share = budget.take(window, cancelled).ok_or(Stopped::Cancelled)?;
         let mut reader = inflate::bounded(&mut input, compression, window).map_err(failed)?;
         let mut count = 0;
@@ -247,15 +250,21 @@ impl From<Error> for Stopped {
     }
 }
 
-/// The digest of everything that comes.
-fn hash(mut input: PipeReader) -> io::Result<Digest> {
+/// The digest of everything that comes. Of a blob that is not compressed it is the blob's, which [`fetch`] verifies: no layer is
+/// committed without that.
+fn hash(mut input: PipeReader, blob: &Digest, is_plain: &AtomicBool) -> io::Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
+    input.fill_buf()?;
+    // Said before the first piece was sent.
+    let known = is_plain.load(Ordering::Relaxed) && Algorithm::of(blob) == Some(Algorithm::Sha256);
     loop {
         let bytes = input.fill_buf()?;
         if bytes.is_empty() {
-            return Ok(hasher.finish());
+            return Ok(if known { blob.clone() } else { hasher.finish() });
         }
-        hasher.update(bytes);
+        if !known {
+            hasher.update(bytes);
+        }
         let count = bytes.len();
         input.consume(count);
     }
@@ -298,7 +307,8 @@ mod tests {
     fn a_bomb_goes_off_early() {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
         let digest = loment_store::sha256(&bomb);
-        let (wanted, budget) = (AtomicBool::new(false), Budget::new(WINDOWS));
+        let (is_plain, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
+        let budget = Budget::new(WINDOWS);
         for (most, whole) in [(64 << 20, true), (8 << 20, false)] {
             let (compressed, [fetched]) = pipe();
             let (inflated, [mut tar]) = pipe();
@@ -308,7 +318,8 @@ mod tests {
                     while matches!(compressed.fill(&mut input, |_| {}), Ok(Ok(true))) {}
                     compressed.end();
                 });
-                let result = scope.spawn(|| inflate(fetched, &digest, most, inflated, &budget, &wanted));
+                let result =
+                    scope.spawn(|| inflate(fetched, &digest, most, &is_plain, inflated, &budget, &cancelled));
                 let read = io::copy(&mut tar, &mut io::sink());
                 match join(result) {
                     Ok(()) => read.map_err(|e| e.to_string()),

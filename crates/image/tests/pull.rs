@@ -156,6 +156,14 @@ fn wrong_bytes_anywhere_are_named_and_leave_nothing() {
     };
     let layer = sha256(&blob).to_string();
 
+    // Nothing but the digest tells, and a layer that is not compressed has one only.
+    let (fixture, _) = make();
+    let mut good = tar("g", b"good");
+    let plain = sha256(&good).to_string();
+    good[512] = b'f';
+    fs::write(fixture.blob_path(&plain), good).unwrap();
+    fixture.refused(&format!("layer {plain} has digest sha256:"));
+
     let (fixture, manifest) = make();
     let path = fixture.blob_path(&manifest);
     let text = fs::read_to_string(&path).unwrap() + " ";
