@@ -37,22 +37,31 @@ fn cost(text: &str) -> Option<Cost> {
 
 /// Prints medians, and how they compare with the first row's. Rows without costs are left out.
 pub(super) fn table<'n>(title: &str, rows: impl IntoIterator<Item = (&'n str, &'n [Cost])>) {
+    let mut rows = rows.into_iter().filter(|(_, costs)| !costs.is_empty()).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
     println!(
         "  {title:<24} {:>8} {:>8} {:>8} {:>8} {:>10}",
         "wall s", "ratio", "CPU s", "ratio", "memory MiB"
     );
     let mut first = None;
-    for (name, costs) in rows.into_iter().filter(|(_, costs)| !costs.is_empty()) {
+    for (name, costs) in rows {
         let (wall, cpu) = (median(costs, |c| c.wall), median(costs, |c| c.cpu));
         let (first_wall, first_cpu) = *first.get_or_insert((wall, cpu));
         let memory = costs.iter().map(|c| c.memory).max().unwrap_or_default();
         println!(
-            "  {name:<24} {wall:>8.2} {:>8.2} {cpu:>8.2} {:>8.2} {:>10.1}",
-            wall / first_wall,
-            cpu / first_cpu,
+            "  {name:<24} {wall:>8.2} {:>8} {cpu:>8.2} {:>8} {:>10.1}",
+            ratio(wall, first_wall),
+            ratio(cpu, first_cpu),
             mib(memory)
         );
     }
+}
+
+/// How often one is in the other, which may be less than time(1) tells.
+fn ratio(one: f64, of: f64) -> String {
+    if of > 0.0 { format!("{:.2}", one / of) } else { "?".to_owned() }
 }
 
 /// KiB as MiB.

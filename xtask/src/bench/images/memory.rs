@@ -11,6 +11,7 @@ const PROMISE: f64 = 64.0;
 pub(super) fn run(bench: &Bench, source: &mut Source) -> anyhow::Result<()> {
     for tag in ["large", "twenty", "windows"] {
         let name = source.image(tag)?;
+        println!("\nimages: memory: peak of a pull of {tag}");
         for puller in Puller::both(bench, &name)? {
             let cost = puller.pull(&[]);
             puller.clear()?;
@@ -18,9 +19,9 @@ pub(super) fn run(bench: &Bench, source: &mut Source) -> anyhow::Result<()> {
                 Ok(cost) => {
                     let peak = mib(cost.memory);
                     let held = if peak <= PROMISE { "within" } else { "MORE THAN" };
-                    println!("  memory, {tag}: {:<24} {peak:>8.1} MiB, {held} {PROMISE} MiB", puller.name);
+                    println!("  {:<24} {peak:>8.1} MiB, {held} {PROMISE} MiB", puller.name);
                 }
-                Err(e) => println!("  memory, {tag}: {:<24} not measured: {e:#}", puller.name),
+                Err(e) => println!("  {:<24} not measured: {e:#}", puller.name),
             }
         }
     }

@@ -28,6 +28,7 @@ pub(super) fn run(bench: &Bench, source: &mut Source, tag: &str) -> anyhow::Resu
             puller.clear()?;
         }
     }
+    println!("\nimages: {tag}: medians of {} rounds", bench.runs.min(ROUNDS));
     for (title, costs) in [("pull", pulls), ("rmi", removals), ("image prune --all", prunes)] {
         table(title, pullers.iter().map(|p| p.name.as_str()).zip(costs.iter().map(Vec::as_slice)));
     }
