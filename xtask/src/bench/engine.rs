@@ -1,13 +1,13 @@
 //! P2, P4, P5: the same commands through Podman and through ours.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
 use loment_testkit::Fixtures;
 
-use super::Bench;
 use super::measure::{Subject, compare};
+use super::{Bench, unmount_below};
 use crate::run::{succeed, target_directory, which};
 
 /// How many containers `ps` lists.
@@ -123,7 +123,9 @@ impl Drop for Engine {
         if self.name == "podman" {
             drop(self.quietly(&["system", "reset", "--force"]));
         }
-        if let Err(e) = removed {
+        // Ours keeps layers that are file systems mounted below the other directory, for the next container.
+        let unmounted = self.globals.get(3).map_or(Ok(()), |run| unmount_below(Path::new(run)));
+        if let Err(e) = removed.and(unmounted) {
             eprintln!("xtask: {e:#}");
         }
     }

@@ -1,14 +1,13 @@
 //! Those who pull, each with a directory of its own that is empty before and after.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use super::super::Bench;
+use super::super::{Bench, unmount_below};
 use super::cost::{Cost, once};
-use crate::run::{succeed, which};
+use crate::run::which;
 
 /// The forms that our store keeps layers in.
 pub(super) const FORMS: [&str; 2] = ["erofs", "dir"];
@@ -101,11 +100,7 @@ impl Puller {
 
     /// Leaves nothing. Podman leaves its storage mounted below its root.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        for mount in points.filter(|point| Path::new(point).starts_with(&self.dir)) {
-            succeed(Command::new("umount").arg(mount))?;
-        }
+        unmount_below(&self.dir)?;
         // A process that nobody waits for may be deleting there.
         for _ in 0..100 {
             if fs::remove_dir_all(&self.dir).is_ok() || !self.dir.exists() {
