@@ -155,8 +155,11 @@ impl fmt::Display for Place {
             Self::Daemon(name) => return write!(f, "docker-daemon:{name}"),
             Self::Store(name) => return write!(f, "containers-storage:{name}"),
             Self::Storage { driver, root, image } => {
-                let driver = driver.as_ref().map(|driver| format!("{driver}@")).unwrap_or_default();
-                return write!(f, "containers-storage:[{driver}{}]{image}", root.display());
+                let root = root.display().to_string();
+                // Whatever is before the first one is the driver.
+                let at = if driver.is_some() || root.contains('@') { "@" } else { "" };
+                let driver = driver.as_deref().unwrap_or_default();
+                return write!(f, "containers-storage:[{driver}{at}{root}]{image}");
             }
             Self::Dir(dir) => ("dir", dir, &None),
             Self::Oci { dir, entry } => ("oci", dir, entry),
@@ -179,7 +182,10 @@ mod tests {
         assert_eq!(place("oci:/a/b:tag:x").unwrap(), "oci:/a/b:tag:x");
         assert_eq!(place("oci:a:").unwrap(), "oci:a");
         assert_eq!(place("dir:a:b").unwrap(), "dir:a:b");
+        assert_eq!(place("containers-storage:[@/a]x").unwrap(), "containers-storage:[/a]x");
         for same in [
+            "containers-storage:[@/a@b]x",
+            "containers-storage:[overlay@/a@b]x",
             "docker-archive:/a.tar",
             "docker-archive:a.tar:localhost/x:1",
             "docker-archive:a.tar:@3",
