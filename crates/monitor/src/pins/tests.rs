@@ -124,10 +124,11 @@ fn what_is_no_image_is_named_and_leaves_nothing() {
 fn a_loop_device_serves_where_files_cannot_be_mounted() {
     let place = Place::new();
     let file = place.image("a");
-    let Ok(tree) = erofs::through_loop(&file) else {
-        eprintln!("skipped: mounting through a loop device, because there is none here");
+    if !Path::new("/dev/loop-control").exists() {
+        println!("skipped: mounting through a loop device, because there is none here");
         return;
-    };
+    }
+    let tree = erofs::through_loop(&file).unwrap();
     assert_eq!(name_in(&tree), "a");
     let device = rustix::fs::fstat(&tree).unwrap().st_dev;
     drop(tree);
