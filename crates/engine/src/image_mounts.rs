@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use loment_image::ShortNames;
 use loment_store::ImageId;
-use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::error::Context;
@@ -152,6 +151,5 @@ fn count(dir: &Path) -> u64 {
 }
 
 fn is_mounted(path: &Path) -> bool {
-    let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
-    stat.is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    loment_monitor::is_mount_point(path).unwrap_or_default()
 }

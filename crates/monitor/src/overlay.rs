@@ -8,19 +8,18 @@ use std::path::{Path, PathBuf};
 
 use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
 use loment_sys::clone::{CloneFlags, unshare};
-use rustix::fs::{CWD, Mode, OFlags};
+use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
-    move_mount, open_tree,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
 };
-
-use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
 
 use crate::Error;
 use crate::error::Context;
 use crate::launch::{Lower, Rootfs};
+use crate::mounts::{clone_tree, open_dir, place, private_tmpfs};
 use crate::owner;
 use crate::pins::{self, Here, Image};
 
@@ -57,12 +56,6 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
         }
         Rootfs::Throwaway { path, size } => throwaway(path, *size, scratch),
     }
-}
-
-fn clone_tree(path: &Path) -> io::Result<OwnedFd> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    Ok(open_tree(CWD, path, flags)?)
 }
 
 /// A layer of an overlay, ready to be used.
@@ -217,10 +210,10 @@ impl Layers<'_> {
     /// descriptors: the options of a mount have one page for all of them, and their paths may contain what separates options.
     fn by_mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
         let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let layers = self.lower.iter().map(|l| open_path(&l.path())).collect::<io::Result<Vec<_>>>()?;
+        let layers = self.lower.iter().map(|l| open_dir(&l.path())).collect::<io::Result<Vec<_>>>()?;
         let mut options = format!("lowerdir={}", layers.iter().map(name).collect::<Vec<_>>().join(":"));
         let changes = match self.changes {
-            Some((upper, work)) => Some((open_path(upper)?, open_path(work)?)),
+            Some((upper, work)) => Some((open_dir(upper)?, open_dir(work)?)),
             None => None,
         };
         if let Some((upper, work)) = &changes {
@@ -267,18 +260,21 @@ pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) 
 fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
     own_namespace().context("make", "a mount namespace")?;
     let below = mounts_below(path).context("read", "/proc/self/mountinfo")?;
-    let changes = private_tmpfs(size, scratch).context("mount a tmpfs on", scratch.display())?;
+    let changes = scratch;
+    private_tmpfs(Some(size))
+        .and_then(|tmpfs| place(&tmpfs, CWD, changes))
+        .context("mount a tmpfs on", scratch.display())?;
     let root = changes.join("root");
     let mut warnings = Vec::new();
-    let tree = throwaway_layer(path, &changes, 0)
+    let tree = throwaway_layer(path, changes, 0)
         .map_err(|e| too_deep(path, e))
         .context("overlay", path.display())?;
     std::fs::create_dir(&root).context("create", root.display())?;
     place(&tree, CWD, &root).context("mount", root.display())?;
-    let in_root = InRoot::new(open_path(&root).context("open", root.display())?);
+    let in_root = InRoot::new(open_dir(&root).context("open", root.display())?);
     for (n, mount_point) in below.iter().enumerate() {
         let inside = mount_point.strip_prefix(path).unwrap_or(mount_point);
-        let layered = throwaway_layer(mount_point, &changes, n + 1).and_then(|tree| {
+        let layered = throwaway_layer(mount_point, changes, n + 1).and_then(|tree| {
             let target = in_root.resolve(inside)?;
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             Ok(move_mount(&tree, "", &target, "", flags)?)
@@ -294,11 +290,6 @@ fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
         }
     };
     Ok(Built { tree: clone_tree(&root).context("open", root.display())?, warnings })
-}
-
-fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
 }
 
 /// Says what the kernel does not: overlays are stacked two deep at most (`FILESYSTEM_MAX_STACK_DEPTH`).
@@ -325,20 +316,6 @@ fn restrictions(lower: &OwnedFd) -> io::Result<MountAttrFlags> {
     Ok(pairs.into_iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, attr)| attr).collect())
 }
 
-fn place(tree: &OwnedFd, dir: impl AsFd, path: &Path) -> io::Result<()> {
-    Ok(move_mount(tree, "", dir, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
-}
-
-fn private_tmpfs(size: u64, scratch: &Path) -> io::Result<PathBuf> {
-    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, "mode", "0700")?;
-    fsconfig_set_string(&fs, "size", size.to_string())?;
-    fsconfig_create(&fs)?;
-    let tmpfs = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    place(&tmpfs, CWD, scratch)?;
-    Ok(scratch.to_owned())
-}
-
 fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd> {
     let (upper, work) = (changes.join(format!("u{n}")), changes.join(format!("w{n}")));
     std::fs::create_dir(&upper)?;
@@ -346,7 +323,7 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
     let scratch = changes.join(format!("m{n}"));
     std::fs::create_dir(&scratch)?;
     // The merged root shows the upper directory's mode and owner.
-    let (from, to) = (open_path(lower)?, std::fs::File::open(&upper)?);
+    let (from, to) = (open_dir(lower)?, std::fs::File::open(&upper)?);
     let stat = rustix::fs::fstat(&from)?;
     rustix::fs::fchown(
         &to,

@@ -14,12 +14,10 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use loment_sys::clone::{CloneFlags, unshare};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_change,
-    move_mount, open_tree, unmount,
+    MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change, open_tree, unmount,
 };
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -27,6 +25,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use crate::Error;
 use crate::erofs;
 use crate::error::Context;
+use crate::mounts::{is_mount_point, open_dir, place, private_tmpfs};
 
 /// `NSFS_MAGIC` (statfs(2)).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
@@ -193,11 +192,6 @@ impl Here {
     }
 }
 
-fn open_dir(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(CWD, path, flags, Mode::empty())?)
-}
-
 fn clone(name: &str) -> Result<OwnedFd, Errno> {
     let path = PathBuf::from("/").join(name);
     let tree = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
@@ -212,13 +206,8 @@ fn attach(tree: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
         other => other?,
     }
-    move_mount(tree, "", CWD, &path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    place(tree, CWD, &path)?;
     Ok(clone(name)?)
-}
-
-fn is_mount_point(path: &Path) -> io::Result<bool> {
-    let stat = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Makes the namespace and what keeps it. What a killed maker left is used.
@@ -243,16 +232,13 @@ fn make(dir: &Path) -> io::Result<OwnedFd> {
 fn empty(dir: &Path) -> io::Result<OwnedFd> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let ns = File::open("/proc/thread-self/ns/mnt")?;
-    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, "mode", "0700")?;
-    fsconfig_create(&fs)?;
-    let tmpfs = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    move_mount(&tmpfs, "", CWD, dir, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    let tmpfs = private_tmpfs(None)?;
+    place(&tmpfs, CWD, dir)?;
     chdir(dir)?;
     match pivot_root(".", ".") {
         Ok(()) => unmount(".", UnmountFlags::DETACH)?,
         // The root is the kernel's first file system, which cannot go: it is covered.
-        Err(Errno::INVAL) => move_mount(&tmpfs, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?,
+        Err(Errno::INVAL) => place(&tmpfs, CWD, Path::new("/"))?,
         Err(errno) => return Err(errno.into()),
     }
     Ok(ns.into())

@@ -31,17 +31,6 @@ pub struct Rootfs {
     pub work: PathBuf,
 }
 
-impl Rootfs {
-    /// Directories for overlayfs `lowerdir`, top first, the skeleton last.
-    ///
-    /// # Errors
-    /// [`Error::NotADirectory`] for a layer that must be mounted first.
-    pub fn directories(&self) -> Result<Vec<PathBuf>, Error> {
-        let layers = self.lower.iter().cloned().map(Lower::directory);
-        layers.chain([Ok(self.skeleton.clone())]).collect()
-    }
-}
-
 /// `rootfs.json`, version 1; also what keeps the layers from being swept.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct RootfsDocument {
