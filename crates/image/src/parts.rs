@@ -34,27 +34,14 @@ impl Default for Parts {
 
 /// A blob, read from its start to its end.
 pub(crate) struct Fetch<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
-    source: &'env dyn Source,
-    blob: &'env Descriptor,
+    way: Way<'scope, 'env>,
     how: Parts,
     budget: &'env Budget,
-    stage: Stage<'env>,
+    bytes: Box<dyn Read + Send + 'scope>,
+    /// Since when, and how long of that, the only connection has been waited for; `None` when it is no longer judged.
+    judged: Option<(Instant, Duration)>,
     /// Bytes handed out.
     position: u64,
-}
-
-enum Stage<'env> {
-    /// Over one connection; how long it was waited for, and since when that is counted, unless it stays that way.
-    One { bytes: Box<dyn Read + Send + 'env>, judged: Option<(Instant, Duration)> },
-    Parts {
-        coming: VecDeque<Receiver<io::Result<Vec<u8>>>>,
-        part: Vec<u8>,
-        taken: usize,
-        /// Where what has not been asked for begins.
-        asked: u64,
-        _share: Share<'env>,
-    },
 }
 
 impl<'scope, 'env> Fetch<'scope, 'env> {
@@ -68,33 +55,77 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
     ) -> Self {
         let long = how.parallel > 1 && blob.size() >= how.judged_after.saturating_mul(2);
         let judged = long.then(|| (Instant::now(), Duration::ZERO));
-        Self { scope, source, blob, how, budget, stage: Stage::One { bytes, judged }, position: 0 }
+        let way = Way { scope, source, blob, size: how.size.max(1) };
+        Self { way, how, budget, bytes, judged, position: 0 }
     }
 
-    /// Goes on in parts, if that can be had.
-    fn divide(&mut self) -> Option<Stage<'env>> {
-        let size = self.how.size.max(1);
-        let share = self.budget.try_take(size * self.how.parallel as u64)?;
-        // The first one tells whether the other side can do it.
-        let first = self.source.part(self.blob, self.range(self.position)).ok()??;
-        let mut coming = VecDeque::from([self.spawn(first, self.range(self.position))]);
-        let mut asked = self.range(self.position).end;
-        while coming.len() < self.how.parallel && asked < self.blob.size() {
-            coming.push_back(self.ask(self.range(asked)));
-            asked = self.range(asked).end;
+    /// Once enough has come: goes on in parts if the connection was slow and they can be had.
+    fn judge(&mut self) {
+        let Some((since, waited)) = self.judged.filter(|_| self.position >= self.how.judged_after) else {
+            return;
+        };
+        self.judged = None;
+        let slow = waited.as_secs_f64() > 0.7 * since.elapsed().as_secs_f64();
+        if slow
+            && self.way.blob.size().saturating_sub(self.position) >= self.how.judged_after
+            && let Some(parts) = self.divide()
+        {
+            self.bytes = Box::new(parts);
         }
-        Some(Stage::Parts { coming, part: Vec::new(), taken: 0, asked, _share: share })
     }
 
+    fn divide(&self) -> Option<Coming<'scope, 'env>> {
+        let share = self.budget.try_take(self.way.size * self.how.parallel as u64)?;
+        // The first one tells whether the other side can do it.
+        let range = self.way.range(self.position);
+        let first = self.way.source.part(self.way.blob, range.clone()).ok()??;
+        let asked = range.end;
+        let queue = VecDeque::from([self.way.bring(range, Some(first))]);
+        let mut coming = Coming { way: self.way, queue, part: Vec::new(), taken: 0, asked, _share: share };
+        while coming.queue.len() < self.how.parallel && coming.ask() {}
+        Some(coming)
+    }
+}
+
+impl Read for Fetch<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.judge();
+        let start = Instant::now();
+        let count = self.bytes.read(buffer)?;
+        if let Some((_, waited)) = &mut self.judged {
+            *waited += start.elapsed();
+        }
+        self.position += count as u64;
+        Ok(count)
+    }
+}
+
+/// Where parts come from.
+#[derive(Clone, Copy)]
+struct Way<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    source: &'env dyn Source,
+    blob: &'env Descriptor,
+    /// Bytes of a part.
+    size: u64,
+}
+
+impl<'env> Way<'_, 'env> {
     fn range(&self, from: u64) -> Range<u64> {
-        from..from.saturating_add(self.how.size.max(1)).min(self.blob.size())
+        from..from.saturating_add(self.size).min(self.blob.size())
     }
 
-    fn ask(&self, range: Range<u64>) -> Receiver<io::Result<Vec<u8>>> {
+    /// Brings a part, of which the beginning may be there already.
+    fn bring(
+        &self,
+        range: Range<u64>,
+        begun: Option<Box<dyn Read + Send + 'env>>,
+    ) -> Receiver<io::Result<Vec<u8>>> {
         let (source, blob) = (self.source, self.blob);
         let (sender, part) = sync_channel(1);
         self.scope.spawn(move || {
-            let bytes = match source.part(blob, range.clone()) {
+            let bytes = match begun.map_or_else(|| source.part(blob, range.clone()), |bytes| Ok(Some(bytes)))
+            {
                 Ok(Some(bytes)) => read(bytes, &range),
                 Ok(None) => Err(io::ErrorKind::Unsupported.into()),
                 Err(error) => Err(io::Error::other(error)),
@@ -104,11 +135,45 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
         });
         part
     }
+}
 
-    fn spawn(&self, bytes: Box<dyn Read + Send + 'env>, range: Range<u64>) -> Receiver<io::Result<Vec<u8>>> {
-        let (sender, part) = sync_channel(1);
-        self.scope.spawn(move || drop(sender.send(read(bytes, &range))));
-        part
+/// Parts on their way, in order.
+struct Coming<'scope, 'env> {
+    way: Way<'scope, 'env>,
+    queue: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    part: Vec<u8>,
+    /// Bytes of it handed out.
+    taken: usize,
+    /// Where what has not been asked for begins.
+    asked: u64,
+    _share: Share<'env>,
+}
+
+impl Coming<'_, '_> {
+    /// Asks for the next part; `false` when all have been asked for.
+    fn ask(&mut self) -> bool {
+        if self.asked >= self.way.blob.size() {
+            return false;
+        }
+        let range = self.way.range(self.asked);
+        self.asked = range.end;
+        self.queue.push_back(self.way.bring(range, None));
+        true
+    }
+}
+
+impl Read for Coming<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.taken == self.part.len() {
+            let Some(next) = self.queue.pop_front() else { return Ok(0) };
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            (self.part, self.taken) = (next.recv().map_err(gone)??, 0);
+            self.ask();
+        }
+        let count = buffer.len().min(self.part.len() - self.taken);
+        buffer[..count].copy_from_slice(&self.part[self.taken..self.taken + count]);
+        self.taken += count;
+        Ok(count)
     }
 }
 
@@ -118,60 +183,4 @@ fn read(bytes: Box<dyn Read + Send + '_>, range: &Range<u64>) -> io::Result<Vec<
     let mut part = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     bytes.take(length).read_to_end(&mut part)?;
     if part.len() as u64 == length { Ok(part) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
-impl Read for Fetch<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Stage::One { judged: Some((since, waited)), .. } = &mut self.stage {
-            let left = self.blob.size().saturating_sub(self.position);
-            if self.position >= self.how.judged_after && left > 0 {
-                let slow = waited.as_secs_f64() > 0.7 * since.elapsed().as_secs_f64();
-                match if slow && left >= self.how.judged_after { self.divide() } else { None } {
-                    Some(parts) => self.stage = parts,
-                    // Once is enough.
-                    None => {
-                        if let Stage::One { judged, .. } = &mut self.stage {
-                            *judged = None;
-                        }
-                    }
-                }
-            }
-        }
-        let count = match &mut self.stage {
-            Stage::One { bytes, judged } => {
-                let start = Instant::now();
-                let count = bytes.read(buffer)?;
-                if let Some((_, waited)) = judged {
-                    *waited += start.elapsed();
-                }
-                count
-            }
-            Stage::Parts { coming, part, taken, asked, .. } => {
-                let mut next = None;
-                if *taken == part.len() {
-                    let Some(receiver) = coming.pop_front() else { return Ok(0) };
-                    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-                    (*part, *taken) = (receiver.recv().map_err(|_| gone())??, 0);
-                    if *asked < self.blob.size() {
-                        next = Some(*asked);
-                    }
-                }
-                let count = buffer.len().min(part.len() - *taken);
-                buffer[..count].copy_from_slice(&part[*taken..*taken + count]);
-                *taken += count;
-                if let Some(from) = next {
-                    let range = self.range(from);
-                    let end = range.end;
-                    let receiver = self.ask(range);
-                    if let Stage::Parts { coming, asked, .. } = &mut self.stage {
-                        coming.push_back(receiver);
-                        *asked = end;
-                    }
-                }
-                count
-            }
-        };
-        self.position += count as u64;
-        Ok(count)
-    }
 }
