@@ -322,6 +322,10 @@ pub struct Attempt {
 }
 
 impl Error {
+    pub(crate) fn not_there(archive: &str, what: String) -> Self {
+        Self::NotInArchive { archive: archive.to_owned(), what }
+    }
+
     /// What all attempts come to; the last one is the one that matters.
     pub(crate) fn of_attempts(mut attempts: Vec<Attempt>, name: &str) -> Self {
         match attempts.pop() {

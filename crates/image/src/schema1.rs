@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::inflate::{self, Compression};
 use crate::manifest;
-use crate::source::{Fetched, Source};
+use crate::source::{Fetched, Source, made_manifest};
 
 /// Layers of one image, those that change nothing included.
 const MAX_LAYERS: usize = 4096;
@@ -279,12 +279,7 @@ impl Source for Converted {
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
-        if let Some(digest) = digest {
-            let (archive, what) = (self.name.clone(), format!("manifest {digest}"));
-            return Err(Error::NotInArchive { archive, what });
-        }
-        let media_type = Format::Docker.manifest().to_owned();
-        Ok(Fetched { media_type, digest: None, bytes: self.manifest.clone() })
+        made_manifest(&self.name, digest, Format::Docker, &self.manifest)
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
@@ -292,8 +287,7 @@ impl Source for Converted {
             return Ok(Box::new(&self.config.1[..]));
         }
         let Some(layer) = self.layers.get(blob.digest()) else {
-            let (archive, what) = (self.name.clone(), format!("blob {}", blob.digest()));
-            return Err(Error::NotInArchive { archive, what });
+            return Err(Error::not_there(&self.name, format!("blob {}", blob.digest())));
         };
         Ok(Box::new(Part::of(&layer.file, Member { offset: 0, size: layer.size })))
     }

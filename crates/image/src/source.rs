@@ -6,6 +6,7 @@ use std::ops::Range;
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::Error;
+use crate::format::Format;
 
 /// A manifest as delivered, not verified.
 #[derive(Debug)]
@@ -41,5 +42,20 @@ pub trait Source: Sync {
     /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
     fn made(&self) -> bool {
         false
+    }
+}
+
+/// The manifest of a source that makes it, in that format. It has no other, and none that could be asked for by its digest.
+pub(crate) fn made_manifest(
+    place: &str,
+    asked: Option<&Digest>,
+    format: Format,
+    manifest: &[u8],
+) -> Result<Fetched, Error> {
+    match asked {
+        Some(digest) => Err(Error::not_there(place, format!("manifest {digest}"))),
+        None => {
+            Ok(Fetched { media_type: format.manifest().to_owned(), digest: None, bytes: manifest.to_vec() })
+        }
     }
 }

@@ -5,9 +5,8 @@ mod common;
 
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::Command;
 
-use common::{DOCKER_GZIP, Fixture, GZIP, PLAIN, ZSTD, chain, config, gzip, host, image, tar};
+use common::{DOCKER_GZIP, Fixture, GZIP, PLAIN, ZSTD, chain, config, gzip, host, image, skopeo, tar};
 use loment_image::{
     Archive, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, Error, OciArchiveWriter,
     OciLayout, OciLayoutWriter, Options, Output, PushOptions, Scratch, Silent, Source, copy, pull, push,
@@ -15,13 +14,6 @@ use loment_image::{
 use loment_store::{ImageId, sha256};
 
 const NAME: &str = "localhost/app:1";
-
-fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
-    let output = output.expect("skopeo is installed for the tests");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn scratch(fixture: &Fixture) -> Scratch {
     Scratch::of(&fixture.store)

@@ -4,21 +4,13 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use common::{Fixture, GZIP, OCI_INDEX, PLAIN, ZSTD, chain, gzip, host, image, tar};
+use common::{Fixture, GZIP, OCI_INDEX, PLAIN, ZSTD, chain, gzip, host, image, skopeo, tar};
 use loment_image::{
     Compression, CopyOptions, Error, Format, ImageDir, Images, Layers, OciLayout, OciLayoutWriter, Options,
     Silent, Source, copy, pull,
 };
 use serde_json::Value;
-
-fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
-    let output = output.expect("skopeo is installed for the tests");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// A layout with an index of two images with a layer of each kind, one of them in both.
 fn index(fixture: &Fixture) -> PathBuf {

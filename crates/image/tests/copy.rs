@@ -5,9 +5,8 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use common::{Fixture, GZIP, OCI_INDEX, PLAIN, ZSTD, chain, digest_of, gzip, host, image, tar};
+use common::{Fixture, GZIP, OCI_INDEX, PLAIN, ZSTD, chain, digest_of, gzip, host, image, skopeo, tar};
 use loment_image::{
     CopyOptions, Destination, Error, ImageDir, Images, Layers, OciLayout, OciLayoutWriter, Options, Silent,
     Source, copy, pull,
@@ -22,13 +21,6 @@ const ALL: CopyOptions = CopyOptions {
     preserve_digests: false,
     scratch: None,
 };
-
-fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
-    let output = output.expect("skopeo is installed for the tests");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// An image of this platform and one of another, each of three layers that are compressed in different ways.
 fn two_platforms(fixture: &Fixture) -> [String; 2] {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{DOCKER_CONFIG, DOCKER_GZIP, DOCKER_MANIFEST, Fixture, chain, gzip, host, tar};
+use common::{DOCKER_CONFIG, DOCKER_GZIP, DOCKER_MANIFEST, Fixture, chain, gzip, host, skopeo, tar};
 use loment_image::{
     CopyOptions, Error, ImageDir, OciLayout, OciLayoutWriter, Options, Scratch, Silent, Source, StorageImage,
     copy, pull,
@@ -16,13 +16,6 @@ use loment_store::sha256;
 use serde_json::{Value, json};
 
 const NAME: &str = "localhost/app:1";
-
-fn skopeo(arguments: &[&str]) -> String {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
-    let output = output.expect("skopeo is installed for the tests");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// An image in Docker's format whose second layer is of several kinds of entries.
 fn layout(fixture: &Fixture) -> String {

@@ -1,6 +1,7 @@
 //! Pulling from OCI layouts made here and by other tools. Needs root.
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
+#[expect(dead_code, reason = "uses its own part of what the tests share")]
 mod common;
 
 use std::fs;

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::format::Format;
 use crate::inflate::{self, Compression};
 use crate::reference::Reference;
-use crate::source::{Fetched, Source};
+use crate::source::{Fetched, Source, made_manifest};
 
 /// Says what is in the archive.
 pub(crate) const MANIFEST: &str = "manifest.json";
@@ -197,12 +197,7 @@ impl Source for DockerImage<'_> {
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
-        if let Some(digest) = digest {
-            let (archive, what) = (self.archive.name().to_owned(), format!("manifest {digest}"));
-            return Err(Error::NotInArchive { archive, what });
-        }
-        let media_type = Format::Docker.manifest().to_owned();
-        Ok(Fetched { media_type, digest: None, bytes: self.manifest.clone() })
+        made_manifest(self.archive.name(), digest, Format::Docker, &self.manifest)
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
@@ -211,8 +206,7 @@ impl Source for DockerImage<'_> {
             return Ok(Box::new(&self.config.1[..]));
         }
         let Some((member, compression)) = self.layers.get(digest) else {
-            let (archive, what) = (self.archive.name().to_owned(), format!("blob {digest}"));
-            return Err(Error::NotInArchive { archive, what });
+            return Err(Error::not_there(self.archive.name(), format!("blob {}", blob.digest())));
         };
         let failed = |source| Error::Blob { operation: "read", digest: digest.clone(), source };
         open(self.archive.part(*member), *compression).map_err(failed)

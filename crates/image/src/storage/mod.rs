@@ -31,7 +31,7 @@ use crate::error::Error;
 use crate::files;
 use crate::format::Format;
 use crate::reference::Reference;
-use crate::source::{Fetched, Source};
+use crate::source::{Fetched, Source, made_manifest};
 
 /// Largest `images.json` or `layers.json`; those of some thousand layers have a few megabytes.
 const MAX_LIST: u64 = 256 << 20;
@@ -237,12 +237,7 @@ impl Source for StorageImage {
     }
 
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
-        if let Some(digest) = digest {
-            let (archive, what) = (self.name.clone(), format!("manifest {digest}"));
-            return Err(Error::NotInArchive { archive, what });
-        }
-        let media_type = self.format.manifest().to_owned();
-        Ok(Fetched { media_type, digest: None, bytes: self.manifest.clone() })
+        made_manifest(&self.name, digest, self.format, &self.manifest)
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
@@ -251,10 +246,7 @@ impl Source for StorageImage {
         }
         match self.layers.get(blob.digest()) {
             Some(layer) => Ok(Box::new(self.tar(layer)?)),
-            None => {
-                let (archive, what) = (self.name.clone(), format!("blob {}", blob.digest()));
-                Err(Error::NotInArchive { archive, what })
-            }
+            None => Err(Error::not_there(&self.name, format!("blob {}", blob.digest()))),
         }
     }
 

@@ -153,3 +153,10 @@ pub(crate) fn digest_of(descriptor: &str) -> String {
     let descriptor: Descriptor = serde_json::from_str(descriptor).unwrap();
     descriptor.digest().to_string()
 }
+
+pub(crate) fn skopeo(arguments: &[&str]) -> String {
+    let output = std::process::Command::new("skopeo").arg("--insecure-policy").args(arguments).output();
+    let output = output.expect("skopeo is installed for the tests");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
