@@ -50,7 +50,7 @@ pub struct ImageRecord {
 }
 
 /// Names of an image that are remembered.
-const MAX_NAMES: usize = 256;
+pub(crate) const MAX_NAMES: usize = 256;
 
 impl ImageRecord {
     /// Remembers a name; `false` when it was the last one already.
@@ -102,8 +102,18 @@ impl Lease {
         let _share = store.share()?;
         let mut record = record.clone();
         let known = match store.image(&record.id) {
-            // A damaged record is replaced.
-            Err(Error::Document { .. }) => None,
+            // A damaged record is replaced, and keeps its names.
+            Err(Error::Document { .. }) => {
+                // One that cannot be read is another thing to mend.
+                for file in disk::names(&store.path("refs"))? {
+                    if let Ok(Some(Target::Image(name))) = store.target_in(&file)
+                        && name.image == record.id
+                    {
+                        record.remember(&name.name);
+                    }
+                }
+                None
+            }
             known => known?,
         };
         if let Some(known) = known {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::ImageId;
 use crate::disk;
 use crate::error::{Context, Error};
-use crate::image::Versioned;
+use crate::image::{MAX_NAMES, Versioned};
 use crate::store::{INDEXES, Store};
 
 /// A name in the store.
@@ -175,8 +175,27 @@ impl Store {
         disk::sync_dir(&self.path("refs"), self.durability())
     }
 
-    /// The names of one image, sorted.
+    /// The names of one image, sorted. Every name was remembered in the image's record before it was given, so that only those need
+    /// to be looked at.
     pub fn names_of(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
+        let remembered = match self.image(id) {
+            Ok(record) => record.map(|record| record.names_history).unwrap_or_default(),
+            Err(Error::Document { .. }) => return self.search_names_of(id),
+            Err(error) => return Err(error),
+        };
+        if remembered.len() >= MAX_NAMES {
+            return self.search_names_of(id); // some may have been forgotten
+        }
+        let mut names = Vec::new();
+        for name in &remembered {
+            names.extend(self.name(name)?.filter(|name| name.image == *id));
+        }
+        names.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(names)
+    }
+
+    /// The same by reading all names.
+    fn search_names_of(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
         Ok(self.all_names()?.into_iter().filter(|name| name.image == *id).collect())
     }
 

@@ -164,6 +164,27 @@ fn a_name_that_was_moved_is_not_taken_from_its_new_image() {
 }
 
 #[test]
+fn all_names_of_an_image_are_found_however_many_it_has_and_when_its_record_is_damaged() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let lease = store.lease().unwrap();
+    let record = image(&lease, "one", &["a"]);
+    let names_of = || store.names_of(&record.id).unwrap().len();
+    (0..3).for_each(|n| drop(store.tag(&format!("localhost/one:{n}"), &record.id, None).unwrap()));
+    store.untag("localhost/one:1", None).unwrap();
+    assert_eq!(names_of(), 2);
+
+    fs::write(store.root().join(format!("images/{}.json", record.id.hex())), "{").unwrap();
+    assert_eq!(names_of(), 2);
+    lease.commit_image(&record).unwrap();
+    assert_eq!(names_of(), 2);
+
+    (0..300).for_each(|n| drop(store.tag(&format!("localhost/one:{n}"), &record.id, None).unwrap()));
+    assert_eq!(names_of(), 300);
+    assert_eq!(store.remove_image(&record.id, true).unwrap().len(), 300);
+}
+
+#[test]
 fn prefixes_must_mean_one_image() {
     let fixture = Fixture::new();
     let lease = fixture.store.lease().unwrap();
