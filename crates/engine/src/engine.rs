@@ -127,16 +127,16 @@ impl Engine {
         Ok(Some(config))
     }
 
-    /// How many containers were made from each image. Whether they run is another file of each, and does not matter here.
+    /// Which containers were made from each image. Whether they run is another file of each, and does not matter here.
     ///
     /// # Errors
     /// [`Error::Io`]; a container that cannot be read is an error that names it.
-    pub(crate) fn uses_of_images(&self) -> Result<HashMap<ImageId, usize>, Error> {
-        let mut uses = HashMap::new();
+    pub(crate) fn uses_of_images(&self) -> Result<HashMap<ImageId, Vec<String>>, Error> {
+        let mut uses: HashMap<ImageId, Vec<String>> = HashMap::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
             let made: Option<Made> = self.config(&id, |made: &Made| made.version)?;
             if let Some(image) = made.and_then(|made| made.image) {
-                *uses.entry(image.id).or_default() += 1;
+                uses.entry(image.id).or_default().push(id);
             }
         }
         Ok(uses)

@@ -9,7 +9,6 @@ use loment_image::{
 };
 use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage, Target};
 
-use crate::container::Status;
 use crate::error::{Context, invalid};
 use crate::family::Family;
 use crate::image_filter::moment_of;
@@ -335,7 +334,7 @@ impl Engine {
         let uses = self.uses_of_images()?;
         let catalog = self.store().catalog()?;
         let summary = |image: NamedImage| {
-            let containers = uses.get(&image.image.id).copied().unwrap_or_default();
+            let containers = uses.get(&image.image.id).map_or(0, Vec::len);
             ImageSummary { image, containers, list: false, dangling: false, intermediate: false }
         };
         let mut all: Vec<ImageSummary> = catalog.images.into_iter().map(summary).collect();
@@ -394,7 +393,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// Removes a name, and the image when it was the last one.
+    /// Removes a name, and the image when it was the last one. Its layers go with the next [`Engine::sweep`].
     ///
     /// # Errors
     /// [`Error::ImageInUse`], [`Error::NoImage`].
@@ -423,15 +422,13 @@ impl Engine {
             }
             self.unmount(&id, true)?;
         }
-        for container in self.containers()? {
-            if container.config.image.as_ref().is_some_and(|i| i.id == id) {
-                if !how.containers {
-                    return Err(Error::ImageInUse { container: container.config.id });
-                }
-                if container.status == Status::Running {
-                    self.stop(&container.config.id, Some(0))?;
-                }
-                self.remove(&container.config.id, true, None)?;
+        for container in self.uses_of_images()?.remove(&id).unwrap_or_default() {
+            if !how.containers {
+                return Err(Error::ImageInUse { container });
+            }
+            match self.remove(&container, true, None) {
+                Err(Error::NoContainer { .. }) => {} // it ended with --rm
+                other => drop(other?),
             }
         }
         let all_names = how.all_names || how.containers;
@@ -441,7 +438,6 @@ impl Engine {
         if let Some(record) = record.filter(|_| !how.keep_parents) {
             deleted.extend(self.remove_parents(record)?);
         }
-        self.store().gc()?;
         Ok(Removed { untagged: gone, deleted })
     }
 
@@ -485,7 +481,7 @@ fn candidates(input: &str, settings: &PullSettings) -> Result<(Vec<Reference>, O
 }
 
 impl Engine {
-    /// Removes what no image and no container needs.
+    /// Removes layers and blobs that no image and no container needs.
     ///
     /// # Errors
     /// [`Error::Store`].

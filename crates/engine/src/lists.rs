@@ -74,6 +74,9 @@ impl Engine {
             }
         }
         let prefix = input.strip_prefix("sha256:").unwrap_or(input);
+        if ImageId::from_hex(prefix).map(|id| self.store().image(&id)).transpose()?.flatten().is_some() {
+            return Err(Error::NoImage { name: input.to_owned() });
+        }
         let found = |name: &IndexName| prefix.len() >= MIN_ID && name.index.digest().starts_with(prefix);
         match self.store().index_names()?.into_iter().find(found) {
             Some(name) => self.load_list(name),
@@ -279,8 +282,8 @@ impl Engine {
         }
     }
 
-    /// Removes the name of a list, or all of them when it was found `by_id`, and with the last one the list. What only it kept is
-    /// swept. The second of what is returned is its id, if it is gone.
+    /// Removes the name of a list, or all of them when it was found `by_id`, and with the last one the list. What only it kept
+    /// goes with the next [`Engine::sweep`]. The second of what is returned is its id, if it is gone.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -293,7 +296,6 @@ impl Engine {
                 removed.push(name.name);
             }
         }
-        self.store().gc()?;
         let gone = (removed.len() == all).then(|| list.id().to_owned());
         Ok((removed, gone))
     }

@@ -251,10 +251,12 @@ pub(super) fn run_remove(globals: &Globals, flags: &Remove) -> Result<u8, Error>
 
 pub(super) fn run_rm(globals: &Globals, flags: &Rm) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
-    remove_each(&flags.lists, |name| match engine.find_list(name, &short_names) {
+    let result = remove_each(&flags.lists, |name| match engine.find_list(name, &short_names) {
         Err(loment_engine::Error::NoImage { .. }) if flags.ignore => Ok(()),
         list => show_removed(&engine, &list?, name),
-    })
+    });
+    engine.sweep()?;
+    result
 }
 
 fn show_removed(engine: &loment_engine::Engine, list: &ImageList, name: &str) -> Result<(), Error> {

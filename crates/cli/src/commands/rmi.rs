@@ -38,7 +38,6 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     let all_names = flags.all || flags.force;
     let how = RemoveImage { all_names, containers: flags.force, keep_parents: flags.no_prune || flags.all };
-    let mut swept = false;
     let result = remove_each(&names, |name| match engine.remove_image(name, &short_names, how) {
         Err(loment_engine::Error::NoImage { .. })
             if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
@@ -47,16 +46,13 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         other => {
             let removed = other?;
-            swept |= !removed.deleted.is_empty();
             for name in removed.untagged {
                 print(&format!("Untagged: {name}\n"))?;
             }
             removed.deleted.iter().try_for_each(|id| print(&format!("Deleted: {id}\n")))
         }
     });
-    if !swept {
-        // Somebody who was killed may have removed the image and left its layers.
-        engine.sweep()?;
-    }
+    // Once for all of them; and somebody who was killed may have removed an image and left its layers.
+    engine.sweep()?;
     result
 }
