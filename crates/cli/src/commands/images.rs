@@ -1,11 +1,12 @@
 //! `images`
 
 use std::collections::HashSet;
+use std::iter;
 
 use clap::Parser;
 use loment_engine::{Family, ImageSummary};
 use loment_image::Reference;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::pull::short_names;
 use crate::error::Error;
@@ -171,44 +172,58 @@ fn rows_of(
     summary: &ImageSummary,
 ) -> Vec<Value> {
     let none = || "<none>".to_owned();
-    let common = common(globals, flags, family, all, summary);
-    let row = |repository: String, tag: Option<&str>, digest: String| {
-        let mut row = common.clone();
-        row["Repository"] = repository.into();
-        row["Tag"] = tag.unwrap_or("<none>").into();
-        row["Digest"] = digest.into();
-        row
-    };
     let (mut tagged, mut others) = (Vec::new(), Vec::new());
     for name in &summary.image.names {
         let digest = name.manifest.as_ref().map_or_else(none, ToString::to_string);
         let Ok(reference) = name.name.parse::<Reference>() else {
-            others.push(row(name.name.clone(), None, digest));
+            others.push((name.name.clone(), none(), digest));
             continue;
         };
-        let repository =
-            if globals.persona.docker_documents { familiar(&reference) } else { reference.name() };
-        let row = row(repository, reference.tag(), digest);
-        if reference.tag().is_some() { tagged.push(row) } else { others.push(row) }
+        let docker = globals.persona.docker_documents;
+        let repository = if docker { familiar(&reference) } else { reference.name() };
+        match reference.tag() {
+            Some(tag) => tagged.push((repository, tag.to_owned(), digest)),
+            None => others.push((repository, none(), digest)),
+        }
     }
-    match (tagged.is_empty(), others.is_empty()) {
+    let names = match (tagged.is_empty(), others.is_empty()) {
         (false, _) => tagged,
         (true, false) => others,
-        (true, true) => vec![row(none(), None, none())],
+        (true, true) => vec![(none(), none(), none())],
+    };
+    let mut common = shown(globals, flags, summary);
+    if let (Some(_), Value::Object(common)) = (&flags.format, &mut common) {
+        common.extend(rest(flags, family, all, summary));
     }
+    let rows = iter::repeat_n(common, names.len()).zip(names);
+    rows.map(|(mut row, (repository, tag, digest))| {
+        row["Repository"] = repository.into();
+        row["Tag"] = tag.into();
+        row["Digest"] = digest.into();
+        row
+    })
+    .collect()
 }
 
-/// What all rows of an image have.
-fn common(
-    globals: &Globals,
+/// What all rows of an image have in tables.
+fn shown(globals: &Globals, flags: &Flags, summary: &ImageSummary) -> Value {
+    let image = &summary.image.image;
+    let id = if flags.no_trunc { image.id.to_string() } else { image.id.hex()[..12].to_owned() };
+    json!({
+        "ID": id, "Id": image.id.hex(), "CreatedSince": ago(image.created.as_deref().unwrap_or_default()),
+        "Size": human_size(image.size, !globals.persona.docker_documents), "VirtualSize": image.size,
+        "History": image.names_history.join(", "),
+    })
+}
+
+/// What they have for templates and json besides.
+fn rest(
     flags: &Flags,
     family: &Family<'_>,
     all: &[ImageSummary],
     summary: &ImageSummary,
-) -> Value {
+) -> Map<String, Value> {
     let image = &summary.image.image;
-    let docker = globals.persona.docker_documents;
-    let id = if flags.no_trunc { image.id.to_string() } else { image.id.hex()[..12].to_owned() };
     let created = image.created.clone().unwrap_or_default();
     // These are in other files: read only when they are shown.
     let format = flags.format.as_deref().unwrap_or_default();
@@ -225,16 +240,19 @@ fn common(
     digests.sort_unstable();
     digests.dedup();
     let at = go_time(&created);
-    json!({
-        "ID": id, "Id": image.id.hex(), "ParentId": parent.map(|image| image.id.hex()).unwrap_or_default(),
-        "Created": ago(&created), "CreatedAt": at, "CreatedSince": ago(&created), "CreatedTime": at,
-        "CreatedRfc": created, "Epoch": seconds_since_epoch(&created),
-        "Size": human_size(image.size, !docker), "VirtualSize": image.size, "SharedSize": 0, "UniqueSize": "N/A",
+    let rest = json!({
+        "ParentId": parent.map(|image| image.id.hex()).unwrap_or_default(),
+        "Created": ago(&created), "CreatedAt": at, "CreatedTime": at, "CreatedRfc": created,
+        "Epoch": seconds_since_epoch(&created), "SharedSize": 0, "UniqueSize": "N/A",
         "Containers": summary.containers, "Names": names, "RepoTags": names, "RepoDigests": digests,
-        "Labels": labels.map(|document| document.container.labels.clone()), "History": image.names_history.join(", "), "Names history": image.names_history,
+        "Labels": labels.map(|document| document.container.labels.clone()), "Names history": image.names_history,
         "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": summary.list,
         "Arch": image.platform.architecture, "Os": image.platform.os,
-    })
+    });
+    match rest {
+        Value::Object(rest) => rest,
+        _ => Map::new(),
+    }
 }
 
 fn seconds_since_epoch(moment: &str) -> i64 {
