@@ -43,6 +43,21 @@ impl Compression {
             Self::Zstd => (1..=20, 3),
         }
     }
+
+    /// Bytes of memory that compressing takes: what `ZSTD_estimateCStreamSize` of zstd 1.5 says, rounded up, and what zlib.h does.
+    pub(crate) fn memory(self, level: Option<i32>) -> u64 {
+        const MIB: u64 = 1 << 20;
+        match (self, level.unwrap_or(self.levels().1)) {
+            (Self::None, _) => 0,
+            (Self::Gzip, _) => MIB / 2,
+            (Self::Zstd, ..=3) => 4 * MIB,
+            (Self::Zstd, 4..=7) => 9 * MIB,
+            (Self::Zstd, 8..=9) => 17 * MIB,
+            (Self::Zstd, 10..=18) => 69 * MIB,
+            (Self::Zstd, 19) => 90 * MIB,
+            (Self::Zstd, _) => 194 * MIB,
+        }
+    }
 }
 
 /// A writer that compresses.

@@ -45,7 +45,7 @@ pub(crate) struct Transfer<'t> {
     pub(crate) destination: &'t dyn Destination,
     pub(crate) goal: Goal,
     pub(crate) options: &'t CopyOptions,
-    /// Of what decompressing takes.
+    /// Of what decompressing and compressing take.
     pub(crate) budget: Budget,
 }
 
@@ -120,7 +120,8 @@ impl Transfer<'_> {
             return Err(preserve(format!("layer {}", blob.digest()), self.destination));
         }
         let cancelled = || Error::Cancelled { digest: blob.digest().clone() };
-        let _share = self.budget.take(window, stop).ok_or_else(cancelled)?;
+        let memory = window + to.memory(self.options.level);
+        let _share = self.budget.take(memory, stop).ok_or_else(cancelled)?;
         self.recompress(blob, bytes, (found, window), to)
     }
 

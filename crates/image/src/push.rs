@@ -7,12 +7,14 @@ use std::thread;
 use loment_store::{ImageId, Layer, LayerBlob, Lease, Store};
 use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 
+use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
 use crate::crew::{self, Hand};
 use crate::destination::{Destination, Incoming, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
+use crate::layer::WINDOWS;
 use crate::manifest::{self, Document};
 use crate::pipe::{PipeSink, pipe};
 use crate::pull::Progress;
@@ -70,7 +72,8 @@ pub fn push(
         return Err(Error::LayerCount { digest: known.digest, layers, diff_ids });
     }
     progress.layers(known.manifest.layers());
-    let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options };
+    let budget = Budget::new(WINDOWS);
+    let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options, budget };
     let parallel = destination.wants().parallel(options.parallel);
     let (sent, count) = crew::run(job.descriptors, parallel, progress, &|index, hand| job.send(index, hand))?;
     for (layer, sent) in layers.iter().zip(&sent) {
@@ -149,6 +152,8 @@ struct Job<'j> {
     descriptors: &'j [Descriptor],
     destination: &'j dyn Destination,
     options: &'j PushOptions,
+    /// Of what compressing takes.
+    budget: Budget,
 }
 
 impl Job<'_> {
@@ -159,6 +164,8 @@ impl Job<'_> {
             return Ok((there, false));
         }
         let (compression, level) = (self.compression(), self.options.level);
+        let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
+        let _share = self.budget.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
         // Of a plain tar everything is known before it is written.
         let media_type = MediaType::from(Format::Oci.layer(Compression::None).unwrap_or_default());
         let plain = Descriptor::new(media_type, layer.size(), layer.diff_id().digest().clone());
@@ -176,9 +183,7 @@ impl Job<'_> {
             (written, result)
         });
         match (written, result) {
-            _ if hand.cancelled.load(Ordering::Relaxed) => {
-                Err(Error::Cancelled { digest: descriptor.digest().clone() })
-            }
+            _ if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
             // The cause before its consequence: what is not wanted any more cannot be written.
             (Ok(()), Err(error)) => Err(error),
             (Err(loment_store::Error::Io { source, .. }), Err(error))
