@@ -9,6 +9,7 @@
 //! let status: std::process::ExitCode = loment_cli::main(&arguments);
 //! ```
 
+mod arguments;
 mod attach;
 mod commands;
 mod detach;

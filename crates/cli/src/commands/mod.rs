@@ -49,6 +49,7 @@ use std::ffi::OsString;
 use clap::Parser;
 use loment_engine::{Container, Engine};
 
+use crate::arguments::Parsed;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -147,26 +148,18 @@ fn list(words: &[(&str, &str)]) -> String {
 fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString]) -> Result<P, Error> {
     let program = globals.persona.name;
     let name = if globals.persona.remote_only { name.trim_start_matches("image ") } else { name };
-    let mut command = P::command()
-        .name(name)
-        .bin_name(format!("{program} {name}"))
-        .disable_version_flag(true)
-        .args_override_self(true);
-    let matches = match command.try_get_matches_from_mut(arguments) {
-        Ok(matches) => matches,
-        Err(e) if e.kind() == clap::error::ErrorKind::DisplayHelp => {
-            print(&e.to_string())?;
-            return Err(Error::Shown { status: 0 });
-        }
-        Err(e) => {
-            let text = e.to_string();
-            let first = text.split("\n\n").next().unwrap_or_default();
-            let message =
-                first.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
-            return Err(Error::Usage { message, program, command: name.to_owned() });
-        }
+    let command = || {
+        let full_name = format!("{program} {name}");
+        P::command().name(name).bin_name(full_name).disable_version_flag(true).args_override_self(true)
     };
-    P::from_arg_matches(&matches).map_err(|e| Error::Invalid(e.to_string()))
+    match crate::arguments::parse(command, arguments) {
+        Parsed::Flags(flags) => Ok(flags),
+        Parsed::Help(text) => {
+            print(&text)?;
+            Err(Error::Shown { status: 0 })
+        }
+        Parsed::Mistake(message) => Err(Error::Usage { message, program, command: name.to_owned() }),
+    }
 }
 
 /// Does something for each of several objects, goes on past failures, and shows each; whether any failed is the status.
