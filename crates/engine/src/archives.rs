@@ -146,7 +146,7 @@ impl Engine {
             }
             (SaveFormat::OciDir, SaveTo::Path(dir)) => {
                 let dir = std::path::absolute(&dir).context("find", dir.display())?;
-                send(0, Some(Format::Oci), &OciLayoutWriter::open(&dir, name)?)
+                send(0, Some(Format::Oci), &OciLayoutWriter::open(&dir, None, name)?)
             }
             (_, SaveTo::Path(dir)) => {
                 let dir = std::path::absolute(&dir).context("find", dir.display())?;

@@ -142,7 +142,7 @@ impl Engine {
     ) -> Result<Pulled, Error> {
         if let Some(place) = Place::parse_if_any(input)?.filter(|place| !matches!(place, Place::Registry(_)))
         {
-            let from = Side { place: &place, access: &settings.access, daemon: None };
+            let from = Side::new(&place, &settings.access);
             let mut how = Options { any_platform: settings.platform.is_none(), ..Options::default() };
             how.platform = settings.platform.clone().unwrap_or(how.platform);
             return self.pull_place(from, None, &how, &settings.short_names, progress);

@@ -195,7 +195,7 @@ impl Engine {
                 return Err(invalid("image", image, format!("{other} is not in a registry: pull it first")));
             }
         };
-        let side = Side { place: &place, access, daemon: None };
+        let side = Side::new(&place, access);
         let scratch = Scratch::of(self.store());
         let members = with_source(side, &scratch, |source, _| Ok(describe(source, images)?))?;
         Ok((members, Some(repository)))

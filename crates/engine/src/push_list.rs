@@ -83,7 +83,7 @@ impl Engine {
                 Place::Registry(reference) => &to.access.beyond(to.place, reference),
                 _ => to.access,
             };
-            let from = Side { place: &place, access, daemon: None };
+            let from = Side::new(&place, access);
             let scratch = Scratch::of(self.store());
             with_source(from, &scratch, |source, _| Ok(copy(source, &member, &how, progress)?))?;
         }

@@ -26,6 +26,26 @@ pub struct Side<'s> {
     pub access: &'s Access,
     /// The socket of Docker's daemon, where it is not the usual one.
     pub daemon: Option<&'s Path>,
+    /// Where an OCI layout has its blobs, if not within it: a directory that several layouts share.
+    pub blobs: Option<&'s Path>,
+}
+
+impl<'s> Side<'s> {
+    /// A place where everything is as usual.
+    pub fn new(place: &'s Place, access: &'s Access) -> Self {
+        Self { place, access, daemon: None, blobs: None }
+    }
+
+    /// Refuses what nothing here would use.
+    fn check(self) -> Result<(), Error> {
+        match (self.place, self.blobs) {
+            (Place::Oci { .. }, _) | (_, None) => Ok(()),
+            (place, Some(blobs)) => {
+                let problem = format!("{place} has no shared blobs: only oci: has");
+                Err(invalid("directory of blobs", blobs.display().to_string(), problem))
+            }
+        }
+    }
 }
 
 impl Engine {
@@ -121,6 +141,7 @@ pub fn copy_image(
     temporary: &Path,
     progress: &mut dyn Progress,
 ) -> Result<Copied, Error> {
+    to.check()?;
     match (engine, from.place, to.place) {
         (Some((engine, short_names)), Place::Store(image), _) => {
             if options.preserve_digests {
@@ -232,6 +253,7 @@ pub(crate) fn look_into<T>(
     scratch: &Scratch,
     work: impl FnOnce(&dyn Source, Vec<String>) -> Result<T, Error>,
 ) -> Result<T, Error> {
+    side.check()?;
     match side.place {
         Place::Registry(reference) => {
             let origins = side.access.origins(reference)?;
@@ -239,7 +261,7 @@ pub(crate) fn look_into<T>(
         }
         Place::Oci { dir, entry } => {
             let names = entry.iter().filter(|name| !name.starts_with('@') && !name.contains("sha256:"));
-            let layout = OciLayout::open(dir, entry.as_deref().unwrap_or_default())?;
+            let layout = OciLayout::open(dir, side.blobs, entry.as_deref().unwrap_or_default())?;
             work(&layout, names.cloned().collect())
         }
         Place::OciArchive { file, entry } => {
@@ -283,7 +305,10 @@ pub(crate) fn with_destination<T>(
             }
             work(&destination)
         }
-        Place::Oci { dir, entry } => work(&OciLayoutWriter::open(&absolute(dir)?, entry.as_deref())?),
+        Place::Oci { dir, entry } => {
+            let blobs = side.blobs.map(absolute).transpose()?;
+            work(&OciLayoutWriter::open(&absolute(dir)?, blobs.as_deref(), entry.as_deref())?)
+        }
         Place::OciArchive { file, entry } => {
             let writer = OciArchiveWriter::new(Output::file(file, scratch)?);
             let done = work(&writer.image(entry.as_deref()))?;

@@ -58,7 +58,7 @@ fn skopeo_reads_the_archives_that_we_write() {
     for from_docker in [false, true] {
         three_layers(&fixture, from_docker);
         let id = fixture.pull("").unwrap().image;
-        let source = OciLayout::open(&fixture.oci(), "").unwrap();
+        let source = OciLayout::open(&fixture.oci(), None, "").unwrap();
         // From the store, and past it.
         for direct in [false, true] {
             let send = |destination: &dyn Destination| match direct {
@@ -149,7 +149,7 @@ fn several_images_and_names_share_an_archive_and_its_layers() {
         let own = tar("b", content.as_bytes());
         let layers = [(PLAIN, &shared[..], &shared[..]), (PLAIN, &own, &own), (PLAIN, &own, &own)];
         fixture.index(&[image(&fixture, &layers, false, &host())]);
-        let source = OciLayout::open(&fixture.oci(), "").unwrap();
+        let source = OciLayout::open(&fixture.oci(), None, "").unwrap();
         let tags = vec![format!("localhost/{name}:latest")];
         copy(&source, &writer.image(tags), &CopyOptions::default(), &mut Silent).unwrap();
     }
@@ -290,7 +290,7 @@ fn an_archive_that_fails_does_not_appear() {
         other[0] ^= 1;
         for bad in [&good[..good.len() - 1], &other] {
             fs::write(entry.path(), bad).unwrap();
-            let Ok(source) = OciLayout::open(&fixture.oci(), "") else { continue };
+            let Ok(source) = OciLayout::open(&fixture.oci(), None, "") else { continue };
             let docker = DockerArchiveWriter::new(Output::file(&file, &scratch(&fixture)).unwrap());
             let oci = OciArchiveWriter::new(Output::file(&file, &scratch(&fixture)).unwrap());
             copy(&source, &docker.image(Vec::new()), &CopyOptions::default(), &mut Silent).unwrap_err();
@@ -315,10 +315,10 @@ fn layers_of_an_archive_are_compressed_where_that_is_usual() {
     writer.finish().unwrap();
     let archive = docker(&fixture, &file);
     let layout = fixture.dir.path().join("layout");
-    let to = OciLayoutWriter::open(&layout, Some("x")).unwrap();
+    let to = OciLayoutWriter::open(&layout, None, Some("x")).unwrap();
     copy(&archive.image("").unwrap(), &to, &CopyOptions::default(), &mut Silent).unwrap();
     drop(to);
     let raw = skopeo(&["inspect", "--raw", &format!("oci:{}:x", layout.display())]);
     assert_eq!(raw.matches("layer.v1.tar+gzip").count(), 3, "{raw}");
-    comes_back(&OciLayout::open(&layout, "x").unwrap(), &id);
+    comes_back(&OciLayout::open(&layout, None, "x").unwrap(), &id);
 }

@@ -39,7 +39,7 @@ fn manifest(source: &dyn Source, digest: Option<&str>) -> Value {
 }
 
 fn to_dir(from: &Path, to: &Path, options: &CopyOptions) -> Result<String, Error> {
-    let source = OciLayout::open(from, "")?;
+    let source = OciLayout::open(from, None, "")?;
     copy(&source, &ImageDir::create(to)?, options, &mut Silent).map(|copied| copied.digest.to_string())
 }
 
@@ -86,7 +86,7 @@ fn layers_and_manifests_get_the_form_that_is_asked_for() {
             &format!("dir:{}", other.dir.path().join("x").display()),
         ]);
         // Nothing that was asked for twice is done twice.
-        let again = OciLayoutWriter::open(&fixture.dir.path().join("again"), Some("x")).unwrap();
+        let again = OciLayoutWriter::open(&fixture.dir.path().join("again"), None, Some("x")).unwrap();
         let first = copy(&written, &again, &CopyOptions::default(), &mut Silent).unwrap();
         assert_eq!(first.digest == pulled.digest, format != Some(Format::Docker));
     }
@@ -126,7 +126,7 @@ fn an_index_lists_what_its_images_have_become() {
     }
     // The index alone.
     let alone = CopyOptions { images: Images::Index, ..CopyOptions::default() };
-    let source = OciLayout::open(&from, "").unwrap();
+    let source = OciLayout::open(&from, None, "").unwrap();
     let all = copy(&source, &ImageDir::create(&dir).unwrap(), &alone, &mut Silent).unwrap();
     assert_eq!(all.sent, 0);
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), ["manifest.json", "version"].len());

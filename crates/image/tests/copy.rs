@@ -52,7 +52,7 @@ fn index(fixture: &Fixture) -> String {
 }
 
 fn to(destination: &dyn Destination, fixture: &Fixture, options: &CopyOptions) -> Result<usize, Error> {
-    let source = OciLayout::open(&fixture.oci(), "")?;
+    let source = OciLayout::open(&fixture.oci(), None, "")?;
     copy(&source, destination, options, &mut Silent).map(|copied| copied.sent)
 }
 
@@ -84,10 +84,10 @@ fn skopeo_reads_the_layouts_and_directories_that_we_write() {
     let index = index(&fixture);
     let path = |name: &str| fixture.dir.path().join(name);
     let layout = path("layout");
-    let sent = to(&OciLayoutWriter::open(&layout, Some("all")).unwrap(), &fixture, &ALL);
+    let sent = to(&OciLayoutWriter::open(&layout, None, Some("all")).unwrap(), &fixture, &ALL);
     assert_eq!(sent.unwrap(), 8);
     let one = CopyOptions::default();
-    let sent = to(&OciLayoutWriter::open(&layout, Some("one")).unwrap(), &fixture, &one);
+    let sent = to(&OciLayoutWriter::open(&layout, None, Some("one")).unwrap(), &fixture, &one);
     assert_eq!(sent.unwrap(), 0, "what is there is not sent again");
     to(&ImageDir::create(&path("all")).unwrap(), &fixture, &ALL).unwrap();
     to(&ImageDir::create(&path("one")).unwrap(), &fixture, &one).unwrap();
@@ -133,14 +133,14 @@ fn what_skopeo_writes_is_copied_and_pulled() {
         };
         skopeo(&[&["copy", "--format", format], flags, &[&source, &format!("dir:{dir}")]].concat());
         let theirs = ImageDir::open(Path::new(&dir));
-        let ours = OciLayoutWriter::open(Path::new(&layout), None).unwrap();
+        let ours = OciLayoutWriter::open(Path::new(&layout), None, None).unwrap();
         let exactly = CopyOptions { preserve_digests: true, ..CopyOptions::default() };
         let refused = copy(&theirs, &ours, &exactly, &mut Silent);
         // A layout takes manifests of OCI's format only.
         assert_eq!(matches!(refused, Err(Error::Preserve { .. })), format == "v2s2", "{refused:?}");
         copy(&theirs, &ours, &CopyOptions::default(), &mut Silent).unwrap();
         drop(ours);
-        let ours = OciLayout::open(Path::new(&layout), "").unwrap();
+        let ours = OciLayout::open(Path::new(&layout), None, "").unwrap();
         let same = ours.manifest(None).unwrap().bytes == theirs.manifest(None).unwrap().bytes;
         assert_eq!(same, format == "oci");
         for source in [&theirs as &dyn Source, &ours] {
@@ -157,10 +157,10 @@ fn a_name_in_a_layout_moves_to_the_new_image() {
     let members = two_platforms(&fixture);
     let put = |member: &str, name: Option<&str>| {
         fixture.index(&[member.to_owned()]);
-        to(&OciLayoutWriter::open(&layout, name).unwrap(), &fixture, &ALL).unwrap();
+        to(&OciLayoutWriter::open(&layout, None, name).unwrap(), &fixture, &ALL).unwrap();
     };
     let shown = |name: &str| {
-        let bytes = OciLayout::open(&layout, name).and_then(|l| l.manifest(None)).unwrap().bytes;
+        let bytes = OciLayout::open(&layout, None, name).and_then(|l| l.manifest(None)).unwrap().bytes;
         loment_store::sha256(&bytes).to_string()
     };
     put(&members[0], Some("x"));
@@ -177,7 +177,7 @@ fn a_name_in_a_layout_moves_to_the_new_image() {
     for bad in ["[]", "7", "{", r#"{"manifests":[7,{"annotations":7}]}"#] {
         fs::write(layout.join("index.json"), bad).unwrap();
         fixture.index(&[members[0].clone()]);
-        let writer = OciLayoutWriter::open(&layout, Some("x")).unwrap();
+        let writer = OciLayoutWriter::open(&layout, None, Some("x")).unwrap();
         assert_eq!(to(&writer, &fixture, &ALL).is_ok(), bad.len() > 2, "{bad}");
     }
     assert_eq!(text.matches(&digest_of(&members[0])).count(), 1, "{text}");
@@ -198,7 +198,7 @@ fn wrong_bytes_are_not_passed_on() {
             drop(fs::remove_dir_all(&layout));
             drop(fs::remove_dir_all(&dir));
             let writers: [&dyn Destination; 2] =
-                [&OciLayoutWriter::open(&layout, Some("x")).unwrap(), &ImageDir::create(&dir).unwrap()];
+                [&OciLayoutWriter::open(&layout, None, Some("x")).unwrap(), &ImageDir::create(&dir).unwrap()];
             for destination in writers {
                 let text = chain(&to(destination, &fixture, &ALL).unwrap_err());
                 let words = ["expected sha256:", "is malformed", "bytes long, expected"];

@@ -44,7 +44,7 @@ fn large_image(fixture: &Fixture) {
 }
 
 fn pull_into(store: &Store, layout: &Path) -> Result<loment_image::Pulled, loment_image::Error> {
-    pull(&OciLayout::open(layout, "")?, store, Some("localhost/x:1"), &Options::default(), &mut Silent)
+    pull(&OciLayout::open(layout, None, "")?, store, Some("localhost/x:1"), &Options::default(), &mut Silent)
 }
 
 /// Everything a reader can see is whole.

@@ -84,10 +84,10 @@ fn images_of_other_tools_are_read_where_they_are() {
         // Past the store, and back to its owner.
         let found = StorageImage::open(&root, Some(driver), NAME).unwrap();
         let out = fixture.dir.path().join("out");
-        let to = OciLayoutWriter::open(&out, Some("x")).unwrap();
+        let to = OciLayoutWriter::open(&out, None, Some("x")).unwrap();
         copy(&found, &to, &CopyOptions::default(), &mut Silent).unwrap();
         drop(to);
-        let copied = OciLayout::open(&out, "x").unwrap();
+        let copied = OciLayout::open(&out, None, "x").unwrap();
         let pulled = pull(&copied, &fixture.store, None, &Options::default(), &mut Silent).unwrap();
         assert_eq!(pulled.image, expected);
         for missing in ["localhost/other:1", "ffffffffffff"] {
@@ -180,7 +180,7 @@ fn images_in_dockers_first_format_are_read() {
     }
     // Past the store it becomes an image of today's kind, which skopeo reads.
     let out = fixture.dir.path().join("out");
-    let to = OciLayoutWriter::open(&out, Some("x")).unwrap();
+    let to = OciLayoutWriter::open(&out, None, Some("x")).unwrap();
     let refused = copy(&source, &to, &CopyOptions::default(), &mut Silent);
     assert!(matches!(refused, Err(Error::Schema1 { .. })));
     let options = CopyOptions { scratch: Some(Scratch::of(&fixture.store)), ..CopyOptions::default() };

@@ -303,7 +303,7 @@ fn a_source_cannot_send_more_than_it_announced() {
     let fixture = Fixture::new();
     let tar_bytes = tar("f", b"x");
     fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
-    let layout = OciLayout::open(&fixture.oci(), "").unwrap();
+    let layout = OciLayout::open(&fixture.oci(), None, "").unwrap();
     let error = pull(&Endless(&layout), &fixture.store, None, &Options::default(), &mut Silent).unwrap_err();
     assert!(chain(&error).contains("bytes long, expected"), "{}", chain(&error));
 }
@@ -313,7 +313,7 @@ fn a_digest_asked_for_must_be_the_one_delivered() {
     let fixture = Fixture::new();
     let tar_bytes = tar("f", b"x");
     fixture.index(&[image(&fixture, &[(PLAIN, &tar_bytes, &tar_bytes)], false, &host())]);
-    let layout = OciLayout::open(&fixture.oci(), "").unwrap();
+    let layout = OciLayout::open(&fixture.oci(), None, "").unwrap();
     let error = pull(&Liar(&layout), &fixture.store, None, &Options::default(), &mut Silent).unwrap_err();
     assert!(matches!(error, Error::Digest { .. }), "{error}");
 }
@@ -412,7 +412,7 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
     }
     let mut ids = Vec::new();
     for (dir, reference) in images {
-        let source = OciLayout::open(&dir, reference).unwrap();
+        let source = OciLayout::open(&dir, None, reference).unwrap();
         let pulled =
             pull(&source, &fixture.store, Some("localhost/bb:1"), &Options::default(), &mut Silent).unwrap();
         ids.push(pulled.image);

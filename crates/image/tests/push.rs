@@ -26,7 +26,7 @@ fn pulled(fixture: &Fixture, docker: bool) -> ImageId {
 }
 
 fn send(fixture: &Fixture, id: &ImageId, layout: &Path, options: &PushOptions) -> Result<Copied, Error> {
-    let writer = OciLayoutWriter::open(layout, Some("x")).unwrap();
+    let writer = OciLayoutWriter::open(layout, None, Some("x")).unwrap();
     push(&fixture.store, id, None, &writer, options, &mut Silent)
 }
 
@@ -38,7 +38,7 @@ fn manifest(source: &dyn Source) -> serde_json::Value {
 #[track_caller]
 fn comes_back(id: &ImageId, layout: &Path) {
     let other = Fixture::new();
-    let source = OciLayout::open(layout, "x").unwrap();
+    let source = OciLayout::open(layout, None, "x").unwrap();
     let back = pull(&source, &other.store, None, &Options::default(), &mut Silent).unwrap();
     assert_eq!(back.image, *id);
     assert_eq!(other.read(id, "b"), "this is b\n".repeat(5000));
@@ -62,7 +62,7 @@ fn an_image_goes_out_and_comes_back_the_same() {
             let options = PushOptions { compression, ..PushOptions::default() };
             let first = send(&fixture, &id, &layout, &options).unwrap();
             assert_eq!(first.sent, 3);
-            let written = manifest(&OciLayout::open(&layout, "x").unwrap());
+            let written = manifest(&OciLayout::open(&layout, None, "x").unwrap());
             for layer in written["layers"].as_array().unwrap() {
                 assert!(layer["mediaType"].as_str().unwrap().ends_with(end), "{written}");
             }

@@ -35,6 +35,7 @@ mod push;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod shared_blobs;
 mod skopeo;
 mod slow;
 mod space;

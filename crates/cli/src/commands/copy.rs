@@ -56,6 +56,12 @@ pub(super) struct Flags {
     /// Reach the destination's Docker daemon there [default: unix:///var/run/docker.sock]
     #[arg(long, value_name = "HOST")]
     dest_daemon_host: Option<String>,
+    /// Find the blobs of the source's OCI layout in this directory, which layouts share
+    #[arg(long, value_name = "DIR")]
+    src_shared_blob_dir: Option<PathBuf>,
+    /// Keep the blobs of the destination's OCI layout in this directory, which layouts share
+    #[arg(long, value_name = "DIR")]
+    dest_shared_blob_dir: Option<PathBuf>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -90,10 +96,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         flags.sides.source(flags.creds.as_deref(), &policy)?,
         flags.sides.destination(flags.creds.as_deref(), &policy)?,
     );
-    let from =
-        Side { place: &source, access: &from_access, daemon: socket(flags.src_daemon_host.as_deref())? };
-    let to =
-        Side { place: &destination, access: &to_access, daemon: socket(flags.dest_daemon_host.as_deref())? };
+    let from = Side {
+        daemon: socket(flags.src_daemon_host.as_deref())?,
+        blobs: flags.src_shared_blob_dir.as_deref(),
+        ..Side::new(&source, &from_access)
+    };
+    let to = Side {
+        daemon: socket(flags.dest_daemon_host.as_deref())?,
+        blobs: flags.dest_shared_blob_dir.as_deref(),
+        ..Side::new(&destination, &to_access)
+    };
     let options = options(globals, flags)?;
     let mut bars = Bars::new(flags.quiet);
     let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));

@@ -280,8 +280,7 @@ pub(super) fn run_inspect(globals: &Globals, flags: &Inspect) -> Result<u8, Erro
         Ok(list) => list.document,
         Err(loment_engine::Error::NoImage { .. }) => {
             let (place, access) = (place(&flags.list)?, flags.access.access()?);
-            let raw =
-                raw_manifest(Side { place: &place, access: &access, daemon: None }, None, &temporary())?;
+            let raw = raw_manifest(Side::new(&place, &access), None, &temporary())?;
             let malformed = |e| Error::Invalid(format!("manifest {}: {e}", raw.digest));
             serde_json::from_slice::<Value>(&raw.bytes).map_err(malformed)?
         }
@@ -313,7 +312,7 @@ pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
     };
     let mut bars = Bars::new(flags.quiet);
     let access = flags.access.access()?;
-    let to = Side { place: &place, access: &access, daemon: None };
+    let to = Side::new(&place, &access);
     let pushed = engine.push_list(&list, to, &options, flags.all, &mut bars)?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;

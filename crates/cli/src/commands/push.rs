@@ -90,7 +90,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let mut left = flags.retry;
     let pushed = loop {
         let mut bars = Bars::new(flags.quiet);
-        let to = Side { place: &place, access: &access, daemon: None };
+        let to = Side::new(&place, &access);
         match engine.push(&flags.image, &short_names, to, &options, &mut bars) {
             Err(error) if left > 0 => {
                 left -= 1;

@@ -88,6 +88,9 @@ pub(super) struct InspectFlags {
     /// Show the manifest of a place, or with --config the configuration, as it is there
     #[arg(long)]
     raw: bool,
+    /// Find the blobs of an OCI layout in this directory
+    #[arg(long, value_name = "DIR")]
+    shared_blob_dir: Option<PathBuf>,
     #[command(flatten)]
     place: PlaceFlags,
 }
@@ -109,7 +112,8 @@ impl InspectFlags {
     pub(super) fn show(&self, globals: &Globals, place: &Place, template: Option<&str>) -> Result<(), Error> {
         let access = self.place.access()?;
         let daemon = socket(self.daemon_host.as_deref())?;
-        let side = Side { place, access: &access, daemon };
+        let blobs = self.shared_blob_dir.as_deref();
+        let side = Side { place, access: &access, daemon, blobs };
         if self.config {
             let bytes =
                 self.place.retry(|| Ok(raw_config(side, &globals.platform_wanted(), &temporary())?))?;

@@ -122,7 +122,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 }
 
 fn side_of<'s>(place: &'s Place, access: &'s Access) -> Side<'s> {
-    Side { place, access, daemon: None }
+    Side::new(place, access)
 }
 
 /// An image, or each tag of a repository, with the name it has there.

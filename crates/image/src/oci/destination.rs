@@ -16,6 +16,8 @@ use crate::format::Format;
 #[derive(Debug)]
 pub struct OciLayoutWriter {
     dir: PathBuf,
+    /// With a directory for each algorithm.
+    blobs: PathBuf,
     entry: Option<String>,
     name: String,
     /// Locked while it lives: two writers at a time would lose an entry.
@@ -23,12 +25,15 @@ pub struct OciLayoutWriter {
 }
 
 impl OciLayoutWriter {
-    /// Opens or makes the layout in `dir`. The new entry gets the name `entry`, which an older one loses.
+    /// Opens or makes the layout in `dir`. The new entry gets the name `entry`, which an older one loses. `blobs` is where blobs
+    /// are kept, if not in the layout: other layouts may keep theirs there, too.
     ///
     /// # Errors
     /// [`Error::File`].
-    pub fn open(dir: &Path, entry: Option<&str>) -> Result<Self, Error> {
-        files::failed(fs::create_dir_all(dir), "create", dir)?;
+    pub fn open(dir: &Path, blobs: Option<&Path>, entry: Option<&str>) -> Result<Self, Error> {
+        // Every layout has this, if only to be one (image-layout.md).
+        let own = dir.join("blobs");
+        files::failed(fs::create_dir_all(&own), "create", &own)?;
         let lock = files::failed(File::open(dir), "open", dir)?;
         files::failed(lock.lock(), "lock", dir)?;
         let marker = dir.join("oci-layout");
@@ -37,11 +42,12 @@ impl OciLayoutWriter {
         }
         let name = entry.map_or_else(String::new, |entry| format!(":{entry}"));
         let name = format!("oci:{}{name}", dir.display());
-        Ok(Self { dir: dir.to_path_buf(), entry: entry.map(str::to_owned), name, _lock: lock })
+        let blobs = blobs.map_or(own, Path::to_path_buf);
+        Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name, _lock: lock })
     }
 
     fn blobs(&self, digest: &Digest) -> PathBuf {
-        self.dir.join("blobs").join(digest.algorithm().as_ref())
+        self.blobs.join(digest.algorithm().as_ref())
     }
 
     /// Makes the index show it.
@@ -71,6 +77,9 @@ impl OciLayoutWriter {
         }
         index.insert("manifests".to_owned(), Value::Array(entries));
         files::flush(&self.dir)?;
+        if !self.blobs.starts_with(&self.dir) {
+            files::flush(&self.blobs)?;
+        }
         files::write(&path, Value::Object(index).to_string().as_bytes())
     }
 }
@@ -110,7 +119,7 @@ impl Destination for OciLayoutWriter {
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
         // Of the algorithm that it is computed with.
         let algorithm = blob.descriptor().map_or("sha256".to_owned(), |d| d.digest().algorithm().to_string());
-        let dir = self.dir.join("blobs").join(algorithm);
+        let dir = self.blobs.join(algorithm);
         files::failed(fs::create_dir_all(&dir), "create", &dir)?;
         files::write_blob(&dir, |digest| digest.digest().to_owned(), blob)
     }

@@ -28,7 +28,11 @@ pub struct OciLayout {
 /// Where the layout is.
 #[derive(Debug)]
 enum Files {
-    Dir(PathBuf),
+    Dir {
+        dir: PathBuf,
+        /// `ALGORITHM/DIGEST` of several layouts, instead of `blobs` in this one.
+        blobs: Option<PathBuf>,
+    },
     Archive(Archive),
 }
 
@@ -43,32 +47,40 @@ enum Entry {
 impl Files {
     fn transport(&self) -> &'static str {
         match self {
-            Self::Dir(_) => "oci",
+            Self::Dir { .. } => "oci",
             Self::Archive(_) => "oci-archive",
         }
     }
 
     fn place(&self) -> String {
         match self {
-            Self::Dir(dir) => dir.display().to_string(),
+            Self::Dir { dir, .. } => dir.display().to_string(),
             Self::Archive(archive) => archive.name().to_owned(),
         }
     }
 
     fn document(&self, name: &str) -> Result<Vec<u8>, Error> {
         match self {
-            Self::Dir(dir) => files::read_document(&dir.join(name)),
+            Self::Dir { dir, .. } => files::read_document(&dir.join(name)),
             Self::Archive(archive) => archive.document(name),
         }
     }
 
-    fn open(&self, name: &str) -> Result<Box<dyn Read + Send + '_>, Error> {
+    fn blob_document(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        match self.shared(digest)? {
+            Some(path) => files::read_document(&path),
+            None => self.document(&self.blob_name(digest)?),
+        }
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let name = self.blob_name(digest)?;
         Ok(match self {
-            Self::Dir(dir) => {
-                let path = dir.join(name);
+            Self::Dir { dir, .. } => {
+                let path = self.shared(digest)?.unwrap_or_else(|| dir.join(name));
                 Box::new(files::failed(File::open(&path), "open", &path)?)
             }
-            Self::Archive(archive) => Box::new(archive.part(archive.must_find(name)?)),
+            Self::Archive(archive) => Box::new(archive.part(archive.must_find(&name)?)),
         })
     }
 
@@ -76,6 +88,13 @@ impl Files {
         let bytes = self.document("index.json")?;
         let what = || format!("index.json of {}", self.place());
         serde_json::from_slice(&bytes).map_err(|source| Error::Malformed { what: what(), source })
+    }
+
+    /// Where a blob is that is not in the layout itself.
+    fn shared(&self, digest: &Digest) -> Result<Option<PathBuf>, Error> {
+        let Self::Dir { blobs: Some(blobs), .. } = self else { return Ok(None) };
+        let name = self.blob_name(digest)?;
+        Ok(Some(blobs.join(name.trim_start_matches("blobs/"))))
     }
 
     fn blob_name(&self, digest: &Digest) -> Result<String, Error> {
@@ -88,11 +107,13 @@ impl Files {
 
 impl OciLayout {
     /// Opens what `reference` means in the layout in `dir`: a name, `@` and a position, a digest, or empty for the only one.
+    /// `blobs` is where its blobs are when they are not in it.
     ///
     /// # Errors
     /// [`Error::NotInLayout`].
-    pub fn open(dir: &Path, reference: &str) -> Result<Self, Error> {
-        Self::find(Files::Dir(dir.to_path_buf()), reference)
+    pub fn open(dir: &Path, blobs: Option<&Path>, reference: &str) -> Result<Self, Error> {
+        let (dir, blobs) = (dir.to_path_buf(), blobs.map(Path::to_path_buf));
+        Self::find(Files::Dir { dir, blobs }, reference)
     }
 
     /// The same in an archive.
@@ -125,7 +146,7 @@ impl OciLayout {
     /// # Errors
     /// [`Error::File`], [`Error::Malformed`].
     pub fn all(dir: &Path) -> Result<Vec<Self>, Error> {
-        Self::listed(Files::Dir(dir.to_path_buf()))
+        Self::listed(Files::Dir { dir: dir.to_path_buf(), blobs: None })
     }
 
     /// The same in an archive.
@@ -181,11 +202,11 @@ impl Source for OciLayout {
             (Some(digest), _) | (None, Entry::Digest(digest)) => (digest, String::new()),
             (None, Entry::Listed(entry)) => (entry.digest(), entry.media_type().to_string()),
         };
-        let bytes = self.files.document(&self.files.blob_name(digest)?)?;
+        let bytes = self.files.blob_document(digest)?;
         Ok(Fetched { media_type, digest: Some(digest.clone()), bytes })
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        self.files.open(&self.files.blob_name(blob.digest())?)
+        self.files.blob(blob.digest())
     }
 }

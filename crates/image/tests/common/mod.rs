@@ -65,7 +65,7 @@ impl Fixture {
         options: &Options,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let layout = OciLayout::open(&self.oci(), reference)?;
+        let layout = OciLayout::open(&self.oci(), None, reference)?;
         pull(&layout, &self.store, Some("localhost/test:latest"), options, progress)
     }
 
