@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use loment_image::conf::{Login, RewriteError};
 use loment_image::{Place, Reference, RegistrySource};
-use loment_registry::{Credentials, Registry};
+use loment_registry::{Blob, Credentials, FileUrl, Options, Registry};
 
 use crate::Error;
-use crate::ecosystem::{Contact, Ecosystem};
+use crate::ecosystem::{Contact, Ecosystem, USER_AGENT};
 
 /// How a registry is spoken to.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,31 @@ impl Access {
         Ok(self.client(host, name, insecure, true)?.ping()?)
     }
 
+    /// Begins to fetch a file. Saved logins are of registries, and play no part.
+    pub(crate) fn fetch(&self, url: &FileUrl) -> Result<Blob, Error> {
+        let (cert_dir, certs_dir) = self.certificates(&url.host());
+        let options = Options {
+            insecure: self.tls_verify == Some(false),
+            cert_dir,
+            certs_dir,
+            proxy: self.ecosystem.settings()?.proxy.clone(),
+            user_agent: USER_AGENT.to_owned(),
+            ..Options::default()
+        };
+        Ok(url.fetch(options)?)
+    }
+
+    /// The directory with certificates for a host, and those with more of them.
+    fn certificates(&self, host: &str) -> (Option<PathBuf>, Vec<PathBuf>) {
+        let mut certs_dir = self.certs_dir.clone();
+        // Podman's directory is one registry's; ours may be for several.
+        let mut cert_dir = self.cert_dir.clone();
+        if let Some(directory) = cert_dir.take_if(|directory| directory.join(host).is_dir()) {
+            certs_dir.insert(0, directory);
+        }
+        (cert_dir, certs_dir)
+    }
+
     fn client(&self, host: &str, name: &str, insecure: bool, own: bool) -> Result<Registry, Error> {
         let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
         let login = match (&self.registry_token, &self.credentials) {
@@ -91,12 +116,7 @@ impl Access {
             _ if self.anonymous => Login::default(),
             _ => self.ecosystem.login(name)?.unwrap_or_default(),
         };
-        let mut certs_dir = self.certs_dir.clone();
-        // Podman's directory is one registry's; ours may be for several.
-        let mut cert_dir = self.cert_dir.clone();
-        if let Some(directory) = cert_dir.take_if(|directory| directory.join(host).is_dir()) {
-            certs_dir.insert(0, directory);
-        }
+        let (cert_dir, certs_dir) = self.certificates(host);
         self.ecosystem.client(&Contact { host: host.to_owned(), insecure, login, cert_dir, certs_dir })
     }
 }

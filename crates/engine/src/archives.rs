@@ -10,11 +10,12 @@ use loment_image::{
     OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform, Progress, PushOptions,
     Scratch, ShortNames, Source, import, push,
 };
+use loment_registry::FileUrl;
 use loment_store::ImageId;
 
 use crate::error::{Context, invalid};
 use crate::transfer::full_names;
-use crate::{Ecosystem, Engine, Error};
+use crate::{Access, Ecosystem, Engine, Error};
 
 /// What an image is saved as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +66,15 @@ pub struct Import {
     pub changes: Vec<Change>,
     /// A remark.
     pub message: Option<String>,
+}
+
+/// Where the tar of a root file system is.
+#[derive(Debug)]
+pub enum RootTar<'t> {
+    /// It is open; the second is what policies and messages know it by.
+    Open(&'t mut File, &'t str),
+    /// It is to be fetched, and read as it comes.
+    Url(&'t FileUrl),
 }
 
 /// An image that was loaded.
@@ -191,25 +201,36 @@ impl Engine {
         self.load_archive(archive, &gate, short_names, progress)
     }
 
-    /// Makes an image of a tar of a root file system. `from` is what policies and messages know it by.
+    /// Makes an image of a tar of a root file system.
     ///
     /// # Errors
-    /// [`Error::Reference`] for what is no name, [`Error::Policy`], [`Error::Pull`].
+    /// [`Error::Reference`] for what is no name, [`Error::Policy`], [`Error::Import`].
     pub fn import(
         &self,
-        (tar, from): (&mut File, &str),
+        tar: RootTar<'_>,
         name: Option<&str>,
-        ecosystem: &Ecosystem,
+        access: &Access,
         short_names: &ShortNames,
         how: Import,
     ) -> Result<ImageId, Error> {
-        // Before all is read.
-        ecosystem.allow(&Subject::nameless("tarball", format!("tarball:{from}")))?;
+        let from = match &tar {
+            RootTar::Open(_, name) => (*name).to_owned(),
+            RootTar::Url(url) => url.to_string(),
+        };
+        // Before anything is read.
+        access.ecosystem.allow(&Subject::nameless("tarball", format!("tarball:{from}")))?;
         let name = name.map(|name| self.full_name(name, short_names)).transpose()?;
         let Import { platform, changes, message } = how;
         let created = jiff::Timestamp::now().to_string();
         let options = ImportOptions { platform, changes, message, created };
-        Ok(import(tar, &self.store_for_layers(), name.as_deref(), &options)?)
+        let take = |tar: &mut (dyn Read + Send)| {
+            Ok(import(tar, &self.store_for_layers(), name.as_deref(), &options)?)
+        };
+        let done = match tar {
+            RootTar::Open(tar, _) => take(tar),
+            RootTar::Url(url) => access.fetch(url).and_then(|mut tar| take(&mut tar)),
+        };
+        done.map_err(|source| Error::Import { from, source: Box::new(source) })
     }
 
     fn load_dir(

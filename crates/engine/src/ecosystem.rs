@@ -10,6 +10,9 @@ use loment_registry::{Options, Proxy, Registry};
 
 use crate::Error;
 
+/// Who asks.
+pub(crate) const USER_AGENT: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));
+
 /// Why configuration cannot be read; the front end's own words.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -143,7 +146,7 @@ impl Ecosystem {
             cert_dir: contact.cert_dir.clone(),
             certs_dir: contact.certs_dir.clone(),
             proxy: self.settings()?.proxy.clone(),
-            user_agent: concat!("loment/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: USER_AGENT.to_owned(),
             ..Options::default()
         };
         let registry = Registry::new(&contact.host, options)?;

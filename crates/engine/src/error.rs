@@ -35,6 +35,8 @@ pub enum Error {
     Damaged { path: String, source: serde_json::Error },
     #[error("{path} is version {found}, this program understands {known}: use the version that wrote it")]
     Version { path: String, found: u32, known: u32 },
+    #[error("import {from}")]
+    Import { from: String, source: Box<Error> },
     #[error("{message}")]
     Start { cause: Cause, message: String },
     #[error("the monitor of container {id} ended unexpectedly")]

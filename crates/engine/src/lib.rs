@@ -45,7 +45,7 @@ mod transfer;
 mod usage;
 
 pub use access::Access;
-pub use archives::{Import, Loaded, SaveFormat, SaveTo, Saved};
+pub use archives::{Import, Loaded, RootTar, SaveFormat, SaveTo, Saved};
 pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use create::Create;

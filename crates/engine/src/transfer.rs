@@ -11,6 +11,7 @@ use loment_image::{
 };
 use loment_registry::Daemon;
 
+use crate::ecosystem::USER_AGENT;
 use crate::error::{Context, invalid};
 use crate::{Access, Engine, Error};
 
@@ -345,5 +346,3 @@ fn daemon(side: Side<'_>) -> Result<Daemon, Error> {
 fn absolute(dir: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(dir).context("find", dir.display())
 }
-
-const USER_AGENT: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));

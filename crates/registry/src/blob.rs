@@ -19,7 +19,7 @@ use crate::pace::retry_after;
 /// Bytes delivered after which earlier failures are forgotten.
 const PROGRESS: u64 = 1 << 20;
 
-/// A blob being delivered.
+/// A blob, or a file of a [`FileUrl`](crate::FileUrl), being delivered.
 ///
 /// Reading waits on the network in the calling thread. A connection that breaks or falls silent is replaced
 /// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. So is one
@@ -32,7 +32,8 @@ pub struct Blob {
     pub len: Option<u64>,
     client: Arc<Client>,
     call: Call,
-    digest: Digest,
+    /// `None` when nobody knows what it must be.
+    digest: Option<Digest>,
     stream: Option<(Lane, Exchange)>,
     piece: Bytes,
     /// Place in the blob of the next byte handed out.
@@ -73,7 +74,7 @@ impl Blob {
     pub(crate) fn open(
         client: Arc<Client>,
         call: Call,
-        digest: Digest,
+        digest: Option<Digest>,
         offset: u64,
         until: Option<u64>,
     ) -> Result<Self, Error> {
@@ -151,25 +152,33 @@ impl Blob {
                 return Err(refusal);
             }
         };
-        self.check_digest(headers)?;
+        // Weak tags are no good for ranges (RFC 9110 section 13.1.5).
+        let etag = headers.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
+        match &self.digest {
+            Some(digest) => self.check_digest(digest, headers)?,
+            // Some servers send a part of another version all the same, others that from its start.
+            None if self.position > 0 && etag != self.etag => {
+                return Err(self.client.problem(&self.call, Problem::Changed));
+            }
+            None => {}
+        }
         if total.is_some() && self.total.is_some_and(|known| Some(known) != total) {
             return Err(self.client.problem(&self.call, Problem::Length));
         }
         self.total = self.total.or(total);
         self.skip = self.position - start;
-        // Weak tags are no good for ranges (RFC 9110 section 13.1.5).
-        self.etag = headers.get(ETAG).filter(|etag| etag.as_bytes().starts_with(b"\"")).cloned();
+        self.etag = etag;
         self.stream = Some((lane, exchange));
         Ok(())
     }
 
     /// What the registry believes to send must be what was asked for.
-    fn check_digest(&self, headers: &HeaderMap) -> Result<(), Error> {
+    fn check_digest(&self, expected: &Digest, headers: &HeaderMap) -> Result<(), Error> {
         match announced_digest(headers).map_err(|problem| self.client.problem(&self.call, problem))? {
-            Some(actual) if actual.algorithm() == self.digest.algorithm() && actual != self.digest => {
+            Some(actual) if actual.algorithm() == expected.algorithm() && actual != *expected => {
                 Err(Error::DigestMismatch {
                     object: self.call.object.clone(),
-                    expected: self.digest.clone().into(),
+                    expected: expected.clone().into(),
                     actual: actual.into(),
                 })
             }
@@ -250,6 +259,10 @@ impl Blob {
             self.failures = 0;
         }
         self.failed_at = self.position;
+        if self.digest.is_none() && self.position > 0 && self.etag.is_none() {
+            // The rest of what is there now may be the rest of something else.
+            return Err(cause);
+        }
         let mut wish = None;
         while cause.is_transient() && self.failures < self.client.options.retry.tries {
             self.failures += 1;

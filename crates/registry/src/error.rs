@@ -18,6 +18,12 @@ pub enum Error {
         /// As given.
         host: String,
     },
+    /// Not the URL of a file. A login in it is not shown.
+    #[error("{url:?} cannot be fetched: expected http://HOST/PATH or https://HOST/PATH")]
+    Url {
+        /// Without its login.
+        url: String,
+    },
     /// Not a repository name.
     #[error("{repository:?} is not a repository name: expected lower-case words separated by slashes")]
     Repository {
@@ -299,6 +305,9 @@ pub enum Problem {
     /// 206 or 416 that does not fit the request.
     #[error("does not answer range requests properly")]
     Range,
+    /// Something else is there than was begun with.
+    #[error("broke off, and now has another version of it; try again")]
+    Changed,
     /// Other length than before, or than announced.
     #[error("sent a body of another length than announced")]
     Length,

@@ -3,7 +3,7 @@
 //! It fetches, stores, lists and deletes manifests and blobs of one registry: finds the host, speaks TLS or, where
 //! that is allowed, plain HTTP, goes through proxies, logs in, follows redirects, retries, and resumes what broke. A
 //! [`Registry`] is shared by threads; each blocks on its own request (see `lane.rs` for how). [`Daemon`] moves images
-//! to and from Docker's daemon with the same means.
+//! to and from Docker's daemon, and [`FileUrl`] fetches a file of a web server, with the same means.
 //!
 //! Credentials go to the registry and the token server it names, to nobody else; nothing leads from https to plain
 //! http. Whatever the other side controls is bounded: documents, lists, redirects, pauses, and how slow it may be.
@@ -39,6 +39,7 @@ mod dial;
 mod digest;
 mod dns;
 mod error;
+mod file_url;
 mod head;
 mod lane;
 mod link;
@@ -66,6 +67,7 @@ pub use blob::Blob;
 pub use daemon::{Archive, Daemon};
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
+pub use file_url::FileUrl;
 pub use head::Head;
 pub use listing::Names;
 pub use manifest::{Manifest, Put};
@@ -134,7 +136,7 @@ impl Registry {
         names::repository(repository)?;
         names::digest(digest)?;
         let call = self.call(repository, Kind::Blob, digest.as_ref());
-        Blob::open(Arc::clone(&self.client), call, digest.clone(), offset, None)
+        Blob::open(Arc::clone(&self.client), call, Some(digest.clone()), offset, None)
     }
 
     /// The bytes of a blob from `range.start` up to and without `range.end` (RFC 9110 section 14.2). Nothing of it is verified.
@@ -146,7 +148,7 @@ impl Registry {
         names::digest(digest)?;
         let call = self.call(repository, Kind::Blob, digest.as_ref());
         let until = range.end.max(range.start + 1);
-        Blob::open(Arc::clone(&self.client), call, digest.clone(), range.start, Some(until))
+        Blob::open(Arc::clone(&self.client), call, Some(digest.clone()), range.start, Some(until))
     }
 
     /// To read a manifest or blob.

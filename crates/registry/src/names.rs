@@ -42,6 +42,11 @@ impl Host {
         Ok(Self { name: name.to_owned(), address, port: explicit.then_some(target.origin.port) })
     }
 
+    /// What a URL has.
+    pub(crate) fn of(origin: &Origin) -> Self {
+        Self { name: origin.to_string(), address: origin.host.clone(), port: Some(origin.port) }
+    }
+
     /// A unix socket.
     pub(crate) fn socket(path: &Path) -> Result<Self, Error> {
         let name = path.to_string_lossy().into_owned();

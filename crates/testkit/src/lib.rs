@@ -31,6 +31,7 @@ mod registry;
 mod slow;
 mod terminal;
 mod tree;
+mod web;
 mod world;
 
 pub use command::{Output, Patience, run, run_with_input};
@@ -49,6 +50,7 @@ pub use registry::Registry;
 pub use slow::SlowWay;
 pub use terminal::Terminal;
 pub use tree::{Expected, HOLES, sparse_expectations, tree_expectations, tree_image};
+pub use web::WebServer;
 pub use world::World;
 
 /// Prints why a check cannot be made on this machine, in the form that `cargo xtask test` counts.

@@ -41,13 +41,7 @@ impl Registry {
     /// Serves what `storage` holds, without changes, over TLS with a certificate that vouches for itself.
     pub fn with_tls(storage: &Path) -> Self {
         let dir = crate::world::temporary();
-        let mut openssl = Command::new("openssl");
-        openssl.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '));
-        openssl.args(
-            "-keyout tls.key -out tls.crt -subj /CN=test -addext subjectAltName=IP:127.0.0.1".split(' '),
-        );
-        let made = openssl.current_dir(dir.path()).stderr(Stdio::null()).status();
-        assert!(made.is_ok_and(|s| s.success()), "make a certificate: is openssl installed?");
+        certificate(dir.path());
         let settings =
             format!("  tls: {{certificate: {0}/tls.crt, key: {0}/tls.key}}\n", dir.path().display());
         Self::start_with(dir, storage.to_owned(), true, &settings)
@@ -164,7 +158,17 @@ impl Drop for Registry {
     }
 }
 
-fn free_port() -> u16 {
+/// Makes `tls.crt` and `tls.key`, for 127.0.0.1.
+pub(crate) fn certificate(dir: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2".split(' '));
+    openssl
+        .args("-keyout tls.key -out tls.crt -subj /CN=test -addext subjectAltName=IP:127.0.0.1".split(' '));
+    let made = openssl.current_dir(dir).stderr(Stdio::null()).status();
+    assert!(made.is_ok_and(|s| s.success()), "make a certificate: is openssl installed?");
+}
+
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("127.0.0.1 has free ports");
     listener.local_addr().expect("a bound socket has an address").port()
 }

@@ -236,7 +236,6 @@ fn a_root_file_system_becomes_an_image() {
     };
     fails(&["/nonesuch"], &["/nonesuch", "No such file or directory"]);
     fails(&["--change", "FROM x", &file], &["invalid change \"FROM x\" - invalid instruction FROM"]);
-    fails(&["https://example.com/x.tar"], &["https://example.com/x.tar is not supported: fetch it"]);
     fails(&[&world.write("text", "no tar"), "localhost/x"], &["truncated"]);
     fails(&[&format!("{file}.gz"), "UPPER"], &["must be lowercase"]);
 }

@@ -17,6 +17,7 @@ mod forms;
 mod help;
 mod image_lists;
 mod image_mounts;
+mod import_urls;
 mod interop;
 mod isolation;
 mod kills;

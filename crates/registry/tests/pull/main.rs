@@ -3,6 +3,7 @@
 mod blobs;
 mod common;
 mod daemon;
+mod files;
 mod listing;
 mod logins;
 mod manifests;

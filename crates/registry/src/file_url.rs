@@ -1,0 +1,134 @@
+//! Files of web servers: what a URL names, fetched with the means that registries are asked with.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::Options;
+use crate::auth::Credentials;
+use crate::blob::Blob;
+use crate::client::{Call, Client, Kind, Place};
+use crate::error::Error;
+use crate::names::Host;
+use crate::scope::Scopes;
+use crate::url::Target;
+
+/// `http[s]://[USER[:PASSWORD]@]HOST[:PORT]/PATH`. It is shown without the login in it.
+#[derive(Clone)]
+pub struct FileUrl {
+    target: Target,
+    shown: String,
+    login: Option<Credentials>,
+}
+
+impl fmt::Display for FileUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for FileUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FileUrl").field(&self.shown).finish()
+    }
+}
+
+impl FromStr for FileUrl {
+    type Err = Error;
+
+    /// # Errors
+    /// [`Error::Url`].
+    fn from_str(url: &str) -> Result<Self, Error> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(l, h)| (Some(l), h));
+        let shown = format!("{scheme}://{host}{path}");
+        let Some(target) = Target::parse(&shown) else { return Err(Error::Url { url: shown }) };
+        let credentials = |login: &str| {
+            let (username, password) = login.split_once(':').unwrap_or((login, ""));
+            Some(Credentials { username: unescaped(username)?, password: unescaped(password)? })
+        };
+        let login = match login.filter(|login| !login.is_empty()).map(credentials) {
+            Some(None) => return Err(Error::Url { url: shown }),
+            Some(login) => login,
+            None => None,
+        };
+        Ok(Self { target, shown, login })
+    }
+}
+
+impl FileUrl {
+    /// `HOST[:PORT]`, the port where it is not the usual one.
+    pub fn host(&self) -> String {
+        self.target.origin.to_string()
+    }
+
+    /// Begins to fetch the file. Of the options the credentials are not used: those in the URL are, by the host that it names.
+    ///
+    /// Nothing says what the file must be. So one that breaks off is gone on with only if the server says that it is the same as
+    /// before, by a strong `ETag`.
+    ///
+    /// # Errors
+    /// All of [`Error`]. Errors of an answer call what was asked for "the file".
+    pub fn fetch(&self, options: Options) -> Result<Blob, Error> {
+        let (credentials, origin) = (self.login.clone(), &self.target.origin);
+        let options = Options { credentials, identity_token: None, bearer: None, ..options };
+        let client = Client::new(Host::of(origin), options)?;
+        // What is typed is what is meant: there is no other scheme to be tried.
+        client.speak(origin.scheme);
+        let place = Place::Registry(self.target.path.clone());
+        let call = Call::get(place, Scopes::default(), "the file".to_owned(), Kind::Other);
+        Blob::open(Arc::new(client), call, None, 0, None).map_err(|error| match error {
+            // Those that are saved are of registries.
+            Error::Unauthorized { object, host, .. } => {
+                let detail = ": it wants another login; write USER:PASSWORD@ before the host".to_owned();
+                Error::Denied { object, host, detail }
+            }
+            other => other,
+        })
+    }
+}
+
+/// Text with `%20` and the like.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_are_told_from_hosts_and_not_shown() {
+        for (url, shown, login) in [
+            ("http://h/x.tar", "http://h/x.tar", None),
+            ("https://u:p%40%3a@h:8443/x?y=a@b", "https://h:8443/x?y=a@b", Some(("u", "p@:"))),
+            ("https://u@h.test", "https://h.test", Some(("u", ""))),
+            ("http://a@b:c@h/", "http://h/", Some(("a@b", "c"))),
+            ("HTTP://[::1]:80/x#y", "HTTP://[::1]:80/x#y", None),
+        ] {
+            let parsed: FileUrl = url.parse().unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert!(format!("{parsed:?}").contains(shown));
+            let found = parsed.login.as_ref().map(|l| (l.username.as_str(), l.password.as_str()));
+            assert_eq!(found, login, "{url}");
+        }
+        for url in
+            ["", "h/x", "ftp://h/x", "http://", "http:///x", "http://h:0/", "http://u:%zz@h/", "http://h/a b"]
+        {
+            let Err(error) = url.parse::<FileUrl>() else { panic!("{url}") };
+            assert!(!error.to_string().contains("%zz"), "{error}");
+        }
+    }
+}
