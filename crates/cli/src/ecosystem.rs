@@ -22,13 +22,13 @@ use crate::logins::{Keyring, Places};
 const MAX_FILE: u64 = 4 << 20;
 
 /// A file that was read.
-struct Text {
+pub(crate) struct Text {
     path: String,
     text: String,
 }
 
 impl Text {
-    fn file(&self) -> File<'_> {
+    pub(crate) fn file(&self) -> File<'_> {
         File { name: &self.path, text: &self.text }
     }
 }
@@ -73,8 +73,8 @@ fn read(path: &Path) -> Result<Option<Text>, Error> {
 }
 
 /// A file that must be there.
-fn required(path: &Path) -> Result<Text, Error> {
-    let missing = || std::io::Error::from(ErrorKind::NotFound);
+pub(crate) fn required(path: &Path) -> Result<Text, Error> {
+    let missing = || std::io::Error::from(rustix::io::Errno::NOENT);
     read(path)?.ok_or_else(missing).doing(|| format!("read {}", path.display()))
 }
 

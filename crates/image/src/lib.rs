@@ -4,7 +4,8 @@
 //! against the digests that lead to it, and hands layers to the store while they arrive: one pass, nothing
 //! written twice.
 //!
-//! `conf` reads the ecosystem's configuration: pure functions of the text of its files.
+//! `conf` reads the ecosystem's configuration, `sync_list` lists of images to be synced: pure functions of the text of
+//! their files.
 //!
 //! What it does not do: find configuration files or read the environment, speak HTTP
 //! (`loment-registry` does), unpack (`loment-store` does).
@@ -56,6 +57,7 @@ mod resolve;
 mod schema1;
 mod source;
 mod storage;
+mod sync_list;
 
 pub use archive::{
     Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,
@@ -84,3 +86,4 @@ pub use registry::RegistryDestination;
 pub use registry_source::RegistrySource;
 pub use source::{Fetched, Source};
 pub use storage::StorageImage;
+pub use sync_list::{ImproperRange, SyncRegistry, SyncRepository, Versions, Wanted, parse_sync_list};

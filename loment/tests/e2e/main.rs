@@ -41,6 +41,7 @@ mod skopeo;
 mod slow;
 mod space;
 mod starters;
+mod sync_lists;
 mod terminal;
 mod unified;
 

@@ -36,6 +36,7 @@ mod spec_flags;
 mod start;
 mod stop;
 mod sync;
+mod sync_list;
 mod system_check;
 mod table;
 mod tag;

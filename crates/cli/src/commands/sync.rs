@@ -1,6 +1,7 @@
 //! `image sync`
 
 use std::path::Path;
+use std::rc::Rc;
 
 use clap::{Parser, ValueEnum};
 use loment_engine::{Access, Side, copy_image};
@@ -10,6 +11,7 @@ use super::copy::temporary;
 use super::progress::Bars;
 use super::remote::retry;
 use super::sides::SidesFlags;
+use super::sync_list::{Listed, of_list};
 use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
 use crate::output::complain;
@@ -17,7 +19,7 @@ use crate::output::complain;
 /// Directories below a source that are looked at, at most so deep.
 const MAX_DEPTH: usize = 64;
 
-/// Copy many images, of a registry or of directories
+/// Copy many images, of registries or of directories
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Copy all images of an index
@@ -28,7 +30,7 @@ pub(super) struct Flags {
     append_suffix: String,
     /// The kind of destination
     #[arg(short, long, value_name = "KIND")]
-    dest: Kind,
+    dest: To,
     /// Show what would be copied
     #[arg(long)]
     dry_run: bool,
@@ -47,12 +49,12 @@ pub(super) struct Flags {
     /// Keep the whole name of an image at the destination
     #[arg(long)]
     scoped: bool,
-    /// The kind of source: dir for directories, or docker, a repository or an image
+    /// The kind of source: dir for directories; docker, a repository or an image; or yaml, a file with a list of them
     #[arg(short, long, value_name = "KIND")]
     src: Kind,
     #[command(flatten)]
     sides: SidesFlags,
-    /// A repository, an image, or a directory with some
+    /// A repository, an image, a directory with some, or a file with a list
     #[arg(value_name = "SOURCE")]
     source: String,
     /// A repository or a directory
@@ -67,26 +69,43 @@ enum Kind {
     Yaml,
 }
 
-pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    if flags.src == Kind::Yaml || flags.dest == Kind::Yaml {
-        return Err(Error::Invalid(
-            "lists of images in YAML are not supported yet: use --src dir or docker".into(),
-        ));
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum To {
+    Docker,
+    Dir,
+}
+
+/// An image to be copied.
+pub(super) struct Task {
+    source: Place,
+    /// What it is called there.
+    name: String,
+    access: Rc<Access>,
+}
+
+impl Task {
+    pub(super) fn of_registry(image: Reference, access: &Rc<Access>) -> Self {
+        let name = image.to_string();
+        Self { source: Place::Registry(image), name, access: Rc::clone(access) }
     }
-    if (flags.src, flags.dest) == (Kind::Dir, Kind::Dir) {
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    if (flags.src, flags.dest) == (Kind::Dir, To::Dir) {
         return Err(Error::Invalid("sync from dir to dir is not implemented: use --dest docker".into()));
     }
-    let (from, to) =
-        (flags.sides.source(None, &globals.policy)?, flags.sides.destination(None, &globals.policy)?);
-    let sources = match flags.src {
-        Kind::Docker => of_registry(&flags.source, &from, flags)?,
-        _ => of_directory(&flags.source)?,
+    let from = Rc::new(flags.sides.source(None, &globals.policy)?);
+    let to = flags.sides.destination(None, &globals.policy)?;
+    let Listed { tasks, failed: unlisted } = match flags.src {
+        Kind::Docker => Listed { tasks: of_registry(&flags.source, &from, flags)?, failed: 0 },
+        Kind::Dir => Listed { tasks: of_directory(&flags.source, &from)?, failed: 0 },
+        Kind::Yaml => of_list(&flags.source, &from, flags.sides.retry_times, flags.keep_going)?,
     };
     let images = if flags.all { Images::All } else { Images::One(globals.platform_wanted()) };
     let (format, preserve_digests) = (flags.format, flags.preserve_digests);
     let options = CopyOptions { images, format, preserve_digests, ..CopyOptions::default() };
-    let (count, mut failed) = (sources.len(), 0);
-    for (number, (source, name)) in sources.iter().enumerate() {
+    let (count, mut failed) = (tasks.len(), 0);
+    for (number, Task { source, name, access }) in tasks.iter().enumerate() {
         let destination = destination(flags, name)?;
         let number = number + 1;
         if flags.dry_run {
@@ -97,7 +116,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         let copied = prepare(&destination).and_then(|()| {
             retry(flags.sides.retry_times, || {
                 let mut bars = Bars::new(false);
-                let (from, to) = (side_of(source, &from), side_of(&destination, &to));
+                let (from, to) = (Side::new(source, access), Side::new(&destination, &to));
                 Ok(copy_image(None, from, to, &options, &temporary(), &mut bars)?)
             })
         });
@@ -115,38 +134,33 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     } else {
         complain(&format!("Synced {} images", count - failed));
     }
-    match failed {
-        0 => Ok(0),
-        _ => Err(Error::Invalid(format!("{failed} of {count} images could not be copied"))),
+    match (failed, unlisted) {
+        (0, 0) => Ok(0),
+        (_, 0) => Err(Error::Invalid(format!("{failed} of {count} images could not be copied"))),
+        (0, _) => Err(Error::Invalid(format!("repositories whose tags could not be listed: {unlisted}"))),
+        _ => Err(Error::Invalid(format!(
+            "{failed} of {count} images could not be copied; repositories whose tags could not be listed: {unlisted}"
+        ))),
     }
 }
 
-fn side_of<'s>(place: &'s Place, access: &'s Access) -> Side<'s> {
-    Side::new(place, access)
-}
-
-/// An image, or each tag of a repository, with the name it has there.
-fn of_registry(source: &str, access: &Access, flags: &Flags) -> Result<Vec<(Place, String)>, Error> {
+/// An image, or each tag of a repository.
+fn of_registry(source: &str, access: &Rc<Access>, flags: &Flags) -> Result<Vec<Task>, Error> {
     let invalid = |e: loment_image::ReferenceError| Error::Invalid(e.to_string());
     let reference: Reference = source.trim_start_matches("docker://").parse().map_err(invalid)?;
     if reference.tag().is_some() || reference.digest().is_some() {
-        let name = reference.to_string();
-        return Ok(vec![(Place::Registry(reference), name)]);
+        return Ok(vec![Task::of_registry(reference, access)]);
     }
     let tags = retry(flags.sides.retry_times, || Ok(loment_engine::tags(&reference, access)?))?;
     if tags.is_empty() {
         return Err(Error::Invalid(format!("no images to sync found in {:?}", reference.name())));
     }
-    let tagged = |tag: &String| {
-        let reference = reference.with_tag(tag).map_err(invalid)?;
-        let name = reference.to_string();
-        Ok((Place::Registry(reference), name))
-    };
+    let tagged = |tag: &String| Ok(Task::of_registry(reference.with_tag(tag).map_err(invalid)?, access));
     tags.iter().map(tagged).collect()
 }
 
 /// Each directory with an image, with its path below the source.
-fn of_directory(source: &str) -> Result<Vec<(Place, String)>, Error> {
+fn of_directory(source: &str, access: &Rc<Access>) -> Result<Vec<Task>, Error> {
     let top = Path::new(source);
     let mut found = Vec::new();
     let mut left = vec![(top.to_owned(), 0)];
@@ -154,7 +168,8 @@ fn of_directory(source: &str) -> Result<Vec<(Place, String)>, Error> {
         if dir.join("manifest.json").is_file() {
             let below = dir.strip_prefix(top).ok().filter(|path| !path.as_os_str().is_empty());
             let name = below.or_else(|| dir.file_name().map(Path::new)).unwrap_or(top);
-            found.push((Place::Dir(dir.clone()), name.display().to_string()));
+            let (source, name) = (Place::Dir(dir.clone()), name.display().to_string());
+            found.push(Task { source, name, access: Rc::clone(access) });
             continue;
         }
         for entry in std::fs::read_dir(&dir).doing(|| format!("list {}", dir.display()))? {
@@ -164,7 +179,7 @@ fn of_directory(source: &str) -> Result<Vec<(Place, String)>, Error> {
             }
         }
     }
-    found.sort_by(|a, b| a.1.cmp(&b.1));
+    found.sort_by(|a: &Task, b| a.name.cmp(&b.name));
     if found.is_empty() {
         return Err(Error::Invalid(format!("no images to sync found in {source:?}")));
     }
@@ -177,7 +192,7 @@ fn destination(flags: &Flags, name: &str) -> Result<Place, Error> {
     let kept = if flags.scoped { name } else { last };
     let text = format!("{}/{kept}", flags.destination.trim_end_matches('/'));
     match flags.dest {
-        Kind::Docker => {
+        To::Docker => {
             let invalid = |e: loment_image::ReferenceError| Error::Invalid(e.to_string());
             let reference: Reference = text.trim_start_matches("docker://").parse().map_err(invalid)?;
             match reference.tag().filter(|_| !flags.append_suffix.is_empty()) {
@@ -188,7 +203,7 @@ fn destination(flags: &Flags, name: &str) -> Result<Place, Error> {
                 None => Ok(Place::Registry(reference)),
             }
         }
-        _ => Ok(Place::Dir(format!("{text}{}", flags.append_suffix).into())),
+        To::Dir => Ok(Place::Dir(format!("{text}{}", flags.append_suffix).into())),
     }
 }
 
