@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use loment_image::{
-    Copied, CopyOptions, Destination, Images, Members, Place, Platform, Progress, PushOptions, Raw, Scratch,
-    copy, push,
+    Copied, CopyOptions, Destination, Images, Members, Place, Platform, Progress, PushOptions, Raw,
+    Reference, Scratch, ShortNames, copy, push, push_index,
 };
-use loment_store::sha256;
+use loment_store::{ImageId, sha256};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::Value;
 
@@ -19,6 +19,88 @@ const OCI: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 impl Engine {
+    /// Sends the index that a name means, with all its images when `members` is said. It is that of a list, or the one that an image
+    /// was pulled by. An image that came without one is sent alone.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with all the images that are not in the store; otherwise as of [`Engine::push`].
+    pub fn push_all(
+        &self,
+        image: &str,
+        short_names: &ShortNames,
+        to: Side<'_>,
+        options: &PushOptions,
+        members: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<Copied, Error> {
+        if let Place::Store(_) = to.place {
+            let hint = ": tag gives all of it another name";
+            return Err(Error::Unsupported { what: "copying an index within the store".to_owned(), hint });
+        }
+        let (name, index) = match self.find_list(image, short_names) {
+            Ok(list) => (list.name.name, Some(list.name.index)),
+            Err(Error::NoImage { .. }) => {
+                let (_, name) = self.find_image(image, short_names)?;
+                let manifest = self.store().name(&name)?.and_then(|named| named.manifest);
+                (name, manifest)
+            }
+            Err(error) => return Err(error),
+        };
+        let listed = index.as_ref().map(|index| loment_image::listed(self.store(), index)).transpose()?;
+        let (Some(index), Some(Some(listed))) = (index, listed) else {
+            return self.push(image, short_names, to, options, progress);
+        };
+        let images = if members { self.all_here(&name, &listed)? } else { Vec::new() };
+        let near = self.near(&name, &images, to)?;
+        with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
+            Ok(push_index(self.store(), &index, &images, destination, options, progress)?)
+        })
+    }
+
+    /// A name whose repository may have the layers of images: one of theirs where they are to be, or that of the index.
+    fn near(
+        &self,
+        index: &str,
+        images: &[(Digest, ImageId)],
+        to: Side<'_>,
+    ) -> Result<Option<Reference>, Error> {
+        let Place::Registry(there) = to.place else { return Ok(None) };
+        for (_, image) in images {
+            let names = self.store().names_of(image)?;
+            let mut names = names.iter().filter_map(|named| named.name.parse::<Reference>().ok());
+            if let Some(near) = names.find(|name| name.domain() == there.domain()) {
+                return Ok(Some(near));
+            }
+        }
+        Ok(index.parse().ok())
+    }
+
+    /// The images of an index.
+    fn all_here(&self, name: &str, listed: &[Descriptor]) -> Result<Vec<(Digest, ImageId)>, Error> {
+        let (mut images, mut missing) = (Vec::new(), Vec::new());
+        for entry in listed {
+            let digest = entry.digest();
+            match self.listed_image(digest.as_ref())? {
+                Some(id) => images.push((digest.clone(), id)),
+                None => {
+                    let platform = entry.platform().as_ref().map(Platform::from);
+                    let platform = platform.map(|platform| format!(" ({platform})")).unwrap_or_default();
+                    missing.push(format!("{digest}{platform}"));
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(images);
+        }
+        let problem = format!(
+            "of its index only {} of {} images are here, not {}: pull them, or use image copy --all where they all are",
+            images.len(),
+            listed.len(),
+            missing.join(", ")
+        );
+        Err(invalid("image", name, problem))
+    }
+
     /// Sends a list to a place, with its images unless these are there. Entries of images that were compressed anew on the way say
     /// what they are there.
     ///

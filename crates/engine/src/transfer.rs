@@ -152,7 +152,11 @@ pub fn copy_image(
                     hint,
                 });
             }
-            engine.push(image, short_names, to, &push_options(options), progress)
+            let how = push_options(options);
+            match &options.images {
+                Images::One(_) => engine.push(image, short_names, to, &how, progress),
+                all => engine.push_all(image, short_names, to, &how, *all == Images::All, progress),
+            }
         }
         (Some((engine, short_names)), _, Place::Store(name)) => {
             let name = short_names.new_name(name)?;

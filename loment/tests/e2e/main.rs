@@ -33,6 +33,7 @@ mod old_kernels;
 mod pull;
 mod pull_flags;
 mod push;
+mod push_all;
 mod robustness;
 mod rootfs;
 mod runtime;

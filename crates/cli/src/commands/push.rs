@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use loment_engine::Side;
-use loment_image::{Compression, Format, Place, PushOptions};
+use loment_engine::{Engine, Side};
+use loment_image::{Compression, Format, Place, PushOptions, Reference, ShortNames};
 
 use super::access::AccessFlags;
 use super::progress::Bars;
@@ -20,6 +20,9 @@ use crate::output::complain;
 pub(super) struct Flags {
     #[command(flatten)]
     access: AccessFlags,
+    /// Push an index with all its images, which must be in the store [default: the image for this machine]
+    #[arg(long)]
+    all: bool,
     /// Compress layers that are missing there: gzip or zstd [default: what containers.conf says, or gzip]
     #[arg(long, value_name = "COMPRESSION")]
     compression_format: Option<Compression>,
@@ -63,13 +66,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let place = match Place::parse_if_any(destination).map_err(|e| invalid(&e))? {
         Some(place) => place,
         None if flags.destination.is_none() => {
-            // The name that was meant, with its registry.
-            let (_, name) = engine.find_image(&flags.image, &short_names)?;
-            let named = engine.store().name(&name).map_err(loment_engine::Error::from)?;
-            let reference = named.and_then(|named| named.name.parse().ok());
-            Place::Registry(reference.ok_or_else(|| {
-                Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"))
-            })?)
+            Place::Registry(own_name(&engine, &flags.image, &short_names)?)
         }
         None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
     };
@@ -91,7 +88,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let pushed = loop {
         let mut bars = Bars::new(flags.quiet);
         let to = Side::new(&place, &access);
-        match engine.push(&flags.image, &short_names, to, &options, &mut bars) {
+        let result = match flags.all {
+            true => engine.push_all(&flags.image, &short_names, to, &options, true, &mut bars),
+            false => engine.push(&flags.image, &short_names, to, &options, &mut bars),
+        };
+        match result {
             Err(error) if left > 0 => {
                 left -= 1;
                 let text = crate::error::one_line(&Error::from(error));
@@ -105,6 +106,22 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
     Ok(0)
+}
+
+/// The name that was meant, with its registry.
+fn own_name(engine: &Engine, image: &str, short_names: &ShortNames) -> Result<Reference, Error> {
+    let name = match engine.find_list(image, short_names) {
+        Ok(list) => list.name.name,
+        Err(loment_engine::Error::NoImage { .. }) => {
+            let (_, name) = engine.find_image(image, short_names)?;
+            let named = engine.store().name(&name).map_err(loment_engine::Error::from)?;
+            let nameless =
+                || Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"));
+            named.ok_or_else(nameless)?.name
+        }
+        Err(error) => return Err(error.into()),
+    };
+    name.parse().map_err(|e: loment_image::ReferenceError| Error::Invalid(e.to_string()))
 }
 
 /// Refuses levels that the compression has not.
