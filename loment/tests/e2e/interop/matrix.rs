@@ -99,6 +99,31 @@ const FORMS: &[Form] = &[
         contains: DOCKER,
         keeps_bytes: true,
     },
+    Form {
+        name: "oci-archive-zstd",
+        transport: "oci-archive",
+        format: None,
+        compression: Some("zstd"),
+        contains: OCI_ZSTD,
+        keeps_bytes: true,
+    },
+    Form {
+        name: "dir-zstd",
+        transport: "dir",
+        format: Some("oci"),
+        compression: Some("zstd"),
+        contains: OCI_ZSTD,
+        keeps_bytes: true,
+    },
+    // Whatever is asked for, everybody's archives of this kind have plain tars.
+    Form {
+        name: "docker-archive-zstd",
+        transport: "docker-archive",
+        format: None,
+        compression: Some("zstd"),
+        contains: DOCKER,
+        keeps_bytes: false,
+    },
 ];
 
 impl Form {
@@ -159,10 +184,11 @@ fn matrix(program: Program) {
         assert_eq!(seen, facts, "{}", form.name);
         assert!(manifest.contains(form.contains), "{}: {manifest}", form.name);
         forget(&world);
-        // They read, and write.
+        // They read, and write. Into directories they compress only when they are told to.
+        let for_dir = |flag: &'static str| (form.transport == "dir").then_some(flag);
         match program {
             Program::Skopeo => {
-                let copy = form.flags("--dest-compress-format", None);
+                let copy = form.flags("--dest-compress-format", for_dir("--dest-compress"));
                 let tls = form.transport == "docker";
                 let tls = |side: &'static str| tls.then_some(side);
                 let read = format!("oci:{}:x", path(&world, &format!("read-{}", form.name)));
@@ -177,7 +203,8 @@ fn matrix(program: Program) {
             Program::Podman | Program::Buildah => {
                 let pulled = run(&["pull", "--quiet", "--tls-verify=false", &our_place]);
                 assert_eq!(pulled.succeeds().trim_start_matches("sha256:"), id, "{}: {pulled}", form.name);
-                let flags = form.flags("--compression-format", None);
+                let force = for_dir("--compress").filter(|_| program == Program::Podman);
+                let flags = form.flags("--compression-format", force);
                 let push = [&["push", "--quiet", "--tls-verify=false"], &flags[..], &[id, &their_place]];
                 run(&push.concat()).succeeds();
                 run(&["rmi", "--all", "--force"]).succeeds();

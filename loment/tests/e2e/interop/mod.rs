@@ -2,6 +2,7 @@
 //! same id and layers, and the same bytes where bytes are kept. What is in a place is told by skopeo, which takes no part.
 
 mod artifacts;
+mod indexes;
 mod matrix;
 mod runs;
 mod umoci;
