@@ -265,6 +265,13 @@ impl Client {
             403 => Error::Denied { object, host, detail },
             404 if call.kind == Kind::Other => Error::Missing { object, host, detail },
             404 => Error::NotFound { object, host, blob: call.kind == Kind::Blob },
+            429 => {
+                let Options { credentials, identity_token, bearer, .. } = &self.options;
+                let anonymous = credentials.is_none() && identity_token.is_none() && bearer.is_none();
+                // What it has said last counts; layers that come from elsewhere are not counted by it.
+                let limit = self.rate_limit().filter(|_| own).map(Box::new);
+                Error::TooMany { object, host, detail, limit, login: own && anonymous }
+            }
             _ => Error::Status { object, host, status, detail },
         }
     }

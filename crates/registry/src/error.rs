@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci_spec::image::Digest;
 
 use crate::dns::ResolveError;
+use crate::pace::RateLimit;
 
 /// Why a request failed. `object` reads like `manifest 3.19 of quay.io/fedora/fedora`.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +105,20 @@ pub enum Error {
         host: String,
         /// `: ` and the registry's words, or nothing.
         detail: String,
+    },
+    /// So much is not allowed to whoever asks (429), also not after some tries.
+    #[error("{object}: {host} answers no more requests for now (429){detail}{}", allowed(host, limit.as_deref(), *.login))]
+    TooMany {
+        /// What was asked for.
+        object: String,
+        /// Who limits.
+        host: String,
+        /// `: ` and the registry's words, or nothing.
+        detail: String,
+        /// What it allows, as far as it has said so, with this answer or an earlier one.
+        limit: Option<Box<RateLimit>>,
+        /// Whether credentials might raise that: it is the registry itself, and none were given.
+        login: bool,
     },
     /// Any other answer that is not success.
     #[error("{object}: {host} answered {status}{detail}")]
@@ -342,11 +357,21 @@ fn connect_status(status: u16) -> String {
     }
 }
 
+/// What a registry allows, and what to do.
+fn allowed(host: &str, limit: Option<&RateLimit>, login: bool) -> String {
+    let mut text = limit.map(|limit| format!("; it allows {limit}")).unwrap_or_default();
+    text += &match login {
+        true => format!("; log in to {host}, which raises its limit, or try again later"),
+        false => "; try again later, or use a mirror".to_owned(),
+    };
+    text
+}
+
 impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } => true,
+            Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } | Self::TooMany { .. } => true,
             Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
         }

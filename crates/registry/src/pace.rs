@@ -1,5 +1,6 @@
 //! What a registry says about how fast it may be asked.
 
+use std::fmt;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -29,6 +30,23 @@ impl RateLimit {
         };
         let ((limit, window), (remaining, _)) = (read("ratelimit-limit")?, read("ratelimit-remaining")?);
         Some(Self { limit, remaining, window: window.map(Duration::from_secs) })
+    }
+}
+
+/// For people: `100 requests in 6 h, of which none is left`.
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} requests", self.limit)?;
+        match self.window.map(|window| window.as_secs()) {
+            Some(seconds) if seconds > 0 && seconds % 3600 == 0 => write!(f, " in {} h", seconds / 3600)?,
+            Some(seconds) if seconds > 0 && seconds % 60 == 0 => write!(f, " in {} min", seconds / 60)?,
+            Some(seconds) => write!(f, " in {seconds} s")?,
+            None => {}
+        }
+        match self.remaining {
+            0 => f.write_str(", of which none is left"),
+            left => write!(f, ", of which {left} are left"),
+        }
     }
 }
 
@@ -75,6 +93,10 @@ mod tests {
         let expected = RateLimit { limit: 100, remaining: 76, window: Some(Duration::from_secs(21600)) };
         assert_eq!(read("100;w=21600", "76;w=21600"), Some(expected));
         assert_eq!(read("100", "76"), Some(RateLimit { window: None, ..expected }));
+        let text = |limit, left| read(limit, left).unwrap().to_string();
+        assert_eq!(text("100;w=21600", "0;w=21600"), "100 requests in 6 h, of which none is left");
+        assert_eq!(text("100;w=60", "7"), "100 requests in 1 min, of which 7 are left");
+        assert_eq!(text("100", "7"), "100 requests, of which 7 are left");
         for bad in ["", "x", "-1", ";w=1"] {
             assert_eq!(read("100", bad), None);
         }

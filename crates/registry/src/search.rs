@@ -63,6 +63,7 @@ impl Registry {
             Err(
                 Error::Missing { .. }
                 | Error::Status { .. }
+                | Error::TooMany { .. }
                 | Error::Denied { .. }
                 | Error::Unauthorized { .. }
                 | Error::Protocol { .. },

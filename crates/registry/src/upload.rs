@@ -87,6 +87,7 @@ impl Registry {
                 Error::Unauthorized { .. }
                 | Error::Denied { .. }
                 | Error::Missing { .. }
+                | Error::TooMany { .. }
                 | Error::Status { status: 400..500, .. },
             ) => self.upload(repository).map(Mount::Upload),
             Err(error) => Err(error),

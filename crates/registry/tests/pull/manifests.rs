@@ -146,6 +146,36 @@ fn a_connection_reset_before_the_answer_is_tried_again() {
 }
 
 #[test]
+fn a_limit_that_is_reached_is_named_with_what_raises_it() {
+    let told =
+        br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}"#;
+    let limited = |request: &crate::common::Request| match request.path.as_str() {
+        "/v2/a/b/manifests/latest" => {
+            let headers = [("RateLimit-Limit", "100;w=21600"), ("RateLimit-Remaining", "0;w=21600")];
+            Reply::new(200, &headers, b"{}")
+        }
+        _ => Reply::new(429, &[("Retry-After", "0")], told),
+    };
+    let server = Server::start(limited);
+    let shown = |options: Options| {
+        let registry = Registry::new(&server.host(), options).unwrap();
+        registry.manifest("a/b", "latest").unwrap();
+        let layer = registry.blob("a/b", &sha256(b"x"), 0).unwrap_err();
+        assert!(matches!(layer, Error::TooMany { .. }), "{layer:?}");
+        layer.to_string().replace(&server.host(), "HOST").replace(sha256(b"x").as_ref(), "DIGEST")
+    };
+    // Layers do not say it, but manifests did.
+    let limit = "blob DIGEST of HOST/a/b: HOST answers no more requests for now (429): You have reached your pull rate limit; \
+                 it allows 100 requests in 6 h, of which none is left; ";
+    assert_eq!(shown(hasty()), format!("{limit}log in to HOST, which raises its limit, or try again later"));
+    let credentials = Some(loment_registry::Credentials { username: "u".into(), password: "p".into() });
+    let known = Options { credentials, ..hasty() };
+    assert_eq!(shown(known), format!("{limit}try again later, or use a mirror"));
+    let silent = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(!silent.to_string().contains("allows") && silent.to_string().contains("log in to"), "{silent}");
+}
+
+#[test]
 fn connections_are_reused_and_stale_ones_replaced() {
     let server = replies(vec![fine]);
     let registry = Registry::new(&server.host(), hasty()).unwrap();
