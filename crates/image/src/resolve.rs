@@ -9,6 +9,7 @@ use crate::config::ImageConfig;
 use crate::error::Error;
 use crate::manifest::{self, Document, MAX_DOCUMENT};
 use crate::platform::Platform;
+use crate::schema1;
 use crate::source::{Fetched, Source};
 
 /// Indexes inside indexes followed.
@@ -73,6 +74,8 @@ fn verified(what: String, fetched: Fetched, required: Option<Digest>) -> Result<
         return Err(Error::TooLarge { what, size, limit: MAX_DOCUMENT });
     }
     let digest = match required {
+        // The rest of such a document is not verified, and nothing must be read out of it.
+        Some(digest) if schema1::is_of_signed_part(&bytes, &digest) => return Err(Error::Schema1 { digest }),
         Some(digest) => manifest::verify(&what, &bytes, &digest).map(|()| digest)?,
         None => loment_store::sha256(&bytes),
     };

@@ -8,8 +8,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use loment_store::{Algorithm, Hasher, Member};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde::Deserialize;
@@ -69,36 +67,18 @@ struct Command {
     cmd: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
-struct Signatures {
-    #[serde(default)]
-    signatures: Vec<Signature>,
-}
-
-#[derive(Deserialize)]
-struct Signature {
-    protected: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Protected {
-    format_length: usize,
-    format_tail: String,
-}
-
-/// The part of a signed manifest that is signed, which is what its digest is of; all of one that is not signed.
+/// The part of a signed manifest that is signed; all of one that is not signed.
 fn payload(bytes: &[u8], what: &str) -> Result<Vec<u8>, Error> {
-    let malformed = |source| Error::Malformed { what: what.to_owned(), source };
     let odd = || Error::Ambiguous { what: what.to_owned(), problem: "its signature is none".to_owned() };
-    let decode = |text: &str| BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
-    let signatures: Signatures = serde_json::from_slice(bytes).map_err(malformed)?;
-    let Some(signature) = signatures.signatures.first() else { return Ok(bytes.to_vec()) };
-    let protected = decode(&signature.protected).map_err(|_| odd())?;
-    let protected: Protected = serde_json::from_slice(&protected).map_err(malformed)?;
-    let mut payload = bytes.get(..protected.format_length).ok_or_else(odd)?.to_vec();
-    payload.extend(decode(&protected.format_tail).map_err(|_| odd())?);
-    Ok(payload)
+    loment_registry::signed_part(bytes).ok_or_else(odd)
+}
+
+/// Whether a digest is that of what is signed of a manifest in this format.
+pub(crate) fn is_of_signed_part(bytes: &[u8], digest: &Digest) -> bool {
+    let signed = loment_registry::signed_part(bytes).filter(|signed| signed.len() < bytes.len());
+    signed.is_some_and(|signed| {
+        manifest::verify("", &signed, digest).is_ok() && serde_json::from_slice::<Manifest>(&signed).is_ok()
+    })
 }
 
 /// Reads any bytes as such a manifest, for the fuzzer.
@@ -294,33 +274,5 @@ impl Source for Converted {
 
     fn made(&self) -> bool {
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signed_part_is_cut_out() {
-        let signed = br#"{"schemaVersion":1,"name":"x"}"#;
-        let encode = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
-        let protected = format!(r#"{{"formatLength":{},"formatTail":"{}"}}"#, signed.len() - 1, encode(b"}"));
-        let whole = |protected: &str| {
-            let head = &signed[..signed.len() - 1];
-            [head, br#","signatures":[{"protected":""#, encode(protected.as_bytes()).as_bytes(), br#""}]}"#]
-                .concat()
-        };
-        assert_eq!(payload(&whole(&protected), "x").unwrap(), signed);
-        assert_eq!(payload(signed, "x").unwrap(), signed);
-        for bad in [
-            r#"{"formatLength":9999,"formatTail":"fQ"}"#,
-            r#"{"formatLength":1,"formatTail":"!"}"#,
-            "{}",
-            "x",
-        ] {
-            payload(&whole(bad), "x").unwrap_err();
-        }
-        payload(br#"{"signatures":[{"protected":"!"}]}"#, "x").unwrap_err();
     }
 }

@@ -341,11 +341,6 @@ pub enum Problem {
     /// Not HTTP.
     #[error("sent something that is not HTTP/1.1")]
     Http,
-    /// A digest was asked for; a Docker schema 1 manifest's covers only part of the document.
-    #[error(
-        "sent a schema version 1 manifest, which cannot be verified by digest; push the image again with a newer tool"
-    )]
-    Schema1,
 }
 
 /// What a proxy answered, and what to do.

@@ -50,6 +50,7 @@ mod options;
 mod pace;
 mod proxy;
 mod referrers;
+mod schema1;
 mod scope;
 mod search;
 mod tls;
@@ -75,6 +76,7 @@ pub use options::{MinRate, Options, Retry, Timeouts};
 pub use pace::RateLimit;
 pub use proxy::Proxy;
 pub use referrers::Referrers;
+pub use schema1::signed_part;
 pub use search::Found;
 pub use upload::{Mount, Upload};
 

@@ -8,6 +8,7 @@ use oci_spec::image::Digest;
 use crate::client::{Call, Client, Kind};
 use crate::error::{Error, Problem};
 use crate::lane::Lane;
+use crate::schema1::signed_part;
 use crate::scope::Scopes;
 use crate::{Registry, digest, names};
 
@@ -32,8 +33,9 @@ pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, \
 pub struct Manifest {
     /// `Content-Type` without parameters; empty when there is none.
     pub media_type: String,
-    /// The digest asked for, or else the one announced; the bytes have been checked against it. `None` when
-    /// there is neither, and for signed schema 1 manifests, whose digest covers only a part.
+    /// The digest asked for, or else the one announced; the bytes have been checked against it, those of a signed schema 1 manifest
+    /// as far as [they are signed](crate::signed_part). `None` when there is neither, and for such a manifest that was asked for by
+    /// a tag.
     pub digest: Option<Digest>,
     /// The document.
     pub bytes: Vec<u8>,
@@ -57,9 +59,21 @@ impl Manifest {
         let media_type = media_type(&headers);
         let announced = announced_digest(&headers).map_err(|problem| client.problem(&call, problem))?;
         if media_type == SIGNED_SCHEMA1 {
-            return match wanted {
-                Some(_) => Err(client.problem(&call, Problem::Schema1)),
-                None => Ok(Self { media_type, digest: None, bytes }),
+            let Some(expected) = wanted else { return Ok(Self { media_type, digest: None, bytes }) };
+            let of = |bytes: &[u8]| digest::of(expected.algorithm(), bytes);
+            let signed = signed_part(&bytes).and_then(|signed| of(&signed));
+            // Some registries keep what they know by the digest of all of it.
+            return match (signed, of(&bytes)) {
+                (Some(found), _) | (_, Some(found)) if found == expected => {
+                    Ok(Self { media_type, digest: Some(expected), bytes })
+                }
+                (signed, whole) => match signed.or(whole) {
+                    Some(actual) => {
+                        let (expected, actual) = (expected.into(), actual.into());
+                        Err(Error::DigestMismatch { object: call.object, expected, actual })
+                    }
+                    None => Ok(Self { media_type, digest: None, bytes }),
+                },
             };
         }
         let mut verified = None;

@@ -27,6 +27,14 @@ impl Registry {
         Self::start(dir, storage, false)
     }
 
+    /// An empty registry that also takes Docker's first manifest format.
+    pub fn with_schema1() -> Self {
+        let dir = crate::world::temporary();
+        let storage = dir.path().join("storage");
+        fs::create_dir(&storage).expect("make a storage directory");
+        Self::start_with(dir, storage, false, "compatibility: {schema1: {enabled: true}}\n")
+    }
+
     /// Serves what `storage` holds, without changes, to who logs in as `user` with the password `secret`.
     pub fn with_password(storage: &Path) -> Self {
         let dir = crate::world::temporary();

@@ -1,5 +1,7 @@
 //! Images from a real registry: `pull`, `images`, `rmi`, and what containers see of them.
 
+use std::process::Command;
+
 use loment_testkit::{
     Compression, Config, Entry, Image, Layer, Layout, Patience, Registry, Variant, run, skip,
 };
@@ -53,6 +55,28 @@ fn a_digest_can_be_pulled_and_run() {
     let name = format!("{}@{}", registry.name("busybox"), registry.digest_of("busybox", "latest"));
     world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
     assert_eq!(sh(&world, &[], &name, "echo by digest"), "by digest");
+}
+
+#[test]
+fn dockers_first_format_is_pulled_by_digest_as_by_tag() {
+    let (world, from, to) = (world(), fixtures().serve(), Registry::with_schema1());
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["--insecure-policy", "copy", "--quiet", "--format", "v2s1", "--src-tls-verify=false"]);
+    skopeo.args(["--dest-tls-verify=false", &format!("docker://{}", from.name("busybox:latest"))]);
+    run(skopeo.arg(format!("docker://{}", to.name("old:1"))), Patience::NORMAL).succeeds();
+    let digest = to.digest_of("old", "1");
+    let by_digest = format!("{}@{digest}", to.name("old"));
+    // The control: it is no digest of all that is sent.
+    let mut skopeo = Command::new("skopeo");
+    let inspect = ["inspect", "--raw", "--tls-verify=false", &format!("docker://{by_digest}")];
+    let raw = run(skopeo.args(inspect), Patience::NORMAL).succeeds().to_owned();
+    assert!(raw.contains("\"signatures\"") && loment_testkit::digest(raw.as_bytes()) != digest, "{raw}");
+    let id = world.loment(["pull", "--quiet", &to.name("old:1")]).succeeds().to_owned();
+    world.loment(["rmi", &id]).succeeds();
+    assert_eq!(world.loment(["pull", "--quiet", &by_digest]).succeeds(), id);
+    assert_eq!(sh(&world, &[], &by_digest, "echo old"), "old");
+    let copied = format!("dir:{}", world.path("copied").display());
+    world.loment(["image", "copy", "--quiet", &format!("docker://{by_digest}"), &copied]).succeeds();
 }
 
 #[test]

@@ -85,16 +85,27 @@ fn content_that_does_not_match_is_refused() {
 }
 
 #[test]
-fn signed_schema_1_is_delivered_by_tag_and_not_vouched_for() {
-    let server = Server::start(|_| {
+fn signed_schema_1_is_verified_by_what_is_signed() {
+    // {"formatLength":9,"formatTail":"fQ"}: nine bytes, and a brace.
+    const PROTECTED: &str = "eyJmb3JtYXRMZW5ndGgiOjksImZvcm1hdFRhaWwiOiJmUSJ9";
+    let whole = format!(r#"{{"name":1,"signatures":[{{"protected":"{PROTECTED}"}}]}}"#);
+    let body = whole.clone();
+    let server = Server::start(move |_| {
         let headers = [
             ("Content-Type", "application/vnd.docker.distribution.manifest.v1+prettyjws"),
             ("Docker-Content-Digest", &format!("sha256:{}", "0".repeat(64))),
         ];
-        Reply::new(200, &headers, b"{}")
+        Reply::new(200, &headers, body.as_bytes())
     });
+    // By a tag nobody vouches for it.
     assert_eq!(get(&server, "latest").unwrap().digest, None);
-    assert_eq!(problem(get(&server, sha256(b"{}").as_ref())), Problem::Schema1);
+    for good in [&br#"{"name":1}"#[..], whole.as_bytes()] {
+        let digest = sha256(good);
+        let found = get(&server, digest.as_ref()).unwrap();
+        assert_eq!((found.digest, found.bytes), (Some(digest), whole.clone().into_bytes()));
+    }
+    let error = get(&server, sha256(b"other").as_ref()).unwrap_err();
+    assert!(matches!(&error, Error::DigestMismatch { actual, .. } if **actual == sha256(br#"{"name":1}"#)));
 }
 
 #[test]
@@ -138,14 +149,6 @@ fn a_busy_registry_is_asked_again() {
 }
 
 #[test]
-fn a_connection_reset_before_the_answer_is_tried_again() {
-    let server = replies(vec![|| Reply { bytes: vec![], then: Then::Reset }, fine]);
-    // The first request also decides about the scheme; only then is the reset an ordinary one.
-    let outcome = get(&server, "latest");
-    assert_eq!(outcome.unwrap().bytes, b"{}");
-}
-
-#[test]
 fn a_limit_that_is_reached_is_named_with_what_raises_it() {
     let told =
         br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}"#;
@@ -173,6 +176,14 @@ fn a_limit_that_is_reached_is_named_with_what_raises_it() {
     assert_eq!(shown(known), format!("{limit}try again later, or use a mirror"));
     let silent = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
     assert!(!silent.to_string().contains("allows") && silent.to_string().contains("log in to"), "{silent}");
+}
+
+#[test]
+fn a_connection_reset_before_the_answer_is_tried_again() {
+    let server = replies(vec![|| Reply { bytes: vec![], then: Then::Reset }, fine]);
+    // The first request also decides about the scheme; only then is the reset an ordinary one.
+    let outcome = get(&server, "latest");
+    assert_eq!(outcome.unwrap().bytes, b"{}");
 }
 
 #[test]
