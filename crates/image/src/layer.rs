@@ -79,7 +79,9 @@ impl Wanted<'_> {
         if let Some(layer) = self.lease.layer(self.diff_id).map_err(|e| self.in_store(e))? {
             return Ok(Found::Layer(Box::new(layer)));
         }
-        match self.lease.claim_layer(self.blob.digest()).map_err(|e| self.in_store(e))? {
+        let wanted = || !self.hand.cancelled.load(Ordering::Relaxed);
+        let claim = self.lease.claim_layer(self.blob.digest(), wanted).map_err(|e| self.in_store(e))?;
+        match claim.ok_or_else(|| Error::Cancelled { digest: self.blob.digest().clone() })? {
             Claim::Present(layer) if layer.diff_id() == self.diff_id => Ok(Found::Layer(Box::new(layer))),
             Claim::Present(layer) => {
                 let (expected, found) = (self.diff_id.clone(), layer.diff_id().clone());

@@ -469,3 +469,20 @@ fn all_of_an_image_may_have_digests_of_sha512() {
     fixture.store.remove_image(&pulled.image, true).unwrap();
     assert_eq!(fixture.store.gc().unwrap().layers, 1);
 }
+
+#[test]
+fn a_pull_that_fails_does_not_wait_for_another_of_the_same_layer() {
+    let fixture = Fixture::new();
+    let tars = [tar("a", b"this is a"), tar("b", b"this is b")];
+    let blobs = tars.each_ref().map(|tar| gzip(tar));
+    let layers = [(GZIP, &blobs[0][..], &tars[0][..]), (GZIP, &blobs[1][..], &tars[1][..])];
+    fixture.index(&[image(&fixture, &layers, false, &host())]);
+    // Another process is at the second one, and the first one is damaged.
+    let other = fixture.store.lease().unwrap();
+    let _slot = other.claim_layer(&sha256(&blobs[1]), || true).unwrap();
+    let mut bad = blobs[0].clone();
+    bad[5] ^= 1;
+    fs::write(fixture.blob_path(sha256(&blobs[0]).as_ref()), bad).unwrap();
+    let message = chain(&fixture.pull("").unwrap_err());
+    assert!(message.contains(sha256(&blobs[0]).as_ref()) && !message.contains("cancelled"), "{message}");
+}

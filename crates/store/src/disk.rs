@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -16,6 +17,9 @@ use crate::error::{Context, Error};
 
 /// Bytes that nearly all documents have fewer of.
 const DOCUMENT: usize = 16 << 10;
+
+/// How often somebody who waits looks whether that is still wanted.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// What the store does against power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -157,19 +161,42 @@ impl NamedLock {
     /// Waits until the lock is free.
     pub(crate) fn acquire(path: PathBuf) -> Result<Self, Error> {
         loop {
-            let file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .during("open lock", &path)?;
+            let file = Self::open(&path)?;
             file.lock().during("lock", &path)?;
-            // The previous holder may have removed the file after it was opened here.
-            if file.metadata().during("lock", &path)?.nlink() > 0 {
+            if Self::is_there(&file, &path)? {
                 return Ok(Self { path, _file: file });
             }
         }
+    }
+
+    /// The same, but looks now and then whether it is still `wanted`; `None` when it is not.
+    pub(crate) fn acquire_while(path: PathBuf, wanted: impl Fn() -> bool) -> Result<Option<Self>, Error> {
+        loop {
+            let file = Self::open(&path)?;
+            loop {
+                match file.try_lock() {
+                    Ok(()) => break,
+                    // The kernel's own waiting ends with the lock only.
+                    Err(fs::TryLockError::WouldBlock) if wanted() => std::thread::sleep(LOOK),
+                    Err(fs::TryLockError::WouldBlock) => return Ok(None),
+                    Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &path),
+                }
+            }
+            if Self::is_there(&file, &path)? {
+                return Ok(Some(Self { path, _file: file }));
+            }
+        }
+    }
+
+    fn open(path: &Path) -> Result<File, Error> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(path).during("open lock", path)
+    }
+
+    /// The previous holder may have removed the file after it was opened here.
+    fn is_there(file: &File, path: &Path) -> Result<bool, Error> {
+        Ok(file.metadata().during("lock", path)?.nlink() > 0)
     }
 }
 

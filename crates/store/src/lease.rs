@@ -92,16 +92,20 @@ impl Lease {
         Ok(layer)
     }
 
-    /// The layer a blob unpacks to, or the right to make it. Waits while somebody else is making it.
-    pub fn claim_layer(&self, blob: &Digest) -> Result<Claim<'_>, Error> {
+    /// The layer a blob unpacks to, or the right to make it. Waits while somebody else is making it, as long as it is `wanted`; `None`
+    /// when it no longer is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn claim_layer(&self, blob: &Digest, wanted: impl Fn() -> bool) -> Result<Option<Claim<'_>>, Error> {
         if let Some(layer) = self.layer_by_blob(blob)? {
-            return Ok(Claim::Present(layer));
+            return Ok(Some(Claim::Present(layer)));
         }
-        let lock = self.store.lock(&format!("blob-{blob}"))?;
-        match self.layer_by_blob(blob)? {
-            Some(layer) => Ok(Claim::Present(layer)),
-            None => Ok(Claim::Missing(LayerSlot { lease: self, lock })),
-        }
+        let Some(lock) = self.store.lock_while(&format!("blob-{blob}"), wanted)? else { return Ok(None) };
+        Ok(Some(match self.layer_by_blob(blob)? {
+            Some(layer) => Claim::Present(layer),
+            None => Claim::Missing(LayerSlot { lease: self, lock }),
+        }))
     }
 
     fn layer_by_blob(&self, blob: &Digest) -> Result<Option<Layer>, Error> {

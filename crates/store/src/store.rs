@@ -189,6 +189,15 @@ impl Store {
         NamedLock::acquire(self.lock_dir().join(disk::escape(name)))
     }
 
+    /// The same, as long as it is `wanted`; `None` when it no longer is.
+    pub(crate) fn lock_while(
+        &self,
+        name: &str,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Option<NamedLock>, Error> {
+        NamedLock::acquire_while(self.lock_dir().join(disk::escape(name)), wanted)
+    }
+
     /// Held while something becomes visible, so that a sweep sees either all of it or nothing.
     pub(crate) fn share(&self) -> Result<File, Error> {
         let (path, file) = self.gc_lock()?;

@@ -26,7 +26,9 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
     let lease = store.lease().unwrap();
     let tar = tar();
     let blob = LayerBlob { digest: sha256(b"compressed"), size: 10, media_type: "application/test".into() };
-    let Claim::Missing(slot) = lease.claim_layer(&blob.digest).unwrap() else { panic!("it is new") };
+    let Claim::Missing(slot) = lease.claim_layer(&blob.digest, || true).unwrap().unwrap() else {
+        panic!("it is new")
+    };
     let layer = slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob.clone())).unwrap();
     let config = format!(r#"{{"rootfs":{{"diff_ids":["{}"]}}}}"#, layer.diff_id());
     for bytes in [config.as_bytes(), b"manifest"] {
@@ -216,7 +218,9 @@ fn a_suspect_layer_is_replaced_by_the_next_of_its_identity() {
             store.suspect(diff_id).unwrap();
             let lease = store.lease().unwrap();
             assert!(lease.layer(diff_id).unwrap().is_none(), "a pull makes it anew");
-            let Claim::Missing(slot) = lease.claim_layer(&blob.digest).unwrap() else { panic!("suspect") };
+            let Claim::Missing(slot) = lease.claim_layer(&blob.digest, || true).unwrap().unwrap() else {
+                panic!("suspect")
+            };
             let staged = slot.unpack(HashingSource::new(&tar()[..])).unwrap();
             // Until now, those who use it have it.
             assert!(dir.exists());

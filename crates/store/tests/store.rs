@@ -258,11 +258,15 @@ fn two_blobs_of_one_layer_share_it() {
     let lease = fixture.store.lease().unwrap();
     let tar = layer_tar("a");
     for compressed in [b"gzip", b"zstd"] {
-        let Claim::Missing(slot) = lease.claim_layer(&blob(compressed).digest).unwrap() else {
+        let Claim::Missing(slot) = lease.claim_layer(&blob(compressed).digest, || true).unwrap().unwrap()
+        else {
             panic!("present")
         };
         slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob(compressed))).unwrap();
-        assert!(matches!(lease.claim_layer(&blob(compressed).digest).unwrap(), Claim::Present(_)));
+        assert!(matches!(
+            lease.claim_layer(&blob(compressed).digest, || true).unwrap().unwrap(),
+            Claim::Present(_)
+        ));
     }
     assert_eq!(layers_left(&fixture), 1);
     let layer = fixture.store.layer_by_blob(&sha256(b"zstd")).unwrap().unwrap();
@@ -273,11 +277,13 @@ fn two_blobs_of_one_layer_share_it() {
 fn the_second_puller_of_a_layer_waits_and_reuses() {
     let fixture = Fixture::new();
     let lease = fixture.store.lease().unwrap();
-    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"blob")).unwrap() else { panic!("present") };
+    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"blob"), || true).unwrap().unwrap() else {
+        panic!("present")
+    };
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             let lease = open(fixture.dir.path()).lease().unwrap();
-            match lease.claim_layer(&sha256(b"blob")).unwrap() {
+            match lease.claim_layer(&sha256(b"blob"), || true).unwrap().unwrap() {
                 Claim::Present(layer) => layer.diff_id().clone(),
                 Claim::Missing(_) => panic!("made twice"),
             }
@@ -288,9 +294,26 @@ fn the_second_puller_of_a_layer_waits_and_reuses() {
         assert_eq!(waiter.join().unwrap(), *layer.diff_id());
     });
     // One that gives up lets the next one try.
-    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"other")).unwrap() else { panic!("present") };
+    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"other"), || true).unwrap().unwrap() else {
+        panic!("present")
+    };
     assert!(slot.unpack(HashingSource::new(&b"no tar"[..])).is_err());
-    assert!(matches!(lease.claim_layer(&sha256(b"other")).unwrap(), Claim::Missing(_)));
+    assert!(matches!(lease.claim_layer(&sha256(b"other"), || true).unwrap().unwrap(), Claim::Missing(_)));
+}
+
+#[test]
+fn who_waits_for_a_blob_can_stop_waiting() {
+    let fixture = Fixture::new();
+    let lease = fixture.store.lease().unwrap();
+    let slot = lease.claim_layer(&sha256(b"blob"), || true).unwrap();
+    assert!(matches!(slot, Some(Claim::Missing(_))));
+    let looked = std::sync::atomic::AtomicU32::new(0);
+    // Somebody else's, as another process would have it.
+    let other = fixture.store.lease().unwrap();
+    let wanted = || looked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
+    assert!(other.claim_layer(&sha256(b"blob"), wanted).unwrap().is_none());
+    drop(slot);
+    assert!(matches!(other.claim_layer(&sha256(b"blob"), || false).unwrap(), Some(Claim::Missing(_))));
 }
 
 #[test]
