@@ -53,6 +53,14 @@ pub enum Repaired {
         image: ImageId,
         container: String,
     },
+    /// Somebody may have it who cannot be asked now.
+    OutOfReach {
+        image: ImageId,
+    },
+    /// Another process has mended it meanwhile.
+    Mended {
+        image: ImageId,
+    },
     NameRemoved {
         name: String,
     },
@@ -82,8 +90,9 @@ impl Engine {
         Ok(Checked { store: self.store().check(quick)?, containers })
     }
 
-    /// Mends what a check found: fetches parts of images again, and removes what cannot be mended. What running containers use
-    /// is not touched, and what others need not removed, unless with `force`, which stops the former and removes the latter.
+    /// Mends what a check found: fetches parts of images again, and removes what cannot be mended: what its registry says it does not
+    /// have, or has otherwise. What running containers use is not touched, and what others need, or a registry may have that cannot
+    /// be asked now, not removed, unless with `force`, which stops the former and removes the latter.
     ///
     /// # Errors
     /// [`Error::Store`] when something damaged cannot be removed.
@@ -192,7 +201,7 @@ impl Engine {
             let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
             format!("{}/{}{variant}", platform.os, platform.architecture).parse().ok()
         });
-        let mut asked = false;
+        let (mut asked, mut hope) = (false, false);
         for name in names {
             let Some(reference) = origin(&name) else { continue };
             asked = true;
@@ -202,8 +211,20 @@ impl Engine {
                     told(Repaired::Fetched { image: image.clone(), from });
                     return Ok(());
                 }
-                Err(why) => told(Repaired::NotFetched { image: image.clone(), from, why }),
+                Err(why) => {
+                    hope |= !is_gone(&why);
+                    told(Repaired::NotFetched { image: image.clone(), from, why });
+                }
             }
+        }
+        // Before containers go for its sake.
+        if self.store().is_whole(image)? {
+            told(Repaired::Mended { image: image.clone() });
+            return Ok(());
+        }
+        if hope && !force {
+            told(Repaired::OutOfReach { image: image.clone() });
+            return Ok(());
         }
         if !asked {
             told(Repaired::NoOrigin { image: image.clone() });
@@ -215,8 +236,14 @@ impl Engine {
             }
             told(Repaired::ContainerRemoved { container });
         }
-        let names = self.store().drop_damaged_image(image)?.into_iter().map(|name| name.name).collect();
-        told(Repaired::ImageRemoved { image: image.clone(), names });
+        let image = image.clone();
+        told(match self.store().drop_damaged_image(&image)? {
+            Some(names) => {
+                let names = names.into_iter().map(|name| name.name).collect();
+                Repaired::ImageRemoved { image, names }
+            }
+            None => Repaired::Mended { image },
+        });
         Ok(())
     }
 
@@ -246,6 +273,36 @@ impl Engine {
         }
         let pulled = pull(&origins.source(reference), &self.store_for_layers(), None, &how, &mut Silent)?;
         if pulled.image == *image { Ok(()) } else { Err(Error::NoImage { name: image.hex().to_owned() }) }
+    }
+}
+
+/// Whether an image cannot be had from where it came, now or later: the registry does not have it, or does not give it, or has other
+/// content by now. Anything else, such as a network that is down or a policy, may be otherwise tomorrow.
+fn is_gone(error: &Error) -> bool {
+    use loment_image::Error as Image;
+    use loment_registry::Error as Registry;
+    let refused = |error: &Registry| {
+        matches!(
+            error,
+            Registry::NotFound { .. }
+                | Registry::Missing { .. }
+                | Registry::Unauthorized { .. }
+                | Registry::Denied { .. }
+                | Registry::DigestMismatch { .. }
+        )
+    };
+    match error {
+        // The digest it was pulled by is another image's.
+        Error::NoImage { .. } => true,
+        Error::Pull(error) => match error.as_ref() {
+            Image::Registry(error) => refused(error),
+            Image::Mirrors { mirrors, source, .. } => {
+                refused(source) && mirrors.iter().all(|mirror| refused(&mirror.error))
+            }
+            Image::Digest { .. } | Image::Size { .. } => true,
+            _ => false,
+        },
+        _ => false,
     }
 }
 

@@ -177,12 +177,35 @@ fn documents_that_cannot_be_read_are_found_and_can_be_dropped() {
         objects.contains(&Object::Image(record.id.clone())) && objects.contains(&Object::Name("half".into()))
     );
     store.drop_damaged_name("half").unwrap();
-    let names = store.drop_damaged_image(&record.id).unwrap();
+    let names = store.drop_damaged_image(&record.id).unwrap().unwrap();
     assert_eq!(names.iter().map(|name| name.name.as_str()).collect::<Vec<_>>(), ["localhost/x:1"]);
     assert!(!check(&fixture).is_damaged());
     store.gc().unwrap();
     is_clean(&fixture);
     assert_eq!(fixture.leftovers(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_image_that_is_whole_again_is_not_dropped() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    let store = &fixture.store;
+    let layer = &record.layers[0];
+    store.suspect(layer).unwrap();
+    assert!(!store.is_whole(&record.id).unwrap());
+    // Somebody else has put another in its place meanwhile.
+    fs::remove_file(store.root().join("layers").join(layer.hex()).join("suspect")).unwrap();
+    assert_eq!(store.drop_damaged_image(&record.id).unwrap(), None);
+    assert_eq!(store.names_of(&record.id).unwrap().len(), 1);
+    let path = store.root().join("blobs/sha256").join(&record.id.hex()[..2]).join(record.id.hex());
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, b"{").unwrap();
+    assert!(!store.is_whole(&record.id).unwrap());
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(store.drop_damaged_image(&record.id).unwrap(), None);
+    store.suspect(layer).unwrap();
+    assert_eq!(store.drop_damaged_image(&record.id).unwrap().map(|names| names.len()), Some(1));
+    assert_eq!(store.image(&record.id).unwrap(), None);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! `system check`: what is damaged is found, and mended from where it came or removed.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use loment_testkit::{Output, World};
+use loment_testkit::{Output, Registry, World};
 
 use crate::{eventually, fixtures, sh, sleeper, world, world_with};
 
@@ -56,10 +57,7 @@ fn a_damaged_layer_is_fetched_again() {
 #[test]
 fn what_is_fetched_again_comes_from_where_it_would_be_pulled_from() {
     let (world, registry) = (world(), fixtures().serve());
-    let conf = world.dir().join("home/.config/containers/registries.conf");
-    fs::create_dir_all(conf.parent().unwrap()).unwrap();
-    let table = format!("[[registry]]\nprefix = \"images.test\"\nlocation = {:?}\n", registry.host());
-    fs::write(&conf, table).unwrap();
+    comes_from(&world, &registry.host());
     let image = "images.test/busybox:latest";
     world.loment(["pull", "--quiet", image]).succeeds();
     let id = world.inspect("{{.Id}}", image);
@@ -101,19 +99,74 @@ fn is_fetched_again(form: &str) {
     assert_eq!(world.inspect("{{index .RepoTags 0}}", &image), image);
 }
 
+/// What is pulled as `images.test/…` comes from there.
+fn comes_from(world: &World, host: &str) {
+    let conf = world.dir().join("home/.config/containers/registries.conf");
+    fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    let table = format!("[[registry]]\nprefix = \"images.test\"\nlocation = {host:?}\n");
+    fs::write(&conf, table).unwrap();
+}
+
+/// What there is.
+fn names_of(world: &World) -> String {
+    let names = world.loment(["images", "--sort", "tag", "--format", "{{.Repository}}:{{.Tag}}"]);
+    names.succeeds().replace('\n', " ")
+}
+
 #[test]
-fn what_cannot_be_fetched_again_is_removed_with_a_sentence() {
-    let (world, image) = world_with("busybox:latest");
-    world.loment(["tag", &image, "other"]).succeeds();
+fn what_its_registry_does_not_have_is_removed_with_a_sentence() {
+    let (world, registry) = (world(), fixtures().serve());
+    comes_from(&world, &registry.host());
+    let (image, other) = ("images.test/busybox:latest", "images.test/other:1");
+    world.loment(["pull", "--quiet", image]).succeeds();
+    world.loment(["tag", image, other]).succeeds();
     damage(&world);
+    let empty = Registry::empty();
+    comes_from(&world, &empty.host());
     let output = check(&world, &["--repair"]);
     assert!(output.succeeds().contains("Cannot fetch image"), "{output}");
-    let sentence = format!("with its names {image}, docker.io/library/other:latest");
-    let other_way = format!("with its names docker.io/library/other:latest, {image}");
+    let sentence = format!("with its names {image}, {other}");
+    let other_way = format!("with its names {other}, {image}");
     assert!(output.stdout.contains(&sentence) || output.stdout.contains(&other_way), "{output}");
     assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
     is_clean(&world);
     assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn what_nobody_can_be_asked_for_is_kept_until_somebody_can_or_force_is_used() {
+    let (world, registry) = (world(), fixtures().serve());
+    comes_from(&world, &registry.host());
+    let image = "images.test/busybox:latest";
+    world.loment(["pull", "--quiet", image]).succeeds();
+    let names = names_of(&world);
+    damage(&world);
+    // Nobody listens there.
+    comes_from(&world, "127.0.0.1:1");
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["still present after repair attempt", "repair again when they can be asked"]);
+    assert!(output.stdout.contains("Kept image") && output.stdout.contains("Connection refused"), "{output}");
+    assert_eq!(names_of(&world), names);
+    // One that answers something else does not say that the image is gone.
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    comes_from(&world, &busy.local_addr().unwrap().to_string());
+    std::thread::spawn(move || {
+        for stream in busy.incoming().flatten() {
+            let _ = (&stream).read(&mut [0; 4096]);
+            let answer = "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
+    });
+    check(&world, &["--repair"]).fails_saying(125, &["still present after repair attempt"]);
+    assert_eq!(names_of(&world), names);
+    comes_from(&world, &registry.host());
+    assert!(check(&world, &["--repair"]).succeeds().contains("Fetched image"));
+    is_clean(&world);
+    damage(&world);
+    comes_from(&world, "127.0.0.1:1");
+    assert!(check(&world, &["--force"]).succeeds().contains("Removed image"));
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+    is_clean(&world);
 }
 
 #[test]

@@ -52,13 +52,23 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let short_names = ShortNames { docker_hub_default: false, ..ShortNames::default() };
     let settings = PullSettings { short_names, access, ..PullSettings::default() };
     let mut told = Vec::new();
-    engine.repair(&found, &settings, flags.force, &mut |event| told.push(sentence(&event)))?;
+    let mut out_of_reach = 0;
+    engine.repair(&found, &settings, flags.force, &mut |event| {
+        out_of_reach += u32::from(matches!(event, Repaired::OutOfReach { .. }));
+        told.push(sentence(&event));
+    })?;
     print(&told.concat())?;
     let left = engine.check(flags.quick)?;
     if left.is_damaged() {
         print(&text(&left, Duration::MAX))?;
         let how = "damage in local storage still present after repair attempt";
-        return Err(Error::Invalid(how.into()));
+        return Err(Error::Invalid(match out_of_reach {
+            0 => how.into(),
+            _ => format!(
+                "{how}: images were kept that their registries may still have: repair again when they can be asked, or use \
+                 --force to remove the images"
+            ),
+        }));
     }
     Ok(0)
 }
@@ -106,6 +116,12 @@ fn sentence(event: &Repaired) -> String {
         Repaired::ImageKept { image, container } => {
             let (image, container) = (short(image), container.get(..12).unwrap_or(container));
             format!("Kept image {image}, which container {container} uses: use --force\n")
+        }
+        Repaired::OutOfReach { image } => {
+            format!("Kept image {}, damaged: nobody says that its registry no longer has it\n", short(image))
+        }
+        Repaired::Mended { image } => {
+            format!("Kept image {}, which somebody else has mended\n", short(image))
         }
         Repaired::NameRemoved { name } => format!("Removed name {name}, which cannot be read\n"),
         Repaired::ContainerStopped { container } => format!("Stopped container {container}\n"),

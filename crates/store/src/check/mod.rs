@@ -282,9 +282,45 @@ impl Store {
         disk::sync_dir(&refs, self.durability())
     }
 
-    /// Removes the record of an image that is damaged, and the names that point to it, which are returned.
-    pub fn drop_damaged_image(&self, id: &ImageId) -> Result<Vec<ImageName>, Error> {
+    /// Whether an image can be read and all that it needs is there: its documents with their digests, and no layer known to be
+    /// damaged. The content of layers is not read.
+    ///
+    /// # Errors
+    /// What keeps it from looking.
+    pub fn is_whole(&self, id: &ImageId) -> Result<bool, Error> {
+        let record = match self.image(id) {
+            Ok(Some(record)) if record.id == *id => record,
+            Ok(_) => return Ok(false),
+            Err(error) if layers::is_damage(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for digest in record.manifests.iter().chain([id.digest()]) {
+            match self.blob(digest) {
+                Ok(_) => {}
+                Err(Error::BlobMissing { .. } | Error::Digest { .. }) => return Ok(false),
+                Err(error) if layers::is_damage(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        for layer in &record.layers {
+            if self.sound_layer(layer)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the record of an image that is damaged, and the names that point to it, which are returned. What makes it damaged must
+    /// be marked, or missing: `None` when it [is whole](Self::is_whole) now, because somebody else has mended it.
+    ///
+    /// # Errors
+    /// What keeps it from looking or removing.
+    pub fn drop_damaged_image(&self, id: &ImageId) -> Result<Option<Vec<ImageName>>, Error> {
+        // Who makes an image visible, or gives it a name, has this one.
         let _lock = self.lock(&format!("image-{}", id.hex()))?;
+        if self.is_whole(id)? {
+            return Ok(None);
+        }
         let mut removed = Vec::new();
         for name in self.readable_names()? {
             if name.image == *id {
@@ -293,7 +329,7 @@ impl Store {
         }
         remove_damaged(self.image_path(id))?;
         disk::sync_dir(&self.path("images"), self.durability())?;
-        Ok(removed)
+        Ok(Some(removed))
     }
 
     /// Every name that can be read.
