@@ -40,6 +40,21 @@ impl Origins {
 }
 
 impl Access {
+    /// Refuses what is one registry's alone, credentials or a token, for a name that may mean images of several: whoever is asked
+    /// first would be shown what is for another.
+    ///
+    /// # Errors
+    /// [`Error::WhoseCredentials`].
+    pub fn is_for_one_of(&self, input: &str, candidates: &[Reference]) -> Result<(), Error> {
+        let secret = self.credentials.is_some() || self.registry_token.is_some();
+        let several = candidates.iter().any(|one| one.domain() != candidates[0].domain());
+        if secret && several {
+            let candidates = candidates.iter().map(Reference::to_string).collect();
+            return Err(Error::WhoseCredentials { name: input.to_owned(), candidates });
+        }
+        Ok(())
+    }
+
     /// Where a reference is read from.
     pub(crate) fn origins(&self, reference: &Reference) -> Result<Origins, Error> {
         let mut origins = Vec::new();

@@ -56,6 +56,11 @@ pub enum Error {
         "short-name resolution enforced but cannot prompt without a TTY: use the full name, with its registry"
     )]
     NobodyToAsk,
+    #[error(
+        "{name} may be in several registries, and credentials are for one: use the full name, which is one of {}",
+        candidates.join(", ")
+    )]
+    WhoseCredentials { name: String, candidates: Vec<String> },
     #[error(transparent)]
     Configuration(Box<dyn std::error::Error + Send + Sync>),
     #[error("find the login for {name}")]

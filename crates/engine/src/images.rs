@@ -235,8 +235,12 @@ impl Engine {
         match (policy, &local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
             (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
-            (PullPolicy::Newer, Some(found)) if !self.is_newer(&found.1, settings)? => {
-                return Ok(found.clone());
+            (PullPolicy::Newer, Some(found)) => {
+                one_registry(input, &settings.short_names, &settings.access)?;
+                if !self.is_newer(&found.1, settings)? {
+                    return Ok(found.clone());
+                }
+                announce();
             }
             _ => announce(),
         }
@@ -463,9 +467,18 @@ impl Engine {
     }
 }
 
+/// Refuses credentials that may not be meant for all that a name may mean.
+fn one_registry(input: &str, short_names: &ShortNames, access: &Access) -> Result<(), Error> {
+    access.is_for_one_of(input, &short_names.candidates(input).unwrap_or_default())
+}
+
 /// What a name may mean, in the order to try; and who has chosen, if somebody was asked.
 fn candidates(input: &str, settings: &PullSettings) -> Result<(Vec<Reference>, Option<Prompt>), Error> {
     let mut candidates = settings.short_names.candidates(input)?;
+    let asks = settings.prompt.is_some() && settings.short_names.mode != ShortNameMode::Disabled;
+    if !asks {
+        settings.access.is_for_one_of(input, &candidates)?;
+    }
     if candidates.len() < 2 || settings.short_names.mode == ShortNameMode::Disabled {
         return Ok((candidates, None));
     }

@@ -187,7 +187,11 @@ impl Engine {
         let elsewhere = |e: loment_image::PlaceError| invalid("image", image, e.to_string());
         let place = match loment_image::Place::parse_if_any(image).map_err(elsewhere)? {
             Some(place) => place,
-            None => loment_image::Place::Registry(short_names.candidates(image)?.swap_remove(0)),
+            None => {
+                let mut candidates = short_names.candidates(image)?;
+                access.is_for_one_of(image, &candidates)?;
+                loment_image::Place::Registry(candidates.swap_remove(0))
+            }
         };
         let repository = match &place {
             loment_image::Place::Registry(reference) => format!("docker://{}", reference.name()),

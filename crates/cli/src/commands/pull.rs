@@ -129,7 +129,9 @@ fn all_tags(repositories: &[String], settings: &PullSettings) -> Result<Vec<Stri
     for repository in repositories {
         let name = repository.strip_prefix("docker://").unwrap_or(repository);
         let invalid = |e: loment_image::ReferenceError| Error::Invalid(e.to_string());
-        let reference = settings.short_names.candidates(name).map_err(invalid)?.swap_remove(0);
+        let mut candidates = settings.short_names.candidates(name).map_err(invalid)?;
+        settings.access.is_for_one_of(name, &candidates)?;
+        let reference = candidates.swap_remove(0);
         if reference.tag().is_some() || reference.digest().is_some() {
             return Err(Error::Invalid(format!(
                 "invalid repository {name:?}: with --all-tags, leave out the tag"

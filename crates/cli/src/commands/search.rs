@@ -58,7 +58,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.list_tags {
         return list_tags(globals, flags, &access);
     }
-    let (registries, term) = asked(globals, &flags.term)?;
+    let (registries, term) = asked(globals, &flags.term, &access)?;
     let mut rows = Vec::new();
     let mut failed = None;
     for registry in &registries {
@@ -86,7 +86,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 }
 
 /// The registries that are searched, and for what.
-fn asked<'t>(globals: &Globals, term: &'t str) -> Result<(Vec<String>, &'t str), Error> {
+fn asked<'t>(globals: &Globals, term: &'t str, access: &Access) -> Result<(Vec<String>, &'t str), Error> {
     let host = |first: &str| first.contains(['.', ':']) || first == "localhost";
     if let Some((first, rest)) = term.split_once('/').filter(|(first, _)| host(first)) {
         return Ok((vec![first.to_owned()], rest));
@@ -95,13 +95,16 @@ fn asked<'t>(globals: &Globals, term: &'t str) -> Result<(Vec<String>, &'t str),
     let any = any.map_err(|_| {
         Error::Invalid("no registry is configured to be searched: name one, REGISTRY/TERM".into())
     })?;
+    access.is_for_one_of(term, &any)?;
     Ok((any.iter().map(|reference| reference.domain().to_owned()).collect(), term))
 }
 
 fn list_tags(globals: &Globals, flags: &Flags, access: &Access) -> Result<u8, Error> {
     let invalid = |e: loment_image::ReferenceError| Error::Invalid(e.to_string());
     let name = flags.term.trim_start_matches("docker://");
-    let reference: Reference = short_names(globals)?.candidates(name).map_err(invalid)?.swap_remove(0);
+    let mut candidates = short_names(globals)?.candidates(name).map_err(invalid)?;
+    access.is_for_one_of(name, &candidates)?;
+    let reference: Reference = candidates.swap_remove(0);
     if reference.tag().is_some() || reference.digest().is_some() {
         return Err(Error::Invalid(format!("invalid repository {name:?}: leave out the tag and the digest")));
     }

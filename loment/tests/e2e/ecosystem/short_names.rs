@@ -38,6 +38,34 @@ fn all_that_went_wrong_is_told() {
 }
 
 #[test]
+fn credentials_are_not_shown_to_every_registry_that_a_short_name_may_mean() {
+    let world = world();
+    let (first, second) = (Registry::empty(), Registry::with_password(&fixtures().storage()));
+    configure(&world, "registries.conf", &search(&first, &second));
+    let creds = ["--creds", "user:secret"];
+    let names = [first.name("multi:latest"), second.name("multi:latest")].join(", ");
+    let refused = |command: &[&str], image: &str| {
+        let arguments = [command, &creds, &[image]].concat();
+        let output = run(&mut podman(&world, &arguments), Patience::NORMAL);
+        let words = format!("{image} may be in several registries, and credentials are for one");
+        output.fails_saying(125, &[&words, "use the full name"]);
+        output
+    };
+    let output = refused(&["pull", "--quiet"], "multi:latest");
+    assert!(output.stderr.contains(&names), "{output}");
+    refused(&["pull", "--quiet", "--all-tags"], "multi");
+    refused(&["search", "--list-tags"], "multi");
+    refused(&["search"], "multi");
+    run(&mut podman(&world, &["manifest", "create", "x"]), Patience::NORMAL).succeeds();
+    refused(&["manifest", "add", "x"], "multi");
+    assert_eq!(first.gets("/manifests/latest") + first.gets("/tags/list") + first.gets("/_catalog"), 0);
+    // Where only one can be meant, and without credentials, all is as ever.
+    configure(&world, "registries.conf", &search(&second, &second));
+    let one = [&["pull", "--quiet"][..], &creds, &["multi:latest"]].concat();
+    run(&mut podman(&world, &one), Patience::NORMAL).succeeds();
+}
+
+#[test]
 fn an_alias_of_a_drop_in_goes_before_the_registries() {
     let world = world();
     let (first, second) = registries();
