@@ -59,7 +59,9 @@ impl<'e> Family<'e> {
             .iter()
             .map(|one| {
                 let mut children = all.iter().filter(|other| !other.list);
-                nameless(one) && children.any(|other| self.is_child(&one.image.image, &other.image.image))
+                nameless(one)
+                    && !one.list
+                    && children.any(|other| self.is_child(&one.image.image, &other.image.image))
             })
             .collect();
         for (summary, parent) in all.iter_mut().zip(parents) {

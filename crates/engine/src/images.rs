@@ -7,7 +7,7 @@ use loment_image::conf::Subject;
 use loment_image::{
     ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
-use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage, Target};
+use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage};
 
 use crate::error::{Context, invalid};
 use crate::family::Family;
@@ -102,34 +102,6 @@ pub struct Removed {
 }
 
 impl Engine {
-    /// The image `input` means: a name, as written or completed, or the beginning of an id. Of a list, the image for this machine.
-    ///
-    /// # Errors
-    /// [`Error::NoImage`].
-    pub fn find_image(&self, input: &str, short_names: &ShortNames) -> Result<(ImageId, String), Error> {
-        if let Ok(candidates) = short_names.local_candidates(input) {
-            for reference in candidates {
-                let name = reference.store_name();
-                match self.store().target(&name)? {
-                    Some(Target::Image(found)) => return Ok((found.image, name)),
-                    Some(Target::Index(_)) => {
-                        let list = self.find_list(&name, short_names)?;
-                        return Ok((self.image_on(&list, &Platform::host())?, name));
-                    }
-                    None => {}
-                }
-            }
-        }
-        match self.store().resolve(input) {
-            Ok(id) => {
-                let name = self.store().names_of(&id)?.first().map(|n| n.name.clone());
-                Ok((id, name.unwrap_or_else(|| input.to_owned())))
-            }
-            Err(loment_store::Error::ImageNotKnown { .. }) => Err(Error::NoImage { name: input.to_owned() }),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// Fetches an image from its registry, or from another place whose transport `input` begins with.
     ///
     /// # Errors
@@ -224,14 +196,8 @@ impl Engine {
         progress: &mut dyn Progress,
         announce: impl FnOnce(),
     ) -> Result<(ImageId, String), Error> {
-        let local = match self.find_image(input, &settings.short_names) {
-            Err(Error::NoImage { .. }) => None,
-            other => Some(other?),
-        };
-        let local = match local {
-            Some(found) if self.is_for(&found.0, settings.platform.as_ref())? => Some(found),
-            _ => None,
-        };
+        // What is here is nobody's concern then.
+        let local = if policy == PullPolicy::Always { None } else { self.find_local(input, settings)? };
         match (policy, &local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
             (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
@@ -252,7 +218,7 @@ impl Engine {
     }
 
     /// Whether an image is for a platform, if one was asked for.
-    fn is_for(&self, id: &ImageId, platform: Option<&Platform>) -> Result<bool, Error> {
+    pub(crate) fn is_for(&self, id: &ImageId, platform: Option<&Platform>) -> Result<bool, Error> {
         let (Some(wanted), Some(record)) = (platform, self.store().image(id)?) else { return Ok(true) };
         let ImagePlatform { os, architecture, variant } = record.platform;
         Ok(wanted.accepts(&Platform { os, architecture, variant }).is_some())
@@ -311,21 +277,19 @@ impl Engine {
     /// # Errors
     /// [`Error::NoImage`]; [`Error::Invalid`] for a name that is not the image's, and then none is taken.
     pub fn untag(&self, image: &str, names: &[String], short_names: &ShortNames) -> Result<(), Error> {
+        if let Ok(list) = self.find_list(image, short_names) {
+            let mut own = self.store().index_names()?;
+            own.retain(|name| name.index == list.name.index && name.is_named());
+            let own = own.into_iter().map(|name| name.name).collect();
+            for name in chosen(names, own, list.id(), short_names)? {
+                self.store().unname_index(&name)?;
+            }
+            return Ok(());
+        }
         let (id, _) = self.find_image(image, short_names)?;
-        let own = self.store().names_of(&id)?;
-        let mut chosen = Vec::new();
-        for name in names {
-            let candidates = short_names.local_candidates(name)?;
-            let is =
-                |known: &&loment_store::ImageName| candidates.iter().any(|c| c.store_name() == known.name);
-            let foreign = || invalid("name", name, format!("image {} has no such name", &id.hex()[..12]));
-            chosen.push(own.iter().find(is).ok_or_else(foreign)?);
-        }
-        if names.is_empty() {
-            chosen.extend(&own);
-        }
-        for name in chosen {
-            self.store().untag(&name.name, Some(&id))?;
+        let own = self.store().names_of(&id)?.into_iter().map(|name| name.name).collect();
+        for name in chosen(names, own, id.hex(), short_names)? {
+            self.store().untag(&name, Some(&id))?;
         }
         Ok(())
     }
@@ -351,7 +315,9 @@ impl Engine {
     /// Lists, as if they were images without layers.
     fn lists(&self, names: Vec<IndexName>) -> Result<Vec<ImageSummary>, Error> {
         let mut lists: BTreeMap<ImageId, ImageSummary> = BTreeMap::new();
-        for IndexName { name, index, created, .. } in names {
+        for known in names {
+            let named = known.is_named();
+            let IndexName { name, index, created, .. } = known;
             let Ok(id) = ImageId::try_from(index.clone()) else { continue };
             let size = self.store().blob(&index)?.len() as u64;
             let platform = ImagePlatform { os: String::new(), architecture: String::new(), variant: None };
@@ -369,6 +335,9 @@ impl Engine {
             let summary =
                 ImageSummary { image, containers: 0, list: true, dangling: false, intermediate: false };
             let list = lists.entry(id.clone()).or_insert(summary);
+            if !named {
+                continue;
+            }
             list.image.image.names_history.push(name.clone());
             list.image.names.push(ImageName { name, image: id, manifest: Some(index) });
         }
@@ -470,6 +439,26 @@ impl Engine {
 /// Refuses credentials that may not be meant for all that a name may mean.
 fn one_registry(input: &str, short_names: &ShortNames, access: &Access) -> Result<(), Error> {
     access.is_for_one_of(input, &short_names.candidates(input).unwrap_or_default())
+}
+
+/// Those of an image's `own` names that are meant by `names`, all without any.
+fn chosen(
+    names: &[String],
+    own: Vec<String>,
+    id: &str,
+    short_names: &ShortNames,
+) -> Result<Vec<String>, Error> {
+    if names.is_empty() {
+        return Ok(own);
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let candidates = short_names.local_candidates(name)?;
+        let is = |known: &&String| candidates.iter().any(|c| c.store_name() == **known);
+        let foreign = || invalid("name", name, format!("image {} has no such name", &id[..id.len().min(12)]));
+        chosen.push(own.iter().find(is).ok_or_else(foreign)?.clone());
+    }
+    Ok(chosen)
 }
 
 /// What a name may mean, in the order to try; and who has chosen, if somebody was asked.

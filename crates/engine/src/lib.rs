@@ -32,6 +32,7 @@ mod image_mounts;
 mod images;
 mod lists;
 mod logs;
+mod lookup;
 mod names;
 mod prune;
 mod push_list;

@@ -16,8 +16,6 @@ use crate::transfer::{Side, with_source};
 use crate::{Access, Engine, Error};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// Digits of an id that must be given.
-const MIN_ID: usize = 6;
 /// Larger ones nobody takes.
 const MAX_INDEX: usize = 4 << 20;
 
@@ -61,30 +59,7 @@ impl ImageList {
 }
 
 impl Engine {
-    /// The list that `input` means: a name, or the beginning of an id.
-    ///
-    /// # Errors
-    /// [`Error::NoImage`].
-    pub fn find_list(&self, input: &str, short_names: &ShortNames) -> Result<ImageList, Error> {
-        for reference in short_names.local_candidates(input).unwrap_or_default() {
-            match self.store().target(&reference.store_name())? {
-                Some(Target::Index(name)) => return self.load_list(name),
-                Some(Target::Image(_)) => return Err(Error::NoImage { name: input.to_owned() }),
-                None => {}
-            }
-        }
-        let prefix = input.strip_prefix("sha256:").unwrap_or(input);
-        if ImageId::from_hex(prefix).map(|id| self.store().image(&id)).transpose()?.flatten().is_some() {
-            return Err(Error::NoImage { name: input.to_owned() });
-        }
-        let found = |name: &IndexName| prefix.len() >= MIN_ID && name.index.digest().starts_with(prefix);
-        match self.store().index_names()?.into_iter().find(found) {
-            Some(name) => self.load_list(name),
-            None => Err(Error::NoImage { name: input.to_owned() }),
-        }
-    }
-
-    fn load_list(&self, name: IndexName) -> Result<ImageList, Error> {
+    pub(crate) fn load_list(&self, name: IndexName) -> Result<ImageList, Error> {
         let bytes = self.store().blob(&name.index)?;
         let damaged = |source| Error::Damaged { path: format!("index {}", name.index), source };
         let document = serde_json::from_slice(&bytes).map_err(damaged)?;
@@ -293,15 +268,18 @@ impl Engine {
     /// [`Error::Store`].
     pub fn remove_list(&self, list: &ImageList, by_id: bool) -> Result<(Vec<String>, Option<String>), Error> {
         let mut names = self.store().index_names()?;
-        names.retain(|name| name.index == list.name.index);
+        names.retain(|name| name.index == list.name.index && name.is_named());
         let (mut removed, all) = (Vec::new(), names.len());
         for name in names.into_iter().filter(|name| by_id || name.name == list.name.name) {
             if self.store().untag_index(&name.name)? {
                 removed.push(name.name);
             }
         }
-        let gone = (removed.len() == all).then(|| list.id().to_owned());
-        Ok((removed, gone))
+        let gone = removed.len() == all;
+        if gone {
+            self.store().untag_index(list.name.index.as_ref())?;
+        }
+        Ok((removed, gone.then(|| list.id().to_owned())))
     }
 
     /// Makes the next version of a list, and points at it every name that pointed at this one.
@@ -316,15 +294,27 @@ impl Engine {
         name.index = put(&lease, &document)?;
         let old = &list.name.index;
         // First the one that was meant: it tells whether somebody else changed the list meanwhile.
-        self.store().tag_index(&name, Some(old))?;
-        for other in self.store().index_names()? {
-            if other.index == *old && other.name != name.name {
-                let sources = name.sources.clone();
-                let to = IndexName { index: name.index.clone(), sources, ..other };
-                self.store().tag_index(&to, Some(old))?;
-            }
+        let mut others = self.store().index_names()?;
+        others.retain(|other| other.index == *old && other.name != name.name);
+        self.move_name(&mut name, old)?;
+        for mut other in others {
+            (other.index, other.sources) = (name.index.clone(), name.sources.clone());
+            self.move_name(&mut other, old)?;
         }
         Ok(ImageList { name, document })
+    }
+
+    /// Points a name at another version of its list; one that has no name is kept by the digest of that instead.
+    fn move_name(&self, name: &mut IndexName, old: &Digest) -> Result<(), Error> {
+        if name.name != old.as_ref() {
+            return Ok(self.store().tag_index(name, Some(old))?);
+        }
+        name.name = name.index.to_string();
+        self.store().tag_index(name, None)?;
+        if name.index != *old {
+            self.store().untag_index(old.as_ref())?;
+        }
+        Ok(())
     }
 
     /// The image on a list that runs here.
@@ -340,7 +330,7 @@ impl Engine {
             platform_of(entry).and_then(|offered| platform.accepts(&offered))
         };
         let chosen = list.members().iter().filter_map(|entry| Some((fits(&entry)?, entry)));
-        let name = list.name.name.as_str();
+        let name = if list.name.is_named() { list.name.name.as_str() } else { list.id() };
         let Some((_, entry)) = chosen.min_by_key(|(distance, _)| *distance) else {
             return Err(invalid("image", name, format!("its list has none for {platform}")));
         };

@@ -92,6 +92,7 @@ impl Engine {
                         self.store().untag_index(&name.name)?;
                         names.push(name.name);
                     }
+                    self.store().untag_index(record.id.digest().as_ref())?;
                     pruned.images.push((record.id.hex().to_owned(), names));
                     continue;
                 }

@@ -1,5 +1,8 @@
 //! Names that point to images, and to lists of images: indexes that were made here.
 //!
+//! A list whose last name is given to something else stays, as one without a name: then its digest is there in the place of a name,
+//! which no reference is like.
+//!
 //! A name is read without a lock, and changed under one of its own. Its lock is taken after that of an image, never before.
 
 use std::collections::BTreeMap;
@@ -29,7 +32,7 @@ pub struct ImageName {
 /// A name of an index that was made here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexName {
-    /// The full reference.
+    /// The full reference, or the digest of an index that has none.
     pub name: String,
     /// The index, a blob of the store.
     pub index: Digest,
@@ -37,6 +40,13 @@ pub struct IndexName {
     pub created: Option<String>,
     /// Where images that are not here can be had: digests, and names of places.
     pub sources: BTreeMap<String, String>,
+}
+
+impl IndexName {
+    /// Whether it is a name, and not what an index without one is kept by.
+    pub fn is_named(&self) -> bool {
+        self.name != self.index.as_ref()
+    }
 }
 
 /// What a name points at.
@@ -91,17 +101,43 @@ impl Store {
             Some(Target::Index(known)) => Some(known.index),
             Some(Target::Image(_)) => return Err(Error::NameChanged { name: to.name.clone() }),
         };
-        if found.as_ref() != before {
+        if found.as_ref() != before && to.is_named() {
             return Err(Error::NameChanged { name: to.name.clone() });
         }
         if !self.blob_path(&to.index).exists() {
             return Err(Error::BlobMissing { digest: to.index.clone() });
         }
-        let IndexName { name, index, created, sources } = to.clone();
+        self.write_index(to.clone())
+    }
+
+    fn write_index(&self, to: IndexName) -> Result<(), Error> {
+        let path = self.name_path(&to.name);
+        let IndexName { name, index, created, sources } = to;
         let (version, image, manifest) = (2, None, None);
         let document = Document { version, name, image, manifest, index: Some(index), created, sources };
         let bytes = disk::to_json(&document);
-        disk::write_file(&self.staging(), &self.name_path(&to.name), &bytes, self.durability())
+        disk::write_file(&self.staging(), &path, &bytes, self.durability())
+    }
+
+    /// Keeps an index when its name goes elsewhere.
+    fn keep_index(&self, index: IndexName) -> Result<(), Error> {
+        let name = index.index.to_string();
+        // Nobody waits for another name with this one.
+        let _name = self.lock_name(&name)?;
+        self.write_index(IndexName { name, ..index })
+    }
+
+    /// Takes a name away from its index, which stays, if need be without one; `false` when it is no index's.
+    pub fn unname_index(&self, name: &str) -> Result<bool, Error> {
+        let _name = self.lock_name(name)?;
+        let _share = self.share()?;
+        let Some(Target::Index(index)) = self.target(name)? else { return Ok(false) };
+        if !index.is_named() {
+            return Ok(false);
+        }
+        self.keep_index(index)?;
+        self.remove_name(name)?;
+        Ok(true)
     }
 
     /// Takes a name away from its index; `false` when it is no index's. What the index kept goes with the next [`Store::gc`].
@@ -114,7 +150,7 @@ impl Store {
         Ok(known)
     }
 
-    /// Names of indexes, sorted.
+    /// Names of indexes, sorted, and what indexes without names are kept by.
     pub fn index_names(&self) -> Result<Vec<IndexName>, Error> {
         let index = |target| match target {
             Target::Index(name) => Some(name),
@@ -128,7 +164,7 @@ impl Store {
         Ok(disk::read_json::<Document>(&self.name_path(name))?.and_then(Document::target))
     }
 
-    /// Points `name`, a full reference, at an image; returns what it pointed at before.
+    /// Points `name`, a full reference, at an image; returns what image it pointed at before. An index that it pointed at stays.
     ///
     /// # Errors
     /// [`Error::ImageNotKnown`] when there is no such image.
@@ -146,7 +182,14 @@ impl Store {
         if record.remember(name) {
             self.write_image(record, &self.staging())?;
         }
-        let before = self.name(name)?;
+        let before = match self.target(name)? {
+            Some(Target::Index(index)) => {
+                self.keep_index(index)?;
+                None
+            }
+            Some(Target::Image(image)) => Some(image),
+            None => None,
+        };
         let body = ImageName { name: name.to_owned(), image: image.clone(), manifest: manifest.cloned() };
         let bytes = disk::to_json(&Versioned { version: 1, body });
         disk::write_file(&self.staging(), &self.name_path(name), &bytes, self.durability())?;

@@ -170,6 +170,90 @@ fn an_image_that_is_elsewhere_is_named() {
 }
 
 #[test]
+fn a_list_whose_name_a_pull_takes_stays_without_one() {
+    let (world, registry) = (world(), fixtures().serve());
+    let (image, other) = (registry.name("busybox:latest"), registry.name("app:latest"));
+    world.loment(["pull", "--quiet", &other]).succeeds();
+    let member = world.inspect("{{.Id}}", &other);
+    // The list is called what the registry has an image under.
+    let id = list(&world, &["create", &image, &other]).succeeds().to_owned();
+    world.loment(["rmi", &other]).succeeds();
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    assert_ne!(world.inspect("{{.Id}}", &image), member);
+    let nameless = |world: &World| {
+        let shown = ["images", "--filter", "manifest=true", "--no-trunc", "--format"];
+        let shown = world.loment([&shown[..], &["{{.Repository}}:{{.Tag}} {{.ID}}"]].concat());
+        shown.succeeds().to_owned()
+    };
+    assert_eq!(nameless(&world), format!("<none>:<none> sha256:{id}"));
+    // Its image is there and runs, by the beginning of its id.
+    assert_eq!(world.inspect("{{.Id}}", &id[..12]), member);
+    assert_eq!(sh(&world, &["--entrypoint", ""], &id[..12], "echo ran"), "ran");
+    // It can be changed, and has another id then; it can be called something again.
+    let changed = list(&world, &["annotate", "--index", "--annotation", "a=b", &id]).succeeds().to_owned();
+    assert_eq!(nameless(&world), format!("<none>:<none> sha256:{changed}"));
+    world.loment(["tag", &changed, "again:1"]).succeeds();
+    assert_eq!(nameless(&world), format!("docker.io/library/again:1 sha256:{changed}"));
+    assert_eq!(document(&world, "again:1")["annotations"]["a"], "b");
+    // To take all its names away is no removal.
+    world.loment(["untag", "again:1"]).succeeds();
+    assert_eq!(nameless(&world), format!("<none>:<none> sha256:{changed}"));
+    assert_eq!(world.inspect("{{.Id}}", &changed), member);
+    let removed = list(&world, &["rm", &changed]);
+    assert_eq!(removed.succeeds(), format!("Deleted: {changed}"));
+    assert_eq!(nameless(&world), "");
+    // What nobody names is pruned like an image.
+    list(&world, &["create", "pruned"]);
+    world.loment(["untag", "pruned"]).succeeds();
+    world.loment(["image", "prune", "--force"]).succeeds();
+    assert_eq!(nameless(&world), "");
+    assert!(world.loment(["system", "check", "--quick"]).succeeds().is_empty());
+}
+
+#[test]
+fn of_a_list_the_platform_that_is_asked_for_is_run() {
+    let (world, registry) = (world(), fixtures().serve());
+    let multi = registry.name("multi:latest");
+    world.loment(["pull", "--quiet", &multi]).succeeds();
+    let here = world.inspect("{{.Id}}", &multi);
+    world.loment(["pull", "--quiet", "--platform", "linux/arm64/v8", &multi]).succeeds();
+    let arm = world.inspect("{{.Id}}", &multi);
+    list(&world, &["create", "both", &here]);
+    list(&world, &["add", "both", &arm]);
+    drop(registry);
+    for (flags, id) in [(vec![], &here), (vec!["--platform", "linux/arm64/v8"], &arm)] {
+        let create = [&["create", "--network", "none"][..], &flags, &["both", "true"]].concat();
+        let container = world.loment(create).succeeds().to_owned();
+        assert_eq!(world.inspect("{{.Image}}", &container), *id, "{flags:?}");
+    }
+    let none = world.loment(["create", "--platform", "linux/s390x", "both", "true"]);
+    none.fails_saying(125, &["its list has none for linux/s390x"]);
+}
+
+#[test]
+fn the_beginning_of_several_ids_means_none_of_them() {
+    let world = world();
+    let mut ids = Vec::new();
+    for n in 0..17 {
+        let name = format!("l{n}");
+        ids.push(list(&world, &["create", "--annotation", &format!("n={n}"), &name]).succeeds().to_owned());
+    }
+    // Of seventeen, two have the same first digit.
+    let first = |id: &String| id[..1].to_owned();
+    let shared = ids.iter().map(first).find(|d| ids.iter().filter(|id| id.starts_with(d)).count() > 1);
+    let shared = shared.unwrap();
+    for command in [&["manifest", "inspect"][..], &["manifest", "rm"], &["rmi"], &["inspect"], &["run"]] {
+        let refused = world.loment([command, &[&shared]].concat());
+        assert_ne!(refused.code, 0);
+        assert!(
+            refused.stderr.contains("more than one image id starts with this, use more digits"),
+            "{refused}"
+        );
+    }
+    assert_eq!(world.loment(["images", "-q"]).succeeds().lines().count(), 17);
+}
+
+#[test]
 fn of_changes_at_once_none_is_lost_in_silence() {
     let world = world();
     list(&world, &["create", "x"]);
