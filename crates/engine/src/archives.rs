@@ -14,7 +14,7 @@ use loment_registry::FileUrl;
 use loment_store::ImageId;
 
 use crate::error::{Context, invalid};
-use crate::transfer::full_names;
+use crate::transfer::{full_names, real_path};
 use crate::{Access, Ecosystem, Engine, Error};
 
 /// What an image is saved as.
@@ -101,10 +101,7 @@ impl Gate<'_> {
             Some(path) if transport == "docker-archive" => {
                 Subject::nameless(transport, format!("{transport}:{}", path.display()))
             }
-            Some(path) => {
-                let real = path.canonicalize().context("find", path.display())?;
-                Subject::path(transport, &real.to_string_lossy(), entry)
-            }
+            Some(path) => Subject::path(transport, &real_path(path)?.to_string_lossy(), entry),
             None => Subject::nameless(transport, format!("{transport}:standard input")),
         };
         self.ecosystem.allow(&subject)

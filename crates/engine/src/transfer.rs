@@ -212,11 +212,19 @@ fn push_options(options: &CopyOptions) -> PushOptions {
     PushOptions { format, compression, level, force_compression, parallel }
 }
 
+/// Where a file is. A pipe without a name, as in `/dev/fd/63`, can be opened and is nowhere.
+pub(crate) fn real_path(path: &Path) -> Result<PathBuf, Error> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && path.exists() => {
+            std::path::absolute(path).context("find", path.display())
+        }
+        result => result.context("find", path.display()),
+    }
+}
+
 /// An image as policies know it; `None` for one of the store, which has been accepted already.
 fn subject(place: &Place) -> Result<Option<Subject>, Error> {
-    let real = |path: &Path| -> Result<String, Error> {
-        Ok(path.canonicalize().context("find", path.display())?.to_string_lossy().into_owned())
-    };
+    let real = |path: &Path| Ok::<_, Error>(real_path(path)?.to_string_lossy().into_owned());
     let entry = |entry: &Option<String>| entry.clone().unwrap_or_default();
     Ok(Some(match place {
         Place::Registry(reference) => Subject::docker(reference),

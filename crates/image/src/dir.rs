@@ -3,7 +3,7 @@
 //! `manifest.json` is what it is about, `DIGITS.manifest.json` a manifest that an index lists, `DIGITS` a blob.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -41,8 +41,8 @@ impl ImageDir {
     pub fn create(dir: &Path) -> Result<Self, Error> {
         files::failed(fs::create_dir_all(dir), "create", dir)?;
         let version = dir.join(VERSION);
-        let known =
-            fs::read_to_string(&version).is_ok_and(|text| text.starts_with("Directory Transport Version: "));
+        let known = files::read_document(&version)
+            .is_ok_and(|text| text.starts_with(b"Directory Transport Version: "));
         let mut entries = files::failed(fs::read_dir(dir), "list", dir)?;
         if !known && entries.next().is_some() {
             return Err(Error::NotEmpty { dir: dir.display().to_string() });
@@ -107,7 +107,7 @@ impl Source for ImageDir {
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let path = self.path(blob.digest(), "")?;
-        Ok(Box::new(files::failed(File::open(&path), "open", &path)?))
+        Ok(Box::new(files::open(&path)?))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use oci_spec::image::Digest;
+use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::destination::Incoming;
 use crate::error::Error;
@@ -18,10 +20,27 @@ pub(crate) fn failed<T>(result: io::Result<T>, operation: &'static str, path: &P
     result.map_err(|source| Error::File { operation, path: path.display().to_string(), source })
 }
 
+/// Opens what must be a regular file. Nothing else is opened at all: a pipe would be waited for, and some devices do something when
+/// they are opened.
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let found = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    failed(found.and_then(|found| reopen(found.as_fd())), "open", path)
+}
+
+/// Opens for reading what was found, if it is a regular file: that one, whatever its name means by now.
+pub(crate) fn reopen(found: BorrowedFd<'_>) -> io::Result<File> {
+    if FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let file = format!("/proc/self/fd/{}", found.as_raw_fd());
+    Ok(rustix::fs::open(file, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
 /// Reads a document, not more than one may be long.
 pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
-    let result = File::open(path).and_then(|file| file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes));
+    let result = open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
     let result = match result {
         Ok(size) if size as u64 > MAX_DOCUMENT => Err(io::ErrorKind::FileTooLarge.into()),
         result => result,

@@ -13,6 +13,7 @@ use loment_image::{
     copy, pull,
 };
 use loment_store::sha256;
+use rustix::fs::{FileType, Mode};
 use serde_json::{Value, json};
 
 const NAME: &str = "localhost/app:1";
@@ -210,4 +211,143 @@ fn images_in_dockers_first_format_are_read() {
     let text = chain(&pull(&source, &fixture.store, None, &Options::default(), &mut Silent).unwrap_err());
     assert!(text.contains("expected sha256:"), "{text}");
     assert_eq!(source.manifest(None).unwrap().digest, None);
+}
+
+#[test]
+fn in_storage_of_others_no_link_is_followed_and_nothing_but_files_is_opened() {
+    for driver in ["vfs", "overlay"] {
+        let fixture = Fixture::new();
+        let from = layout(&fixture);
+        let root = fixture.dir.path().join("storage");
+        let run = fixture.dir.path().join("storage-run");
+        skopeo(&[
+            "copy",
+            &from,
+            &format!("containers-storage:[{driver}@{}+{}]{NAME}", root.display(), run.display()),
+        ]);
+        drop(Command::new("umount").arg(root.join("overlay")).output());
+        let read = || -> Result<(), Error> {
+            let other = Fixture::new();
+            let found = StorageImage::open(&root, None, NAME)?;
+            pull(&found, &other.store, None, &Options::default(), &mut Silent).map(drop)
+        };
+        read().unwrap();
+        let all: Vec<_> =
+            listing(&root).into_iter().map(|(path, ..)| std::path::PathBuf::from(path)).collect();
+        let ends = |end: &str| -> Vec<std::path::PathBuf> {
+            all.iter().filter(|path| path.to_string_lossy().ends_with(end)).cloned().collect()
+        };
+        let contents = ends("/d/file");
+        let top = |path: &std::path::PathBuf| path.parent().and_then(Path::parent).unwrap().to_path_buf();
+        let directories: Vec<_> = contents.iter().map(top).collect();
+        let lists = [ends("-images/images.json"), ends("-layers/layers.json")].concat();
+        let splits = ends(".tar-split.gz");
+        assert_eq!((lists.len(), splits.len()), (2, 3), "{driver}");
+        let aside = fixture.dir.path().join("aside");
+        let with = |path: &Path, put: &dyn Fn()| {
+            fs::rename(path, &aside).unwrap();
+            put();
+            let result = read().map_err(|error| chain(&error));
+            fs::remove_file(path).unwrap();
+            fs::rename(&aside, path).unwrap();
+            result
+        };
+        // What is elsewhere has the right content, and is not read all the same. Under vfs a layer has what is below it, too, which is
+        // not looked at.
+        let mut refused = 0;
+        for path in directories.iter().chain(&lists).chain(&splits) {
+            match with(path, &|| std::os::unix::fs::symlink(&aside, path).unwrap()) {
+                Err(text) => {
+                    let words = text.contains("cannot open") && text.contains("symbolic links");
+                    assert!(words, "{driver} {path:?}: {text}");
+                    refused += 1;
+                }
+                Ok(()) => assert!(directories.contains(path), "{driver} {path:?}"),
+            }
+        }
+        assert!(refused > 5, "{driver}");
+        for kind in [FileType::Fifo, FileType::CharacterDevice] {
+            let mut refused = 0;
+            for path in contents.iter().chain(&lists).chain(&splits) {
+                match with(path, &|| odd_file(path, kind)) {
+                    Err(text) => {
+                        assert!(text.contains("it is no regular file"), "{driver} {path:?}: {text}");
+                        refused += 1;
+                    }
+                    Ok(()) => assert!(contents.contains(path), "{driver} {path:?}"),
+                }
+            }
+            assert!(refused > 5, "{driver}");
+        }
+        read().unwrap();
+    }
+}
+
+/// A pipe that nobody writes to, or /dev/zero.
+fn odd_file(path: &Path, kind: FileType) {
+    let device = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(1, 5) };
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, Mode::RUSR | Mode::WUSR, device).unwrap();
+}
+
+#[test]
+fn a_pipe_in_a_place_of_files_is_an_error_and_not_waited_for() {
+    let fixture = Fixture::new();
+    let oci = layout(&fixture);
+    let dir = fixture.dir.path().join("plain");
+    skopeo(&["copy", &oci, &format!("dir:{}", dir.display())]);
+    // A layer that is there is not read.
+    let read = |source: &dyn Source| {
+        pull(source, &Fixture::new().store, None, &Options::default(), &mut Silent).map(drop)
+    };
+    let from_dir = || read(&ImageDir::open(&dir));
+    let from_oci = || read(&OciLayout::open(&fixture.oci(), None, "")?);
+    for (place, read) in
+        [(dir.clone(), &from_dir as &dyn Fn() -> Result<(), Error>), (fixture.oci(), &from_oci)]
+    {
+        read().unwrap();
+        let files = listing(&place).into_iter().map(|(path, ..)| std::path::PathBuf::from(path));
+        let aside = fixture.dir.path().join("aside");
+        let mut needed = 0;
+        for path in files.filter(|path| path.is_file()) {
+            fs::rename(&path, &aside).unwrap();
+            for kind in [FileType::Fifo, FileType::CharacterDevice] {
+                odd_file(&path, kind);
+                match read() {
+                    Err(error) => {
+                        let text = chain(&error);
+                        assert!(text.contains("it is no regular file"), "{path:?}: {text}");
+                        needed += 1;
+                    }
+                    // Not everything is looked at.
+                    Ok(_) => assert!(path.ends_with("version") || path.ends_with("oci-layout"), "{path:?}"),
+                }
+                fs::remove_file(&path).unwrap();
+            }
+            fs::rename(&aside, &path).unwrap();
+        }
+        // A manifest, a configuration, three layers; and a layout's index.
+        assert_eq!(needed, 2 * if place == dir { 5 } else { 6 });
+        read().unwrap();
+    }
+    fs::remove_file(dir.join("version")).unwrap();
+    odd_file(&dir.join("version"), FileType::Fifo);
+    assert!(matches!(ImageDir::create(&dir), Err(Error::NotEmpty { .. })));
+}
+
+#[test]
+fn what_is_not_signed_of_a_manifest_is_never_taken_for_an_image() {
+    use base64::Engine as _;
+    let encode = |bytes: &[u8]| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let fixture = Fixture::new();
+    layout(&fixture);
+    let good = fixture.pull("").unwrap();
+    let bytes = fixture.store.blob(&good.manifest).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    // Nothing but the first byte is before the signature, which has the rest of what has the digest.
+    let tail = encode(&bytes[1..]);
+    let protected = encode(format!(r#"{{"formatLength":1,"formatTail":"{tail}"}}"#).as_bytes());
+    let evil = format!(r#"{{"signatures":[{{"protected":"{protected}"}}],{}"#, &text[1..]);
+    fs::write(fixture.blob_path(good.manifest.as_ref()), evil).unwrap();
+    let error = fixture.pull("").unwrap_err();
+    assert!(!matches!(error, Error::Schema1 { .. }), "{error}");
 }

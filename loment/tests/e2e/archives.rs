@@ -116,6 +116,20 @@ fn archives_go_through_pipes_and_may_be_compressed() {
         let loaded = run_with_input(&mut world.command(["load"]), &saved.stdout, Patience::NORMAL);
         assert_eq!(loaded.succeeds(), format!("Loaded image: {APP}"));
         assert!(loaded.stderr.contains("Copying blob"), "{loaded}");
+        // A named pipe, and a descriptor of one, are archives like any other.
+        let (pipe, bytes) = (path(&world, "pipe"), &saved.stdout);
+        run(Command::new("mkfifo").arg(&pipe), Patience::NORMAL).succeeds();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::fs::write(&pipe, bytes).unwrap());
+            loads(&world, &pipe, APP, &id);
+        });
+        std::fs::remove_file(&pipe).unwrap();
+        let script = format!("exec \"$0\" \"$@\" < <(cat {file})");
+        let loment = world.command(["load", "--quiet", "-i", "/dev/fd/0"]);
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &script]).arg(loment.get_program()).args(loment.get_args()).env_clear();
+        bash.envs(loment.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        assert_eq!(run(&mut bash, Patience::NORMAL).succeeds(), format!("Loaded image: {APP}"));
         // The same bytes every time, where layers need no time to be compressed.
         let again = world.command(["save", "--format", format, APP]).stdin(Stdio::null()).output().unwrap();
         assert!(format == "oci-archive" || again.stdout == saved.stdout, "{format}");

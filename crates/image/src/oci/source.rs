@@ -1,6 +1,5 @@
 //! Reading OCI image layouts, in directories and in archives.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,7 +77,7 @@ impl Files {
         Ok(match self {
             Self::Dir { dir, .. } => {
                 let path = self.shared(digest)?.unwrap_or_else(|| dir.join(name));
-                Box::new(files::failed(File::open(&path), "open", &path)?)
+                Box::new(files::open(&path)?)
             }
             Self::Archive(archive) => Box::new(archive.part(archive.must_find(&name)?)),
         })

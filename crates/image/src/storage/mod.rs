@@ -8,15 +8,17 @@
 //! overlay/<id>/diff/                    those files
 //! ```
 //!
-//! No lock is taken: an image that is removed meanwhile is an image that cannot be read. Layers are delivered as plain tars, which
+//! All of it may be somebody else's work: below the root no link is followed, and nothing but regular files is opened. No lock is
+//! taken: an image that is removed meanwhile is an image that cannot be read. Layers are delivered as plain tars, which
 //! are verified like those of anybody else.
 
+mod root;
 mod split;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -25,16 +27,15 @@ use oci_spec::image::{Descriptor, Digest};
 use serde::Deserialize;
 use serde_json::json;
 
+use self::root::Root;
 use self::split::Rebuilt;
 use crate::config::ImageConfig;
 use crate::error::Error;
-use crate::files;
 use crate::format::Format;
+use crate::manifest::MAX_DOCUMENT;
 use crate::reference::Reference;
 use crate::source::{Fetched, Source, made_manifest};
 
-/// Largest `images.json` or `layers.json`; those of some thousand layers have a few megabytes.
-const MAX_LIST: u64 = 256 << 20;
 /// Layers above each other.
 const MAX_LAYERS: usize = 4096;
 
@@ -64,7 +65,7 @@ struct Layer {
 /// An image of another tool.
 #[derive(Debug)]
 pub struct StorageImage {
-    root: PathBuf,
+    root: Root,
     driver: String,
     name: String,
     names: Vec<String>,
@@ -95,17 +96,19 @@ impl StorageImage {
         if !["overlay", "vfs"].contains(&driver.as_str()) {
             return Err(failed(format!("the driver {driver} is not supported: use overlay or vfs")));
         }
-        let images: Vec<Image> = list(&root.join(format!("{driver}-images/images.json")))?;
+        let root = &Root::open(root)?;
+        let images: Vec<Image> = root.list(&format!("{driver}-images/images.json"))?;
         let found = find(images, image).ok_or_else(|| failed(format!("{image}: image not known")))?;
         let digest = Digest::try_from(format!("sha256:{}", found.id));
         let digest = digest.map_err(|_| failed(format!("image {:?} has an id that is none", found.id)))?;
-        let big = root.join(format!("{driver}-images")).join(&found.id);
-        let bytes = files::read_document(&big.join(big_name(digest.as_ref())))?;
+        let big = |key| format!("{driver}-images/{}/{}", found.id, big_name(key));
+        let bytes = root.read(&big(digest.as_ref()), MAX_DOCUMENT)?;
         let what = || format!("configuration {digest}");
         crate::manifest::verify(&what(), &bytes, &digest)?;
         let config =
             ImageConfig::parse(&bytes).map_err(|source| Error::Malformed { what: what(), source })?;
-        let docker = files::read_document(&big.join("manifest"))
+        let docker = root
+            .read(&big("manifest"), MAX_DOCUMENT)
             .is_ok_and(|manifest| String::from_utf8_lossy(&manifest).contains("vnd.docker.container.image"));
         let format = if docker { Format::Docker } else { Format::Oci };
         let chain = chain(root, &driver, &found.layer)?;
@@ -114,9 +117,9 @@ impl StorageImage {
             return Err(Error::LayerCount { digest, layers, diff_ids });
         }
         let mut this = Self {
-            root: root.to_path_buf(),
-            driver,
-            name: format!("containers-storage:[{}]{image}", root.display()),
+            root: root.try_clone()?,
+            name: format!("containers-storage:[{}]{image}", root.path.display()),
+            driver: driver.clone(),
             names: found.names.unwrap_or_default(),
             manifest: Vec::new(),
             format,
@@ -159,23 +162,13 @@ impl StorageImage {
 
     /// The tar of a layer, made of what is stored.
     fn tar(&self, layer: &str) -> Result<Rebuilt<GzDecoder<BufReader<File>>>, Error> {
-        let split = self.root.join(format!("{}-layers/{layer}.tar-split.gz", self.driver));
+        let split = self.root.file(&format!("{}-layers/{layer}.tar-split.gz", self.driver))?;
         let files = match self.driver.as_str() {
-            "vfs" => self.root.join("vfs/dir").join(layer),
-            driver => self.root.join(driver).join(layer).join("diff"),
+            "vfs" => format!("vfs/dir/{layer}"),
+            driver => format!("{driver}/{layer}/diff"),
         };
-        let entries = GzDecoder::new(BufReader::new(files::failed(File::open(&split), "open", &split)?));
-        let files = files::failed(File::open(&files), "open", &files)?;
-        Ok(Rebuilt::new(entries, files.into()))
+        Ok(Rebuilt::new(GzDecoder::new(BufReader::new(split)), self.root.dir(&files)?))
     }
-}
-
-fn list<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Vec<T>, Error> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_LIST).read_to_end(&mut bytes));
-    files::failed(read, "read", path)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|source| Error::Malformed { what: path.display().to_string(), source })
 }
 
 /// By a name in full or as it is typed, or by the beginning of an id if it is one image's only.
@@ -198,11 +191,10 @@ fn find(images: Vec<Image>, image: &str) -> Option<Image> {
 }
 
 /// The layers from the lowest to `top`.
-fn chain(root: &Path, driver: &str, top: &str) -> Result<Vec<Layer>, Error> {
-    let failed = |problem: String| Error::Storage { root: root.display().to_string(), problem };
-    let dir = root.join(format!("{driver}-layers"));
+fn chain(root: &Root, driver: &str, top: &str) -> Result<Vec<Layer>, Error> {
+    let failed = |problem: String| Error::Storage { root: root.path.display().to_string(), problem };
     let mut known: HashMap<String, Layer> = HashMap::new();
-    for layer in list::<Layer>(&dir.join("layers.json"))? {
+    for layer in root.list::<Layer>(&format!("{driver}-layers/layers.json"))? {
         known.insert(layer.id.clone(), layer);
     }
     let (mut chain, mut next) = (Vec::new(), top.to_owned());

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::Deserialize;
+
+use crate::files::reopen;
 
 /// Longest entry: headers with their padding, in base64. Some writers put a megabyte of zeros at the end.
 const MAX_ENTRY: u64 = 64 << 20;
@@ -86,9 +88,8 @@ impl<R: Read> Rebuilt<R> {
     /// Opens a file; links in the way are the layer's own and stay inside it.
     fn open(&self, name: &[u8]) -> io::Result<File> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        // Not blocking on a pipe, should one stand there.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(openat2(&self.files, name, flags, Mode::empty(), resolve)?))
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        reopen(openat2(&self.files, name, flags, Mode::empty(), resolve)?.as_fd())
     }
 }
 
