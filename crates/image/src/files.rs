@@ -1,9 +1,11 @@
 //! Files of images in directories: read within limits, written whole or not at all.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -14,6 +16,9 @@ use crate::manifest::MAX_DOCUMENT;
 
 /// What is being written, until it has its name.
 const UNFINISHED: &str = ".loment-unfinished-";
+
+/// Links that lead from one to the next, as for the kernel.
+const MAX_LINKS: usize = 40;
 
 /// Names the file in an error.
 pub(crate) fn failed<T>(result: io::Result<T>, operation: &'static str, path: &Path) -> Result<T, Error> {
@@ -46,6 +51,42 @@ pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
         result => result,
     };
     failed(result, "read", path).map(|_| bytes)
+}
+
+/// Where a path leads that may be a link, to something or to nothing yet: what replaces a file is to replace that one, and not the
+/// link. Links of others in directories where anybody may put some are not followed, as the kernel does not with
+/// `fs.protected_symlinks`.
+pub(crate) fn followed(path: &Path) -> Result<PathBuf, Error> {
+    let mut path = failed(std::path::absolute(path), "find", path)?;
+    for _ in 0..MAX_LINKS {
+        match failed(link_at(&path), "follow", &path)? {
+            Some(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+            None => return Ok(path),
+        }
+    }
+    failed(Err(rustix::io::Errno::LOOP.into()), "follow", &path)
+}
+
+/// What the link at a path says; `None` when there is none.
+fn link_at(path: &Path) -> io::Result<Option<PathBuf>> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+    let dir = rustix::fs::open(parent, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let link = match rustix::fs::openat(&dir, name, flags, Mode::empty()) {
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        link => link?,
+    };
+    let (found, around) = (rustix::fs::fstat(&link)?, rustix::fs::fstat(&dir)?);
+    if FileType::from_raw_mode(found.st_mode) != FileType::Symlink {
+        return Ok(None);
+    }
+    // `may_follow_link` in fs/namei.c
+    let shared = around.st_mode & 0o1002 == 0o1002 && around.st_uid != found.st_uid;
+    if shared && found.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(rustix::io::Errno::ACCESS.into());
+    }
+    let target = rustix::fs::readlinkat(&link, "", Vec::new())?;
+    Ok(Some(OsStr::from_bytes(target.as_bytes()).into()))
 }
 
 /// Writes a blob into `dir`; `name` says what a file of its digest is called there.

@@ -140,6 +140,41 @@ fn archives_go_through_pipes_and_may_be_compressed() {
 }
 
 #[test]
+fn what_is_saved_through_a_link_is_where_it_leads() {
+    let (world, id) = world_with_app();
+    let (target, link, through) = (path(&world, "a.tar"), path(&world, "link"), path(&world, "through"));
+    std::os::unix::fs::symlink("link", &through).unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    // To nothing yet, and then to a file; an archive that is there is not replaced.
+    for before in [None, Some("")] {
+        if let Some(before) = before {
+            std::fs::write(&target, before).unwrap();
+        }
+        world.loment(["save", "--quiet", "-o", &through, APP]).succeeds();
+        assert!(std::fs::symlink_metadata(&through).unwrap().is_symlink());
+        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new(&target));
+        loads(&world, &target, APP, &id);
+    }
+    // One that fails leaves what was there.
+    let before = std::fs::read(&target).unwrap();
+    world.loment(["save", "--quiet", "-o", &link, "nonesuch"]).fails(125);
+    assert!(std::fs::read(&target).unwrap() == before);
+    // Links of others in a directory where anybody may put some are theirs, as for the kernel.
+    let shared = world.path("shared");
+    std::fs::create_dir(&shared).unwrap();
+    std::fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let trap = shared.join("trap").display().to_string();
+    std::os::unix::fs::symlink(&target, &trap).unwrap();
+    std::os::unix::fs::lchown(&trap, Some(1234), Some(1234)).unwrap();
+    let refused = world.loment(["save", "--quiet", "-o", &trap, APP]);
+    refused.fails_saying(125, &["cannot follow", "Permission denied"]);
+    assert!(std::fs::read(&target).unwrap() == before);
+    let around = path(&world, "around");
+    std::os::unix::fs::symlink("around", &around).unwrap();
+    world.loment(["save", "--quiet", "-o", &around, APP]).fails_saying(125, &["cannot follow"]);
+}
+
+#[test]
 fn several_images_and_names_are_saved_at_once() {
     let world = world();
     let registry = fixtures().serve();

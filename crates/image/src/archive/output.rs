@@ -35,7 +35,8 @@ impl std::fmt::Debug for Output {
 }
 
 impl Output {
-    /// A file, which appears when it is whole and takes the place of an older one. Pipes and devices are written to as they are.
+    /// A file, which appears when it is whole and takes the place of an older one; of a link, where that leads. Pipes and devices are
+    /// written to as they are.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -44,7 +45,7 @@ impl Output {
             let file = files::failed(OpenOptions::new().write(true).open(path), "open", path)?;
             return Ok(Self::stream(Box::new(file), &path.display().to_string(), scratch));
         }
-        let path = files::failed(std::path::absolute(path), "find", path)?;
+        let path = files::followed(path)?;
         let unfinished = Unfinished::create(path.parent().unwrap_or(Path::new("/")))?;
         let file = files::failed(unfinished.file(), "open", &path)?;
         let output = Self::stream(Box::new(file), &path.display().to_string(), scratch);
