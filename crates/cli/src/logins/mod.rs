@@ -3,6 +3,7 @@
 mod files;
 mod helpers;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use loment_engine::{LoadError, Logins};
@@ -11,6 +12,9 @@ use loment_registry::Credentials;
 
 pub(crate) use files::{Place, Places};
 
+/// How often other programs may change a file before a change of ours is given up.
+const MAX_CHANGES: u32 = 100;
+
 /// Why saved logins cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoginError {
@@ -18,6 +22,15 @@ pub(crate) enum LoginError {
     Conf(#[from] ConfError),
     #[error("{operation} {}", path.display())]
     File { operation: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(
+        "{} is being changed by another command, which has not ended within {seconds} s: try again, or remove {} when nobody has it open",
+        path.display(), lock.display()
+    )]
+    Busy { path: PathBuf, lock: PathBuf, seconds: u64 },
+    #[error("{} is no lock of ours, since others can hold it: remove it", path.display())]
+    ForeignLock { path: PathBuf },
+    #[error("{} is changed by other programs again and again: try again", path.display())]
+    Contended { path: PathBuf },
     #[error("{program} is not installed: logins are configured to be kept by it")]
     NoHelper { program: String },
     #[error("{program} {action}: {message}")]
@@ -133,15 +146,15 @@ impl Keyring {
 
     fn remove_from_file(&self, name: &str) -> Result<bool, LoginError> {
         let place = self.places.written()?;
+        let found = Cell::new(false);
         place.change(|file| {
             let own = file.helper(name);
             let store = file.store(name).filter(|_| place.format == AuthFormat::Docker);
-            let mut found = false;
             for HelperFor { helper, server, .. } in own.into_iter().chain(store) {
-                found |= helpers::erase(&helper, &server)?;
+                found.set(helpers::erase(&helper, &server)? || found.get());
             }
             let here = file.remove(name);
-            Ok((found || here, here))
+            Ok((found.get() || here, here))
         })
     }
 
@@ -204,18 +217,22 @@ impl Place {
         Ok(AuthFile::parse(file, self.format)?)
     }
 
-    /// Changes the file, unless `step` says that nothing has changed.
+    /// Changes the file, unless `step` says that nothing has changed. When another program has put its own version there meanwhile,
+    /// that one is changed.
     fn change<T>(
         &self,
-        step: impl FnOnce(&mut AuthFile) -> Result<(T, bool), LoginError>,
+        step: impl Fn(&mut AuthFile) -> Result<(T, bool), LoginError>,
     ) -> Result<T, LoginError> {
         let _lock = self.lock()?;
-        let mut file = self.read()?;
-        let (result, changed) = step(&mut file)?;
-        if changed {
-            self.replace(&file.to_text())?;
+        for _ in 0..MAX_CHANGES {
+            let before = self.stamp();
+            let mut file = self.read()?;
+            let (result, changed) = step(&mut file)?;
+            if !changed || self.replace(&file.to_text(), before)? {
+                return Ok(result);
+            }
         }
-        Ok(result)
+        Err(LoginError::Contended { path: self.path.clone() })
     }
 }
 

@@ -298,3 +298,28 @@ fn a_mirror_gets_its_own_login_only() {
     let file = world.write("auth.json", file);
     world.loment(["pull", "--quiet", "--authfile", &file, name]).succeeds();
 }
+
+#[test]
+fn whoever_can_enter_the_directory_of_logins_cannot_keep_others_from_saving_some() {
+    let (world, registry) = (world(), guarded());
+    let dir = world.path("auth");
+    std::fs::create_dir(&dir).expect("make a directory");
+    let file = dir.join("auth.json").display().to_string();
+    // As anybody could who may enter it.
+    let held = std::fs::File::open(&dir).expect("open the directory");
+    held.lock().expect("lock it");
+    login(&world, &registry, &["--authfile", &file]).succeeds();
+    assert_eq!(document(&file), json!({ "auths": { registry.host(): { "auth": PAIR } } }));
+    drop(held);
+    // Several at once, and nothing but the file is left.
+    let hosts: Vec<_> = (0..6).map(|n| format!("h{n}.test")).collect();
+    let known = json!({ "auths": hosts.iter().map(|h| (h.clone(), json!({ "auth": PAIR }))).collect::<serde_json::Map<_, _>>() });
+    std::fs::write(&file, known.to_string()).expect("write a file");
+    std::thread::scope(|scope| {
+        for host in &hosts {
+            scope.spawn(|| world.loment(["logout", "--authfile", &file, host]).succeeds().len());
+        }
+    });
+    assert_eq!(document(&file), json!({ "auths": {} }));
+    assert_eq!(std::fs::read_dir(&dir).expect("list it").count(), 1);
+}
