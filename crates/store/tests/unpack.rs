@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use common::{Tar, good, item, refused, xattrs};
+use common::{FORM, Fixture, Item, Tar, good, item, refused, xattrs};
+use loment_store::Form;
 
 /// A version 2 `security.capability` with cap_net_raw permitted and effective (linux/capability.h).
 const CAP_NET_RAW: &[u8] = &[1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -95,6 +96,50 @@ fn pax_records_override_the_header() {
     assert!(!attributes.contains_key("security.selinux"), "labels of another host's policy are not kept");
     assert_eq!(layer.fs().join("hard").metadata().unwrap().ino(), meta.ino());
     assert_eq!(fs::read(layer.fs().join("three")).unwrap(), b"abc");
+}
+
+/// As containers/storage has it (`createTarFile`). An EROFS image has one time for each file.
+#[test]
+fn the_time_of_last_access_is_the_tars_and_not_before_the_last_change() {
+    let mut gnu = tar::Header::new_gnu();
+    gnu.as_old_mut().name[..3].copy_from_slice(b"gnu");
+    gnu.set_mode(0o644);
+    gnu.set_uid(0);
+    gnu.set_gid(0);
+    gnu.set_mtime(5);
+    gnu.as_gnu_mut().unwrap().atime.copy_from_slice(b"00000000013\0");
+    let timed = |name: &[u8]| item(b'0', name).mtime(5);
+    let tar = Tar::new()
+        .pax(&[("atime", b"10.000000007"), ("ctime", b"12")])
+        .put(timed(b"file"), b"x")
+        .pax(&[("atime", b"11")])
+        .put(item(b'2', b"link").link(b"file").mtime(5), b"")
+        .pax(&[("atime", b"12")])
+        .put(item(b'5', b"dir").mtime(5), b"")
+        .pax(&[("atime", b"3")])
+        .put(timed(b"before"), b"x")
+        .pax(&[("atime", b"soon")])
+        .put(timed(b"unreadable"), b"x")
+        .put(timed(b"none"), b"x")
+        .put(Item { header: gnu }, b"x")
+        .end();
+    let fixture = Fixture::new();
+    // Not read by anybody, which would be an access.
+    let layer = fixture.unpack(&tar).unwrap();
+    let times = [
+        ("file", (10, 7)),
+        ("link", (11, 0)),
+        ("dir", (12, 0)),
+        ("before", (5, 0)),
+        ("unreadable", (5, 0)),
+        ("none", (5, 0)),
+        ("gnu", (11, 0)),
+    ];
+    for (name, time) in times {
+        let meta = layer.fs().join(name).symlink_metadata().unwrap();
+        let expected = if FORM == Form::Dir { time } else { (5, 0) };
+        assert_eq!((meta.atime(), meta.atime_nsec(), meta.mtime()), (expected.0, expected.1, 5), "{name}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub(super) struct Block {
     pub(super) gid: u64,
     pub(super) size: u64,
     pub(super) mtime: i64,
+    /// Only GNU's headers have a place for it, and most leave it empty.
+    pub(super) atime: Option<i64>,
     pub(super) device: (u64, u64),
 }
 
@@ -34,6 +36,7 @@ pub(super) fn parse(bytes: &[u8; 512]) -> Result<Block, HeaderProblem> {
         (b'3' | b'4', _, Some(h)) => (natural(&h.dev_major, "devmajor")?, natural(&h.dev_minor, "devminor")?),
         _ => (0, 0),
     };
+    let atime = header.as_gnu().map(|h| &h.atime).filter(|field| field[0] != 0);
     Ok(Block {
         typeflag,
         path: header.path_bytes().into_owned(),
@@ -43,6 +46,7 @@ pub(super) fn parse(bytes: &[u8; 512]) -> Result<Block, HeaderProblem> {
         gid: natural(&old.gid, "gid")?,
         size: natural(&old.size, "size")?,
         mtime: number(&old.mtime).ok_or(HeaderProblem::Number("mtime"))?,
+        atime: atime.and_then(|field| number(field)),
         device,
     })
 }

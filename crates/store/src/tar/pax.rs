@@ -14,6 +14,7 @@ pub(super) struct Pax {
     pub(super) uid: Option<u64>,
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
+    pub(super) atime: Option<(i64, u32)>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Everything under `GNU.sparse.`, in order: the 0.0 format repeats keys.
     pub(super) sparse: Vec<(Vec<u8>, Vec<u8>)>,
@@ -67,6 +68,8 @@ impl Pax {
             b"gid" => self.gid = natural()?,
             b"mtime" if value.is_empty() => self.mtime = None,
             b"mtime" => self.mtime = Some(time(value).ok_or_else(bad)?),
+            // Nothing depends on it: one that cannot be read is none.
+            b"atime" => self.atime = time(value),
             key if key.starts_with(b"GNU.sparse.") => {
                 self.sparse.push((key[b"GNU.sparse.".len()..].to_vec(), value.to_vec()));
             }

@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) gid: u64,
     /// Seconds and nanoseconds since the epoch.
     pub(crate) mtime: (i64, u32),
+    /// The same; never before `mtime`, which it is where the tar says nothing.
+    pub(crate) atime: (i64, u32),
     pub(crate) device: (u64, u64),
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Size of the file in the layer, holes included.
@@ -136,6 +138,8 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
         let stored = pax.size.unwrap_or(block.size);
         let path = long_path.or(pax.path).unwrap_or(block.path);
         let kind = kind(block.typeflag, &path).map_err(at)?;
+        let mtime = pax.mtime.unwrap_or((block.mtime, 0));
+        let atime = pax.atime.or(block.atime.map(|seconds| (seconds, 0)));
         let mut entry = Entry {
             kind,
             path,
@@ -143,7 +147,8 @@ impl<S: BufRead, W: Write> TarReader<S, W> {
             mode: block.mode,
             uid: pax.uid.unwrap_or(block.uid),
             gid: pax.gid.unwrap_or(block.gid),
-            mtime: pax.mtime.unwrap_or((block.mtime, 0)),
+            mtime,
+            atime: atime.unwrap_or(mtime).max(mtime),
             device: block.device,
             xattrs: pax.xattrs,
             size: stored,

@@ -30,7 +30,7 @@ impl Attrs {
         for (name, value) in &self.xattrs {
             done(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
         }
-        futimens(fd, &times(self.mtime)).map_err(|e| Fault::Io("set times", e))
+        futimens(fd, &self.times()).map_err(|e| Fault::Io("set times", e))
     }
 
     /// Applies everything to `name` in `parent` without opening it: links, devices and pipes.
@@ -57,8 +57,15 @@ impl Attrs {
             path.extend_from_slice(name.to_bytes());
             done(key, lsetxattr(path, key, value, XattrFlags::empty()))?;
         }
-        utimensat(parent, name, &times(self.mtime), AtFlags::SYMLINK_NOFOLLOW)
+        utimensat(parent, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| Fault::Io("set times", e))
+    }
+}
+
+impl Attrs {
+    fn times(&self) -> Timestamps {
+        let time = |(tv_sec, nanos): (i64, u32)| Timespec { tv_sec, tv_nsec: nanos.into() };
+        Timestamps { last_access: time(self.atime), last_modification: time(self.mtime) }
     }
 }
 
@@ -77,13 +84,8 @@ impl DirMeta {
         if self.opaque {
             fsetxattr(fd, OPAQUE, b"y", XattrFlags::empty()).map_err(|e| Fault::Io("mark opaque", e))?;
         }
-        futimens(fd, &times(attrs.mtime)).map_err(|e| Fault::Io("set times", e))
+        futimens(fd, &attrs.times()).map_err(|e| Fault::Io("set times", e))
     }
-}
-
-fn times((tv_sec, nanos): (i64, u32)) -> Timestamps {
-    let time = Timespec { tv_sec, tv_nsec: nanos.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 /// A file system without `user.` attributes, or a kind of file that may not have them, loses nothing a

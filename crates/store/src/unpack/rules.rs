@@ -119,6 +119,8 @@ pub(crate) struct Attrs {
     pub(crate) mode: u32,
     /// Seconds and nanoseconds since the epoch.
     pub(crate) mtime: (i64, u32),
+    /// The same; an EROFS image has no place for it.
+    pub(crate) atime: (i64, u32),
     pub(crate) xattrs: Vec<(CString, Vec<u8>)>,
 }
 
@@ -130,6 +132,7 @@ impl Attrs {
             gid: owner(entry.gid)?,
             mode: entry.mode,
             mtime: entry.mtime,
+            atime: entry.atime,
             xattrs: xattrs(&entry.xattrs)?,
         })
     }
@@ -152,7 +155,7 @@ impl Default for DirMeta {
     /// A directory the tar does not mention: the spec leaves its attributes open; fixed ones keep layers
     /// identical on every machine, and containers inherit those of lower layers.
     fn default() -> Self {
-        let attrs = Attrs { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
+        let attrs = Attrs { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), atime: (0, 0), xattrs: Vec::new() };
         Self { attrs, opaque: false, implied: true }
     }
 }
