@@ -177,6 +177,8 @@ impl Layers<'_> {
         let mut any = false;
         for tree in layers.chain(self.base) {
             place(tree, CWD, scratch)?;
+            // A clone is a peer of what it was taken from, so what is mounted on it would be mounted on the host's directory, too.
+            mount_change(scratch, MountPropagationFlags::PRIVATE)?;
             any = true;
         }
         Ok(any)
@@ -405,6 +407,39 @@ mod tests {
             assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "a");
             assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "b");
         }
+    }
+
+    /// Where systemd is, every mount of the host is shared.
+    #[test]
+    fn what_is_mounted_over_clones_does_not_come_back_to_the_host() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        own_namespace().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        rustix::mount::mount_bind(dir.path(), dir.path()).unwrap();
+        mount_change(dir.path(), MountPropagationFlags::SHARED).unwrap();
+        let make = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        let dirs = [make("a"), make("b"), make("container")];
+        let (upper, work, scratch) = (make("container/upper"), make("container/work"), make("scratch"));
+        // On a mount that is not shared, as a worker has it.
+        rustix::mount::mount_bind(&scratch, &scratch).unwrap();
+        mount_change(&scratch, MountPropagationFlags::PRIVATE).unwrap();
+        let [a, b, base] = dirs.each_ref().map(|path| clone_tree(path).unwrap());
+        let lower = [Opened::Mount(a), Opened::Mount(b)];
+        let flags = MountAttrFlags::empty();
+        let (changes, base) = (Some((upper.as_path(), work.as_path())), Some(&base));
+        let layers = Layers { lower: &lower, changes, base, volatile: false, flags };
+        layers.attach(&scratch).unwrap();
+        drop(layers.by_mount(&scratch).unwrap());
+        let mounted = dirs.each_ref().map(|path| crate::is_mount_point(path).unwrap());
+        for _ in 0..4 {
+            rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
+        rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+        assert_eq!(mounted, [false; 3]);
     }
 
     #[test]
