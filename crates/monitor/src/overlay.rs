@@ -151,37 +151,37 @@ struct Layers<'a> {
 impl Layers<'_> {
     /// The overlay, detached. `scratch` is an existing directory of the container's own.
     fn mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
-        match self.by_parameters() {
-            Err(Errno::INVAL) => {}
-            made => return Ok(made?),
+        self.mount_on(scratch, kernel_version())
+    }
+
+    /// The same on a kernel of that version. It is not tried what that can: every failure is a line in the kernel's log, and a failed
+    /// mount that was to be volatile leaves a mark in `work`, with which no other is made there.
+    fn mount_on(&self, scratch: &Path, kernel: (u32, u32)) -> io::Result<OwnedFd> {
+        let detached =
+            self.base.is_some() || self.lower.iter().any(|layer| matches!(layer, Opened::Mount(_)));
+        // Layers one by one. All in one value do not do: it may have 256 bytes.
+        let has_parameters = kernel >= (6, 8);
+        if has_parameters && (!detached || kernel >= (6, 15)) {
+            return Ok(self.by_parameters()?);
         }
         own_namespace()?;
-        if self.attach(scratch)? {
-            match self.by_parameters() {
-                Err(Errno::INVAL) => {}
-                made => return Ok(made?),
-            }
-        }
-        // Layers one by one are Linux 6.8. All in one value do not do: it may have 256 bytes. Until Linux 6.5 the kernel
-        // keeps parameters it does not know, and refuses them when the file system is made.
-        self.by_mount(scratch)
+        self.attach(scratch)?;
+        if has_parameters { Ok(self.by_parameters()?) } else { self.by_mount(scratch) }
     }
 
     /// Attaches what is attached nowhere, which the kernel takes as a layer since Linux 6.15 only. In a mount namespace of the
-    /// caller's own, one over the other on `scratch`: they are found by their descriptors. `false` when there is none.
-    fn attach(&self, scratch: &Path) -> io::Result<bool> {
+    /// caller's own, one over the other on `scratch`: they are found by their descriptors.
+    fn attach(&self, scratch: &Path) -> io::Result<()> {
         let layers = self.lower.iter().filter_map(|layer| match layer {
             Opened::Mount(tree) => Some(tree),
             Opened::Dir(_) => None,
         });
-        let mut any = false;
         for tree in layers.chain(self.base) {
             place(tree, CWD, scratch)?;
             // A clone is a peer of what it was taken from, so what is mounted on it would be mounted on the host's directory, too.
             mount_change(scratch, MountPropagationFlags::PRIVATE)?;
-            any = true;
         }
-        Ok(any)
+        Ok(())
     }
 
     /// Whether files would show different devices, so that programs which stay on one file system leave out some.
@@ -233,6 +233,15 @@ impl Layers<'_> {
         rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
         clone_tree(scratch)
     }
+}
+
+/// The first two numbers of the kernel's version; zeros for what is no version.
+fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or_default());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
 }
 
 /// Gives the caller a mount namespace from which nothing spreads.
@@ -383,26 +392,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_are_attached_where_the_kernel_wants_that() {
+    fn layers_are_mounted_as_the_kernel_wants_that() {
         assert!(loment_sys::process::is_root(), "this test needs root");
         own_namespace().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
+        let make = |name: String| {
             let path = dir.path().join(name);
             std::fs::create_dir(&path).unwrap();
             path
         };
-        let (a, b) = (make("a"), make("b"));
+        let (a, b) = (make("a".into()), make("b".into()));
         std::fs::write(a.join("both"), "a").unwrap();
         std::fs::write(b.join("both"), "b").unwrap();
         std::fs::write(b.join("one"), "b").unwrap();
-        let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
-        let lower = [a, b].map(|path| Opened::Mount(clone_tree(&path).unwrap()));
-        let flags = MountAttrFlags::empty();
-        let layers =
-            Layers { lower: &lower, changes: Some((&upper, &work)), base: None, volatile: false, flags };
-        assert!(layers.attach(&scratch).unwrap());
-        for tree in [layers.by_parameters().unwrap(), layers.by_mount(&scratch).unwrap()] {
+        // Each way works on every kernel that is newer.
+        for (n, kernel) in [(6, 15), (6, 8), (6, 1)].into_iter().enumerate() {
+            let [upper, work, scratch] = ["upper", "work", "scratch"].map(|name| make(format!("{name}{n}")));
+            let lower = [&a, &b].map(|path| Opened::Mount(clone_tree(path).unwrap()));
+            let flags = MountAttrFlags::empty();
+            let changes = Some((upper.as_path(), work.as_path()));
+            let layers = Layers { lower: &lower, changes, base: None, volatile: true, flags };
+            let tree = layers.mount_on(&scratch, kernel).unwrap();
             let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
             assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "a");
             assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "b");
