@@ -302,21 +302,6 @@ fn the_second_puller_of_a_layer_waits_and_reuses() {
 }
 
 #[test]
-fn who_waits_for_a_blob_can_stop_waiting() {
-    let fixture = Fixture::new();
-    let lease = fixture.store.lease().unwrap();
-    let slot = lease.claim_layer(&sha256(b"blob"), || true).unwrap();
-    assert!(matches!(slot, Some(Claim::Missing(_))));
-    let looked = std::sync::atomic::AtomicU32::new(0);
-    // Somebody else's, as another process would have it.
-    let other = fixture.store.lease().unwrap();
-    let wanted = || looked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 3;
-    assert!(other.claim_layer(&sha256(b"blob"), wanted).unwrap().is_none());
-    drop(slot);
-    assert!(matches!(other.claim_layer(&sha256(b"blob"), || false).unwrap(), Some(Claim::Missing(_))));
-}
-
-#[test]
 fn a_sweep_spares_what_live_leases_and_containers_use() {
     let fixture = Fixture::new();
     let store = &fixture.store;
