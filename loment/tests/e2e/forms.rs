@@ -62,8 +62,19 @@ fn holes_of_a_file_stay_holes() {
         holds(&world, &image, &sparse_expectations());
         let file = File::open(format!("/proc/{}/root/sparse", pid_of(&world, "tree"))).unwrap();
         let data = rustix::fs::seek(&file, SeekFrom::Data(HOLES[0])).unwrap();
+        if form == FORMS[0] && data == HOLES[0] && !erofs_tells_holes() {
+            println!("skipped: EROFS of this kernel says of every file that it has no holes");
+            continue;
+        }
         assert!(data > HOLES[1] - (1 << 20), "{form}: there is data at {data}");
     }
+}
+
+/// That of Linux 6.12 does not, that of 6.18 does.
+fn erofs_tells_holes() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(18))
 }
 
 #[test]
