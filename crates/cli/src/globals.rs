@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loment_engine::Engine;
-use loment_engine::config::GroupManager;
+use loment_engine::config::{GroupManager, SizeLimits};
 use loment_image::Platform;
 use loment_store::Form;
 
 use crate::ecosystem::Judge;
 use crate::error::Error;
 use crate::persona::Persona;
+use crate::storage_options;
 
 /// What is the same for every command.
 #[derive(Debug)]
@@ -22,7 +23,9 @@ pub(crate) struct Globals {
     /// Who makes control groups; `None` is who does best here.
     pub(crate) cgroup_manager: Option<GroupManager>,
     /// How new layers are kept; `None` is as is best here.
-    form: Option<Form>,
+    pub(crate) form: Option<Form>,
+    /// What the changes of each new container may occupy.
+    pub(crate) size: SizeLimits,
     /// Instead of this machine's platform: skopeo's `--override-…`.
     platform: Platform,
     /// Whose word decides which images are accepted: skopeo's `--policy` and `--insecure-policy`.
@@ -48,6 +51,7 @@ impl Globals {
             runroot,
             cgroup_manager: None,
             form: None,
+            size: SizeLimits::default(),
             platform: Platform::host(),
             policy: Judge::Configured,
             timeout: None,
@@ -74,7 +78,7 @@ impl Globals {
                 "--root" => globals.root = absolute(&value()?)?,
                 "--runroot" => globals.runroot = absolute(&value()?)?,
                 "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&value()?)?),
-                "--storage-opt" => globals.form = form(&value()?)?,
+                "--storage-opt" => storage_options::apply(&value()?, &mut globals)?,
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
                 "--insecure-policy" if persona.remote_only => globals.policy = Judge::Nobody,
@@ -125,18 +129,6 @@ impl Globals {
             ));
         }
         Ok(Engine::open(&self.root, &self.runroot)?.with_form(self.form))
-    }
-}
-
-/// The option of the store: `loment.form=auto|erofs|dir`.
-fn form(option: &str) -> Result<Option<Form>, Error> {
-    match option.split_once('=') {
-        Some(("loment.form", "auto")) => Ok(None),
-        Some(("loment.form", "erofs")) => Ok(Some(Form::Erofs)),
-        Some(("loment.form", "dir")) => Ok(Some(Form::Dir)),
-        _ => Err(Error::Invalid(format!(
-            "invalid value {option:?} for --storage-opt: the store has one option, loment.form=auto, erofs or dir"
-        ))),
     }
 }
 

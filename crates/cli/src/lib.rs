@@ -21,6 +21,7 @@ mod output;
 mod persona;
 mod runtime;
 mod short_names;
+mod storage_options;
 mod sweeper;
 mod terminal;
 mod units;

@@ -93,6 +93,36 @@ pub struct Config {
     /// Who its users and groups are outside, if it has a user namespace of its own.
     #[serde(default)]
     pub users: Option<Users>,
+    /// What its changes to its root file system may occupy.
+    #[serde(default)]
+    pub size: SizeLimits,
+}
+
+/// Limits of a writable layer; `None` is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeLimits {
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// Files, directories and everything else that has an inode.
+    pub inodes: Option<u64>,
+}
+
+impl SizeLimits {
+    /// Whether there is one. Zero is no limit, as with Podman.
+    pub fn any(&self) -> bool {
+        self.bytes.is_some_and(|n| n > 0) || self.inodes.is_some_and(|n| n > 0)
+    }
+
+    /// These, and those of `other` for what is not said here.
+    pub fn or(self, other: Self) -> Self {
+        Self { bytes: self.bytes.or(other.bytes), inodes: self.inodes.or(other.inodes) }
+    }
+}
+
+impl From<SizeLimits> for loment_store::Limits {
+    fn from(limits: SizeLimits) -> Self {
+        Self { bytes: limits.bytes.unwrap_or_default(), inodes: limits.inodes.unwrap_or_default() }
+    }
 }
 
 /// Users and groups of a user namespace.

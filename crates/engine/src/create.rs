@@ -6,7 +6,7 @@ use loment_image::ImageConfig;
 use loment_monitor::now_rfc3339;
 use loment_store::{Durability, ImageId};
 
-use crate::config::{Config, ImageUse, LogUse, Network, Resources, RootfsUse, Seccomp, VERSION};
+use crate::config::{Config, ImageUse, LogUse, Network, Resources, RootfsUse, Seccomp, SizeLimits, VERSION};
 use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::names::new_id;
@@ -93,6 +93,10 @@ pub struct Create {
     pub cgroup_parent: Option<String>,
     /// Its user namespace.
     pub users: Option<crate::config::Users>,
+    /// What its changes to its root file system may occupy.
+    pub size: SizeLimits,
+    /// The same, if it is not said, for all containers with an image.
+    pub default_size: SizeLimits,
     /// What was typed.
     pub create_command: Vec<String>,
     /// Told to programs as `container=`.
@@ -105,6 +109,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NameInUse`], [`Error::Invalid`], [`Error::Store`]. Nothing is left of one that could not be made.
     pub fn create(&self, asked: Create) -> Result<Container, Error> {
+        self.check_size(&asked)?;
         let id = new_id().context("choose", "an id")?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let config = resolve(asked, image.as_ref(), &id)?;
@@ -127,10 +132,26 @@ impl Engine {
         self.load(&id)?.ok_or(Error::NoContainer { name: id })
     }
 
+    /// Whether the limits of its size can be kept. To be asked before something is pulled for it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the file system cannot, [`Error::Invalid`] for a container that writes elsewhere.
+    pub fn check_size(&self, asked: &Create) -> Result<(), Error> {
+        match &asked.rootfs {
+            Some(RootfsUse { overlay: false, path }) if asked.size.any() => Err(invalid(
+                "size limit of a container over the directory",
+                path.display().to_string(),
+                "what it changes is in that directory: put :O behind it to throw changes away, or use an image",
+            )),
+            None if asked.size.or(asked.default_size).any() => Ok(self.store().check_limits()?),
+            _ => Ok(()),
+        }
+    }
+
     fn make(&self, config: &Config) -> Result<(), Error> {
         if let Some(image) = &config.image {
             let durability = if config.auto_remove { Durability::None } else { Durability::Full };
-            self.store().create_rootfs(&config.id, &image.id, durability)?;
+            self.store().create_rootfs(&config.id, &image.id, durability, config.size.into())?;
         }
         self.save(config)
     }
@@ -178,6 +199,8 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
     }
     let manager = asked.cgroup_manager.unwrap_or_else(crate::config::GroupManager::of_this_machine);
     let cgroup = manager.place(asked.cgroup_parent.as_deref(), id)?;
+    let writes_elsewhere = asked.rootfs.as_ref().is_some_and(|rootfs| !rootfs.overlay);
+    let size = if writes_elsewhere { asked.size } else { asked.size.or(asked.default_size) };
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
     let labels = defaults.labels.clone().into_iter().chain(asked.labels).collect();
     Ok(Config {
@@ -225,6 +248,7 @@ fn resolve(asked: Create, image: Option<&(ImageConfig, String)>, id: &str) -> Re
         flavour: asked.flavour,
         cgroup,
         users: asked.users,
+        size,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use loment_cgroup::{CgroupPath, Host};
+use loment_store::Store;
 
 use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
@@ -81,6 +82,7 @@ impl Engine {
                 }
             }
             let _ = std::fs::remove_dir_all(self.run_dir(&id));
+            Store::release_limits(&tomb.path());
             let _ = std::fs::remove_dir_all(tomb.path());
         }
     }

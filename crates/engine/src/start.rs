@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_monitor::launch::{self, Launch, LogSettings, Lower, Place, Removal, Rootfs};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
+use loment_store::Store;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -88,9 +89,11 @@ impl Engine {
             monitor_cgroup: monitor_cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
-            removal: config
-                .auto_remove
-                .then(|| Removal { name: self.names().link(&config.name), tombs: self.root().join("tombs") }),
+            removal: config.auto_remove.then(|| Removal {
+                name: self.names().link(&config.name),
+                tombs: self.root().join("tombs"),
+                project: if config.size.any() { Store::project_of(&self.dir(&config.id)) } else { None },
+            }),
         }
     }
 
@@ -117,7 +120,12 @@ impl Engine {
         if let Some(rootfs) = &config.rootfs {
             let path = rootfs.path.clone();
             return Ok(match rootfs.overlay {
-                true => Rootfs::Throwaway { path, size: memory_total() / THROWAWAY_SHARE },
+                true => {
+                    let most = memory_total() / THROWAWAY_SHARE;
+                    let size = config.size.bytes.filter(|&bytes| bytes > 0).unwrap_or(most);
+                    let inodes = config.size.inodes.filter(|&inodes| inodes > 0);
+                    Rootfs::Throwaway { path, size, inodes }
+                }
                 false => Rootfs::Directory { path },
             });
         }

@@ -14,7 +14,7 @@ use common::{
     digest_of, gzip, host, image, tar,
 };
 use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Silent, Source, pull};
-use loment_store::{Algorithm, Durability, digest_of as digest_of_bytes, sha256};
+use loment_store::{Algorithm, Durability, Limits, digest_of as digest_of_bytes, sha256};
 use oci_spec::image::{Descriptor, Digest};
 
 #[derive(Default)]
@@ -423,7 +423,7 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
         layer.verify().unwrap();
         assert!(!layer.blobs().is_empty());
     }
-    let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None).unwrap();
+    let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None, Limits::default()).unwrap();
     let merged = fixture.dir.path().join("merged");
     fs::create_dir(&merged).unwrap();
     let lower: Vec<_> =

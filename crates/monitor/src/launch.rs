@@ -88,6 +88,9 @@ pub enum Rootfs {
         path: PathBuf,
         /// The most the changes may take, in bytes.
         size: u64,
+        /// And how many inodes.
+        #[serde(default)]
+        inodes: Option<u64>,
     },
 }
 
@@ -127,4 +130,7 @@ pub struct Removal {
     pub name: PathBuf,
     /// The container's directory is moved here before its content is deleted.
     pub tombs: PathBuf,
+    /// The project by which its size is limited (quotactl(2)); those limits are taken back.
+    #[serde(default)]
+    pub project: Option<u32>,
 }

@@ -28,11 +28,14 @@ pub(crate) fn place(tree: &OwnedFd, dir: impl AsFd, path: &Path) -> io::Result<(
 }
 
 /// A tmpfs for its owner alone, of `size` bytes or the kernel's default, attached nowhere.
-pub(crate) fn private_tmpfs(size: Option<u64>) -> io::Result<OwnedFd> {
+pub(crate) fn private_tmpfs(size: Option<u64>, inodes: Option<u64>) -> io::Result<OwnedFd> {
     let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "mode", "0700")?;
     if let Some(size) = size {
         fsconfig_set_string(&fs, "size", size.to_string())?;
+    }
+    if let Some(inodes) = inodes {
+        fsconfig_set_string(&fs, "nr_inodes", inodes.to_string())?;
     }
     fsconfig_create(&fs)?;
     Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)

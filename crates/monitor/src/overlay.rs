@@ -54,7 +54,7 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
             let tree = clone_tree(path).context("open root file system", path.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
-        Rootfs::Throwaway { path, size } => throwaway(path, *size, scratch),
+        Rootfs::Throwaway { path, size, inodes } => throwaway(path, (*size, *inodes), scratch),
     }
 }
 
@@ -268,11 +268,11 @@ pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) 
 
 /// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
 /// the kernel (`ovl_check_layer`), and below `/` everything else is.
-fn throwaway(path: &Path, size: u64, scratch: &Path) -> Result<Built, Error> {
+fn throwaway(path: &Path, (size, inodes): (u64, Option<u64>), scratch: &Path) -> Result<Built, Error> {
     own_namespace().context("make", "a mount namespace")?;
     let below = mounts_below(path).context("read", "/proc/self/mountinfo")?;
     let changes = scratch;
-    private_tmpfs(Some(size))
+    private_tmpfs(Some(size), inodes)
         .and_then(|tmpfs| place(&tmpfs, CWD, changes))
         .context("mount a tmpfs on", scratch.display())?;
     let root = changes.join("root");

@@ -232,7 +232,7 @@ fn make(dir: &Path) -> io::Result<OwnedFd> {
 fn empty(dir: &Path) -> io::Result<OwnedFd> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let ns = File::open("/proc/thread-self/ns/mnt")?;
-    let tmpfs = private_tmpfs(None)?;
+    let tmpfs = private_tmpfs(None, None)?;
     place(&tmpfs, CWD, dir)?;
     chdir(dir)?;
     match pivot_root(".", ".") {

@@ -296,7 +296,12 @@ fn sweep(place: &Place) {
     let _ = remove_monitor_cgroup(place);
     drop(lock);
     if let Some(removal) = &place.removal {
-        let _ = std::fs::remove_dir_all(removal.tombs.join(&place.id));
+        let tomb = removal.tombs.join(&place.id);
+        if let (Some(project), Ok(tomb)) = (removal.project, std::fs::File::open(&tomb)) {
+            let _ =
+                loment_sys::quota::set_limits(tomb.as_fd(), project, loment_sys::quota::Limits::default());
+        }
+        let _ = std::fs::remove_dir_all(tomb);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use loment_sys::quota::Limits;
 use rustix::fs::AtFlags;
 use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::image::{lower, visible};
 use crate::inherit::inherit;
 use crate::layer::{Layer, Lower};
 use crate::store::Store;
+use crate::tombs::CONTAINER;
 use crate::view::{Found, Tree};
 
 /// What a container's root file system is made of.
@@ -56,7 +58,16 @@ impl Store {
     /// described.
     ///
     /// A container that does not outlive a boot needs no [`Durability::Full`], which costs two flushes.
-    pub fn create_rootfs(&self, id: &str, image: &ImageId, durability: Durability) -> Result<Rootfs, Error> {
+    ///
+    /// # Errors
+    /// [`Error::NoLimits`] when there are limits and the file system keeps none.
+    pub fn create_rootfs(
+        &self,
+        id: &str,
+        image: &ImageId,
+        durability: Durability,
+        limits: Limits,
+    ) -> Result<Rootfs, Error> {
         let dir = self.container_dir(id)?;
         let skeleton = self.skeleton()?;
         let _share = self.share()?;
@@ -70,6 +81,10 @@ impl Store {
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         disk::make_dir(&upper)?;
         disk::make_dir(&work)?;
+        if limits != Limits::default() {
+            // Before anything is in it, which would not be counted.
+            self.limit(id, [&upper, &work], limits)?;
+        }
         describe(&layers, &upper)?;
         Ok(Rootfs { image: image.clone(), lower: lower(&layers), skeleton, upper, work })
     }
@@ -104,7 +119,7 @@ impl Store {
     pub fn remove_container(&self, id: &str) -> Result<(), Error> {
         self.container_dir(id)?;
         let containers = self.path("containers");
-        if !self.entomb(&containers, id, "container-")? {
+        if !self.entomb(&containers, id, CONTAINER)? {
             return Ok(());
         }
         disk::sync_dir(&containers, self.durability())?;

@@ -63,6 +63,22 @@ pub enum Error {
         /// What says so.
         sign: &'static str,
     },
+    /// The file system does not keep limits.
+    #[error("{} is on {filesystem}, which does not limit the size of containers as it is: {advice}", root.display())]
+    NoLimits {
+        /// The store.
+        root: PathBuf,
+        /// What it is called.
+        filesystem: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Whatever number a limited container tried, somebody on this file system has it.
+    #[error("no number is left for the size limit of another container in {}: remove some", root.display())]
+    NoProject {
+        /// The store.
+        root: PathBuf,
+    },
     /// No image has this name or id.
     #[error("{name}: image not known")]
     ImageNotKnown {

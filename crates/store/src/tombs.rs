@@ -20,7 +20,9 @@ use crate::store::Store;
 /// The directory, in a store's.
 const TOMBS: &str = "tombs";
 /// What the store puts there; others have names of theirs.
-const PREFIXES: [&str; 4] = ["tomb-", "container-", "deep-", MOUNTED];
+const PREFIXES: [&str; 4] = ["tomb-", CONTAINER, "deep-", MOUNTED];
+/// Containers.
+pub(crate) const CONTAINER: &str = "container-";
 /// Layers that may be mounted: deleting them frees nothing before they are unmounted, which the sweeper does.
 pub(crate) const MOUNTED: &str = "mounted-";
 /// How long the one who removes something deletes.
@@ -47,6 +49,7 @@ impl Store {
                 Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &dir),
             }
             for name in tombs(&dir)?.into_iter().filter(|name| !stuck.contains(name)).collect::<Vec<_>>() {
+                release(&dir, &name);
                 let removed = remove_tree(&dir, &name);
                 if removed.is_err() {
                     stuck.insert(name);
@@ -65,6 +68,7 @@ impl Store {
     pub(crate) fn empty_tombs_for_a_moment(&self) -> Result<(), Error> {
         let (dir, until) = (self.path(TOMBS), Instant::now() + MOMENT);
         for name in tombs(&dir)?.iter().filter(|name| !name.starts_with(MOUNTED)) {
+            release(&dir, name);
             if !remove_until(&dir, name, Some(until))? {
                 break;
             }
@@ -79,6 +83,13 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             result => result.during("remove", &from).map(|()| true),
         }
+    }
+}
+
+/// Takes back what a container was limited to; again, when it was deleted in part before.
+fn release(dir: &Path, name: &str) {
+    if name.starts_with(CONTAINER) {
+        Store::release_limits(&dir.join(name));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Fixture, Tar, chain, item};
 use loment_store::{
     Claim, DiffId, Durability, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, LayerBlob,
-    LeftoverKind, Object, Problem, Report, sha256,
+    LeftoverKind, Limits, Object, Problem, Report, sha256,
 };
 
 /// A layer with something of every kind, and something that was replaced.
@@ -46,7 +46,7 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
     };
     lease.commit_image(&record).unwrap();
     store.tag("localhost/x:1", &record.id, None).unwrap();
-    store.create_rootfs("c1", &record.id, Durability::Full).unwrap();
+    store.create_rootfs("c1", &record.id, Durability::Full, Limits::default()).unwrap();
     (record, blob)
 }
 

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::{Fixture, Tar, View, describe, good, item, lower_dirs};
-use loment_store::{Durability, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Rootfs, sha256};
+use loment_store::{
+    Durability, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Limits, Rootfs, sha256,
+};
 
 /// A container of layers, the lowest first.
 struct Container {
@@ -37,7 +39,7 @@ fn container(tars: &[Tar]) -> Container {
     lease.put_blob(&sha256(b"config"), b"config").unwrap();
     lease.commit_image(&record).unwrap();
     drop(lease);
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None).unwrap();
+    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
     Container { fixture, rootfs }
 }
 
@@ -311,6 +313,6 @@ fn a_layer_of_an_older_store_is_taken_as_it_is() {
         document.as_object_mut().unwrap().remove("implied");
         fs::write(&path, document.to_string()).unwrap();
     }
-    let rootfs = store.create_rootfs("other", &image.id, Durability::None).unwrap();
+    let rootfs = store.create_rootfs("other", &image.id, Durability::None, Limits::default()).unwrap();
     assert_eq!(fs::read_dir(rootfs.upper).unwrap().count(), 0);
 }

@@ -1,7 +1,7 @@
 //! Every unsafe line and raw system call of loment, typed and documented.
 //!
 //! What is here: the calls that `rustix` lacks (clone3, execve, mount_setattr, close_range, seccomp,
-//! signal masks, keyrings, cgroup BPF programs, interface flags). What is not here: policy. A caller decides what to do,
+//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas). What is not here: policy. A caller decides what to do,
 //! this crate says it to the kernel and returns `std::io::Error` with the kernel's errno.
 //!
 //! ```no_run
@@ -25,6 +25,7 @@ pub mod mount;
 pub mod net;
 pub mod pipe;
 pub mod process;
+pub mod quota;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signal;

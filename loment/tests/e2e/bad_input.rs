@@ -7,7 +7,7 @@ use loment_testkit::{
     Compression, Config, Entry, Image, Layer, Layout, Patience, Registry, Variant, World, run,
 };
 
-use crate::{fixtures, world, world_with};
+use crate::{fixtures, through, world, world_with};
 
 #[track_caller]
 fn nothing_is_left(world: &World) {
@@ -38,6 +38,44 @@ fn a_registry_that_does_not_answer() {
     let name = Registry::empty().name("busybox:latest");
     let host = name.split('/').next().unwrap();
     refuses(&world, &["pull", "-q", "--tls-verify=false", &name], 125, &[host]);
+}
+
+/// Limits of sizes are the file system's to keep. That they hold where it does is shown in a machine of its own.
+#[test]
+fn a_size_where_none_is_kept() {
+    let world = world();
+    let none = Registry::empty().name("none:latest");
+    let root = world.path("memory");
+    fs::create_dir(&root).unwrap();
+    let create = ["create", "--name", "c", "--network", "none"];
+    let over_tmpfs = |arguments: &[&str]| {
+        let mut command = world.command(["--root"]);
+        command.arg(&root).args(arguments);
+        let script = "mount -t tmpfs none \"$1\"; shift; exec \"$@\"";
+        let unshare =
+            ["unshare", "-m", "--propagation", "private", "sh", "-ec", script, "sh", root.to_str().unwrap()];
+        run(&mut through(&unshare, &command), Patience::NORMAL)
+    };
+    let words = [root.to_str().unwrap(), "on tmpfs, which does not limit", "XFS or ext4"];
+    for option in ["size=10m", "inodes=100"] {
+        // Nothing is pulled for it: nobody answers there.
+        over_tmpfs(&[&create[..], &["--storage-opt", option, &none, "true"]].concat())
+            .fails_saying(125, &words);
+    }
+    let default = ["--storage-opt", "overlay.size=10m"];
+    over_tmpfs(&[&default[..], &create, &[&none, "true"]].concat()).fails_saying(125, &words);
+    let without = over_tmpfs(&[&default[..], &create, &["--storage-opt", "size=0", &none, "true"]].concat());
+    assert!(without.code == 125 && !without.stderr.contains("tmpfs"), "{without}");
+    let directory = [&create[..], &["--storage-opt", "size=10m", "--rootfs", "/", "true"]].concat();
+    refuses(&world, &directory, 125, &["directory \"/\"", ":O"]);
+    for bad in ["size=", "size=x", "size=-1", "inodes=", "quota=1", "size"] {
+        refuses(
+            &world,
+            &[&create[..], &["--storage-opt", bad, &none, "true"]].concat(),
+            125,
+            &[bad, "size=SIZE"],
+        );
+    }
 }
 
 #[test]

@@ -22,6 +22,20 @@ fn a_bind_mount_is_the_hosts_directory() {
     }
 }
 
+/// Only changes that outlive the container are worth waiting for the disk.
+#[test]
+fn what_goes_with_the_container_is_not_flushed() {
+    let (world, image) = world_with("busybox:latest");
+    // ",volatile"; later ",fsync=volatile".
+    let script = "grep ' / overlay ' /proc/mounts";
+    let options = sh(&world, &[], &image, script);
+    assert!(options.contains("volatile"), "{options}");
+    let kept = world.loment(["run", "--network", "none", "--name", "kept", &image, "sh", "-c", script]);
+    assert!(kept.succeeds().contains(",upperdir=") && !kept.stdout.contains("volatile"), "{kept}");
+    let mapped = sh(&world, &["--uidmap", "0:100000:65536"], &image, script);
+    assert!(mapped.contains("volatile"), "{mapped}");
+}
+
 #[test]
 fn a_read_only_bind_mount_refuses_writes() {
     let (world, image) = world_with("busybox:latest");

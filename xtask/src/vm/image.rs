@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::initrd;
 
 /// Changes whenever what is made here changes, so that an old image is not taken for a new one.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// How large the disk is for the guest; what is never written takes no place here.
 const DISK: &str = "8G";
@@ -38,6 +38,7 @@ const PACKAGES: &[&str] = &[
     "netavark",
     "nftables",
     "procps",
+    "quota",
     "runc",
     "secilc",
     "skopeo",
@@ -45,6 +46,7 @@ const PACKAGES: &[&str] = &[
     "systemd-sysv",
     "udev",
     "uidmap",
+    "xfsprogs",
 ];
 
 /// Units that only cost time. The login on the serial port waits 90 s for a device that we use otherwise.

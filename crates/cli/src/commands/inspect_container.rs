@@ -143,7 +143,7 @@ fn host_config(c: &Container) -> Value {
         }
     };
     let cgroup_manager = cgroup_manager.name();
-    json!({
+    let mut document = json!({
         "Binds": binds,
         "CgroupMode": "private", "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
         "ContainerIDFile": "",
@@ -175,7 +175,16 @@ fn host_config(c: &Container) -> Value {
         "Devices": devices,
         "Ulimits": ulimits,
         "Links": null,
-    })
+    });
+    let limits = [("size", config.size.bytes), ("inodes", config.size.inodes)];
+    let limits =
+        limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string().into())));
+    let limits: serde_json::Map<String, Value> = limits.collect();
+    // Docker's, which leaves it out when there are none.
+    if !limits.is_empty() {
+        document["StorageOpt"] = limits.into();
+    }
+    document
 }
 
 fn security(config: &Config) -> Vec<String> {

@@ -10,6 +10,7 @@ use super::{progress, values};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
+use crate::storage_options;
 
 /// What a container is to be.
 #[derive(Args, Debug)]
@@ -110,6 +111,9 @@ pub(super) struct SpecFlags {
     /// Make a user namespace in which these groups are those of the host; the users, too, without --uidmap
     #[arg(long, value_name = "CONTAINER:HOST:NUMBER")]
     gidmap: Vec<String>,
+    /// Limit what the container's changes may occupy: size=SIZE, in bytes or with a unit, or inodes=NUMBER; 0 is no limit
+    #[arg(long, value_name = "NAME=VALUE")]
+    storage_opt: Vec<String>,
     /// Set the size of /dev/shm, in bytes or with a unit: 64m, 2g
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
@@ -180,6 +184,8 @@ impl SpecFlags {
             };
             asked.rootfs = Some(RootfsUse { path: path.into(), overlay });
         } else {
+            // Before anything is pulled for it.
+            engine.check_size(&asked)?;
             let settings = self.pull.settings(globals)?;
             let quiet = self.pull.quiet;
             let announce = || {
@@ -279,6 +285,8 @@ impl SpecFlags {
             cgroup_parent: self.cgroup_parent.clone(),
             create_command: std::env::args().collect(),
             flavour: globals.persona.flavour.to_owned(),
+            size: storage_options::of_container(&self.storage_opt)?,
+            default_size: globals.size,
             image: None,
             rootfs: None,
         })

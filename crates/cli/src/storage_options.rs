@@ -1,0 +1,54 @@
+//! `--storage-opt`: before the command for the store, after `run` and `create` for one container.
+
+use loment_engine::config::SizeLimits;
+use loment_store::Form;
+
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::units::parse_size;
+
+/// Options of the store. Limits have the names of Podman's `storage.conf` and of Docker's daemon, too.
+pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
+    match option.split_once('=') {
+        Some(("loment.form", "auto")) => globals.form = None,
+        Some(("loment.form", "erofs")) => globals.form = Some(Form::Erofs),
+        Some(("loment.form", "dir")) => globals.form = Some(Form::Dir),
+        Some(("size" | "overlay.size" | "overlay2.size", text)) => {
+            globals.size.bytes = Some(number(option, text)?);
+        }
+        Some(("inodes" | "overlay.inodes", text)) => globals.size.inodes = Some(number(option, text)?),
+        _ => {
+            return Err(Error::Invalid(format!(
+                "invalid value {option:?} for --storage-opt: the store has the options \
+                 loment.form=auto, erofs or dir, overlay.size=SIZE and overlay.inodes=NUMBER"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Limits of one container.
+pub(crate) fn of_container(options: &[String]) -> Result<SizeLimits, Error> {
+    let mut size = SizeLimits::default();
+    for option in options {
+        match option.split_once('=') {
+            Some(("size", text)) => size.bytes = Some(number(option, text)?),
+            Some(("inodes", text)) => size.inodes = Some(number(option, text)?),
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "invalid value {option:?} for --storage-opt: a container has the options size=SIZE and inodes=NUMBER"
+                )));
+            }
+        }
+    }
+    Ok(size)
+}
+
+/// Both may have a unit, as both have it with Podman.
+fn number(option: &str, text: &str) -> Result<u64, Error> {
+    parse_size(text).and_then(|n| n.try_into().ok()).ok_or_else(|| {
+        Error::Invalid(format!(
+            "invalid value {option:?} for --storage-opt: use size=SIZE with a size such as 10g, or inodes=NUMBER"
+        ))
+    })
+}
