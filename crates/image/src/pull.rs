@@ -1,7 +1,9 @@
 //! Pulling: resolve, verify, fetch what is missing, make it visible at once.
 
+use std::collections::HashSet;
+
 use loment_registry::Registry;
-use loment_store::{ImageId, ImageRecord, Layer, Store};
+use loment_store::{DiffId, ImageId, ImageRecord, Layer, Store};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::archive::Scratch;
@@ -120,17 +122,17 @@ pub fn pull(
         }
         found => (source, found?),
     };
+    let (layers, diff_ids) = (found.manifest.layers(), &found.config.diff_ids);
+    store.expect_room(to_come(store, layers, diff_ids))?;
     for document in &found.documents {
         lease.put_blob(&document.digest, &document.bytes)?;
     }
     lease.put_blob(found.id.digest(), &found.config_bytes)?;
-    let layers = found.manifest.layers();
-    if layers.len() != found.config.diff_ids.len() {
-        let (layers, diff_ids) = (layers.len(), found.config.diff_ids.len());
+    if layers.len() != diff_ids.len() {
+        let (layers, diff_ids) = (layers.len(), diff_ids.len());
         return Err(Error::LayerCount { digest: found.manifest_digest().clone(), layers, diff_ids });
     }
     progress.layers(layers);
-    let diff_ids = &found.config.diff_ids;
     let budget = Budget::new(WINDOWS);
     let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
@@ -154,6 +156,13 @@ pub fn pull(
         None => lease.commit_image(&record)?,
     }
     Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })
+}
+
+/// Bytes of the blobs that must be fetched. What they unpack to is hardly ever less, and nobody says how much more.
+fn to_come(store: &Store, layers: &[Descriptor], diff_ids: &[DiffId]) -> u64 {
+    let mut seen = HashSet::new();
+    let missing = layers.iter().zip(diff_ids).filter(|(_, id)| seen.insert(*id) && !store.has_layer(id));
+    missing.fold(0, |sum: u64, (blob, _)| sum.saturating_add(blob.size()))
 }
 
 pub(crate) fn now() -> u64 {

@@ -110,7 +110,7 @@ fn a_full_disk_fails_the_pull_and_gives_everything_back() {
     let fixture = Fixture::new();
     let big = tar("big", &vec![7; 8 << 20]);
     let small = tar("small", b"x");
-    fixture.index(&[image(&fixture, &[(PLAIN, &small, &small), (PLAIN, &big, &big)], false, &host())]);
+    fixture.index(&[image(&fixture, &[(PLAIN, &small, &small), (GZIP, &gzip(&big), &big)], false, &host())]);
     fs::create_dir(fixture.dir.path().join("tiny")).unwrap();
     let script = r#"mount -t tmpfs -o size=4m tmpfs "$DIR/tiny"; exec "$@""#;
     let output = helper("helper_fills_the_disk", fixture.dir.path(), script).wait_with_output().unwrap();

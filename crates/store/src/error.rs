@@ -79,6 +79,21 @@ pub enum Error {
         /// The store.
         root: PathBuf,
     },
+    /// What is to come is more than there is room for.
+    #[error(
+        "{} has {free} bytes left, and at least {needed} are needed: `loment image prune` removes what nothing uses", root.display()
+    )]
+    NoRoom {
+        /// The store.
+        root: PathBuf,
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        free: u64,
+        /// `ENOSPC`.
+        #[source]
+        source: io::Error,
+    },
     /// No image has this name or id.
     #[error("{name}: image not known")]
     ImageNotKnown {

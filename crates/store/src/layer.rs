@@ -205,6 +205,11 @@ impl Store {
         Ok(document.map(|document| Layer { dir, document }))
     }
 
+    /// Whether there is a layer of this identity, sound or not.
+    pub fn has_layer(&self, diff_id: &DiffId) -> bool {
+        self.layer_path(diff_id.hex()).exists()
+    }
+
     /// Every layer of the store at `root` that is mounted to be used, and the inode of its image.
     ///
     /// # Errors

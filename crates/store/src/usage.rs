@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use oci_spec::image::Digest;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, statvfs};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error};
@@ -21,6 +21,22 @@ impl Store {
     /// Bytes that a layer occupies on disk, in whatever form it is kept.
     pub fn layer_usage(&self, layer: &Layer) -> Result<u64, Error> {
         tree(&self.layer_path(layer.diff_id().hex()))
+    }
+
+    /// Whether there is room for `needed` bytes more, as far as can be known before they come. Reserving them would be certain, but
+    /// a directory cannot be reserved.
+    ///
+    /// # Errors
+    /// [`Error::NoRoom`].
+    pub fn expect_room(&self, needed: u64) -> Result<(), Error> {
+        let stat = statvfs(self.root()).during("look at", self.root())?;
+        // What is kept for root counts: that is who writes here. Some file systems say nothing at all.
+        let free = stat.f_bfree.saturating_mul(stat.f_frsize);
+        if stat.f_blocks == 0 || needed <= free {
+            return Ok(());
+        }
+        let source = Errno::NOSPC.into();
+        Err(Error::NoRoom { root: self.root().to_path_buf(), needed, free, source })
     }
 
     /// Bytes that a manifest, index or configuration occupies on disk; none for a missing one.

@@ -68,6 +68,19 @@ fn helper_fills_the_disk() {
         pushed
     });
     let [one, two] = names.each_ref().map(String::as_str);
+    // More than there is room for, and known to be before any of it comes.
+    let mut state = 1u64;
+    let mut noise = || {
+        for shift in [13, -7, 17] {
+            state ^= if shift > 0 { state << shift } else { state >> -shift };
+        }
+        state.to_le_bytes()
+    };
+    let noise: Vec<u8> = (0..20 << 17).flat_map(|_| noise()).collect();
+    let layer = Layer::of([Entry::file("large", noise)]);
+    layout.add("large", &Image::new(Config::shell(), [layer.into()]), Compression::Gzip);
+    let large = scene.registry.name("large:1");
+    layout.push("large", &large, Variant::AsIs);
     let archive = scene.world.path("two.tar").display().to_string();
     let tar = scene.world.write("layer.tar", Layer::of([Entry::file("a", "a")]).into_bytes());
     let saved = scene.disk().join("saved.tar").display().to_string();
@@ -77,6 +90,9 @@ fn helper_fills_the_disk() {
         scene.loment(form, &["save", "--output", &archive, two]).succeeds();
         scene.loment(form, &["rmi", two]).succeeds();
         scene.loment(form, &["pull", "--quiet", one]).succeeds();
+        let output = scene.loment(form, &["pull", "--quiet", &large]);
+        let root = scene.disk().join("root").display().to_string();
+        output.fails_saying(125, &[&root, " bytes left, and at least 22", "No space left on device"]);
         scene.fill();
         let writing: [&[&str]; 6] = [
             &["pull", "--quiet", two],
