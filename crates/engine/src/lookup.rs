@@ -20,9 +20,19 @@ impl Engine {
     /// # Errors
     /// [`Error::NoImage`]; [`loment_store::Error::Ambiguous`] for a beginning that several ids have, be they of images or of lists.
     pub fn find_image(&self, input: &str, short_names: &ShortNames) -> Result<(ImageId, String), Error> {
+        self.find_image_for(input, short_names, &Platform::host())
+    }
+
+    /// The same, of a list the image for that platform.
+    pub(crate) fn find_image_for(
+        &self,
+        input: &str,
+        short_names: &ShortNames,
+        platform: &Platform,
+    ) -> Result<(ImageId, String), Error> {
         match self.look_up(input, short_names)? {
             Some(Found::Image(id, name)) => Ok((id, name)),
-            Some(Found::List(list)) => self.of_list(list, input, &Platform::host()),
+            Some(Found::List(list)) => self.of_list(list, input, platform),
             None => Err(Error::NoImage { name: input.to_owned() }),
         }
     }

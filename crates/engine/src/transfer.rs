@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use loment_image::conf::Subject;
 use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
-    Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Progress, Pulled,
-    PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage, copy,
+    Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform, Progress,
+    Pulled, PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage, copy,
     from_daemon, pull, push, to_daemon,
 };
 use loment_registry::Daemon;
@@ -62,13 +62,27 @@ impl Engine {
         options: &PushOptions,
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
-        if let Place::Store(name) = to.place {
-            self.tag(image, name, short_names)?;
-            let (id, _) = self.find_image(image, short_names)?;
+        self.push_for(image, &Platform::host(), short_names, to, options, progress)
+    }
+
+    /// The same, of a list the image for that platform.
+    fn push_for(
+        &self,
+        image: &str,
+        platform: &Platform,
+        short_names: &ShortNames,
+        to: Side<'_>,
+        options: &PushOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Copied, Error> {
+        let (id, name) = self.find_image_for(image, short_names, platform)?;
+        let named = self.store().name(&name)?;
+        if let Place::Store(new) = to.place {
+            // Not its list.
+            self.tag(if named.is_some() { image } else { id.hex() }, new, short_names)?;
             return Ok(Copied { digest: id.digest().clone(), sent: 0 });
         }
-        let (id, name) = self.find_image(image, short_names)?;
-        let named = self.store().name(&name)?.and_then(|named| named.manifest);
+        let named = named.and_then(|named| named.manifest);
         // The repository it came from may have its layers.
         let from = name.parse::<Reference>().ok();
         with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
@@ -154,7 +168,7 @@ pub fn copy_image(
             }
             let how = push_options(options);
             match &options.images {
-                Images::One(_) => engine.push(image, short_names, to, &how, progress),
+                Images::One(platform) => engine.push_for(image, platform, short_names, to, &how, progress),
                 all => engine.push_all(image, short_names, to, &how, *all == Images::All, progress),
             }
         }

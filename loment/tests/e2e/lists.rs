@@ -211,7 +211,7 @@ fn a_list_whose_name_a_pull_takes_stays_without_one() {
 }
 
 #[test]
-fn of_a_list_the_platform_that_is_asked_for_is_run() {
+fn of_a_list_the_platform_that_is_asked_for_is_run_and_copied() {
     let (world, registry) = (world(), fixtures().serve());
     let multi = registry.name("multi:latest");
     world.loment(["pull", "--quiet", &multi]).succeeds();
@@ -225,6 +225,11 @@ fn of_a_list_the_platform_that_is_asked_for_is_run() {
         let create = [&["create", "--network", "none"][..], &flags, &["both", "true"]].concat();
         let container = world.loment(create).succeeds().to_owned();
         assert_eq!(world.inspect("{{.Image}}", &container), *id, "{flags:?}");
+        let dir = format!("dir:{}", world.dir().join("copied").display());
+        let copy = [&["image", "copy", "--quiet"][..], &flags, &["containers-storage:both", &dir]].concat();
+        world.loment(copy).succeeds();
+        let manifest: Value = serde_json::from_str(&skopeo(&["inspect", "--raw", &dir])).unwrap();
+        assert_eq!(manifest["config"]["digest"], format!("sha256:{id}"), "{flags:?}");
     }
     let none = world.loment(["create", "--platform", "linux/s390x", "both", "true"]);
     none.fails_saying(125, &["its list has none for linux/s390x"]);
