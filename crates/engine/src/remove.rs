@@ -43,7 +43,10 @@ impl Engine {
     /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
     fn remove_stopped(&self, container: &Container) -> Result<bool, Error> {
         let id = container.config.id.as_str();
-        let Ok(_lock) = self.lock(id) else { return Ok(true) };
+        let _lock = match self.lock(id) {
+            Err(_) if !self.dir(id).exists() => return Ok(true),
+            lock => lock?,
+        };
         if let Some(now) = self.load(id)? {
             if now.status == Status::Running {
                 return Ok(false);

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::config::Config;
-use crate::container::{Container, Status, cgroup_of, monitor_cgroup_name};
+use crate::container::{Container, cgroup_of, monitor_cgroup_name};
 use crate::error::Context;
 use crate::{Engine, Error, spec};
 
@@ -51,9 +51,13 @@ impl Engine {
             other => other?,
         };
         // Looked at again under the lock: two starts must not make two monitors.
-        let container = self.load(&id)?.ok_or_else(|| Error::NoContainer { name: name.to_owned() })?;
-        if container.status == Status::Running {
+        let gone = || Error::NoContainer { name: name.to_owned() };
+        let mut container = self.load(&id)?.ok_or_else(gone)?;
+        if Self::is_program_alive(&container) {
             return Ok(None);
+        }
+        if self.wait_for_monitor(&container)? {
+            container = self.load(&id)?.ok_or_else(gone)?;
         }
         self.clear_leftovers(&container);
         let launch = self.launch(&container)?;

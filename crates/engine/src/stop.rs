@@ -47,10 +47,10 @@ impl Engine {
         Ok(container)
     }
 
-    /// Sends a signal to a container's first process.
+    /// Sends a signal to a container's first process. After one that ends it whatever it does, waits until its end is recorded.
     ///
     /// # Errors
-    /// [`Error::State`] when it does not run.
+    /// [`Error::State`] when it does not run; [`Error::Unkillable`].
     pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
         let container = self.container(name)?;
         let Some(process) = container.open_process() else {
@@ -66,7 +66,18 @@ impl Engine {
             });
         };
         signal(&process, number)?;
+        if number == SIGKILL {
+            if !ends_within(&process, KILL_TIMEOUT) {
+                return Err(Error::Unkillable { id: container.config.id, seconds: KILL_TIMEOUT });
+            }
+            self.wait_for_record(&container)?;
+        }
         Ok(container)
+    }
+
+    /// Whether its program runs. It does not while its end is on its way to the record.
+    pub(crate) fn is_program_alive(container: &Container) -> bool {
+        container.open_process().is_some_and(|process| !ends_within(process, 0))
     }
 
     /// Waits until a container has ended, and returns its exit code.
@@ -124,6 +135,19 @@ impl Engine {
             self.clear_leftovers(&now);
         }
         Ok(())
+    }
+
+    /// Waits until the monitor of a container whose program has ended has cleaned up and gone; whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::MonitorStays`].
+    pub(crate) fn wait_for_monitor(&self, container: &Container) -> Result<bool, Error> {
+        let Some(monitor) = container.open_monitor() else { return Ok(false) };
+        if !ends_within(&monitor, KILL_TIMEOUT) {
+            let (id, pid) = (container.config.id.clone(), container.state.monitor_pid);
+            return Err(Error::MonitorStays { id, pid, seconds: KILL_TIMEOUT });
+        }
+        Ok(true)
     }
 
     /// Removes what a container without a living process and monitor has left.

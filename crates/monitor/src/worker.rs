@@ -233,8 +233,7 @@ pub(crate) fn clean_up_after(place: &Place, exit: Option<Exit>, error: &str, see
             phase: if ended || !previous.finished_at.is_empty() { Phase::Exited } else { Phase::Created },
             pid: 0,
             start_time: 0,
-            monitor_pid: 0,
-            monitor_start_time: 0,
+            // The monitor stays: whoever starts the container again waits until that has ended, and all this is done.
             finished_at: if ended { now_rfc3339() } else { previous.finished_at.clone() },
             exit_code: exit.map_or(previous.exit_code, Exit::status),
             oom_killed,

@@ -162,6 +162,21 @@ fn a_container_can_be_started_again() {
 }
 
 #[test]
+fn a_container_is_started_again_however_shortly_after_its_end() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "again", &[], &image);
+    for signal in ["KILL", "TERM"].repeat(20) {
+        let pid = pid_of(&world, "again");
+        world.loment(["kill", "-s", signal, "again"]).succeeds();
+        if signal != "KILL" {
+            eventually("the program ends", || !lives(pid));
+        }
+        world.loment(["start", "again"]).succeeds();
+        assert_eq!(world.loment(["exec", "again", "echo", "x"]).succeeds(), "x", "after {signal}");
+    }
+}
+
+#[test]
 fn wait_returns_for_one_that_has_ended_and_for_several() {
     let (world, image) = world_with("busybox:latest");
     for (name, status) in [("a", "0"), ("b", "4")] {
