@@ -25,7 +25,11 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
     };
     if error.kind() == ErrorKind::DisplayHelp {
         // Nobody has to see that switches have values, too.
-        return Parsed::Help(make().render_help().to_string());
+        let is_help = |word: &&OsString| *word == "-h" || *word == "--help";
+        let asked = arguments.iter().find(is_help).cloned().unwrap_or_else(|| "-h".into());
+        let alone = arguments.first().cloned().into_iter().chain([asked]);
+        let help = make().try_get_matches_from(alone).err();
+        return Parsed::Help(help.map(|help| help.to_string()).unwrap_or_default());
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");

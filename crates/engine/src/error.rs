@@ -45,7 +45,9 @@ pub enum Error {
     Unsupported { what: String, hint: &'static str },
     #[error("container {id} did not stop within {seconds} seconds of SIGKILL")]
     Unkillable { id: String, seconds: u32 },
-    #[error("process {pid}, which watches container {id}, has not ended within {seconds} seconds of its program")]
+    #[error(
+        "process {pid}, which watches container {id}, has not ended within {seconds} seconds of its program"
+    )]
     MonitorStays { id: String, pid: i32, seconds: u32 },
     #[error(transparent)]
     Store(#[from] loment_store::Error),

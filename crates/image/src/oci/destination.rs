@@ -1,7 +1,9 @@
 //! Writing OCI image layouts.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Map, Value, json};
@@ -20,9 +22,12 @@ pub struct OciLayoutWriter {
     blobs: PathBuf,
     entry: Option<String>,
     name: String,
-    /// Locked while it lives: two writers at a time would lose an entry.
-    _lock: File,
 }
+
+/// How long others who change the index are waited for: each does so for a moment.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether they are done.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl OciLayoutWriter {
     /// Opens or makes the layout in `dir`. The new entry gets the name `entry`, which an older one loses. `blobs` is where blobs
@@ -34,8 +39,6 @@ impl OciLayoutWriter {
         // Every layout has this, if only to be one (image-layout.md).
         let own = dir.join("blobs");
         files::failed(fs::create_dir_all(&own), "create", &own)?;
-        let lock = files::failed(File::open(dir), "open", dir)?;
-        files::failed(lock.lock(), "lock", dir)?;
         let marker = dir.join("oci-layout");
         if !marker.exists() {
             files::write(&marker, LAYOUT)?;
@@ -43,7 +46,24 @@ impl OciLayoutWriter {
         let name = entry.map_or_else(String::new, |entry| format!(":{entry}"));
         let name = format!("oci:{}{name}", dir.display());
         let blobs = blobs.map_or(own, Path::to_path_buf);
-        Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name, _lock: lock })
+        Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name })
+    }
+
+    /// Keeps others of us from changing the index: of two at a time, one would be lost.
+    fn lock(&self) -> Result<File, Error> {
+        let file = files::failed(File::open(&self.dir), "open", &self.dir)?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOOK),
+                Err(TryLockError::WouldBlock) => {
+                    let held = "another program has held its lock for a minute: end that, or copy elsewhere";
+                    return files::failed(Err(io::Error::other(held)), "lock", &self.dir);
+                }
+                Err(TryLockError::Error(error)) => return files::failed(Err(error), "lock", &self.dir),
+            }
+        }
     }
 
     fn blobs(&self, digest: &Digest) -> PathBuf {
@@ -52,6 +72,7 @@ impl OciLayoutWriter {
 
     /// Makes the index show it.
     fn list(&self, descriptor: &Descriptor) -> Result<(), Error> {
+        let _lock = self.lock()?;
         let path = self.dir.join("index.json");
         let mut index: Map<String, Value> = match path.exists() {
             true => serde_json::from_slice(&files::read_document(&path)?)

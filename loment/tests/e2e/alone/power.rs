@@ -184,7 +184,8 @@ fn helper_cuts_power() {
             }
         });
     });
-    assert!(cuts > 2 * recording.flushes(), "{cuts} cuts");
+    // Where nothing was waiting to be flushed there is one way only to lose it.
+    assert!(2 * cuts > 3 * recording.flushes(), "{cuts} cuts of {} flushes", recording.flushes());
 }
 
 #[test]
