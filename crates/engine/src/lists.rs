@@ -271,13 +271,13 @@ impl Engine {
         names.retain(|name| name.index == list.name.index && name.is_named());
         let (mut removed, all) = (Vec::new(), names.len());
         for name in names.into_iter().filter(|name| by_id || name.name == list.name.name) {
-            if self.store().untag_index(&name.name)? {
+            if self.store().untag_index(&name.name, Some(&name.index))? {
                 removed.push(name.name);
             }
         }
         let gone = removed.len() == all;
         if gone {
-            self.store().untag_index(list.name.index.as_ref())?;
+            self.store().untag_index(list.name.index.as_ref(), None)?;
         }
         Ok((removed, gone.then(|| list.id().to_owned())))
     }
@@ -311,8 +311,10 @@ impl Engine {
         }
         name.name = name.index.to_string();
         self.store().tag_index(name, None)?;
-        if name.index != *old {
-            self.store().untag_index(old.as_ref())?;
+        if name.index != *old && !self.store().untag_index(old.as_ref(), None)? {
+            // Somebody else has changed it meanwhile.
+            self.store().untag_index(&name.name, None)?;
+            return Err(loment_store::Error::NameChanged { name: old.to_string() }.into());
         }
         Ok(())
     }

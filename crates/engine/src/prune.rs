@@ -89,10 +89,10 @@ impl Engine {
                 if image.list {
                     let mut names = Vec::new();
                     for name in image.image.names {
-                        self.store().untag_index(&name.name)?;
+                        self.store().untag_index(&name.name, Some(record.id.digest()))?;
                         names.push(name.name);
                     }
-                    self.store().untag_index(record.id.digest().as_ref())?;
+                    self.store().untag_index(record.id.digest().as_ref(), None)?;
                     pruned.images.push((record.id.hex().to_owned(), names));
                     continue;
                 }

@@ -38,7 +38,7 @@ impl Engine {
             return Err(Error::Unsupported { what: "copying an index within the store".to_owned(), hint });
         }
         let (name, index) = match self.find_list(image, short_names) {
-            Ok(list) => (list.name.name, Some(list.name.index)),
+            Ok(list) => (list.name.reference().unwrap_or_default().to_owned(), Some(list.name.index)),
             Err(Error::NoImage { .. }) => {
                 let (_, name) = self.find_image(image, short_names)?;
                 let manifest = self.store().name(&name)?.and_then(|named| named.manifest);

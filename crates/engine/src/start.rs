@@ -46,19 +46,24 @@ impl Engine {
     /// [`Error::Io`].
     pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Starting>, Error> {
         let id = self.id(name)?;
-        let lock = match self.lock(&id) {
-            Err(_) if !self.dir(&id).exists() => return Err(Error::NoContainer { name: name.to_owned() }),
-            other => other?,
-        };
-        // Looked at again under the lock: two starts must not make two monitors.
         let gone = || Error::NoContainer { name: name.to_owned() };
-        let mut container = self.load(&id)?.ok_or_else(gone)?;
-        if Self::is_program_alive(&container) {
-            return Ok(None);
-        }
-        if self.wait_for_monitor(&container)? {
-            container = self.load(&id)?.ok_or_else(gone)?;
-        }
+        let (lock, container) = loop {
+            let lock = match self.lock(&id) {
+                Err(_) if !self.dir(&id).exists() => return Err(gone()),
+                other => other?,
+            };
+            // Looked at again under the lock: two starts must not make two monitors.
+            let container = self.load(&id)?.ok_or_else(gone)?;
+            if Self::is_program_alive(&container) {
+                return Ok(None);
+            }
+            if container.open_monitor().is_none() {
+                break (lock, container);
+            }
+            // Its last run is being recorded, which nobody waits for with the lock.
+            drop(lock);
+            self.wait_for_monitor(&container)?;
+        };
         self.clear_leftovers(&container);
         let launch = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;

@@ -1,6 +1,6 @@
 //! Stopping, killing, waiting.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use loment_monitor::protocol::{Answer, Request};
@@ -33,18 +33,24 @@ impl Engine {
             signal(&process, container.config.stop_signal)?;
         }
         if seconds == 0 || !ends_within(&process, seconds) {
-            signal(&process, SIGKILL)?;
-            // Somebody may have frozen it.
-            if !ends_within(&process, 1) {
-                let host = loment_cgroup::Host::detect()?;
-                host.cgroup(loment_cgroup::CgroupPath::new(&container.cgroup())?).kill()?;
-            }
-            if !ends_within(&process, KILL_TIMEOUT) {
-                return Err(Error::Unkillable { id: container.config.id, seconds: KILL_TIMEOUT });
-            }
+            self.end(&container, &process)?;
         }
         self.wait_for_record(&container)?;
         Ok(container)
+    }
+
+    /// Kills a container's first process, and waits until it has ended.
+    fn end(&self, container: &Container, process: &OwnedFd) -> Result<(), Error> {
+        signal(process, SIGKILL)?;
+        // Somebody may have frozen it.
+        if !ends_within(process, 1) {
+            let host = loment_cgroup::Host::detect()?;
+            host.cgroup(loment_cgroup::CgroupPath::new(&container.cgroup())?).kill()?;
+        }
+        if !ends_within(process, KILL_TIMEOUT) {
+            return Err(Error::Unkillable { id: container.config.id.clone(), seconds: KILL_TIMEOUT });
+        }
+        Ok(())
     }
 
     /// Sends a signal to a container's first process. After one that ends it whatever it does, waits until its end is recorded.
@@ -65,12 +71,11 @@ impl Engine {
                 hint: ": can only kill running containers",
             });
         };
-        signal(&process, number)?;
         if number == SIGKILL {
-            if !ends_within(&process, KILL_TIMEOUT) {
-                return Err(Error::Unkillable { id: container.config.id, seconds: KILL_TIMEOUT });
-            }
+            self.end(&container, &process)?;
             self.wait_for_record(&container)?;
+        } else {
+            signal(&process, number)?;
         }
         Ok(container)
     }
@@ -137,17 +142,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits until the monitor of a container whose program has ended has cleaned up and gone; whether there was one.
+    /// Waits until the monitor of a container whose program has ended has cleaned up and gone.
     ///
     /// # Errors
     /// [`Error::MonitorStays`].
-    pub(crate) fn wait_for_monitor(&self, container: &Container) -> Result<bool, Error> {
-        let Some(monitor) = container.open_monitor() else { return Ok(false) };
+    pub(crate) fn wait_for_monitor(&self, container: &Container) -> Result<(), Error> {
+        let Some(monitor) = container.open_monitor() else { return Ok(()) };
         if !ends_within(&monitor, KILL_TIMEOUT) {
             let (id, pid) = (container.config.id.clone(), container.state.monitor_pid);
             return Err(Error::MonitorStays { id, pid, seconds: KILL_TIMEOUT });
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Removes what a container without a living process and monitor has left.

@@ -1,7 +1,7 @@
 //! Blobs from a source to a destination, layers in another compression where that is wanted.
 
 use std::io::{self, BufReader, Read};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use oci_spec::image::Descriptor;
@@ -39,6 +39,9 @@ impl Goal {
     }
 }
 
+/// What decompressing takes but for layers with an unusually large window: what RFC 8878 wants every decoder to have.
+const COMMON_WINDOW: u64 = 8 << 20;
+
 /// A copy.
 pub(crate) struct Transfer<'t> {
     pub(crate) source: &'t dyn Source,
@@ -57,15 +60,20 @@ impl Transfer<'_> {
         if goal.change(label).is_none() && self.destination.has(blob)? {
             return Ok((sent(label), false));
         }
+        let cancelled = || Error::Cancelled { digest: blob.digest().clone() };
+        // Before anything is asked for: a server does not wait for who does not read.
+        let memory = match goal {
+            Goal::Keep => 0,
+            Goal::Compress(to) | Goal::As(to) => to.memory(self.options.level) + COMMON_WINDOW,
+        };
+        let _share = self.budget.take(memory, hand.cancelled).ok_or_else(cancelled)?;
         let watched = Watched { bytes: self.source.blob(blob)?, hand };
         let result = match goal {
             Goal::Keep => self.pass_on(blob, watched).map(|()| sent(label)),
-            _ => self.look_and_send(blob, goal, watched, hand.cancelled),
+            _ => self.look_and_send(blob, goal, watched),
         };
         match result {
-            Err(_) if hand.cancelled.load(Ordering::Relaxed) => {
-                Err(Error::Cancelled { digest: blob.digest().clone() })
-            }
+            Err(_) if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
             result => result.map(|sent| (sent, true)),
         }
     }
@@ -95,13 +103,7 @@ impl Transfer<'_> {
     }
 
     /// What the bytes are counts, not what they are called.
-    fn look_and_send(
-        &self,
-        blob: &Descriptor,
-        goal: Goal,
-        bytes: impl Read + Send,
-        stop: &AtomicBool,
-    ) -> Result<Sent, Error> {
+    fn look_and_send(&self, blob: &Descriptor, goal: Goal, bytes: impl Read + Send) -> Result<Sent, Error> {
         let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
         let (found, window, bytes) = inflate::peek_window(bytes).map_err(failed)?;
         let from = match found {
@@ -119,9 +121,8 @@ impl Transfer<'_> {
         if self.options.preserve_digests && !self.source.made() {
             return Err(preserve(format!("layer {}", blob.digest()), self.destination));
         }
-        let cancelled = || Error::Cancelled { digest: blob.digest().clone() };
-        let memory = window + to.memory(self.options.level);
-        let _share = self.budget.take(memory, stop).ok_or_else(cancelled)?;
+        // Who has a share does not wait for another.
+        let _more = self.budget.try_take(window.saturating_sub(COMMON_WINDOW));
         self.recompress(blob, bytes, (found, window), to)
     }
 

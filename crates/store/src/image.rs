@@ -102,20 +102,20 @@ impl Lease {
         let _share = store.share()?;
         let mut record = record.clone();
         let known = match store.image(&record.id) {
-            // A damaged record is replaced, and keeps its names.
-            Err(Error::Document { .. }) => {
-                // One that cannot be read is another thing to mend.
-                for file in disk::names(&store.path("refs"))? {
-                    if let Ok(Some(Target::Image(name))) = store.target_in(&file)
-                        && name.image == record.id
-                    {
-                        record.remember(&name.name);
-                    }
-                }
-                None
-            }
+            // A damaged record is replaced.
+            Err(Error::Document { .. }) => None,
             known => known?,
         };
+        if known.is_none() {
+            // Names may have outlived a record that was damaged or lost. One that cannot be read is another thing to mend.
+            for file in disk::names(&store.path("refs"))? {
+                if let Ok(Some(Target::Image(name))) = store.target_in(&file)
+                    && name.image == record.id
+                {
+                    record.remember(&name.name);
+                }
+            }
+        }
         if let Some(known) = known {
             let gained = std::mem::replace(&mut record.manifests, known.manifests);
             record.manifests.extend(gained);

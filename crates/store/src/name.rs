@@ -47,6 +47,11 @@ impl IndexName {
     pub fn is_named(&self) -> bool {
         self.name != self.index.as_ref()
     }
+
+    /// The name, if it is one. What stands in for it could be read as one, of a repository called `sha256`.
+    pub fn reference(&self) -> Option<&str> {
+        self.is_named().then_some(self.name.as_str())
+    }
 }
 
 /// What a name points at.
@@ -140,10 +145,12 @@ impl Store {
         Ok(true)
     }
 
-    /// Takes a name away from its index; `false` when it is no index's. What the index kept goes with the next [`Store::gc`].
-    pub fn untag_index(&self, name: &str) -> Result<bool, Error> {
+    /// Takes a name away from its index; `false` when it is no index's. With `only`, the name of another index stays: somebody has
+    /// just changed it. What the index kept goes with the next [`Store::gc`].
+    pub fn untag_index(&self, name: &str, only: Option<&Digest>) -> Result<bool, Error> {
         let _name = self.lock_name(name)?;
-        let known = matches!(self.target(name)?, Some(Target::Index(_)));
+        let is = |known: &IndexName| only.is_none_or(|index| known.index == *index);
+        let known = matches!(self.target(name)?, Some(Target::Index(known)) if is(&known));
         if known {
             self.remove_name(name)?;
         }

@@ -143,8 +143,11 @@ impl Store {
             disk::make_dir(&self.path(directory))?;
         }
         let document = Format { version: 1, ..Format::default() };
-        let _lock = self.share()?;
-        disk::write_file(&self.staging(), format, &disk::to_json(&document), self.durability())
+        let lock = self.share()?;
+        disk::write_file(&self.staging(), format, &disk::to_json(&document), self.durability())?;
+        drop(lock);
+        // Somebody who made it was killed.
+        self.sweep_stale()
     }
 
     /// Says in `FORMAT` that only those who know `feature` may use the store, before it is used for the first

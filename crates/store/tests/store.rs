@@ -77,7 +77,7 @@ fn a_listed_image_that_says_odd_things_does_not_keep_the_store_from_being_swept(
     for digest in [&odd, &one] {
         store.blob(digest).unwrap();
     }
-    store.untag_index("h.x/list:1").unwrap();
+    store.untag_index("h.x/list:1", None).unwrap();
     store.gc().unwrap();
     assert_eq!(layers_left(&fixture), 0);
 }
@@ -174,8 +174,12 @@ fn all_names_of_an_image_are_found_however_many_it_has_and_when_its_record_is_da
     store.untag("localhost/one:1", None).unwrap();
     assert_eq!(names_of(), 2);
 
-    fs::write(store.root().join(format!("images/{}.json", record.id.hex())), "{").unwrap();
+    let file = store.root().join(format!("images/{}.json", record.id.hex()));
+    fs::write(&file, "{").unwrap();
     assert_eq!(names_of(), 2);
+    lease.commit_image(&record).unwrap();
+    assert_eq!(names_of(), 2);
+    fs::remove_file(&file).unwrap();
     lease.commit_image(&record).unwrap();
     assert_eq!(names_of(), 2);
 

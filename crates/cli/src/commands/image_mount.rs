@@ -4,8 +4,8 @@ use clap::Parser;
 use loment_engine::MountedImage;
 use serde_json::{Value, json};
 
-use super::for_each;
 use super::pull::short_names;
+use super::{for_each, need_names};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{indented, print};
@@ -80,6 +80,7 @@ fn document(mounted: &MountedImage) -> Value {
 }
 
 pub(super) fn run_unmount(globals: &Globals, flags: &UnmountFlags) -> Result<u8, Error> {
+    need_names(&flags.images, flags.all)?;
     let (engine, names) = (globals.engine()?, short_names(globals)?);
     let images = match flags.all {
         true => engine.mounted_images()?.into_iter().map(|m| m.id.hex().to_owned()).collect(),

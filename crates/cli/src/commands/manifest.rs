@@ -255,8 +255,8 @@ pub(super) fn run_rm(globals: &Globals, flags: &Rm) -> Result<u8, Error> {
         Err(loment_engine::Error::NoImage { .. }) if flags.ignore => Ok(()),
         list => show_removed(&engine, &list?, name),
     });
-    engine.sweep()?;
-    result
+    let swept = engine.sweep();
+    result.and_then(|status| Ok(swept.map(|()| status)?))
 }
 
 fn show_removed(engine: &loment_engine::Engine, list: &ImageList, name: &str) -> Result<(), Error> {
@@ -302,7 +302,11 @@ pub(super) fn place(name: &str) -> Result<Place, Error> {
 pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let list = engine.find_list(&flags.list, &short_names)?;
-    let place = place(flags.destination.as_deref().unwrap_or(&list.name.name))?;
+    let Some(destination) = flags.destination.as_deref().or(list.name.reference()) else {
+        let message = format!("list {:?} has no name to push it to: give a DESTINATION", flags.list);
+        return Err(Error::Invalid(message));
+    };
+    let place = place(destination)?;
     let options = PushOptions {
         format: flags.format,
         compression: flags.compression_format,

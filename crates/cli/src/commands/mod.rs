@@ -192,6 +192,14 @@ fn remove_each<'a>(
     result.map_err(|_| Error::Shown { status })
 }
 
+/// Refuses a command that is for nothing: `--all=false` alone.
+fn need_names(names: &[String], all: bool) -> Result<(), Error> {
+    match names {
+        [] if !all => Err(Error::Invalid("you must provide at least one name or id".into())),
+        _ => Ok(()),
+    }
+}
+
 /// The containers a command is for: those named, and with `all` every one that `which` is true of.
 fn chosen(
     engine: &Engine,
@@ -199,6 +207,7 @@ fn chosen(
     all: bool,
     which: impl Fn(&Container) -> bool,
 ) -> Result<Vec<String>, Error> {
+    need_names(names, all)?;
     let mut names = names.to_vec();
     if all {
         names.extend(engine.containers()?.into_iter().filter(which).map(|c| c.config.id));

@@ -110,14 +110,14 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 /// The name that was meant, with its registry.
 fn own_name(engine: &Engine, image: &str, short_names: &ShortNames) -> Result<Reference, Error> {
+    let nameless =
+        |name: &str| Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"));
     let name = match engine.find_list(image, short_names) {
-        Ok(list) => list.name.name,
+        Ok(list) => list.name.reference().ok_or_else(|| nameless(image))?.to_owned(),
         Err(loment_engine::Error::NoImage { .. }) => {
             let (_, name) = engine.find_image(image, short_names)?;
             let named = engine.store().name(&name).map_err(loment_engine::Error::from)?;
-            let nameless =
-                || Error::Invalid(format!("image {name:?} has no name to push it to: give a DESTINATION"));
-            named.ok_or_else(nameless)?.name
+            named.ok_or_else(|| nameless(&name))?.name
         }
         Err(error) => return Err(error.into()),
     };

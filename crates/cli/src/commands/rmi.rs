@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::RemoveImage;
 
 use super::pull::short_names;
-use super::remove_each;
+use super::{need_names, remove_each};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -30,6 +30,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    need_names(&flags.images, flags.all)?;
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
     let mut names = flags.images.clone();
@@ -53,6 +54,6 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
     });
     // Once for all of them; and somebody who was killed may have removed an image and left its layers.
-    engine.sweep()?;
-    result
+    let swept = engine.sweep();
+    result.and_then(|status| Ok(swept.map(|()| status)?))
 }
