@@ -159,7 +159,7 @@ impl Client {
             return Ok(known);
         }
         let offered = |scheme| challenges.iter().find(|challenge| challenge.scheme == scheme);
-        if let Some(challenge) = offered("bearer") {
+        if let Some(challenge) = offered("bearer").filter(|_| !self.basic_only) {
             let token = self.fetch_token(lane, call, challenge)?;
             let header = token.header.clone();
             self.logins.keep(&call.scopes, token);
@@ -168,7 +168,8 @@ impl Client {
         if challenges.is_empty() {
             return Err(self.unauthorized(call));
         }
-        offered("basic").ok_or_else(|| self.problem(call, Problem::Challenge))?;
+        let unknown = if offered("bearer").is_some() { Problem::TokenWanted } else { Problem::Challenge };
+        offered("basic").ok_or_else(|| self.problem(call, unknown))?;
         let credentials = self.options.credentials.as_ref().ok_or_else(|| self.unauthorized(call))?;
         let header = basic(credentials);
         if Some(&header) == refused {

@@ -91,6 +91,8 @@ pub(crate) struct Client {
     pub(crate) user_agent: HeaderValue,
     pub(crate) dialer: Dialer,
     pub(crate) logins: Logins,
+    /// Only Basic is answered: nobody but the host itself is shown the credentials.
+    pub(crate) basic_only: bool,
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
     lanes: Mutex<Vec<Lane>>,
@@ -119,6 +121,7 @@ impl Client {
             user_agent: user_agent.unwrap_or(fallback),
             host,
             logins: Logins::new(options.bearer.as_deref()),
+            basic_only: false,
             options,
             scheme: Mutex::default(),
             lanes: Mutex::default(),

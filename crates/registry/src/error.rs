@@ -308,6 +308,9 @@ pub enum Problem {
     /// Neither Basic nor Bearer is offered.
     #[error("asks for a login in a way that is not understood (WWW-Authenticate)")]
     Challenge,
+    /// Bearer alone is offered for a file of a URL, whose login is for the URL's host and nobody that it names.
+    #[error("wants a token of a token server (Bearer); a URL's login is sent to its own host only, as Basic")]
+    TokenWanted,
     /// The token server is to be asked over plain http by a registry that is not.
     #[error("wants credentials sent over plain http, which is refused")]
     PlainRealm,

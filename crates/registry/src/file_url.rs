@@ -63,7 +63,8 @@ impl FileUrl {
         self.target.origin.to_string()
     }
 
-    /// Begins to fetch the file. Of the options the credentials are not used: those in the URL are, by the host that it names.
+    /// Begins to fetch the file. Of the options the credentials are not used: those in the URL are, by the host that it names,
+    /// and only as Basic: a token server would be chosen by the host, and might be anybody.
     ///
     /// Nothing says what the file must be. So one that breaks off is gone on with only if the server says that it is the same as
     /// before, by a strong `ETag`.
@@ -73,7 +74,8 @@ impl FileUrl {
     pub fn fetch(&self, options: Options) -> Result<Blob, Error> {
         let (credentials, origin) = (self.login.clone(), &self.target.origin);
         let options = Options { credentials, identity_token: None, bearer: None, ..options };
-        let client = Client::new(Host::of(origin), options)?;
+        let mut client = Client::new(Host::of(origin), options)?;
+        client.basic_only = true;
         // What is typed is what is meant: there is no other scheme to be tried.
         client.speak(origin.scheme);
         let place = Place::Registry(self.target.path.clone());

@@ -88,6 +88,31 @@ fn the_login_of_a_url_is_for_its_host_alone() {
         assert!(matches!(&error, Error::Denied { .. }), "{error}");
         assert!(error.to_string().contains("USER:PASSWORD@"), "{error}");
     }
+    // Whom the host names as its token server is not shown the login, nor asked at all.
+    let thief = Server::start(|_| Reply::new(200, &[], br#"{"token":"x"}"#));
+    let bearer = format!("Bearer realm=\"http://{}/token\",service=\"s\"", thief.host());
+    let both = format!("{bearer}, Basic realm=\"x\"");
+    for (challenge, works) in [(bearer, false), (both, true)] {
+        let server = Server::start(move |request| match request.header("authorization") {
+            Some("Basic dXNlcjp0b3BzZWNyZXQ=") => Reply::new(200, &[], b"file"),
+            _ => Reply::new(401, &[("WWW-Authenticate", &challenge)], b""),
+        });
+        for login in ["user:topsecret@", ""] {
+            let url: FileUrl = format!("http://{login}{}/x", server.host()).parse().unwrap();
+            match url.fetch(hasty()) {
+                Ok(_) => assert!(works && !login.is_empty()),
+                Err(Error::Denied { .. }) => assert!(works && login.is_empty()),
+                Err(error) => {
+                    assert!(
+                        matches!(&error, Error::Protocol { problem: Problem::TokenWanted, .. }),
+                        "{error}"
+                    );
+                    assert!(!works && !error.to_string().contains("topsecret"), "{error}");
+                }
+            }
+        }
+    }
+    assert!(thief.requests().is_empty());
     // Unlike registries, a host of this machine is not asked in another way than was said.
     let secure: FileUrl = format!("https://{}/x", server.host()).parse().unwrap();
     let before = server.requests().len();
