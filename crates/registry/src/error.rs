@@ -20,9 +20,11 @@ pub enum Error {
         host: String,
     },
     /// Not the URL of a file. A login in it is not shown.
-    #[error("{url:?} cannot be fetched: expected http://HOST/PATH or https://HOST/PATH")]
+    #[error(
+        "{url:?} cannot be fetched: expected http://HOST/PATH or https://HOST/PATH, and in a login %2F for /, %3F for ? and %23 for #"
+    )]
     Url {
-        /// Without its login.
+        /// Without its login: what comes after the last `@`, if there is one.
         url: String,
     },
     /// Not a repository name.

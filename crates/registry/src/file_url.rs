@@ -43,13 +43,14 @@ impl FromStr for FileUrl {
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
         let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(l, h)| (Some(l), h));
         let shown = format!("{scheme}://{host}{path}");
-        let Some(target) = Target::parse(&shown) else { return Err(Error::Url { url: shown }) };
+        let refused = || Error::Url { url: without_login(url) };
+        let target = Target::parse(&shown).ok_or_else(refused)?;
         let credentials = |login: &str| {
             let (username, password) = login.split_once(':').unwrap_or((login, ""));
             Some(Credentials { username: unescaped(username)?, password: unescaped(password)? })
         };
         let login = match login.filter(|login| !login.is_empty()).map(credentials) {
-            Some(None) => return Err(Error::Url { url: shown }),
+            Some(None) => return Err(refused()),
             Some(login) => login,
             None => None,
         };
@@ -58,6 +59,11 @@ impl FromStr for FileUrl {
 }
 
 impl FileUrl {
+    /// Whether what is typed is meant as one: by its scheme, in upper or lower case.
+    pub fn is_meant(text: &str) -> bool {
+        has_scheme(text, "http://") || has_scheme(text, "https://")
+    }
+
     /// `HOST[:PORT]`, the port where it is not the usual one.
     pub fn host(&self) -> String {
         self.target.origin.to_string()
@@ -89,6 +95,18 @@ impl FileUrl {
             other => other,
         })
     }
+}
+
+fn has_scheme(url: &str, scheme: &str) -> bool {
+    url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+/// What can be shown of what is no URL: where its login ends is not known, as the password may have a `/`, `?`, `#` or `@` as it is.
+/// So nothing before the last `@` is.
+fn without_login(url: &str) -> String {
+    let Some((_, rest)) = url.rsplit_once('@') else { return url.to_owned() };
+    let scheme = ["https://", "http://"].into_iter().find(|scheme| has_scheme(url, scheme));
+    format!("{}{rest}", scheme.unwrap_or_default())
 }
 
 /// Text with `%20` and the like.
@@ -131,6 +149,36 @@ mod tests {
         {
             let Err(error) = url.parse::<FileUrl>() else { panic!("{url}") };
             assert!(!error.to_string().contains("%zz"), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_password_is_shown_of_what_is_no_url() {
+        for (url, shown) in [
+            ("https://ci:pa/ss@host.invalid/x", "https://host.invalid/x"),
+            ("https://ci:pa#ss@host.invalid/x", "https://host.invalid/x"),
+            ("https://ci:pa?ss@host.invalid/x", "https://host.invalid/x"),
+            ("HTTP://ci:pa/ss@host.invalid/x", "http://host.invalid/x"),
+            ("hTTpS://ci:/pass@host.invalid/x", "https://host.invalid/x"),
+            ("https://ci:p@s:s/@[host", "https://[host"),
+            ("https://ci:pa%zzss@host/x", "https://host/x"),
+            ("https://ci:pass@host:port/x?y=a@b", "https://b"),
+            ("pa://ss:pass@host/x", "host/x"),
+            ("ci:pass@host/x", "host/x"),
+            ("http://h:0/", "http://h:0/"),
+        ] {
+            let Err(Error::Url { url: found }) = url.parse::<FileUrl>() else { panic!("{url}") };
+            assert_eq!(found, shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn schemes_are_known_in_any_case() {
+        for url in ["http://h/x", "HTTPS://u:p@h/x", "hTTp://h"] {
+            assert!(FileUrl::is_meant(url) && url.parse::<FileUrl>().is_ok(), "{url}");
+        }
+        for file in ["", "-", "http:/x", "https", "httpé://x", "./http://x", "ftp://x"] {
+            assert!(!FileUrl::is_meant(file), "{file}");
         }
     }
 }

@@ -60,6 +60,14 @@ fn a_root_file_system_of_a_web_server_becomes_an_image() {
     fails(&[&url("text"), "localhost/x"], &[&url("text"), "truncated"]);
     fails(&["http://127.0.0.1:9/x.tar"], &["http://127.0.0.1:9/x.tar", "Connection refused"]);
     fails(&["https://u:secret@[x/"], &["https://[x/", "expected http://HOST/PATH"]);
+    for sign in ["/", "?", "#"] {
+        for scheme in ["https", "HTTPS"] {
+            let unescaped = format!("{scheme}://u:x{sign}secret@[x/");
+            fails(&[&unescaped], &["\"https://[x/\" cannot be fetched", "%2F for /"]);
+        }
+    }
+    let upper = format!("HTTP://user:secret2@{host}/locked/rootfs.tar.gz");
+    fails(&[&upper], &[&format!("HTTP://{host}/locked/rootfs.tar.gz"), "another login"]);
     fails(&[&url("rootfs.tar"), "UPPER"], &["must be lowercase"]);
     // It is refused before anything is asked for.
     let policy = world.write("policy.json", r#"{"default": [{"type": "reject"}]}"#);

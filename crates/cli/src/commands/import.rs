@@ -91,7 +91,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 /// What is to be fetched.
 fn url(flags: &Flags) -> Result<Option<FileUrl>, Error> {
-    if ["http://", "https://"].iter().any(|scheme| flags.file.starts_with(scheme)) {
+    if FileUrl::is_meant(&flags.file) {
         return flags
             .file
             .parse()
