@@ -1,8 +1,9 @@
 //! A command's own arguments, with Go's grammar where it is another than clap's.
 
+use std::any::TypeId;
 use std::ffi::OsString;
 
-use clap::builder::TypedValueParser;
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, Command, Parser};
 
@@ -36,10 +37,16 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
     Parsed::Mistake(first.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// `--rm=false` means what it says, as every boolean of Go's programs; alone it means true.
+/// `--rm=false` means what it says, as every boolean of Go's programs; alone it means true. What has a truth value by itself, as
+/// `--tls-verify` has, takes Go's words for it, too.
 fn switch(arg: Arg) -> Arg {
-    if !matches!(arg.get_action(), ArgAction::SetTrue) {
-        return arg;
+    let words = || NonEmptyStringValueParser::new().try_map(|word| boolean(&word));
+    match arg.get_action() {
+        ArgAction::SetTrue => {}
+        ArgAction::Set if arg.get_value_parser().type_id() == TypeId::of::<bool>() => {
+            return arg.value_parser(words());
+        }
+        _ => return arg,
     }
     arg.action(ArgAction::Set)
         .num_args(0..=1)
@@ -47,7 +54,7 @@ fn switch(arg: Arg) -> Arg {
         .default_value("false")
         .default_missing_value("true")
         .value_name("BOOLEAN")
-        .value_parser(clap::builder::NonEmptyStringValueParser::new().try_map(|word| boolean(&word)))
+        .value_parser(words())
 }
 
 /// Go's words for truth values, `strconv.ParseBool`.
@@ -78,6 +85,11 @@ mod tests {
         tty: bool,
         #[arg(short, long, action = ArgAction::Count)]
         verbose: u8,
+        /// Verify
+        #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = ArgAction::Set)]
+        tls_verify: Option<bool>,
+        #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = ArgAction::Set)]
+        all: bool,
         words: Vec<String>,
     }
 
@@ -109,6 +121,23 @@ mod tests {
     }
 
     #[test]
+    fn truth_values_are_written_as_in_go() {
+        assert!(flags(&[]).tls_verify.is_none() && flags(&[]).all);
+        assert_eq!(flags(&["--tls-verify", "false"]).tls_verify, Some(true), "the word is another argument");
+        for word in ["1", "t", "T", "true", "TRUE", "True"] {
+            let read = flags(&[&format!("--tls-verify={word}"), &format!("--all={word}")]);
+            assert!(read.tls_verify == Some(true) && read.all, "{word}");
+        }
+        for word in ["0", "f", "F", "false", "FALSE", "False"] {
+            let read = flags(&[&format!("--tls-verify={word}"), &format!("--all={word}")]);
+            assert!(read.tls_verify == Some(false) && !read.all, "{word}");
+        }
+        for wrong in ["--tls-verify=yes", "--tls-verify=", "--tls-verify=tRUE", "--all=2"] {
+            assert!(matches!(read(&[wrong]), Parsed::Mistake(text) if text.contains("BOOL")), "{wrong}");
+        }
+    }
+
+    #[test]
     fn alone_they_are_true_and_take_no_word() {
         let read = flags(&["--rm", "true", "false"]);
         assert!(read.rm && read.words == ["true", "false"]);
@@ -124,6 +153,6 @@ mod tests {
     #[test]
     fn the_help_shows_them_as_switches() {
         let Parsed::Help(help) = read(&["--help"]) else { panic!("no help") };
-        assert!(help.contains("--rm           Keep nothing"), "{help}");
+        assert!(help.contains("--rm                   Keep nothing"), "{help}");
     }
 }
