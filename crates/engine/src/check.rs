@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use loment_image::conf::Subject;
-use loment_image::{Options, Platform, Reference, Silent, pull};
+use loment_image::{ImageConfig, Options, Platform, Reference, Silent, pull};
 use loment_store::{DiffId, ImageId, ImageName, Object, Problem, Report};
 
 use crate::container::Status;
@@ -41,7 +41,7 @@ pub enum Repaired {
         from: String,
         why: Error,
     },
-    /// Nobody says where an image came from.
+    /// Nobody says where an image came from: it was built, loaded or imported here.
     NoOrigin {
         image: ImageId,
     },
@@ -53,9 +53,10 @@ pub enum Repaired {
         image: ImageId,
         container: String,
     },
-    /// Somebody may have it who cannot be asked now.
+    /// Somebody may have it who cannot be asked now, or does not give it to whoever asks: where to log in then.
     OutOfReach {
         image: ImageId,
+        log_in: Option<String>,
     },
     /// Another process has mended it meanwhile.
     Mended {
@@ -90,9 +91,10 @@ impl Engine {
         Ok(Checked { store: self.store().check(quick)?, containers })
     }
 
-    /// Mends what a check found: fetches parts of images again, and removes what cannot be mended: what its registry says it does not
-    /// have, or has otherwise. What running containers use is not touched, and what others need, or a registry may have that cannot
-    /// be asked now, not removed, unless with `force`, which stops the former and removes the latter.
+    /// Mends what a check found: fetches parts of images again, and removes images that cannot be mended because all registries they
+    /// came from say that they do not have them. What running containers use is not touched, and not removed is what other containers
+    /// need, what a registry may have that cannot be asked now or does not answer that, and what came from none; unless with `force`,
+    /// which stops the former and removes the latter.
     ///
     /// # Errors
     /// [`Error::Store`] when something damaged cannot be removed.
@@ -196,15 +198,13 @@ impl Engine {
             return Ok(());
         }
         let names = self.store().readable_names()?.into_iter().filter(|name| name.image == *image);
-        let platform = record.as_ref().and_then(|record| {
-            let platform = &record.platform;
-            let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-            format!("{}/{}{variant}", platform.os, platform.architecture).parse().ok()
-        });
-        let (mut asked, mut hope) = (false, false);
+        let platform = self.platform_of(image);
+        let (mut asked, mut hope, mut log_in) = (false, false, None);
         for name in names {
             let Some(reference) = origin(&name) else { continue };
-            asked = true;
+            // A name that was made here; there may be a registry all the same.
+            let made_here = reference.domain() == "localhost";
+            asked |= !made_here;
             let from = reference.store_name();
             match self.fetch_again(image, &reference, platform.clone(), settings) {
                 Ok(()) => {
@@ -212,7 +212,8 @@ impl Engine {
                     return Ok(());
                 }
                 Err(why) => {
-                    hope |= !is_gone(&why);
+                    hope |= !made_here && !is_gone(&why);
+                    log_in = log_in.or_else(|| refused_by(&why));
                     told(Repaired::NotFetched { image: image.clone(), from, why });
                 }
             }
@@ -223,11 +224,14 @@ impl Engine {
             return Ok(());
         }
         if hope && !force {
-            told(Repaired::OutOfReach { image: image.clone() });
+            told(Repaired::OutOfReach { image: image.clone(), log_in });
             return Ok(());
         }
         if !asked {
             told(Repaired::NoOrigin { image: image.clone() });
+            if !force {
+                return Ok(());
+            }
         }
         for container in users {
             if !force || self.remove(&container, true, Some(0)).is_err() {
@@ -257,7 +261,14 @@ impl Engine {
         users
     }
 
-    /// Fetches what is missing or suspect of an image, by the digest it was pulled with, so that nothing else can come.
+    /// What an image is for, as its configuration says if that is whole: where to look for it first. The record may be damaged.
+    fn platform_of(&self, image: &ImageId) -> Option<Platform> {
+        let bytes = self.store().blob(image.digest()).ok()?;
+        Some(ImageConfig::parse(&bytes).ok()?.platform)
+    }
+
+    /// Fetches what is missing or suspect of an image, by the digest it was pulled with and its id, so that nothing else can come: of
+    /// an index, the image that was taken from it, whichever a pull would take.
     fn fetch_again(
         &self,
         image: &ImageId,
@@ -267,42 +278,37 @@ impl Engine {
     ) -> Result<(), Error> {
         settings.access.ecosystem.allow(&Subject::docker(reference))?;
         let origins = settings.access.origins(reference)?;
-        let mut how = Options::default();
+        let mut how = Options { image: Some(image.clone()), ..Options::default() };
         if let Some(platform) = platform {
             how.platform = platform;
         }
-        let pulled = pull(&origins.source(reference), &self.store_for_layers(), None, &how, &mut Silent)?;
-        if pulled.image == *image { Ok(()) } else { Err(Error::NoImage { name: image.hex().to_owned() }) }
+        pull(&origins.source(reference), &self.store_for_layers(), None, &how, &mut Silent)?;
+        Ok(())
     }
 }
 
-/// Whether an image cannot be had from where it came, now or later: the registry does not have it, or does not give it, or has other
-/// content by now. Anything else, such as a network that is down or a policy, may be otherwise tomorrow.
+/// Whether an image cannot be had from where it came, now or later: the registry says that it does not have it, or that what it was
+/// pulled with lists no such image. Anything else may be otherwise tomorrow, or for others: a network that is down, a policy, a login
+/// that is missing, something before the registry that changes content.
 fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Pull(error) if error.is_absent())
+}
+
+/// The registry that wants a login, or another one.
+fn refused_by(error: &Error) -> Option<String> {
     use loment_image::Error as Image;
     use loment_registry::Error as Registry;
-    let refused = |error: &Registry| {
-        matches!(
-            error,
-            Registry::NotFound { .. }
-                | Registry::Missing { .. }
-                | Registry::Unauthorized { .. }
-                | Registry::Denied { .. }
-                | Registry::DigestMismatch { .. }
-        )
+    let refused = |error: &Registry| match error {
+        Registry::Unauthorized { host, .. } | Registry::Denied { host, .. } => Some(host.clone()),
+        _ => None,
     };
-    match error {
-        // The digest it was pulled by is another image's.
-        Error::NoImage { .. } => true,
-        Error::Pull(error) => match error.as_ref() {
-            Image::Registry(error) => refused(error),
-            Image::Mirrors { mirrors, source, .. } => {
-                refused(source) && mirrors.iter().all(|mirror| refused(&mirror.error))
-            }
-            Image::Digest { .. } | Image::Size { .. } => true,
-            _ => false,
-        },
-        _ => false,
+    let Error::Pull(error) = error else { return None };
+    match error.as_ref() {
+        Image::Registry(error) => refused(error),
+        Image::Mirrors { mirrors, source, .. } => {
+            refused(source).or_else(|| mirrors.iter().find_map(|mirror| refused(&mirror.error)))
+        }
+        _ => None,
     }
 }
 

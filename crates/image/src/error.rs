@@ -268,6 +268,22 @@ pub enum Error {
         /// What there is.
         available: Vec<Platform>,
     },
+    /// None of the manifests has the configuration of an image that was asked for by its id.
+    #[error("no image with id {} in {reference}", image.hex())]
+    NoMember {
+        /// Where it was looked for.
+        reference: String,
+        /// The id.
+        image: loment_store::ImageId,
+    },
+    /// An index lists so much that not all of it is looked at.
+    #[error("{reference} lists more than {limit} manifests, and the image is not among those")]
+    TooMany {
+        /// Where an image was looked for.
+        reference: String,
+        /// How many were looked at.
+        limit: usize,
+    },
     /// An index points to indexes that point to indexes.
     #[error("index {digest} is nested too deep")]
     Nested {
@@ -324,6 +340,21 @@ pub struct Attempt {
 impl Error {
     pub(crate) fn not_there(archive: &str, what: String) -> Self {
         Self::NotInArchive { archive: archive.to_owned(), what }
+    }
+
+    /// Whether everybody who was asked says that there is no such thing. A refusal, other content than was asked for, or no answer do
+    /// not say that: it may be there for others, or tomorrow.
+    pub fn is_absent(&self) -> bool {
+        use loment_registry::Error as Registry;
+        let absent = |error: &Registry| matches!(error, Registry::NotFound { .. } | Registry::Missing { .. });
+        match self {
+            Self::Registry(error) => absent(error),
+            Self::Mirrors { mirrors, source, .. } => {
+                absent(source) && mirrors.iter().all(|mirror| absent(&mirror.error))
+            }
+            Self::NoMember { .. } => true,
+            _ => false,
+        }
     }
 
     /// What all attempts come to; the last one is the one that matters.

@@ -43,6 +43,7 @@ mod import;
 mod inflate;
 mod layer;
 mod manifest;
+mod member;
 mod oci;
 mod parts;
 mod pipe;

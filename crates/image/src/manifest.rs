@@ -130,6 +130,18 @@ pub(crate) fn choose<'i>(
     Err(Error::Platform { reference: reference.to_owned(), wanted: Box::new(wanted.clone()), available })
 }
 
+/// All manifests of an index, those first that fit best; what is for nothing, such as attestations, last.
+pub(crate) fn by_fit<'i>(index: &'i ImageIndex, wanted: &Platform) -> Vec<&'i Descriptor> {
+    let known = index.manifests().iter().filter(|descriptor| is_manifest(descriptor.media_type().as_ref()));
+    let mut manifests: Vec<_> = known.collect();
+    manifests.sort_by_cached_key(|descriptor| match descriptor.platform().as_ref().map(Platform::from) {
+        Some(offered) if offered.is_unknown() => (2, 0),
+        Some(offered) => wanted.accepts(&offered).map_or((1, 0), |distance| (0, distance)),
+        None => (1, 0),
+    });
+    manifests
+}
+
 /// Refuses manifests of things that are not container images, and layers in unknown forms, before anything
 /// large is fetched.
 pub(crate) fn check(manifest: &ImageManifest, digest: &Digest) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use crate::parts::Parts;
 use crate::platform::Platform;
 use crate::reference::Reference;
 use crate::registry_source::RegistrySource;
-use crate::resolve::resolve;
+use crate::resolve::{Resolved, resolve, resolve_id};
 use crate::schema1::Converted;
 use crate::source::Source;
 
@@ -26,6 +26,8 @@ pub struct Options {
     pub platform: Platform,
     /// Take a single image whatever it is for; of an index, the one for the platform.
     pub any_platform: bool,
+    /// Take the image with this id only, whatever it is for; of an index, those for the platform are looked at first.
+    pub image: Option<ImageId>,
     /// Layers fetched at the same time.
     pub parallel: usize,
     /// How large ones are.
@@ -34,7 +36,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { platform: Platform::host(), any_platform: false, parallel: 4, parts: Parts::default() }
+        let platform = Platform::host();
+        Self { platform, any_platform: false, image: None, parallel: 4, parts: Parts::default() }
     }
 }
 
@@ -114,10 +117,10 @@ pub fn pull(
 ) -> Result<Pulled, Error> {
     let lease = store.lease()?;
     let converted;
-    let (source, found) = match resolve(source, &options.platform, options.any_platform) {
+    let (source, found) = match resolved(source, options) {
         Err(Error::Schema1 { .. }) => {
             converted = Converted::open(source, &Scratch::of(store))?;
-            let found = resolve(&converted, &options.platform, options.any_platform)?;
+            let found = resolved(&converted, options)?;
             (&converted as &dyn Source, found)
         }
         found => (source, found?),
@@ -156,6 +159,13 @@ pub fn pull(
         None => lease.commit_image(&record)?,
     }
     Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })
+}
+
+fn resolved(source: &dyn Source, options: &Options) -> Result<Resolved, Error> {
+    match &options.image {
+        Some(id) => resolve_id(source, id, &options.platform),
+        None => resolve(source, &options.platform, options.any_platform),
+    }
 }
 
 /// Bytes of the blobs that must be fetched. What they unpack to is hardly ever less, and nobody says how much more.

@@ -8,6 +8,7 @@ use oci_spec::image::{Descriptor, Digest, ImageManifest};
 use crate::config::ImageConfig;
 use crate::error::Error;
 use crate::manifest::{self, Document, MAX_DOCUMENT};
+use crate::member::path_to;
 use crate::platform::Platform;
 use crate::schema1;
 use crate::source::{Fetched, Source};
@@ -81,6 +82,19 @@ fn verified(what: String, fetched: Fetched, required: Option<Digest>) -> Result<
     };
     let (document, media_type) = manifest::parse(&bytes, &media_type, &digest)?;
     Ok(Verified { digest, media_type, bytes, document })
+}
+
+/// Follows indexes to the image with that id, whatever it is for, and its configuration. See [`path_to`].
+pub(crate) fn resolve_id(source: &dyn Source, id: &ImageId, first: &Platform) -> Result<Resolved, Error> {
+    let documents = path_to(source, id, first)?;
+    let last = &documents[documents.len() - 1];
+    let Document::Image(manifest) = &last.document else {
+        return Err(Error::Nested { digest: last.digest.clone() });
+    };
+    manifest::check(manifest, &last.digest)?;
+    let manifest = ImageManifest::clone(manifest);
+    let (config, config_bytes, id) = configuration(source, &manifest)?;
+    Ok(Resolved { documents, manifest, config, config_bytes, id })
 }
 
 /// Follows indexes to the image for a platform, and its configuration.

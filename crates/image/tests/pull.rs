@@ -14,7 +14,7 @@ use common::{
     digest_of, gzip, host, image, tar,
 };
 use loment_image::{Error, Fetched, LayerState, OciLayout, Options, Progress, Silent, Source, pull};
-use loment_store::{Algorithm, Durability, Limits, digest_of as digest_of_bytes, sha256};
+use loment_store::{Algorithm, Durability, ImageId, Limits, digest_of as digest_of_bytes, sha256};
 use oci_spec::image::{Descriptor, Digest};
 
 #[derive(Default)]
@@ -122,6 +122,25 @@ fn an_index_gives_the_image_of_the_platform() {
         let pulled = fixture.pull_as("", &options, &mut Silent).unwrap();
         assert_eq!(fixture.read(&pulled.image, "f"), "other");
     }
+    // By its id, whatever it is for.
+    let wanted = fixture.pull_as(
+        "",
+        &Options { platform: other_platform.parse().unwrap(), ..Options::default() },
+        &mut Silent,
+    );
+    let wanted = wanted.unwrap().image;
+    let options = Options { image: Some(wanted.clone()), ..Options::default() };
+    assert_eq!(fixture.pull_as("", &options, &mut Silent).unwrap().image, wanted);
+    let nobodys = ImageId::try_from(sha256(b"nobody's")).unwrap();
+    let options = Options { image: Some(nobodys), ..Options::default() };
+    assert!(
+        matches!(fixture.pull_as("", &options, &mut Silent), Err(error @ Error::NoMember { .. }) if error.is_absent())
+    );
+    // What one lists that cannot be read may be what is looked for.
+    let lost = digest_of(&entries[0]);
+    let bytes = fs::read(fixture.blob_path(&lost)).unwrap();
+    fs::write(fixture.blob_path(&lost), bytes.to_ascii_uppercase()).unwrap();
+    assert!(matches!(fixture.pull_as("", &options, &mut Silent), Err(error) if !error.is_absent()));
     let options = Options { platform: "linux/mips64".parse().unwrap(), ..Options::default() };
     let message = fixture.pull_as("", &options, &mut Silent).unwrap_err().to_string();
     let expected = format!(

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{DiffId, ImageId};
+use crate::digest::{Algorithm, DiffId, ImageId};
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Layer, Lower};
@@ -118,6 +118,10 @@ impl Lease {
         }
         if let Some(known) = known {
             let gained = std::mem::replace(&mut record.manifests, known.manifests);
+            // One that is gone, or that a damaged record only seems to name, is not named again.
+            record
+                .manifests
+                .retain(|digest| Algorithm::of(digest).is_some() && store.blob_path(digest).exists());
             record.manifests.extend(gained);
             let mut seen = HashSet::new();
             record.manifests.retain(|digest| seen.insert(digest.clone()));

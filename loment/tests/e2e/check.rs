@@ -169,6 +169,112 @@ fn what_nobody_can_be_asked_for_is_kept_until_somebody_can_or_force_is_used() {
     is_clean(&world);
 }
 
+/// Changes one byte of the record of an image.
+fn damage_record(world: &World, id: &str, at: usize) {
+    let path = world.root().join(format!("images/{id}.json"));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn an_image_of_an_index_for_another_machine_is_mended_whatever_is_left_of_its_documents() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("multi:latest");
+    let mut ids = Vec::new();
+    for platform in ["linux/arm64", "linux/s390x"] {
+        world.loment(["pull", "--quiet", "--platform", platform, &image]).succeeds();
+        let id = world.inspect("{{.Id}}", &image);
+        let record = fs::read_to_string(world.root().join(format!("images/{id}.json"))).unwrap();
+        // What no longer is JSON, and every digest in it: its own, of its manifests and of its layers.
+        let digests = record.match_indices("sha256:").map(|(at, prefix)| at + prefix.len());
+        let places: Vec<usize> = [0].into_iter().chain(digests).collect();
+        assert!(places.len() > 4, "{record}");
+        for at in places {
+            damage_record(&world, &id, at);
+            check(&world, &["--quick"]).fails(125);
+            let output = check(&world, &["--repair"]);
+            assert!(output.succeeds().contains("Fetched image"), "{at}: {output}");
+            assert_eq!(world.inspect("{{.Id}}", &image), id);
+        }
+        // Nobody says what it is for.
+        fs::write(world.root().join(format!("images/{id}.json")), "{").unwrap();
+        let config = world.root().join(format!("blobs/sha256/{}/{id}", &id[..2]));
+        fs::write(config, "{").unwrap();
+        let output = check(&world, &["--repair"]);
+        assert!(output.succeeds().contains("Fetched image"), "{output}");
+        assert_eq!(world.inspect("{{.Id}}", &image), id);
+        ids.push(id);
+        let there = world.loment(["images", "--quiet", "--no-trunc", "--all"]);
+        assert_eq!(there.succeeds().lines().count(), ids.len(), "{there}");
+    }
+    is_clean(&world);
+}
+
+#[test]
+fn a_registry_that_wants_a_login_does_not_say_that_an_image_is_gone() {
+    let (world, registry) = (world(), fixtures().serve());
+    comes_from(&world, &registry.host());
+    world.loment(["pull", "--quiet", "images.test/busybox:latest"]).succeeds();
+    let names = names_of(&world);
+    damage(&world);
+    let guarded = Registry::with_password(&fixtures().storage());
+    comes_from(&world, &guarded.host());
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["still present after repair attempt", "log in and repair again"]);
+    let log_in = format!("does not give it: log in to {}", guarded.host());
+    assert!(output.stdout.contains("Kept image") && output.stdout.contains(&log_in), "{output}");
+    assert_eq!(names_of(&world), names);
+    let host = guarded.host();
+    world.loment(["login", "--tls-verify=false", "-u", "user", "-p", "secret", &host]).succeeds();
+    assert!(check(&world, &["--repair"]).succeeds().contains("Fetched image"));
+    is_clean(&world);
+}
+
+#[test]
+fn content_that_is_changed_on_its_way_does_not_make_an_image_gone() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    comes_from(&world, &registry.host());
+    world.loment(["pull", "--quiet", "images.test/busybox:latest"]).succeeds();
+    let names = names_of(&world);
+    damage(&world);
+    let manifest = registry.manifest("busybox", "latest");
+    let blob = registry.blob_file(manifest["layers"][0]["digest"].as_str().unwrap());
+    let sound = fs::read(&blob).unwrap();
+    let mut changed = sound.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    fs::write(&blob, changed).unwrap();
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["still present after repair attempt"]);
+    assert!(output.stdout.contains("Kept image"), "{output}");
+    assert_eq!(names_of(&world), names);
+    fs::write(&blob, sound).unwrap();
+    assert!(check(&world, &["--repair"]).succeeds().contains("Fetched image"));
+    is_clean(&world);
+}
+
+#[test]
+fn what_no_registry_is_known_to_have_is_removed_by_force_only() {
+    let (world, image) = world_with("busybox:latest");
+    world.loment(["tag", &image, "localhost/mine:1"]).succeeds();
+    let archive = world.path("mine.tar").display().to_string();
+    world.loment(["save", "--quiet", "--output", &archive, "localhost/mine:1"]).succeeds();
+    world.loment(["rmi", "--force", &image, "localhost/mine:1"]).succeeds();
+    world.loment(["load", "--quiet", "--input", &archive]).succeeds();
+    // Where that is, nobody listens.
+    let conf = world.dir().join("home/.config/containers/registries.conf");
+    fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    fs::write(&conf, "[[registry]]\nprefix = \"localhost\"\nlocation = \"127.0.0.1:1\"\n").unwrap();
+    damage(&world);
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["still present after repair attempt", "no registry is known to have"]);
+    assert!(output.stdout.contains("no registry is known to have it"), "{output}");
+    assert_eq!(names_of(&world).trim(), "localhost/mine:1");
+    assert!(check(&world, &["--force"]).succeeds().contains("Removed image"));
+    assert_eq!(world.loment(["images", "-q"]).succeeds(), "");
+    is_clean(&world);
+}
+
 #[test]
 fn what_containers_use_is_removed_by_force_only() {
     let (world, image) = world_with("busybox:latest");

@@ -18,10 +18,10 @@ pub(super) struct Flags {
     /// Do not read the content of layers, which takes long
     #[arg(short, long)]
     quick: bool,
-    /// Fetch again what is damaged of images, and remove what cannot be fetched and nothing uses
+    /// Fetch again what is damaged of images, and remove what registries no longer have and nothing uses
     #[arg(short, long)]
     repair: bool,
-    /// Repair, and for that stop containers, and remove those that are damaged with their images
+    /// Repair, and for that stop containers, and remove those that are damaged, and all images that cannot be fetched
     #[arg(short, long)]
     force: bool,
     /// List what nobody has needed for this long, such as 90s, 24h or 1h30m
@@ -52,9 +52,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let short_names = ShortNames { docker_hub_default: false, ..ShortNames::default() };
     let settings = PullSettings { short_names, access, ..PullSettings::default() };
     let mut told = Vec::new();
-    let mut out_of_reach = 0;
+    let mut kept = Vec::new();
     engine.repair(&found, &settings, flags.force, &mut |event| {
-        out_of_reach += u32::from(matches!(event, Repaired::OutOfReach { .. }));
+        kept.extend(advice(&event).filter(|_| !flags.force));
         told.push(sentence(&event));
     })?;
     print(&told.concat())?;
@@ -62,15 +62,30 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if left.is_damaged() {
         print(&text(&left, Duration::MAX))?;
         let how = "damage in local storage still present after repair attempt";
-        return Err(Error::Invalid(match out_of_reach {
-            0 => how.into(),
-            _ => format!(
-                "{how}: images were kept that their registries may still have: repair again when they can be asked, or use \
-                 --force to remove the images"
-            ),
+        kept.dedup();
+        return Err(Error::Invalid(match kept[..] {
+            [] => how.into(),
+            [first] => format!("{how}: {first}, or use --force to remove the images"),
+            [..] => format!("{how}: see what is said of each image, or use --force to remove the images"),
         }));
     }
     Ok(0)
+}
+
+/// What to do about an image that was kept for its own sake.
+fn advice(event: &Repaired) -> Option<&'static str> {
+    match event {
+        Repaired::OutOfReach { log_in: Some(_), .. } => {
+            Some("images were kept that their registries do not give: log in and repair again")
+        }
+        Repaired::OutOfReach { log_in: None, .. } => {
+            Some("images were kept that their registries may still have: repair again when they can be asked")
+        }
+        Repaired::NoOrigin { .. } => {
+            Some("images were kept that no registry is known to have: build, load or import them again")
+        }
+        _ => None,
+    }
 }
 
 /// What was found, each thing with what is wrong with it.
@@ -105,7 +120,7 @@ fn sentence(event: &Repaired) -> String {
             format!("Cannot fetch image {} again from {from}: {}\n", short(image), one_line(why))
         }
         Repaired::NoOrigin { image } => {
-            format!("Cannot fetch image {} again: no registry is known to have it\n", short(image))
+            format!("Cannot mend image {}, damaged: no registry is known to have it\n", short(image))
         }
         Repaired::ImageRemoved { image, names } if names.is_empty() => {
             format!("Removed image {}\n", short(image))
@@ -117,7 +132,10 @@ fn sentence(event: &Repaired) -> String {
             let (image, container) = (short(image), container.get(..12).unwrap_or(container));
             format!("Kept image {image}, which container {container} uses: use --force\n")
         }
-        Repaired::OutOfReach { image } => {
+        Repaired::OutOfReach { image, log_in: Some(host) } => {
+            format!("Kept image {}, damaged: {host} does not give it: log in to {host}\n", short(image))
+        }
+        Repaired::OutOfReach { image, log_in: None } => {
             format!("Kept image {}, damaged: nobody says that its registry no longer has it\n", short(image))
         }
         Repaired::Mended { image } => {
