@@ -20,7 +20,9 @@ use rustix::mount::{
     MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change, open_tree, unmount,
 };
 use rustix::process::{chdir, chroot, fchdir, pivot_root};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{
+    CpuSet, LinkNameSpaceType, move_into_link_name_space, sched_getaffinity, sched_setaffinity,
+};
 
 use crate::Error;
 use crate::erofs;
@@ -219,13 +221,33 @@ fn make(dir: &Path) -> io::Result<OwnedFd> {
     mount_change(dir, MountPropagationFlags::PRIVATE)?;
     let file = dir.join("ns");
     drop(File::options().write(true).create(true).truncate(false).open(&file)?);
+    let keep = |ns: &OwnedFd| mount_bind(format!("/proc/self/fd/{}", ns.as_raw_fd()), &file);
+    let ns = apart(dir)?;
+    match keep(&ns) {
+        Err(Errno::INVAL) => {}
+        kept => return Ok(kept.map(|()| ns)?),
+    }
+    // Only a namespace that is younger than this one may be bound in it, which the kernel tells by their numbers; and Linux 6.18 gives
+    // each processor a range of those. On the one where this namespace was made, the next number is a higher one.
+    let all = sched_getaffinity(None)?;
+    let kept = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).find_map(|cpu| {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).ok()?;
+        let ns = apart(dir).ok()?;
+        keep(&ns).is_ok().then_some(ns)
+    });
+    sched_setaffinity(None, &all)?;
+    Ok(kept.ok_or(Errno::INVAL)?)
+}
+
+/// A mount namespace in which nothing is mounted.
+fn apart(dir: &Path) -> io::Result<OwnedFd> {
     let here = Here::new()?;
     unshare(CloneFlags::NEWNS)?;
     let made = empty(dir);
     here.come_back()?;
-    let ns = made?;
-    mount_bind(format!("/proc/self/fd/{}", ns.as_raw_fd()), &file)?;
-    Ok(ns)
+    made
 }
 
 /// Makes the mount namespace of the caller an empty one: mounts it kept of the host's would keep their devices in use.

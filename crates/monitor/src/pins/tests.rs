@@ -2,6 +2,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use super::*;
 
 struct Place(TempDir);
@@ -107,6 +109,28 @@ fn one_of_the_same_name_in_another_file_is_another_layer() {
     std::fs::rename(&new, &old).unwrap();
     assert_eq!(name_in(&clones(&dir, &[Image { file: &old, layer: "x" }]).unwrap()[0]), "new");
     release(&dir, |_, _| false).unwrap();
+}
+
+#[test]
+fn the_namespace_is_kept_wherever_ours_was_made() {
+    let all = sched_getaffinity(None).unwrap();
+    let processors: Vec<_> = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).take(4).collect();
+    let go_to = |cpu: usize| {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        sched_setaffinity(None, &only).unwrap();
+    };
+    for &ours in &processors {
+        for &theirs in &processors {
+            go_to(ours);
+            let place = Place::new();
+            go_to(theirs);
+            sched_setaffinity(None, &all).unwrap();
+            let file = place.image("a");
+            assert_eq!(name_in(&clones(&place.dir(), &[Image { file: &file, layer: "x" }]).unwrap()[0]), "a");
+            release(&place.dir(), |_, _| false).unwrap();
+        }
+    }
 }
 
 #[test]
