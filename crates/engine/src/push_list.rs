@@ -48,7 +48,7 @@ impl Engine {
         };
         let listed = index.as_ref().map(|index| loment_image::listed(self.store(), index)).transpose()?;
         let (Some(index), Some(Some(listed))) = (index, listed) else {
-            return self.push(image, short_names, to, options, progress);
+            return self.push(image, None, short_names, to, options, progress);
         };
         let images = if members { self.all_here(&name, &listed)? } else { Vec::new() };
         let near = self.near(&name, &images, to)?;

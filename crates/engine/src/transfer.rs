@@ -50,32 +50,20 @@ impl<'s> Side<'s> {
 }
 
 impl Engine {
-    /// Sends an image of the store to a place.
+    /// Sends an image of the store to a place: of a list, the one for a platform, or else for this machine.
     ///
     /// # Errors
     /// [`Error::NoImage`], [`Error::Pull`] for what goes wrong on the way.
     pub fn push(
         &self,
         image: &str,
+        platform: Option<&Platform>,
         short_names: &ShortNames,
         to: Side<'_>,
         options: &PushOptions,
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
-        self.push_for(image, &Platform::host(), short_names, to, options, progress)
-    }
-
-    /// The same, of a list the image for that platform.
-    fn push_for(
-        &self,
-        image: &str,
-        platform: &Platform,
-        short_names: &ShortNames,
-        to: Side<'_>,
-        options: &PushOptions,
-        progress: &mut dyn Progress,
-    ) -> Result<Copied, Error> {
-        let (id, name) = self.find_image_for(image, short_names, platform)?;
+        let (id, name) = self.find_image_for(image, short_names, platform.unwrap_or(&Platform::host()))?;
         let named = self.store().name(&name)?;
         if let Place::Store(new) = to.place {
             // Not its list.
@@ -168,7 +156,7 @@ pub fn copy_image(
             }
             let how = push_options(options);
             match &options.images {
-                Images::One(platform) => engine.push_for(image, platform, short_names, to, &how, progress),
+                Images::One(platform) => engine.push(image, Some(platform), short_names, to, &how, progress),
                 all => engine.push_all(image, short_names, to, &how, *all == Images::All, progress),
             }
         }

@@ -44,13 +44,16 @@ pub(crate) fn reopen(found: BorrowedFd<'_>) -> io::Result<File> {
 
 /// Reads a document, not more than one may be long.
 pub(crate) fn read_document(path: &Path) -> Result<Vec<u8>, Error> {
+    failed(read_all(open(path)?, MAX_DOCUMENT), "read", path)
+}
+
+/// Reads what has no more than `most` bytes.
+pub(crate) fn read_all(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let result = open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes);
-    let result = match result {
-        Ok(size) if size as u64 > MAX_DOCUMENT => Err(io::ErrorKind::FileTooLarge.into()),
-        result => result,
-    };
-    failed(result, "read", path).map(|_| bytes)
+    match file.take(most + 1).read_to_end(&mut bytes)? as u64 {
+        size if size > most => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(bytes),
+    }
 }
 
 /// Where a path leads that may be a link, to something or to nothing yet: what replaces a file is to replace that one, and not the

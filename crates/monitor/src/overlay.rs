@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
+use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
 use rustix::fs::{CWD, Mode};
@@ -151,17 +152,19 @@ struct Layers<'a> {
 impl Layers<'_> {
     /// The overlay, detached. `scratch` is an existing directory of the container's own.
     fn mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
-        self.mount_on(scratch, kernel_version())
+        let uname = rustix::system::uname();
+        // What works on the oldest works on one of which nothing is known.
+        let kernel = uname.release().to_string_lossy().parse().unwrap_or(KernelVersion::new(0, 0));
+        self.mount_on(scratch, kernel)
     }
 
     /// The same on a kernel of that version. It is not tried what that can: every failure is a line in the kernel's log, and a failed
     /// mount that was to be volatile leaves a mark in `work`, with which no other is made there.
-    fn mount_on(&self, scratch: &Path, kernel: (u32, u32)) -> io::Result<OwnedFd> {
-        let detached =
-            self.base.is_some() || self.lower.iter().any(|layer| matches!(layer, Opened::Mount(_)));
+    fn mount_on(&self, scratch: &Path, kernel: KernelVersion) -> io::Result<OwnedFd> {
+        let detached = self.base.is_some() || self.has_mounts();
         // Layers one by one. All in one value do not do: it may have 256 bytes.
-        let has_parameters = kernel >= (6, 8);
-        if has_parameters && (!detached || kernel >= (6, 15)) {
+        let has_parameters = kernel >= KernelVersion::new(6, 8);
+        if has_parameters && (!detached || kernel >= KernelVersion::new(6, 15)) {
             return Ok(self.by_parameters()?);
         }
         own_namespace()?;
@@ -184,8 +187,9 @@ impl Layers<'_> {
         Ok(())
     }
 
-    /// Whether files would show different devices, so that programs which stay on one file system leave out some.
-    fn several_devices(&self) -> bool {
+    /// Whether there are layers that are mounts. Their files would show different devices, so that programs which stay on one file
+    /// system leave out some.
+    fn has_mounts(&self) -> bool {
         self.lower.iter().any(|layer| matches!(layer, Opened::Mount(_)))
     }
 
@@ -197,7 +201,7 @@ impl Layers<'_> {
             fsconfig_set_string(&fs, "upperdir", upper)?;
             fsconfig_set_string(&fs, "workdir", work)?;
         }
-        if self.several_devices() {
+        if self.has_mounts() {
             fsconfig_set_string(&fs, "xino", "on")?;
         }
         if self.volatile {
@@ -224,7 +228,7 @@ impl Layers<'_> {
         if self.volatile {
             options += ",volatile";
         }
-        if self.several_devices() {
+        if self.has_mounts() {
             options += ",xino=on";
         }
         let options = CString::new(options).map_err(io::Error::other)?;
@@ -233,15 +237,6 @@ impl Layers<'_> {
         rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
         clone_tree(scratch)
     }
-}
-
-/// The first two numbers of the kernel's version; zeros for what is no version.
-fn kernel_version() -> (u32, u32) {
-    let uname = rustix::system::uname();
-    let release = uname.release().to_string_lossy();
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or_default());
-    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
 }
 
 /// Gives the caller a mount namespace from which nothing spreads.
@@ -407,6 +402,7 @@ mod tests {
         std::fs::write(b.join("one"), "b").unwrap();
         // Each way works on every kernel that is newer.
         for (n, kernel) in [(6, 15), (6, 8), (6, 1)].into_iter().enumerate() {
+            let kernel = KernelVersion::new(kernel.0, kernel.1);
             let [upper, work, scratch] = ["upper", "work", "scratch"].map(|name| make(format!("{name}{n}")));
             let lower = [&a, &b].map(|path| Opened::Mount(clone_tree(path).unwrap()));
             let flags = MountAttrFlags::empty();

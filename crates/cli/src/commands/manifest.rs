@@ -11,7 +11,7 @@ use super::access::AccessFlags;
 use super::copy::temporary;
 use super::progress::Bars;
 use super::pull::short_names;
-use super::remove_each;
+use super::{remove_each, swept};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -255,8 +255,7 @@ pub(super) fn run_rm(globals: &Globals, flags: &Rm) -> Result<u8, Error> {
         Err(loment_engine::Error::NoImage { .. }) if flags.ignore => Ok(()),
         list => show_removed(&engine, &list?, name),
     });
-    let swept = engine.sweep();
-    result.and_then(|status| Ok(swept.map(|()| status)?))
+    swept(&engine, result)
 }
 
 fn show_removed(engine: &loment_engine::Engine, list: &ImageList, name: &str) -> Result<(), Error> {

@@ -192,6 +192,12 @@ fn remove_each<'a>(
     result.map_err(|_| Error::Shown { status })
 }
 
+/// After removals: what nothing needs any more goes, too. That they failed is told before that this does.
+fn swept(engine: &Engine, removals: Result<u8, Error>) -> Result<u8, Error> {
+    let swept = engine.sweep();
+    removals.and_then(|status| Ok(swept.map(|()| status)?))
+}
+
 /// Refuses a command that is for nothing: `--all=false` alone.
 fn need_names(names: &[String], all: bool) -> Result<(), Error> {
     match names {

@@ -90,7 +90,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         let to = Side::new(&place, &access);
         let result = match flags.all {
             true => engine.push_all(&flags.image, &short_names, to, &options, true, &mut bars),
-            false => engine.push(&flags.image, &short_names, to, &options, &mut bars),
+            false => engine.push(&flags.image, None, &short_names, to, &options, &mut bars),
         };
         match result {
             Err(error) if left > 0 => {

@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::RemoveImage;
 
 use super::pull::short_names;
-use super::{need_names, remove_each};
+use super::{need_names, remove_each, swept};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -54,6 +54,5 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
     });
     // Once for all of them; and somebody who was killed may have removed an image and left its layers.
-    let swept = engine.sweep();
-    result.and_then(|status| Ok(swept.map(|()| status)?))
+    swept(&engine, result)
 }

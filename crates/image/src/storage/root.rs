@@ -2,7 +2,7 @@
 //! is followed, and what is not a regular file is looked at and not opened.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::files::{failed, reopen};
+use crate::files::{failed, read_all, reopen};
 
 /// Largest `images.json` or `layers.json`; those of some thousand layers have a few megabytes.
 const MAX_LIST: u64 = 256 << 20;
@@ -52,13 +52,7 @@ impl Root {
 
     /// All of a file that has no more than `most` bytes.
     pub(super) fn read(&self, name: &str, most: u64) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        let result = self.file(name)?.take(most + 1).read_to_end(&mut bytes);
-        let result = match result {
-            Ok(size) if size as u64 > most => Err(io::ErrorKind::FileTooLarge.into()),
-            result => result,
-        };
-        failed(result, "read", &self.path.join(name)).map(|_| bytes)
+        failed(read_all(self.file(name)?, most), "read", &self.path.join(name))
     }
 
     /// What a document lists.
