@@ -94,21 +94,13 @@ impl Container {
     }
 
     /// Its control group.
-    pub fn cgroup(&self) -> String {
-        cgroup_of(&self.config)
+    pub fn cgroup(&self) -> &str {
+        &self.config.cgroup.path
     }
 
     /// Where its log is.
     pub fn log_path(&self) -> Option<PathBuf> {
         (self.config.log.driver != "none").then(|| self.dir.join("ctr.log"))
-    }
-}
-
-/// The control group of the container with that configuration.
-pub(crate) fn cgroup_of(config: &Config) -> String {
-    match config.cgroup.path.as_str() {
-        "" => cgroup_name(&config.id),
-        path => path.to_owned(),
     }
 }
 

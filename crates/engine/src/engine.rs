@@ -121,7 +121,7 @@ impl Engine {
         let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
         let config: T = serde_json::from_slice(&bytes).map_err(damaged)?;
         let found = version(&config);
-        if found > VERSION {
+        if found != VERSION {
             return Err(Error::Version { path: path.display().to_string(), found, known: VERSION });
         }
         Ok(Some(config))
@@ -184,16 +184,17 @@ impl Engine {
     pub(crate) fn save(&self, config: &Config) -> Result<(), Error> {
         let dir = self.dir(&config.id);
         let (new, path) = (dir.join(format!(".{CONFIG}")), dir.join(CONFIG));
-        let bytes = serde_json::to_vec(config).expect("a configuration has string keys only");
+        let document = config.document().expect("a configuration has string keys only");
+        let bytes = document.to_string().into_bytes();
         let write = || -> std::io::Result<()> {
             let mut file = std::fs::File::create(&new)?;
             std::io::Write::write_all(&mut file, &bytes)?;
             // One that is thrown away at its end need not survive a power cut.
-            if !config.auto_remove {
+            if !config.supervision.auto_remove {
                 file.sync_data()?;
             }
             std::fs::rename(&new, &path)?;
-            if !config.auto_remove {
+            if !config.supervision.auto_remove {
                 std::fs::File::open(&dir)?.sync_all()?;
             }
             Ok(())

@@ -33,7 +33,9 @@ pub enum Error {
     Io { operation: &'static str, object: String, source: io::Error },
     #[error("read {path}: it is damaged")]
     Damaged { path: String, source: serde_json::Error },
-    #[error("{path} is version {found}, this program understands {known}: use the version that wrote it")]
+    #[error(
+        "{path} is version {found}, this program understands {known}: use the version of the program that wrote it"
+    )]
     Version { path: String, found: u32, known: u32 },
     #[error("import {from}")]
     Import { from: String, source: Box<Error> },

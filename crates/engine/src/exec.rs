@@ -44,12 +44,12 @@ impl Engine {
             });
         }
         let mut config = container.config.clone();
-        config.privileged |= options.privileged;
+        config.security.privileged |= options.privileged;
         if let Some(workdir) = options.workdir {
-            config.workdir = workdir;
+            config.process.workdir = workdir;
         }
         // The container's environment, its terminal's name as this one needs it, and the caller's.
-        let mut env: Vec<String> = config.env.clone();
+        let mut env: Vec<String> = config.process.env.clone();
         if options.terminal && !env.iter().any(|e| e.starts_with("TERM=")) {
             env.push("TERM=xterm".into());
         }
@@ -59,10 +59,10 @@ impl Engine {
             env.push(entry);
         }
         let process = spec::exec_process(&config, &options.command, &env, options.terminal)?;
-        let user = options.user.unwrap_or(config.user.clone());
+        let user = options.user.unwrap_or(config.process.user.clone());
         let gone = || Error::MonitorGone { id: container.config.id.clone() };
         let connection = container.monitor().ok_or_else(gone)?;
-        let seccomp = spec::seccomp(&config)?;
+        let seccomp = spec::seccomp_filter(&config)?;
         let annotations = config.annotations.into_iter().collect();
         let request = Exec { process, user, seccomp, annotations, streams: options.streams };
         connection.send(&Request::Exec(Box::new(request))).context("send the program to", "the monitor")?;

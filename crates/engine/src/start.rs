@@ -11,7 +11,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::config::Config;
-use crate::container::{Container, cgroup_of, monitor_cgroup_name};
+use crate::container::{Container, monitor_cgroup_name};
+use crate::create::write_generated;
 use crate::error::Context;
 use crate::{Engine, Error, spec};
 
@@ -93,15 +94,19 @@ impl Engine {
     pub(crate) fn place(&self, config: &Config) -> Place {
         Place {
             id: config.id.clone(),
-            cgroup: cgroup_of(config),
+            cgroup: config.cgroup.path.clone(),
             slice: config.cgroup.slice.clone(),
             monitor_cgroup: monitor_cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
-            removal: config.auto_remove.then(|| Removal {
+            removal: config.supervision.auto_remove.then(|| Removal {
                 name: self.names().link(&config.name),
                 tombs: self.root().join("tombs"),
-                project: if config.size.any() { Store::project_of(&self.dir(&config.id)) } else { None },
+                project: if config.files.size.any() {
+                    Store::project_of(&self.dir(&config.id))
+                } else {
+                    None
+                },
             }),
         }
     }
@@ -113,10 +118,10 @@ impl Engine {
             place: self.place(config),
             spec: Some(spec::build(config, &container.run_dir)?),
             rootfs: self.rootfs(config)?,
-            user: config.user.clone(),
-            groups: config.groups.clone(),
-            init: config.init,
-            stdin: config.stdin,
+            user: config.process.user.clone(),
+            groups: config.process.groups.clone(),
+            init: config.process.init,
+            stdin: config.process.stdin,
             log: LogSettings {
                 path: container.log_path(),
                 max_size: config.log.max_size,
@@ -131,8 +136,8 @@ impl Engine {
             return Ok(match rootfs.overlay {
                 true => {
                     let most = memory_total() / THROWAWAY_SHARE;
-                    let size = config.size.bytes.filter(|&bytes| bytes > 0).unwrap_or(most);
-                    let inodes = config.size.inodes.filter(|&inodes| inodes > 0);
+                    let size = config.files.size.bytes.filter(|&bytes| bytes > 0).unwrap_or(most);
+                    let inodes = config.files.size.inodes.filter(|&inodes| inodes > 0);
                     Rootfs::Throwaway { path, size, inodes }
                 }
                 false => Rootfs::Directory { path },
@@ -146,7 +151,7 @@ impl Engine {
             pins: self.pins(),
             upper: layers.upper,
             work: layers.work,
-            volatile: config.auto_remove,
+            volatile: config.supervision.auto_remove,
         })
     }
 }
@@ -162,52 +167,6 @@ pub(crate) fn lower(layer: loment_store::Lower) -> Lower {
 fn memory_total() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit))
-}
-
-fn write_generated(container: &Container) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let dir = &container.run_dir;
-    let mut builder = std::fs::DirBuilder::new();
-    builder.mode(0o700).recursive(true).create(dir)?;
-    builder.create(dir.join("scratch"))?;
-    let config = &container.config;
-    let host = config.network == crate::config::Network::Host;
-    let of_host = |path: &str| if host { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
-    let mut hosts = of_host("/etc/hosts");
-    if hosts.is_empty() {
-        hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec();
-    }
-    if !host {
-        hosts.extend(format!("127.0.0.1\t{} {}\n", config.hostname, config.name).as_bytes());
-    }
-    write_public(&dir.join("hosts"), &hosts)?;
-    write_public(&dir.join("hostname"), format!("{}\n", config.hostname).as_bytes())?;
-    write_public(&dir.join("resolv.conf"), &of_host("/etc/resolv.conf"))?;
-    let image = config.image.as_ref();
-    let environment = format!(
-        "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
-        env!("CARGO_PKG_VERSION"),
-        config.name,
-        config.id,
-        image.map(|i| i.name.as_str()).unwrap_or_default(),
-        image.map(|i| i.id.hex()).unwrap_or_default(),
-    );
-    write_public(&dir.join(".containerenv"), environment.as_bytes())?;
-    // Mounted in the container, whose superuser may change them.
-    if let Some((uid, gid)) = config.users.as_ref().and_then(crate::config::Users::root) {
-        for (name, _) in spec::GENERATED {
-            std::os::unix::fs::chown(dir.join(name), Some(uid), Some(gid))?;
-        }
-    }
-    Ok(())
-}
-
-/// Writes a file that everybody in the container may read, whatever the caller's mask is.
-fn write_public(path: &std::path::Path, content: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut file = std::fs::File::create(path)?;
-    std::io::Write::write_all(&mut file, content)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 /// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever

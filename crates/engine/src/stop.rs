@@ -28,9 +28,9 @@ impl Engine {
             }
             return Ok(container);
         };
-        let seconds = timeout.unwrap_or(container.config.stop_timeout);
+        let seconds = timeout.unwrap_or(container.config.supervision.stop_timeout);
         if seconds > 0 {
-            signal(&process, container.config.stop_signal)?;
+            signal(&process, container.config.supervision.stop_signal)?;
         }
         if seconds == 0 || !ends_within(&process, seconds) {
             self.end(&container, &process)?;
@@ -45,7 +45,7 @@ impl Engine {
         // Somebody may have frozen it.
         if !ends_within(process, 1) {
             let host = loment_cgroup::Host::detect()?;
-            host.cgroup(loment_cgroup::CgroupPath::new(&container.cgroup())?).kill()?;
+            host.cgroup(loment_cgroup::CgroupPath::new(container.cgroup())?).kill()?;
         }
         if !ends_within(process, KILL_TIMEOUT) {
             return Err(Error::Unkillable { id: container.config.id.clone(), seconds: KILL_TIMEOUT });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use loment_engine::{Answer, ExecOptions, Streams};
 
-use super::values;
+use super::values::process as values;
 use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::{Doing, Error};

@@ -78,7 +78,7 @@ fn mounts(config: &Config) -> Vec<Value> {
             "Propagation": spread.map_or("rprivate", String::as_str),
         })
     };
-    config.volumes.iter().map(volume).collect()
+    config.files.volumes.iter().map(volume).collect()
 }
 
 /// The container's capabilities; what cannot be resolved any more was refused when it was created.
@@ -87,7 +87,7 @@ fn capabilities(config: &Config) -> Vec<String> {
 }
 
 fn network_settings(config: &Config) -> Value {
-    let name = config.network.name();
+    let name = config.net.network.name();
     json!({
         "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "Ports": {}, "SandboxKey": "",
@@ -97,23 +97,23 @@ fn network_settings(config: &Config) -> Value {
 
 fn container_config(config: &Config) -> Value {
     json!({
-        "Hostname": config.hostname,
+        "Hostname": config.net.hostname,
         "Domainname": "",
-        "User": config.user,
-        "AttachStdin": config.stdin, "AttachStdout": true, "AttachStderr": true,
-        "Tty": config.terminal,
-        "OpenStdin": config.stdin, "StdinOnce": false,
-        "Env": config.env,
-        "Cmd": config.command,
-        "Entrypoint": config.entrypoint,
+        "User": config.process.user,
+        "AttachStdin": config.process.stdin, "AttachStdout": true, "AttachStderr": true,
+        "Tty": config.process.terminal,
+        "OpenStdin": config.process.stdin, "StdinOnce": false,
+        "Env": config.process.env,
+        "Cmd": config.process.command,
+        "Entrypoint": config.process.entrypoint,
         "Image": config.image.as_ref().map(|i| i.name.clone()).unwrap_or_default(),
         "Volumes": null,
-        "WorkingDir": config.workdir,
+        "WorkingDir": config.process.workdir,
         "OnBuild": null,
         "Labels": config.labels,
         "Annotations": config.annotations,
-        "StopSignal": format!("SIG{}", loment_runtime::signal_name(config.stop_signal)),
-        "StopTimeout": config.stop_timeout,
+        "StopSignal": format!("SIG{}", loment_runtime::signal_name(config.supervision.stop_signal)),
+        "StopTimeout": config.supervision.stop_timeout,
         "CreateCommand": config.create_command,
         "Umask": "0022",
     })
@@ -121,21 +121,27 @@ fn container_config(config: &Config) -> Value {
 
 fn host_config(c: &Container) -> Value {
     let config = &c.config;
-    let r = &config.resources;
+    let r = &config.limits;
     let binds: Vec<String> = config
+        .files
         .volumes
         .iter()
         .map(|v| format!("{}:{}:{}", v.source.display(), v.destination.display(), v.options.join(",")))
         .collect();
     let tmpfs: serde_json::Map<String, Value> =
-        config.tmpfs.iter().map(|(d, o)| (d.display().to_string(), o.join(",").into())).collect();
+        config.files.tmpfs.iter().map(|(d, o)| (d.display().to_string(), o.join(",").into())).collect();
     let devices: Vec<Value> = config
         .devices
+        .nodes
         .iter()
         .map(|d| json!({"PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.access}))
         .collect();
-    let ulimits: Vec<Value> =
-        config.ulimits.iter().map(|u| json!({"Name": u.name, "Soft": u.soft, "Hard": u.hard})).collect();
+    let ulimits: Vec<Value> = config
+        .limits
+        .ulimits
+        .iter()
+        .map(|u| json!({"Name": u.name, "Soft": u.soft, "Hard": u.hard}))
+        .collect();
     let (cgroup_manager, cgroup_parent) = match &config.cgroup {
         GroupUse { slice: Some(slice), .. } => (GroupManager::Systemd, slice.as_str()),
         GroupUse { path, .. } => {
@@ -151,22 +157,22 @@ fn host_config(c: &Container) -> Value {
             "Type": config.log.driver, "Path": c.log_path(), "Size": config.log.max_size,
             "Config": null, "Tag": "",
         },
-        "NetworkMode": config.network.name(),
+        "NetworkMode": config.net.network.name(),
         "PortBindings": {},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
-        "AutoRemove": config.auto_remove,
+        "AutoRemove": config.supervision.auto_remove,
         "Annotations": config.annotations,
-        "CapAdd": config.cap_add, "CapDrop": config.cap_drop,
-        "GroupAdd": config.groups,
+        "CapAdd": config.security.cap_add, "CapDrop": config.security.cap_drop,
+        "GroupAdd": config.process.groups,
         "IpcMode": "private", "PidMode": "private", "UTSMode": "private", "UsernsMode": "",
-        "Privileged": config.privileged,
+        "Privileged": config.security.privileged,
         "PublishAllPorts": false,
-        "ReadonlyRootfs": config.read_only,
+        "ReadonlyRootfs": config.files.read_only,
         "SecurityOpt": security(config),
         "Tmpfs": tmpfs,
-        "ShmSize": config.shm_size,
+        "ShmSize": config.files.shm_size,
         "Runtime": "oci",
-        "Init": config.init,
+        "Init": config.process.init,
         "Memory": r.memory.unwrap_or(0), "MemorySwap": r.memory_swap.unwrap_or(0),
         "CpuQuota": r.cpu_quota.unwrap_or(0), "CpuPeriod": r.cpu_period.unwrap_or(0),
         "NanoCpus": r.cpu_quota.unwrap_or(0) * 10_000,
@@ -176,7 +182,7 @@ fn host_config(c: &Container) -> Value {
         "Ulimits": ulimits,
         "Links": null,
     });
-    let limits = [("size", config.size.bytes), ("inodes", config.size.inodes)];
+    let limits = [("size", config.files.size.bytes), ("inodes", config.files.size.inodes)];
     let limits =
         limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string().into())));
     let limits: serde_json::Map<String, Value> = limits.collect();
@@ -189,14 +195,14 @@ fn host_config(c: &Container) -> Value {
 
 fn security(config: &Config) -> Vec<String> {
     let mut out = Vec::new();
-    match &config.seccomp {
+    match &config.security.seccomp {
         Seccomp::Default => {}
         Seccomp::Unconfined => out.push("seccomp=unconfined".to_owned()),
         Seccomp::Profile(_) => out.push("seccomp=profile".to_owned()),
     }
-    if config.no_new_privileges {
+    if config.security.no_new_privileges {
         out.push("no-new-privileges".to_owned());
     }
-    out.extend(config.unmask.iter().map(|u| format!("unmask={u}")));
+    out.extend(config.security.unmask.iter().map(|u| format!("unmask={u}")));
     out
 }

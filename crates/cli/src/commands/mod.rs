@@ -32,7 +32,6 @@ mod run;
 mod save;
 mod search;
 mod sides;
-mod spec_flags;
 mod start;
 mod stop;
 mod sync;

@@ -159,8 +159,8 @@ fn row(globals: &Globals, flags: &Flags, c: &Container) -> Value {
         "Created": c.config.created, "CreatedAt": c.config.created, "CreatedHuman": ago(&c.config.created),
         "RunningFor": ago(&c.config.created), "Status": status(c), "State": c.status.name(),
         "Ports": "", "Names": c.config.name, "Labels": c.config.labels, "Pid": c.state.pid,
-        "ExitCode": c.state.exit_code, "StartedAt": c.state.started_at, "AutoRemove": c.config.auto_remove,
-        "Networks": c.config.network.name(),
+        "ExitCode": c.state.exit_code, "StartedAt": c.state.started_at, "AutoRemove": c.config.supervision.auto_remove,
+        "Networks": c.config.net.network.name(),
     })
 }
 

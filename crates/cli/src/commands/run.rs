@@ -3,7 +3,7 @@
 use clap::Parser;
 use loment_engine::Streams;
 
-use super::spec_flags::SpecFlags;
+use super::create::CreateFlags;
 use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
@@ -24,13 +24,13 @@ pub(super) struct Flags {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
     #[command(flatten)]
-    spec: SpecFlags,
+    create: CreateFlags,
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     detach::Detach::parse(&flags.detach_keys)?;
     let engine = globals.engine()?;
-    let container = flags.spec.create(globals, &engine)?;
+    let container = flags.create.create(globals, &engine)?;
     let id = container.config.id.clone();
     if flags.detach {
         for warning in engine.start(&id)? {
@@ -39,12 +39,12 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         print(&format!("{id}\n"))?;
         return Ok(0);
     }
-    let streams = Streams { stdin: flags.spec.interactive(), stdout: true, stderr: true };
+    let streams = Streams { stdin: flags.create.interactive(), stdout: true, stderr: true };
     let Some(starting) = engine.start_attached(&id, Some(streams))? else { return Ok(0) };
     let session = Session {
         connection: starting.connection,
         streams,
-        terminal: flags.spec.terminal(),
+        terminal: flags.create.terminal(),
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
     };

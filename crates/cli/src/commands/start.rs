@@ -46,14 +46,15 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         ));
     };
     let container = engine.container(name)?;
-    let streams = Streams { stdin: flags.interactive && container.config.stdin, stdout: true, stderr: true };
+    let streams =
+        Streams { stdin: flags.interactive && container.config.process.stdin, stdout: true, stderr: true };
     let Some(starting) = engine.start_attached(name, Some(streams))? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
     let session = Session {
         connection: starting.connection,
         streams,
-        terminal: container.config.terminal,
+        terminal: container.config.process.terminal,
         detach_keys: &flags.detach_keys,
         forward_signals: flags.sig_proxy,
     };

@@ -31,14 +31,14 @@ pub fn resolve(config: &Config) -> Result<Vec<String>, Error> {
         list.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")).map(|n| full_name(n)).collect()
     };
     let all = |list: &[String]| list.iter().any(|n| n.eq_ignore_ascii_case("ALL"));
-    let (add, drop) = (full(&config.cap_add)?, full(&config.cap_drop)?);
+    let (add, drop) = (full(&config.security.cap_add)?, full(&config.security.cap_drop)?);
     if let Some(both) = add.iter().find(|c| drop.contains(c)) {
         return Err(invalid("capability", both, "it is both added and dropped"));
     }
     let every = || CapabilitySet::all().iter().map(|c| format!("CAP_{c}")).collect::<Vec<_>>();
-    let mut caps: Vec<String> = if config.privileged || all(&config.cap_add) {
+    let mut caps: Vec<String> = if config.security.privileged || all(&config.security.cap_add) {
         every()
-    } else if all(&config.cap_drop) {
+    } else if all(&config.security.cap_drop) {
         Vec::new()
     } else {
         DEFAULT_CAPABILITIES.map(str::to_owned).to_vec()
@@ -52,7 +52,7 @@ pub fn resolve(config: &Config) -> Result<Vec<String>, Error> {
 
 /// Those that were added by name: a user other than root keeps them.
 pub(crate) fn added(config: &Config) -> Result<Vec<String>, Error> {
-    config.cap_add.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")).map(|n| full_name(n)).collect()
+    config.security.cap_add.iter().filter(|n| !n.eq_ignore_ascii_case("ALL")).map(|n| full_name(n)).collect()
 }
 
 fn full_name(name: &str) -> Result<String, Error> {
@@ -68,7 +68,10 @@ mod tests {
 
     fn with(add: &[&str], drop: &[&str]) -> Result<Vec<String>, Error> {
         let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect();
-        resolve(&Config { cap_add: list(add), cap_drop: list(drop), ..Config::default() })
+        let mut config = Config::default();
+        config.security.cap_add = list(add);
+        config.security.cap_drop = list(drop);
+        resolve(&config)
     }
 
     #[test]

@@ -16,14 +16,14 @@ pub(crate) struct Devices {
 }
 
 pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
-    if config.privileged {
+    if config.security.privileged {
         // Every device of the host, and the right to use any.
         let mut nodes = Vec::new();
         host_devices(Path::new("/dev"), 0, &mut nodes);
         return Ok(Devices { nodes, rules: vec![json!({"allow": true, "access": "rwm"})] });
     }
     let mut out = Devices { nodes: Vec::new(), rules: vec![json!({"allow": false, "access": "rwm"})] };
-    for device in &config.devices {
+    for device in &config.devices.nodes {
         let (node, rule) = one(device)?;
         out.nodes.push(node);
         out.rules.push(rule);

@@ -19,13 +19,13 @@ pub(crate) const GENERATED: [(&str, &str); 4] = [
 /// Every mount, in order. The user's come after the default ones and replace those with the same destination.
 pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> {
     let mut user: Vec<(PathBuf, Value)> = Vec::new();
-    for (destination, options) in &config.tmpfs {
+    for (destination, options) in &config.files.tmpfs {
         let destination = absolute(destination)?;
         let value =
             json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
         user.push((destination, value));
     }
-    for volume in &config.volumes {
+    for volume in &config.files.volumes {
         user.push((absolute(&volume.destination)?, bind(volume)?));
     }
     for (i, (destination, _)) in user.iter().enumerate() {
@@ -71,8 +71,8 @@ fn bind(volume: &Volume) -> Result<Value, Error> {
 }
 
 fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
-    let (sys, cgroup) = if config.privileged { ("rw", "rw") } else { ("ro", "ro") };
-    let shm = format!("size={}", config.shm_size);
+    let (sys, cgroup) = if config.security.privileged { ("rw", "rw") } else { ("ro", "ro") };
+    let shm = format!("size={}", config.files.shm_size);
     let mut list = vec![
         ("/proc", "proc", "proc", vec!["nosuid", "noexec", "nodev"]),
         ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
@@ -87,12 +87,12 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
     ];
-    if config.users.is_some() && config.network == Network::Host {
+    if config.namespaces.users.is_some() && config.net.network == Network::Host {
         // A sysfs shows the devices of a network, and takes rights over it to be mounted.
         list.retain(|(destination, ..)| *destination != "/sys");
         list.insert(0, ("/sys", "bind", "/sys", vec!["rbind", "rslave", "nosuid", "noexec", "nodev", sys]));
     }
-    if config.read_only {
+    if config.files.read_only {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
             list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup"]));

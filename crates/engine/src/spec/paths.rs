@@ -25,14 +25,18 @@ const READ_ONLY: [&str; 6] =
 
 /// The masked and the read-only paths of a container.
 pub(crate) fn hidden(config: &Config) -> (Vec<String>, Vec<String>) {
-    if config.privileged || config.unmask.iter().any(|u| u.eq_ignore_ascii_case("ALL")) {
+    if config.security.privileged || config.security.unmask.iter().any(|u| u.eq_ignore_ascii_case("ALL")) {
         return (Vec::new(), Vec::new());
     }
     let kept = |list: &[&str]| -> Vec<String> {
-        list.iter().filter(|p| !config.unmask.iter().any(|u| shown(u, p))).map(|p| (*p).to_owned()).collect()
+        list.iter()
+            .filter(|p| !config.security.unmask.iter().any(|u| shown(u, p)))
+            .map(|p| (*p).to_owned())
+            .collect()
     };
     let mut masked = kept(&MASKED);
-    masked.extend(throttle_paths().into_iter().filter(|p| !config.unmask.iter().any(|u| shown(u, p))));
+    masked
+        .extend(throttle_paths().into_iter().filter(|p| !config.security.unmask.iter().any(|u| shown(u, p))));
     (masked, kept(&READ_ONLY))
 }
 
@@ -60,7 +64,9 @@ mod tests {
     #[test]
     fn unmasking_shows_what_it_names() {
         let with = |u: &[&str]| {
-            hidden(&Config { unmask: u.iter().map(|s| (*s).to_owned()).collect(), ..Config::default() })
+            let mut config = Config::default();
+            config.security.unmask = u.iter().map(|s| (*s).to_owned()).collect();
+            hidden(&config)
         };
         assert!(with(&[]).0.contains(&"/proc/kcore".to_owned()));
         assert!(!with(&["/proc/kcore"]).0.contains(&"/proc/kcore".to_owned()));

@@ -29,7 +29,7 @@ const NAMES: [&str; 16] = [
 /// What a container gets unless told otherwise (Podman's defaults).
 const DEFAULT: [(&str, u64); 2] = [("nofile", 1_048_576), ("nproc", 4_194_304)];
 
-pub(crate) fn check(limit: &Ulimit) -> Result<(), Error> {
+fn check(limit: &Ulimit) -> Result<(), Error> {
     if !NAMES.contains(&limit.name.as_str()) {
         return Err(invalid("ulimit", &limit.name, format!("use one of {}", NAMES.join(", "))));
     }
@@ -43,13 +43,13 @@ pub(crate) fn check(limit: &Ulimit) -> Result<(), Error> {
 
 pub(crate) fn resolve(config: &Config) -> Result<Vec<Value>, Error> {
     let mut out = Vec::new();
-    for limit in &config.ulimits {
+    for limit in &config.limits.ulimits {
         check(limit)?;
         let number = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
         out.push(entry(&limit.name, number(limit.soft), number(limit.hard)));
     }
     for (name, wanted) in DEFAULT {
-        if !config.ulimits.iter().any(|l| l.name == name) {
+        if !config.limits.ulimits.iter().any(|l| l.name == name) {
             let limit = wanted.min(ceiling(name));
             out.push(entry(name, limit, limit));
         }

@@ -1,8 +1,20 @@
 //! `create`
 
+mod devices;
+mod files;
+mod flags;
+mod identity;
+mod limits;
+mod log;
+mod namespaces;
+mod net;
+mod process;
+mod security;
+mod supervision;
+
 use clap::Parser;
 
-use super::spec_flags::SpecFlags;
+pub(super) use self::flags::CreateFlags;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -12,12 +24,12 @@ use crate::output::print;
 #[command(disable_help_flag = true)]
 pub(super) struct Flags {
     #[command(flatten)]
-    spec: SpecFlags,
+    create: CreateFlags,
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let container = flags.spec.create(globals, &engine)?;
+    let container = flags.create.create(globals, &engine)?;
     print(&format!("{}\n", container.config.id))?;
     Ok(0)
 }

@@ -1,0 +1,116 @@
+//! The flags `run` and `create` share, and how they become a request to the engine.
+
+use clap::Args;
+use loment_engine::config::RootfsUse;
+use loment_engine::{Container, Create, Engine};
+
+use super::devices::DevicesFlags;
+use super::files::FilesFlags;
+use super::identity::IdentityFlags;
+use super::limits::LimitsFlags;
+use super::log::LogFlags;
+use super::namespaces::NamespacesFlags;
+use super::net::NetFlags;
+use super::process::ProcessFlags;
+use super::security::SecurityFlags;
+use super::supervision::SupervisionFlags;
+use crate::commands::{progress, pull};
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::complain;
+
+/// What a container is to be.
+#[derive(Args, Debug)]
+pub(in crate::commands) struct CreateFlags {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Image, or directory with --rootfs
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Command and its arguments
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<String>,
+    #[command(flatten)]
+    identity: IdentityFlags,
+    #[command(flatten)]
+    process: ProcessFlags,
+    #[command(flatten)]
+    files: FilesFlags,
+    #[command(flatten)]
+    devices: DevicesFlags,
+    #[command(flatten)]
+    namespaces: NamespacesFlags,
+    #[command(flatten)]
+    net: NetFlags,
+    #[command(flatten)]
+    limits: LimitsFlags,
+    #[command(flatten)]
+    security: SecurityFlags,
+    #[command(flatten)]
+    supervision: SupervisionFlags,
+    #[command(flatten)]
+    log: LogFlags,
+    #[command(flatten, next_help_heading = "Image")]
+    pull: pull::PullFlags,
+    /// Choose when to pull the image: missing, always, never or newer
+    #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
+    policy: String,
+}
+
+impl CreateFlags {
+    pub(in crate::commands) fn terminal(&self) -> bool {
+        self.process.tty
+    }
+
+    pub(in crate::commands) fn interactive(&self) -> bool {
+        self.process.interactive
+    }
+
+    /// Creates the container.
+    pub(in crate::commands) fn create(&self, globals: &Globals, engine: &Engine) -> Result<Container, Error> {
+        let mut asked = self.request(globals)?;
+        let first = self.image.as_str();
+        if self.files.rootfs {
+            let (path, overlay) = match first.strip_suffix(":O") {
+                Some(path) => (path, true),
+                None => (first, false),
+            };
+            asked.config.rootfs = Some(RootfsUse { path: path.into(), overlay });
+        } else {
+            // Before anything is pulled for it.
+            engine.check_size(&asked)?;
+            let settings = self.pull.settings(globals)?;
+            let quiet = self.pull.quiet;
+            let announce = || {
+                if !quiet {
+                    complain(&format!("Trying to pull {first}..."));
+                }
+            };
+            let policy = pull::policy("pull", &self.policy)?;
+            let mut bars = progress::Bars::new(quiet);
+            asked.image = Some(engine.obtain(first, policy, &settings, &mut bars, announce)?);
+        }
+        self.net.notice(globals, engine);
+        self.identity.replace(engine)?;
+        let container = engine.create(asked)?;
+        self.identity.write_id(engine, &container)?;
+        Ok(container)
+    }
+
+    fn request(&self, globals: &Globals) -> Result<Create, Error> {
+        let mut asked = Create::default();
+        self.identity.apply(globals, &mut asked)?;
+        asked.config.process.command.clone_from(&self.command);
+        self.process.apply(&mut asked)?;
+        self.files.apply(globals, &mut asked)?;
+        self.devices.apply(&mut asked)?;
+        self.namespaces.apply(&mut asked)?;
+        self.net.apply(&mut asked)?;
+        self.limits.apply(globals, &mut asked)?;
+        self.security.apply(&mut asked)?;
+        self.supervision.apply(&mut asked)?;
+        self.log.apply(&mut asked)?;
+        Ok(asked)
+    }
+}

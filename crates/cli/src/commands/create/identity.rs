@@ -1,0 +1,72 @@
+//! Flags: what a container is called.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use loment_engine::{Container, Create, Engine};
+
+use crate::commands::values::label;
+use crate::error::Error;
+use crate::globals::Globals;
+
+#[derive(Args, Debug)]
+pub(super) struct IdentityFlags {
+    /// Name the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Replace the container that has the name
+    #[arg(long)]
+    replace: bool,
+    /// Write the container's id to a file
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Set a label
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Set an annotation for the runtime
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+}
+
+impl IdentityFlags {
+    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
+        if let Some(file) = self.cidfile.as_ref().filter(|f| f.exists()) {
+            let file = file.display();
+            return Err(Error::Invalid(format!(
+                "container ID file {file} exists: remove it, or give another"
+            )));
+        }
+        let config = &mut asked.config;
+        config.name = self.name.clone().unwrap_or_default();
+        config.labels = self.label.iter().map(|l| label(l)).collect::<Result<_, _>>()?;
+        config.annotations = self.annotation.iter().map(|a| label(a)).collect::<Result<_, _>>()?;
+        config.create_command = std::env::args().collect();
+        globals.persona.flavour.clone_into(&mut config.flavour);
+        Ok(())
+    }
+
+    /// Removes the one that has the name, if it is to be replaced.
+    pub(super) fn replace(&self, engine: &Engine) -> Result<(), Error> {
+        if let (true, Some(name)) = (self.replace, &self.name) {
+            match engine.remove(name, true, None) {
+                Err(loment_engine::Error::NoContainer { .. }) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes its id to where that was asked for; a container of which that cannot be done is removed.
+    pub(super) fn write_id(&self, engine: &Engine, container: &Container) -> Result<(), Error> {
+        if let Some(file) = &self.cidfile
+            && let Err(source) = std::fs::write(file, &container.config.id)
+        {
+            let _ = engine.remove(&container.config.id, true, None);
+            return Err(Error::Io {
+                operation: format!("write container ID file {}", file.display()),
+                source,
+            });
+        }
+        Ok(())
+    }
+}

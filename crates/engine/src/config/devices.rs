@@ -1,0 +1,24 @@
+//! Devices in a container.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A container's devices besides the usual ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Devices {
+    /// Devices of the host in it.
+    pub nodes: Vec<DeviceUse>,
+}
+
+/// A device of the host in a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    /// On the host.
+    pub host: PathBuf,
+    /// In the container.
+    pub container: PathBuf,
+    /// Of `rwm`.
+    pub access: String,
+}

@@ -1,0 +1,80 @@
+//! What a container sees of files.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A container's files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Files {
+    /// Its root file system cannot be changed.
+    pub read_only: bool,
+    /// Files and directories of the host in it.
+    pub volumes: Vec<Volume>,
+    /// Temporary file systems: destination and options.
+    pub tmpfs: Vec<(PathBuf, Vec<String>)>,
+    /// Size of /dev/shm, in bytes.
+    pub shm_size: u64,
+    /// What its changes to its root file system may occupy.
+    pub size: SizeLimits,
+}
+
+/// The image a container was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageUse {
+    /// Digest of its configuration.
+    pub id: loment_store::ImageId,
+    /// As the user gave it, completed.
+    pub name: String,
+    /// Manifest it was pulled with.
+    pub digest: String,
+}
+
+/// The directory a container runs over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RootfsUse {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Changes are thrown away.
+    pub overlay: bool,
+}
+
+/// A file or directory of the host in a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Absolute, on the host.
+    pub source: PathBuf,
+    /// Absolute, in the container.
+    pub destination: PathBuf,
+    /// Mount options.
+    pub options: Vec<String>,
+}
+
+/// Limits of a writable layer; `None` is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SizeLimits {
+    /// Bytes.
+    pub bytes: Option<u64>,
+    /// Files, directories and everything else that has an inode.
+    pub inodes: Option<u64>,
+}
+
+impl SizeLimits {
+    /// Whether there is one. Zero is no limit, as with Podman.
+    pub fn any(&self) -> bool {
+        self.bytes.is_some_and(|n| n > 0) || self.inodes.is_some_and(|n| n > 0)
+    }
+
+    /// These, and those of `other` for what is not said here.
+    pub fn or(self, other: Self) -> Self {
+        Self { bytes: self.bytes.or(other.bytes), inodes: self.inodes.or(other.inodes) }
+    }
+}
+
+impl From<SizeLimits> for loment_store::Limits {
+    fn from(limits: SizeLimits) -> Self {
+        Self { bytes: limits.bytes.unwrap_or_default(), inodes: limits.inodes.unwrap_or_default() }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a container is: decided when it is created.
+
+mod devices;
+mod files;
+mod groups;
+mod limits;
+mod log;
+mod namespaces;
+mod net;
+mod process;
+mod security;
+mod supervision;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use self::devices::{DeviceUse, Devices};
+pub use self::files::{Files, ImageUse, RootfsUse, SizeLimits, Volume};
+pub use self::groups::{GroupManager, GroupUse};
+pub use self::limits::{Limits, Ulimit};
+pub use self::log::LogUse;
+pub use self::namespaces::{IdMapping, Namespaces, Users};
+pub use self::net::{Net, Network};
+pub use self::process::Process;
+pub use self::security::{Seccomp, Security};
+pub use self::supervision::Supervision;
+
+/// The version of the document. A part that a reader does not know and can do without does not change it.
+pub(crate) const VERSION: u32 = 2;
+
+/// A container's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// Version of this document.
+    pub version: u32,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Unique among containers.
+    pub name: String,
+    /// RFC 3339.
+    pub created: String,
+    /// The image it was made from.
+    pub image: Option<ImageUse>,
+    /// The directory it runs over, instead of an image.
+    pub rootfs: Option<RootfsUse>,
+    /// What was typed.
+    pub create_command: Vec<String>,
+    /// Told to programs as `container=`.
+    pub flavour: String,
+    /// The user's.
+    pub labels: BTreeMap<String, String>,
+    /// For the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// What runs, and as whom.
+    pub process: Process,
+    /// What it sees of files.
+    pub files: Files,
+    /// Devices.
+    pub devices: Devices,
+    /// What it shares with whom.
+    pub namespaces: Namespaces,
+    /// What it may use.
+    pub limits: Limits,
+    /// Its control group.
+    pub cgroup: GroupUse,
+    /// What it may do.
+    pub security: Security,
+    /// Its network.
+    pub net: Net,
+    /// What its monitor does.
+    pub supervision: Supervision,
+    /// Its log.
+    pub log: LogUse,
+}
+
+impl Config {
+    /// What is executed.
+    pub fn args(&self) -> Vec<String> {
+        self.process.entrypoint.iter().chain(&self.process.command).cloned().collect()
+    }
+
+    /// The document: without what is as it is by default. Lists of containers read one for each.
+    pub(crate) fn document(&self) -> serde_json::Result<Value> {
+        let mut document = serde_json::to_value(self)?;
+        prune(&mut document, &serde_json::to_value(Self::default())?);
+        Ok(document)
+    }
+}
+
+/// Leaves out of an object what it has in common with another.
+fn prune(value: &mut Value, default: &Value) {
+    let (Value::Object(value), Value::Object(default)) = (value, default) else { return };
+    value.retain(|name, member| match default.get(name) {
+        Some(same) if same == member => false,
+        Some(other) => {
+            prune(member, other);
+            true
+        }
+        None => true,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_has_no_defaults_and_is_read_as_what_was_written() {
+        let mut config = Config { version: VERSION, id: "a".repeat(64), ..Config::default() };
+        config.process.env = vec!["A=b".into()];
+        config.labels.insert("a".into(), String::new());
+        config.limits.memory = Some(0);
+        config.namespaces.users = Some(Users::default());
+        config.supervision.stop_timeout = 10;
+        let document = config.document().unwrap();
+        assert_eq!(document["process"], serde_json::json!({"env": ["A=b"]}));
+        assert!(document.get("files").is_none() && document.get("name").is_none());
+        assert_eq!(serde_json::from_value::<Config>(document).unwrap(), config);
+    }
+}

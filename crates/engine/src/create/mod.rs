@@ -1,0 +1,121 @@
+//! Making a container: from what the user asked and what the image says to a configuration.
+
+mod environment;
+mod generated;
+mod resolve;
+
+use loment_image::ImageConfig;
+use loment_store::{Durability, ImageId};
+
+use crate::config::{Config, GroupManager, LogUse, Network, RootfsUse, SizeLimits};
+use crate::container::Container;
+use crate::error::{Context, invalid};
+use crate::names::new_id;
+use crate::{Engine, Error};
+
+pub(crate) use self::generated::write_generated;
+
+/// What the user asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Create {
+    /// An image in the store: its id and the name it was asked for by.
+    pub image: Option<(ImageId, String)>,
+    /// As it is to be, as far as the user says what it is. Its version, id and time are not his to say.
+    pub config: Config,
+    /// Where the image or a default decides if the user does not.
+    pub choices: Choices,
+}
+
+/// `None` means the image's value, or the default.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Replaces the image's entry point (and its command); an empty one removes it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Working directory.
+    pub workdir: Option<String>,
+    /// `user[:group]`.
+    pub user: Option<String>,
+    /// Host name.
+    pub hostname: Option<String>,
+    /// Whose network.
+    pub network: Option<Network>,
+    /// Number of the stop signal.
+    pub stop_signal: Option<i32>,
+    /// Seconds.
+    pub stop_timeout: Option<u32>,
+    /// Bytes.
+    pub shm_size: Option<u64>,
+    /// Where output is kept.
+    pub log: Option<LogUse>,
+    /// Who makes its control group; `None` is who does best here.
+    pub cgroup_manager: Option<GroupManager>,
+    /// The group, or slice, that its group is in.
+    pub cgroup_parent: Option<String>,
+    /// Limits of all containers with an image, for what is not said of this one.
+    pub size: SizeLimits,
+}
+
+impl Engine {
+    /// Makes a container.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`], [`Error::Invalid`], [`Error::Store`]. Nothing is left of one that could not be made.
+    pub fn create(&self, asked: Create) -> Result<Container, Error> {
+        self.check_size(&asked)?;
+        let id = new_id().context("choose", "an id")?;
+        let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
+        let config = resolve::resolve(asked, image.as_ref(), &id)?;
+        // Everything that can be wrong with it is found now, not when it is started.
+        crate::spec::build(&config, &self.run_dir(&id))?;
+        let dir = self.dir(&id);
+        std::fs::create_dir_all(&dir).context("create", dir.display())?;
+        // Held while it is half made: without, it is the leftover of a program that was killed.
+        let _lock = self.lock(&id)?;
+        let names = self.names();
+        let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
+        let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
+            let config = Config { name, ..config };
+            self.make(&config).inspect_err(|_| names.release(&config.name, &id))
+        });
+        if made.is_err() {
+            let _ = self.store().remove_container(&id);
+        }
+        made?;
+        self.load(&id)?.ok_or(Error::NoContainer { name: id })
+    }
+
+    /// Whether the limits of its size can be kept. To be asked before something is pulled for it.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the file system cannot, [`Error::Invalid`] for a container that writes elsewhere.
+    pub fn check_size(&self, asked: &Create) -> Result<(), Error> {
+        let Create { config, choices, .. } = asked;
+        match &config.rootfs {
+            Some(RootfsUse { overlay: false, path }) if config.files.size.any() => Err(invalid(
+                "size limit of a container over the directory",
+                path.display().to_string(),
+                "what it changes is in that directory: put :O behind it to throw changes away, or use an image",
+            )),
+            None if config.files.size.or(choices.size).any() => Ok(self.store().check_limits()?),
+            _ => Ok(()),
+        }
+    }
+
+    fn make(&self, config: &Config) -> Result<(), Error> {
+        if let Some(image) = &config.image {
+            let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
+            self.store().create_rootfs(&config.id, &image.id, durability, config.files.size.into())?;
+        }
+        self.save(config)
+    }
+
+    /// The configuration of an image.
+    fn image_config(&self, id: &ImageId, name: &str) -> Result<(ImageConfig, String), Error> {
+        let no_image = || Error::NoImage { name: name.to_owned() };
+        let record = self.store().image(id)?.ok_or_else(no_image)?;
+        let config = self.image_document(id)?;
+        let manifest =
+            self.store().name(name)?.and_then(|n| n.manifest).or_else(|| record.manifests.first().cloned());
+        Ok((config, manifest.map(|m| m.to_string()).unwrap_or_default()))
+    }
+}

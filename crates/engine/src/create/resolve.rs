@@ -1,0 +1,114 @@
+//! From what the user asked and what the image says to a configuration.
+
+use std::path::{Path, PathBuf};
+
+use loment_image::{ContainerDefaults, ImageConfig};
+use loment_monitor::now_rfc3339;
+
+use super::environment::environment;
+use super::{Choices, Create};
+use crate::Error;
+use crate::config::{Config, GroupManager, ImageUse, LogUse, Network, RootfsUse, VERSION};
+use crate::error::{Context, invalid};
+
+const SHM_SIZE: u64 = 64 << 20;
+const PIDS_LIMIT: i64 = 2048;
+const STOP_TIMEOUT: u32 = 10;
+const SIGTERM: i32 = 15;
+
+pub(super) fn resolve(
+    asked: Create,
+    image: Option<&(ImageConfig, String)>,
+    id: &str,
+) -> Result<Config, Error> {
+    let Create { image: used, mut config, choices } = asked;
+    let nothing = ContainerDefaults::default();
+    let defaults = image.map_or(&nothing, |(config, _)| &config.container);
+    config.version = VERSION;
+    id.clone_into(&mut config.id);
+    config.created = now_rfc3339();
+    config.image =
+        used.zip(image).map(|((id, name), (_, digest))| ImageUse { id, name, digest: digest.clone() });
+    config.rootfs = config.rootfs.as_ref().map(rootfs).transpose()?;
+    for (name, value) in &defaults.labels {
+        config.labels.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+
+    config.net.network = choices.network.unwrap_or_default();
+    config.net.hostname = match (&choices.hostname, config.net.network) {
+        (Some(name), _) => check_hostname(name)?,
+        (None, Network::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        (None, Network::None) => id[..12].to_owned(),
+    };
+    process(&mut config, &choices, defaults)?;
+
+    config.files.shm_size = choices.shm_size.unwrap_or(SHM_SIZE);
+    let writes_elsewhere = config.rootfs.as_ref().is_some_and(|rootfs| !rootfs.overlay);
+    if !writes_elsewhere {
+        config.files.size = config.files.size.or(choices.size);
+    }
+    // What the user asked for must be possible; our own default is as much as there is.
+    if config.limits.pids_limit.is_none() && loment_cgroup::Host::detect()?.has("pids") {
+        config.limits.pids_limit = Some(PIDS_LIMIT);
+    }
+    let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
+    config.cgroup = manager.place(choices.cgroup_parent.as_deref(), id)?;
+    config.supervision.stop_signal = match (choices.stop_signal, defaults.stop_signal.as_deref()) {
+        (Some(n), _) => n,
+        (None, Some(text)) if !text.is_empty() => loment_runtime::parse_signal(text).unwrap_or(SIGTERM),
+        _ => SIGTERM,
+    };
+    let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
+    config.supervision.stop_timeout = choices.stop_timeout.or(image_timeout).unwrap_or(STOP_TIMEOUT);
+    config.log = choices.log.unwrap_or_else(|| LogUse {
+        driver: "k8s-file".into(),
+        max_files: 1,
+        ..LogUse::default()
+    });
+    Ok(config)
+}
+
+/// What runs, as whom, where, and with which environment.
+fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) -> Result<(), Error> {
+    let process = &mut config.process;
+    // The user's entry point drops the image's command with it.
+    if process.command.is_empty() && choices.entrypoint.is_none() {
+        process.command = image.cmd.clone().unwrap_or_default();
+    }
+    process.entrypoint = choices.entrypoint.clone().or_else(|| image.entrypoint.clone()).unwrap_or_default();
+    if process.entrypoint.is_empty() && process.command.is_empty() {
+        return Err(invalid(
+            "command",
+            "",
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+        ));
+    }
+    let workdir = choices.workdir.as_ref().unwrap_or(&image.working_dir);
+    process.workdir = PathBuf::from(if workdir.is_empty() { "/" } else { workdir });
+    if !process.workdir.is_absolute() {
+        return Err(invalid(
+            "working directory",
+            process.workdir.display().to_string(),
+            "it must be an absolute path",
+        ));
+    }
+    process.user = choices.user.clone().unwrap_or_else(|| image.user.clone());
+    process.env = environment(process, &image.env, &config.flavour, &config.net.hostname);
+    Ok(())
+}
+
+fn check_hostname(name: &str) -> Result<String, Error> {
+    let ok = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(ok) {
+        return Err(invalid("hostname", name, "use at most 64 letters, digits, hyphens and dots"));
+    }
+    Ok(name.to_owned())
+}
+
+fn rootfs(asked: &RootfsUse) -> Result<RootfsUse, Error> {
+    let path = std::fs::canonicalize(&asked.path).context("open root file system", asked.path.display())?;
+    if !Path::is_dir(&path) {
+        return Err(invalid("root file system", path.display().to_string(), "it is not a directory"));
+    }
+    Ok(RootfsUse { path, overlay: asked.overlay })
+}
