@@ -1,6 +1,6 @@
 //! Where a group is stopped.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::Cgroup;
 use crate::dir::Generation;
@@ -12,5 +12,15 @@ impl Cgroup<'_> {
         let mut all = self.host.hierarchies.iter();
         let hierarchy = all.find(|h| h.root().generation() == Generation::V2 || h.has("freezer"))?;
         Some(hierarchy.root().path().join(self.path.as_str()))
+    }
+
+    /// Whether its members are stopped, or are about to be. One that is gone is not.
+    pub fn is_frozen(&self) -> bool {
+        let says = |dir: &Path, file: &str, words: &[&str]| {
+            std::fs::read_to_string(dir.join(file)).is_ok_and(|text| words.contains(&text.trim_end()))
+        };
+        self.freezer().is_some_and(|dir| {
+            says(&dir, "cgroup.freeze", &["1"]) || says(&dir, "freezer.state", &["FROZEN", "FREEZING"])
+        })
     }
 }

@@ -6,8 +6,8 @@ use loment_image::conf::Subject;
 use loment_image::{ImageConfig, Options, Platform, Reference, Silent, pull};
 use loment_store::{DiffId, ImageId, ImageName, Object, Problem, Report};
 
-use crate::container::Status;
 use crate::names::ids_with_prefix;
+use crate::stop::StopOptions;
 use crate::{Engine, Error, PullSettings};
 
 /// What a check found.
@@ -136,11 +136,11 @@ impl Engine {
                 continue;
             };
             // When it cannot be told whether it runs, it may.
-            let runs = || self.load(id).map_or(true, |c| c.is_some_and(|c| c.status == Status::Running));
+            let runs = || self.load(id).map_or(true, |c| c.is_some_and(|c| c.status.is_active()));
             if !runs() {
                 continue;
             }
-            if stop && self.stop(id, Some(0)).is_ok() && !runs() {
+            if stop && self.stop(id, &StopOptions::within(0)).is_ok() && !runs() {
                 told(Repaired::ContainerStopped { container: id.clone() });
             } else {
                 busy.insert(layer.clone());

@@ -17,6 +17,10 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its program is stopped in the midst of what it does.
+    Paused,
+    /// Its program has ended, and is started again in a moment.
+    Restarting,
     /// Its program has ended.
     Exited,
 }
@@ -27,8 +31,20 @@ impl Status {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
         }
+    }
+
+    /// Whether its program exists.
+    pub fn has_process(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether it must be stopped before it can be removed.
+    pub fn is_active(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 }
 
@@ -54,6 +70,7 @@ impl Container {
     pub(crate) fn new(config: Config, mut state: State, dir: PathBuf, run_dir: PathBuf) -> Self {
         let status = match state.phase {
             Phase::Created => Status::Created,
+            Phase::Exited if !state.restart_at.is_empty() && is_supervised(&state) => Status::Restarting,
             Phase::Exited => Status::Exited,
             // Its end may be on its way to the record: while its monitor lives, it counts as running.
             Phase::Running if is_alive(&state) || is_supervised(&state) => Status::Running,
@@ -74,7 +91,7 @@ impl Container {
 
     /// A descriptor of its first process, if it runs.
     pub fn open_process(&self) -> Option<OwnedFd> {
-        if self.status != Status::Running {
+        if !self.status.has_process() {
             return None;
         }
         let pidfd = pidfd_open(Pid::from_raw(self.state.pid)?, PidfdFlags::empty()).ok()?;

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use loment_cgroup::Host;
 
 use loment_monitor::state::State;
 use loment_store::{Durability, Form, ImageId, Store};
@@ -10,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Error;
 use crate::config::{Config, ImageUse, VERSION};
-use crate::container::Container;
+use crate::container::{Container, Status};
 use crate::error::Context;
 use crate::names::{Names, ids_with_prefix};
 
@@ -31,16 +34,34 @@ pub struct Engine {
     runroot: PathBuf,
     /// How new layers are kept, if somebody said so.
     pub(crate) form: Option<Form>,
+    groups: OnceLock<Host>,
 }
 
 impl Engine {
+    /// The control groups of this machine, looked for when they are first needed.
+    pub(crate) fn groups(&self) -> Result<&Host, Error> {
+        match self.groups.get() {
+            Some(host) => Ok(host),
+            None => {
+                let host = Host::detect()?;
+                Ok(self.groups.get_or_init(|| host))
+            }
+        }
+    }
+
     /// Opens (and makes, the first time) the directories. `root` keeps what outlives a reboot, `runroot` what does not.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn open(root: &Path, runroot: &Path) -> Result<Self, Error> {
         let store = Store::open(root, runroot, Durability::Full)?;
-        Ok(Self { store, root: root.to_owned(), runroot: runroot.to_owned(), form: None })
+        Ok(Self {
+            store,
+            root: root.to_owned(),
+            runroot: runroot.to_owned(),
+            form: None,
+            groups: OnceLock::new(),
+        })
     }
 
     /// The image store.
@@ -159,7 +180,11 @@ impl Engine {
             }
             other => other.context("read the state in", dir.display())?,
         };
-        Ok(Some(Container::new(config, state, dir, self.run_dir(id))))
+        let mut container = Container::new(config, state, dir, self.run_dir(id));
+        if container.status == Status::Running && self.is_frozen(&container) {
+            container.status = Status::Paused;
+        }
+        Ok(Some(container))
     }
 
     /// Every container, the newest first.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use loment_monitor::log::{Stream, numbered};
 
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::{Engine, Error};
 
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Whether a container runs, looked at anew.
     pub fn is_running(&self, id: &str) -> bool {
-        self.load(id).is_ok_and(|c| c.is_some_and(|c| c.status == Status::Running))
+        self.load(id).is_ok_and(|c| c.is_some_and(|c| c.status.is_active()))
     }
 }
 

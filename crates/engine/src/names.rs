@@ -61,7 +61,7 @@ pub(crate) fn check(name: &str) -> Result<(), Error> {
 pub(crate) struct Names(pub(crate) PathBuf);
 
 impl Names {
-    pub(crate) fn link(&self, name: &str) -> PathBuf {
+    fn link(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use loment_store::DiffId;
 
 use crate::ImageFilters;
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::error::invalid;
 use crate::image_filter::{moment, moment_of};
 use crate::{Engine, Error};
@@ -137,7 +137,7 @@ impl Engine {
     pub fn prune_containers(&self, filters: &ContainerFilters) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
         for container in self.containers()? {
-            if container.status == Status::Running || !filters.keeps(&container) {
+            if container.status.is_active() || !filters.keeps(&container) {
                 continue;
             }
             let size = self.store().rootfs_usage(&container.config.id)?;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use loment_cgroup::{CgroupPath, Host};
 use loment_store::Store;
 
-use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
+use crate::container::{Container, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
+use crate::stop::StopOptions;
 use crate::{Engine, Error};
 
 /// A tomb that is older than this is nobody's work any more: sweepers wait for less.
@@ -31,13 +32,13 @@ impl Engine {
                 break;
             }
             // Without a time of its own it is killed at once.
-            match self.stop(id, Some(timeout.unwrap_or(0))) {
+            match self.stop(id, &StopOptions::within(timeout.unwrap_or(0))) {
                 // Started with --rm, it has gone by itself.
                 Err(Error::NoContainer { .. }) => {}
                 other => drop(other?),
             }
         }
-        Err(running(container.config.id))
+        Err(running(self.load(id)?.unwrap_or(container)))
     }
 
     /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
@@ -48,7 +49,7 @@ impl Engine {
             lock => lock?,
         };
         if let Some(now) = self.load(id)? {
-            if now.status == Status::Running {
+            if now.status.is_active() {
                 return Ok(false);
             }
             self.clear_leftovers(&now);
@@ -98,11 +99,11 @@ fn renamed(metadata: &std::fs::Metadata) -> Option<std::time::SystemTime> {
     Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
 }
 
-fn running(id: String) -> Error {
+fn running(container: Container) -> Error {
     Error::State {
         operation: "remove",
-        id,
-        status: "running",
+        status: container.status.name(),
+        id: container.config.id,
         hint: " - running or paused containers cannot be removed without force: stop it or use --force",
     }
 }

@@ -4,14 +4,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
-use loment_monitor::launch::{self, Launch, LogSettings, Lower, Place, Removal, Rootfs};
+use loment_monitor::launch::{self, Body, Document, Head, LogSettings, Lower, Place, Removal, Rootfs};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use loment_store::Store;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::config::Config;
-use crate::container::{Container, monitor_cgroup_name};
+use crate::config::{Config, Seccomp};
+use crate::container::{Container, Status, monitor_cgroup_name};
 use crate::create::write_generated;
 use crate::error::Context;
 use crate::{Engine, Error, spec};
@@ -55,7 +54,7 @@ impl Engine {
             };
             // Looked at again under the lock: two starts must not make two monitors.
             let container = self.load(&id)?.ok_or_else(gone)?;
-            if Self::is_program_alive(&container) {
+            if Self::is_program_alive(&container) || container.status == Status::Restarting {
                 return Ok(None);
             }
             if container.open_monitor().is_none() {
@@ -66,10 +65,11 @@ impl Engine {
             self.wait_for_monitor(&container)?;
         };
         self.clear_leftovers(&container);
-        let launch = self.launch(&container)?;
+        self.note_stop(&container, false)?;
+        let (head, body) = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let spawned = spawn_monitor(&launch, &request, &lock);
+        let spawned = spawn_monitor(&head, &body, &request, &lock);
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, monitor) = spawned;
         Ok(Some(Starting { connection, monitor }))
@@ -100,7 +100,8 @@ impl Engine {
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             removal: config.supervision.auto_remove.then(|| Removal {
-                name: self.names().link(&config.name),
+                names: self.names().0,
+                name: config.name.clone(),
                 tombs: self.root().join("tombs"),
                 project: if config.files.size.any() {
                     Store::project_of(&self.dir(&config.id))
@@ -111,23 +112,30 @@ impl Engine {
         }
     }
 
-    fn launch(&self, container: &Container) -> Result<Launch<serde_json::Value>, Error> {
+    fn launch(&self, container: &Container) -> Result<(Head, Body<serde_json::Value>), Error> {
         let config = &container.config;
-        Ok(Launch {
+        let process = &config.process;
+        let head = Head {
             version: launch::VERSION,
             place: self.place(config),
-            spec: Some(spec::build(config, &container.run_dir)?),
-            rootfs: self.rootfs(config)?,
-            user: config.process.user.clone(),
-            groups: config.process.groups.clone(),
-            init: config.process.init,
-            stdin: config.process.stdin,
+            terminal: process.terminal,
+            stdin: process.stdin,
             log: LogSettings {
                 path: container.log_path(),
                 max_size: config.log.max_size,
                 max_files: config.log.max_files,
             },
-        })
+            supervision: config.supervision.clone(),
+        };
+        let body = Body {
+            spec: spec::build(config, &container.run_dir)?,
+            rootfs: self.rootfs(config)?,
+            user: process.user.clone(),
+            groups: process.groups.clone(),
+            init: process.init,
+            default_filter: config.security.seccomp == Seccomp::Default,
+        };
+        Ok((head, body))
     }
 
     fn rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
@@ -172,22 +180,19 @@ fn memory_total() -> u64 {
 /// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever
 /// called. Its first client's request is in its socket before it begins.
 fn spawn_monitor(
-    launch: &Launch<serde_json::Value>,
+    head: &Head,
+    body: &Body<serde_json::Value>,
     request: &Request,
     lock: &std::fs::File,
 ) -> std::io::Result<(Connection, OwnedFd)> {
-    let document = memfd_create("launch", MemfdFlags::CLOEXEC)?;
-    let mut file = std::fs::File::from(document);
-    std::io::Write::write_all(&mut file, &serde_json::to_vec(launch)?)?;
-    std::io::Seek::rewind(&mut file)?;
-    let document = OwnedFd::from(file);
+    let document = Document::new(head, body)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let connection = Connection::from_fd(ours);
     connection.send(request)?;
     let exe = loment_sys::spawn::own_executable()?;
     let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
     let null = null.as_fd();
-    let entry = tracking_group(&launch.place)?;
+    let entry = tracking_group(&head.place)?;
     let tasks: Vec<_> = entry.v1().collect();
     let (_, monitor) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
         exe: loment_sys::spawn::Exe::File(exe.as_fd()),

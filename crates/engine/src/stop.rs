@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use loment_monitor::protocol::{Answer, Request};
+use loment_monitor::End;
+use loment_monitor::protocol::{Answer, Request, Stop};
+use loment_monitor::supervision::Restart;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::{Container, Status};
@@ -11,36 +13,111 @@ use crate::error::Context;
 use crate::{Engine, Error};
 
 const SIGKILL: i32 = 9;
+/// The mark in the directory of a container that somebody stopped.
+const STOPPED: &str = "stopped";
 /// How long a killed process may take to go, in seconds: it can only be held by the kernel.
 const KILL_TIMEOUT: u32 = 30;
 
+/// How long a container gets to end after it was asked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grace {
+    /// As long as it was made for.
+    #[default]
+    Own,
+    /// So many seconds; without any it is not even asked.
+    Seconds(u32),
+    /// As long as it takes.
+    Forever,
+}
+
+/// How a container is to be stopped.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StopOptions {
+    /// Number of the signal that asks it to; `None` is its own.
+    pub signal: Option<i32>,
+    /// How long it gets.
+    pub grace: Grace,
+    /// It stays although it is one that is removed at its end.
+    pub keep: bool,
+}
+
+impl StopOptions {
+    /// It gets so many seconds.
+    pub(crate) fn within(seconds: u32) -> Self {
+        Self { grace: Grace::Seconds(seconds), ..Self::default() }
+    }
+}
+
 impl Engine {
-    /// Asks a container to stop, and kills it when it has not within `timeout` seconds (`None`: its own). One that does not
-    /// run is left alone.
+    /// Asks a container to stop, and kills it when it has not in time. One that does not run is left alone.
     ///
     /// # Errors
     /// [`Error::Unkillable`].
-    pub fn stop(&self, name: &str, timeout: Option<u32>) -> Result<Container, Error> {
+    pub fn stop(&self, name: &str, options: &StopOptions) -> Result<Container, Error> {
         let container = self.container(name)?;
-        let Some(process) = container.open_process() else {
-            if container.status == Status::Running {
-                self.wait_for_record(&container)?;
-            }
-            return Ok(container);
+        let supervision = &container.config.supervision;
+        let stop = Stop {
+            signal: options.signal.unwrap_or(supervision.stop_signal),
+            timeout: match options.grace {
+                Grace::Own => Some(supervision.stop_timeout),
+                Grace::Seconds(seconds) => Some(seconds),
+                Grace::Forever => None,
+            },
+            keep: options.keep,
         };
-        let seconds = timeout.unwrap_or(container.config.supervision.stop_timeout);
-        if seconds > 0 {
-            signal(&process, container.config.supervision.stop_signal)?;
-        }
-        if seconds == 0 || !ends_within(&process, seconds) {
-            self.end(&container, &process)?;
-        }
-        self.wait_for_record(&container)?;
+        self.end(&container, &stop)?;
         Ok(container)
     }
 
-    /// Kills a container's first process, and waits until it has ended.
-    fn end(&self, container: &Container, process: &OwnedFd) -> Result<(), Error> {
+    /// Ends a container for good: the monitor does it, whatever becomes of the caller; where that fails, the caller.
+    fn end(&self, container: &Container, stop: &Stop) -> Result<(), Error> {
+        if !container.status.is_active() {
+            return Ok(());
+        }
+        self.note_stop(container, true)?;
+        let monitor = container.monitor();
+        let asked = monitor.as_ref().is_some_and(|m| m.send(&Request::Stop(stop.clone())).is_ok());
+        if container.status == Status::Paused && stop.timeout != Some(0) {
+            // It can do nothing about the signal before.
+            self.freeze(container, false)?;
+        }
+        if let Some(process) = container.open_process() {
+            if !asked && stop.timeout != Some(0) {
+                signal(&process, stop.signal)?;
+            }
+            let ended = match stop.timeout {
+                // Its monitor kills it.
+                Some(0) if asked => ends_within(&process, 1),
+                Some(seconds) => ends_within(&process, seconds),
+                None => ends(&process),
+            };
+            if !ended {
+                self.kill_all(container, &process)?;
+            }
+        }
+        self.wait_for_record(container)
+    }
+
+    /// Remembers that somebody wanted a container to end, or to start, for those that are started when the machine is.
+    pub(crate) fn note_stop(&self, container: &Container, stopped: bool) -> Result<(), Error> {
+        if container.config.supervision.restart == Restart::No {
+            return Ok(());
+        }
+        let mark = container.dir.join(STOPPED);
+        let result = match stopped {
+            true => std::fs::File::create(&mark).map(drop),
+            false => std::fs::remove_file(&mark),
+        };
+        match result {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => result
+                .and_then(|()| std::fs::File::open(&container.dir)?.sync_all())
+                .context("write", mark.display()),
+        }
+    }
+
+    /// Kills a container's first process, then whatever else is in its group, and waits until it has ended.
+    fn kill_all(&self, container: &Container, process: &OwnedFd) -> Result<(), Error> {
         signal(process, SIGKILL)?;
         // Somebody may have frozen it.
         if !ends_within(process, 1) {
@@ -53,12 +130,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Sends a signal to a container's first process. After one that ends it whatever it does, waits until its end is recorded.
+    /// Sends a signal to a container's first process. One that asks it to end also means that it is not started again. After one
+    /// that ends it whatever it does, waits until its end is recorded.
     ///
     /// # Errors
     /// [`Error::State`] when it does not run; [`Error::Unkillable`].
     pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
         let container = self.container(name)?;
+        if number == SIGKILL && container.status.is_active() {
+            self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
+            return Ok(container);
+        }
         let Some(process) = container.open_process() else {
             if container.status == Status::Running {
                 // It has ended this moment, which is what signals are mostly for.
@@ -71,12 +153,15 @@ impl Engine {
                 hint: ": can only kill running containers",
             });
         };
-        if number == SIGKILL {
-            self.end(&container, &process)?;
-            self.wait_for_record(&container)?;
-        } else {
-            signal(&process, number)?;
+        let supervision = &container.config.supervision;
+        if number == supervision.stop_signal && supervision.restart != Restart::No {
+            self.note_stop(&container, true)?;
+            let stop = Stop { signal: number, timeout: None, keep: false };
+            if container.monitor().is_some_and(|monitor| monitor.send(&Request::Stop(stop)).is_ok()) {
+                return Ok(container);
+            }
         }
+        signal(&process, number)?;
         Ok(container)
     }
 
@@ -91,7 +176,7 @@ impl Engine {
     /// [`Error::NoContainer`].
     pub fn wait(&self, name: &str) -> Result<i32, Error> {
         let container = self.container(name)?;
-        if container.status != Status::Running {
+        if !container.status.is_active() {
             return Ok(container.state.exit_code);
         }
         if let Some(monitor) = container.monitor() {
@@ -134,7 +219,7 @@ impl Engine {
         }
         // Nothing to do when the monitor has done it.
         if let Some(now) = self.load(&container.config.id)?
-            && now.status != Status::Running
+            && !now.status.is_active()
             && now.state.phase == loment_monitor::state::Phase::Running
         {
             self.clear_leftovers(&now);
@@ -164,8 +249,12 @@ impl Engine {
         let mut place = self.place(&container.config);
         place.removal = None;
         let exit = (!recorded).then_some(loment_sys::wait::Exit::Code(crate::UNKNOWN_EXIT));
+        let error = match recorded {
+            true => container.state.error.clone(),
+            false => "its end was not recorded".to_owned(),
+        };
         let _ = loment_monitor::remove_monitor_cgroup(&place);
-        loment_monitor::clean_up(&place, exit, "its end was not recorded");
+        loment_monitor::clean_up(&place, &End { exit, error, ..End::default() });
     }
 }
 
@@ -195,4 +284,9 @@ fn readable_within(fd: impl AsFd, time: Duration) -> bool {
 /// Whether the process ends (its descriptor becomes readable) in time.
 fn ends_within(process: impl AsFd, seconds: u32) -> bool {
     readable_within(process, Duration::from_secs(seconds.into()))
+}
+
+/// Waits until the process ends.
+fn ends(process: impl AsFd) -> bool {
+    readable_within(process, Duration::MAX)
 }

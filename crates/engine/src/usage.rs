@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use loment_store::{DiffId, ImageRecord};
 use oci_spec::image::Digest;
 
-use crate::container::{Container, Status};
+use crate::container::Container;
 use crate::images::ImageSummary;
 use crate::{Engine, Error};
 
@@ -128,7 +128,7 @@ impl Engine {
 impl DiskUsage {
     /// What would be free if all stopped containers were removed, in bytes.
     pub fn containers_reclaimable(&self) -> u64 {
-        let stopped = self.containers.iter().filter(|one| one.container.status != Status::Running);
+        let stopped = self.containers.iter().filter(|one| !one.container.status.is_active());
         stopped.map(|one| one.size).sum()
     }
 }

@@ -15,6 +15,10 @@ const MAX_QUEUE: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) socket: OwnedFd,
+    /// The container it asks about.
+    pub(crate) slot: u32,
+    /// It has been told everything, and only has to read it.
+    pub(crate) done: bool,
     /// Which program it is about; none until its request has come.
     pub(crate) session: Option<u32>,
     pub(crate) streams: Streams,
@@ -23,9 +27,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(slot: u32, socket: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket, session: None, streams: Streams::default(), queue: VecDeque::new() })
+        Ok(Self {
+            socket,
+            slot,
+            done: false,
+            session: None,
+            streams: Streams::default(),
+            queue: VecDeque::new(),
+        })
     }
 
     /// Sends an answer, or keeps it until the client reads. An error means that it is gone, or as good as gone.

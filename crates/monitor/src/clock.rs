@@ -29,6 +29,14 @@ pub fn now_rfc3339() -> String {
     rfc3339(now.tv_sec, now.tv_nsec)
 }
 
+/// The moment so long from now.
+pub(crate) fn rfc3339_in(time: std::time::Duration) -> String {
+    let now = clock_gettime(ClockId::Realtime);
+    let nanoseconds = now.tv_nsec + i64::from(time.subsec_nanos());
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX / 4);
+    rfc3339(now.tv_sec + seconds + nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

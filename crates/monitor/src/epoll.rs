@@ -12,10 +12,12 @@ const QUIET: i32 = 500;
 /// What became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// A new client.
-    Listener,
+    /// A new client of a container, by its number.
+    Listener(u32),
     /// A signal.
     Signal,
+    /// Something is due.
+    Timer,
     /// A client, by its number.
     Client(u32),
     /// A session's worker.
@@ -24,21 +26,22 @@ pub(crate) enum Token {
     Source(u32, bool),
     /// A session's input can take more.
     Sink(u32),
-    /// The container's memory: something was counted.
-    Memory,
+    /// A container's memory: something was counted.
+    Memory(u32),
 }
 
 impl Token {
     fn pack(self) -> u64 {
         let (kind, n) = match self {
-            Self::Listener => (0, 0),
+            Self::Listener(n) => (0, n),
             Self::Signal => (1, 0),
             Self::Client(n) => (2, n),
             Self::Worker(n) => (3, n),
             Self::Source(n, false) => (4, n),
             Self::Source(n, true) => (5, n),
             Self::Sink(n) => (6, n),
-            Self::Memory => (7, 0),
+            Self::Memory(n) => (7, n),
+            Self::Timer => (8, 0),
         };
         kind << 32 | u64::from(n)
     }
@@ -46,14 +49,15 @@ impl Token {
     fn unpack(packed: u64) -> Self {
         let n = packed as u32;
         match packed >> 32 {
-            0 => Self::Listener,
+            0 => Self::Listener(n),
             1 => Self::Signal,
             2 => Self::Client(n),
             3 => Self::Worker(n),
             4 => Self::Source(n, false),
             5 => Self::Source(n, true),
             6 => Self::Sink(n),
-            _ => Self::Memory,
+            7 => Self::Memory(n),
+            _ => Self::Timer,
         }
     }
 }

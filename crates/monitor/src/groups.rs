@@ -59,6 +59,12 @@ pub(crate) fn kills_of_machine(place: &Place) -> u64 {
     text.lines().find_map(|l| l.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
 }
 
+/// Kills what is in it, thawing it if that is needed.
+pub(crate) fn kill(place: &Place) {
+    let killed = || -> Result<(), Error> { to_join(&Host::detect()?, place)?.kill() };
+    let _ = killed();
+}
+
 /// Kills what is left in it and removes it. What remains when that fails is an empty group.
 pub(crate) fn remove(place: &Place) {
     let removed = || -> Result<(), Error> {

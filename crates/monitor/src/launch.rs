@@ -1,12 +1,26 @@
-//! What a monitor is told to start: one document, written by the engine, read once.
+//! What a monitor is told to start: one document, written by the engine.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
+use crate::error::Context;
+use crate::supervision::Supervision;
+
 /// The version of the document.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// The longest document, in bytes: far more than any specification has.
+const MAX_DOCUMENT: usize = 256 << 20;
 
 /// The first arguments of a monitor's command line.
 pub const ARGUMENT: &str = "monitor";
@@ -17,15 +31,28 @@ pub const CLIENT_FD: i32 = 4;
 /// The descriptor of the container's locked directory.
 pub const LOCK_FD: i32 = 5;
 
-/// Everything a monitor needs to know. `S` is the specification as the writer has it.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Launch<S = Spec> {
+/// What a monitor itself needs to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Head {
     /// [`VERSION`].
     pub version: u32,
     /// Where the container's things are.
     pub place: Place,
+    /// Its program has a terminal.
+    pub terminal: bool,
+    /// Keep standard input open for clients.
+    pub stdin: bool,
+    /// Where its output is kept.
+    pub log: LogSettings,
+    /// How it is looked after.
+    pub supervision: Supervision,
+}
+
+/// What its workers need to know, each time they start something. `S` is the specification as the writer has it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Body<S = Spec> {
     /// What runs, complete but for the user.
-    pub spec: Option<S>,
+    pub spec: S,
     /// Its root file system.
     pub rootfs: Rootfs,
     /// `user[:group]` as given, looked up in the container's own files.
@@ -34,10 +61,96 @@ pub struct Launch<S = Spec> {
     pub groups: Vec<String>,
     /// Run the embedded init as process 1.
     pub init: bool,
-    /// Keep standard input open for clients.
-    pub stdin: bool,
-    /// Where its output is kept.
-    pub log: LogSettings,
+    /// The system call filter is nobody's choice: programs that get every right do without.
+    pub default_filter: bool,
+}
+
+/// What of that matters to a further program.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExecBody {
+    pub(crate) spec: ExecSpec,
+    pub(crate) user: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) default_filter: bool,
+}
+
+/// What of a specification matters to a further program.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExecSpec {
+    pub(crate) process: Process,
+    pub(crate) linux: ExecLinux,
+    #[serde(default)]
+    pub(crate) annotations: HashMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ExecLinux {
+    pub(crate) seccomp: Option<LinuxSeccomp>,
+}
+
+/// A launch document: a file in memory with the length of its head (four bytes, little-endian), its head and its body, both
+/// JSON. It is kept as long as the container is supervised. The monitor reads the head; the body, which is much more, is only
+/// read in workers, so that it takes no memory while nothing is started.
+#[derive(Debug)]
+pub struct Document {
+    file: File,
+    body_at: u64,
+}
+
+impl Document {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn new<S: Serialize>(head: &Head, body: &Body<S>) -> io::Result<Self> {
+        let head = serde_json::to_vec(head)?;
+        let body = serde_json::to_vec(body)?;
+        let length = u32::try_from(head.len()).map_err(io::Error::other)?;
+        let file = File::from(memfd_create("launch", MemfdFlags::CLOEXEC)?);
+        file.write_all_at(&[&length.to_le_bytes(), head.as_slice(), &body].concat(), 0)?;
+        Ok(Self { file, body_at: 4 + u64::from(length) })
+    }
+
+    /// Takes one, with its head.
+    ///
+    /// # Errors
+    /// [`Error::Launch`], [`Error::Version`], [`Error::Io`].
+    pub(crate) fn open(fd: OwnedFd) -> Result<(Self, Head), Error> {
+        let file = File::from(fd);
+        let mut length = [0; 4];
+        file.read_exact_at(&mut length, 0).context("read", "the launch document")?;
+        let length = u32::from_le_bytes(length);
+        let document = Self { file, body_at: 4 + u64::from(length) };
+        let head = document.read(4, document.body_at)?;
+        let version = serde_json::from_slice::<Versioned>(&head).map_err(Error::Launch)?.version;
+        if version != VERSION {
+            return Err(Error::Version { found: version, known: VERSION });
+        }
+        Ok((document, serde_json::from_slice(&head).map_err(Error::Launch)?))
+    }
+
+    pub(crate) fn body<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let end = self.file.metadata().context("look at", "the launch document")?.len();
+        serde_json::from_slice(&self.read(self.body_at, end)?).map_err(Error::Launch)
+    }
+
+    fn read(&self, from: u64, to: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes =
+            vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(MAX_DOCUMENT)];
+        self.file.read_exact_at(&mut bytes, from).context("read", "the launch document")?;
+        Ok(bytes)
+    }
+}
+
+impl AsFd for Document {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 /// Where a container's things are, and what goes when it ends.
@@ -126,8 +239,10 @@ pub struct LogSettings {
 /// What is removed when a container that is not kept ends.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removal {
-    /// The link that reserves its name.
-    pub name: PathBuf,
+    /// Where names are reserved, by links.
+    pub names: PathBuf,
+    /// Its own.
+    pub name: String,
     /// The container's directory is moved here before its content is deleted.
     pub tombs: PathBuf,
     /// The project by which its size is limited (quotactl(2)); those limits are taken back.

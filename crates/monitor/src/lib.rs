@@ -2,7 +2,7 @@
 //!
 //! [`serve`] is a process of its own, with one thread and one `epoll`: it starts the container in a forked worker, then
 //! only moves bytes until the container ends. Front ends come and go; they speak [`protocol`] over a SEQPACKET socket in
-//! the container's run directory. What is not here: images, names, flags; what to start is a [`Launch`] document.
+//! the container's run directory. What is not here: images, names, flags; what to start is a [`launch::Document`].
 //!
 //! ```no_run
 //! use loment_monitor::protocol::{Answer, Connection, Request};
@@ -18,6 +18,7 @@
 
 mod client;
 mod clock;
+mod decide;
 mod epoll;
 mod erofs;
 mod error;
@@ -35,6 +36,8 @@ mod session;
 mod sink;
 mod source;
 pub mod state;
+pub mod supervision;
+mod timers;
 pub mod user;
 mod worker;
 
@@ -42,9 +45,8 @@ pub use clock::now_rfc3339;
 pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::scope_name;
-pub use launch::Launch;
 pub use mounts::is_mount_point;
 pub use overlay::show_layers;
 pub use pins::release as release_layers;
 pub use serve::serve;
-pub use worker::{clean_up, remove_monitor_cgroup};
+pub use worker::{End, clean_up, remove_monitor_cgroup};

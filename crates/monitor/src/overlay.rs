@@ -40,6 +40,9 @@ pub(crate) struct Built {
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespace>) -> Result<Built, Error> {
     match rootfs {
         Rootfs::Overlay { lower, pins, upper, work, volatile } => {
+            if *volatile {
+                forget_volatile(work);
+            }
             let lower = &opened(lower, pins, users)?;
             let changes = users.map(|users| Changes::mapped(upper, work, users)).transpose()?;
             let (upper, work) = changes.as_ref().map_or((&**upper, &**work), |c| (&c.upper, &c.work));
@@ -95,6 +98,13 @@ impl Changes {
         let (upper, work) = (inside(upper), inside(work));
         Ok(Self { tree, upper, work })
     }
+}
+
+/// A volatile mount leaves a mark for those who would take what is there for complete after a power cut (overlayfs.rst, "Volatile
+/// mount"). What is thrown away at its end is not there after one.
+fn forget_volatile(work: &Path) {
+    // There is none before it was mounted.
+    let _ = std::fs::remove_dir_all(work.join("work/incompat"));
 }
 
 fn map_ids(tree: &OwnedFd, users: &UserNamespace) -> io::Result<()> {

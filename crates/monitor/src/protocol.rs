@@ -3,12 +3,11 @@
 //! A connection carries one request. One that is too long for a packet is in a file in memory that the packet carries. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
 //! front ends can ask older monitors.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use loment_runtime::Cause;
 use loment_sys::pipe;
@@ -39,19 +38,36 @@ pub struct Streams {
     pub stderr: bool,
 }
 
-/// A program to run in the container.
-#[derive(Debug, Serialize, Deserialize)]
+/// A program to run in the container. Its rights and limits are those of the container's own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Exec {
-    /// As in a specification, complete but for the user.
-    pub process: oci_spec::runtime::Process,
-    /// `user[:group]`, looked up in the container's own files.
-    pub user: String,
-    /// The filter it gets.
-    pub seccomp: Option<oci_spec::runtime::LinuxSeccomp>,
-    /// Those of the container.
-    pub annotations: HashMap<String, String>,
+    /// What to run.
+    pub args: Vec<String>,
+    /// `NAME=VALUE`, added to the container's.
+    pub env: Vec<String>,
+    /// Instead of the container's; absolute.
+    pub workdir: Option<PathBuf>,
+    /// `user[:group]` instead of the container's, looked up in the container's own files.
+    pub user: Option<String>,
+    /// It has a terminal.
+    pub terminal: bool,
+    /// With every capability.
+    pub privileged: bool,
     /// The client's part in it.
     pub streams: Streams,
+}
+
+/// How a container is to end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stop {
+    /// Number of the signal that asks it to.
+    pub signal: i32,
+    /// How long it has until it is killed, in seconds; 0 is at once and without that signal, `None` is for ever.
+    pub timeout: Option<u32>,
+    /// It is not removed at its end, whatever was said of that: it is started again by whoever asks.
+    pub keep: bool,
 }
 
 /// What a client says.
@@ -63,6 +79,8 @@ pub enum Request {
     Exec(Box<Exec>),
     /// Tell when the container has ended.
     Wait,
+    /// End the container, do not start it again, and tell when that is done.
+    Stop(Stop),
     /// Standard input.
     Input(Vec<u8>),
     /// The end of standard input.
@@ -113,6 +131,7 @@ impl Request {
             Self::Attach(streams) => packet(b'A', &serde_json::to_vec(streams)?),
             Self::Exec(exec) => packet(b'X', &serde_json::to_vec(exec)?),
             Self::Wait => vec![b'Q'],
+            Self::Stop(stop) => packet(b'S', &serde_json::to_vec(stop)?),
             Self::Input(data) => packet(b'I', data),
             Self::InputEnd => vec![b'D'],
             Self::Resize { rows, columns } => {
@@ -139,6 +158,7 @@ impl Request {
             b'A' => Self::Attach(serde_json::from_slice(payload)?),
             b'X' => Self::Exec(serde_json::from_slice(payload)?),
             b'Q' => Self::Wait,
+            b'S' => Self::Stop(serde_json::from_slice(payload)?),
             b'I' => Self::Input(payload.to_vec()),
             b'D' => Self::InputEnd,
             b'W' => match *payload {

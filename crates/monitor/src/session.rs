@@ -14,6 +14,8 @@ use crate::worker::Ends;
 /// A program and its streams.
 #[derive(Debug, Default)]
 pub(crate) struct Session {
+    /// The container it is in.
+    pub(crate) slot: u32,
     /// Where its worker reports, until it has.
     pub(crate) worker: Option<OwnedFd>,
     /// The worker itself, until it has been reaped.
@@ -37,12 +39,17 @@ pub(crate) struct Setup {
 }
 
 impl Session {
+    /// Nothing has been started yet.
+    pub(crate) fn of(slot: u32) -> Self {
+        Self { slot, ..Self::default() }
+    }
+
     /// A session about to be started, with pipes unless it has a terminal.
-    pub(crate) fn prepare(terminal: bool, stdin: bool) -> io::Result<Setup> {
+    pub(crate) fn prepare(slot: u32, terminal: bool, stdin: bool) -> io::Result<Setup> {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
         let (worker, report) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let mut session = Self { worker: Some(worker), ..Self::default() };
+        let mut session = Self { slot, worker: Some(worker), ..Self::default() };
         if terminal {
             return Ok(Setup { session, ends: None, report });
         }

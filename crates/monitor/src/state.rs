@@ -13,6 +13,7 @@ const VERSION: u32 = 1;
 
 /// A container's last known state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct State {
     /// Version of this document.
     pub version: u32,
@@ -38,6 +39,10 @@ pub struct State {
     pub oom_killed: bool,
     /// Why it could not be started.
     pub error: String,
+    /// How often it was started again after an end, since somebody started it.
+    pub restarts: u32,
+    /// When it is started again, if it waits for that: RFC 3339.
+    pub restart_at: String,
 }
 
 /// Where a container is in its life.

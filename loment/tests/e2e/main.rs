@@ -34,6 +34,7 @@ mod pull;
 mod pull_flags;
 mod push;
 mod push_all;
+mod restart;
 mod robustness;
 mod rootfs;
 mod runtime;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use loment_engine::{Answer, ExecOptions, Streams};
+use loment_engine::{Answer, Exec, Streams};
 
 use super::values::process as values;
 use crate::attach::{Session, exit_status};
@@ -63,8 +63,8 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         true => Streams::default(),
         false => Streams { stdin: flags.interactive, stdout: true, stderr: true },
     };
-    let options = ExecOptions {
-        command: flags.command,
+    let options = Exec {
+        args: flags.command,
         env,
         user: flags.user,
         workdir: flags.workdir,

@@ -1,6 +1,6 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
-use loment_engine::config::{Config, GroupManager, GroupUse, Seccomp};
+use loment_engine::config::{Config, GroupManager, GroupUse, Restart, Seccomp};
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "Created": config.created,
         "Path": args.first().cloned().unwrap_or_default(),
         "Args": args.get(1..).unwrap_or_default(),
-        "State": state(c),
+        "State": state(persona, c),
         "Image": if persona.docker_documents && image.is_some() { format!("sha256:{id_of_image}") } else { id_of_image },
         "ImageDigest": image.map(|i| i.digest.clone()).unwrap_or_default(),
         "ImageName": image.map(|i| i.name.clone()).unwrap_or_default(),
@@ -30,7 +30,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "StaticDir": c.dir,
         "LogPath": c.log_path(),
         "Name": if persona.docker_documents { format!("/{}", config.name) } else { config.name.clone() },
-        "RestartCount": 0,
+        "RestartCount": c.state.restarts,
         "Driver": "overlay",
         "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
         "Mounts": mounts(config),
@@ -48,15 +48,15 @@ fn or_never(moment: &str) -> &str {
     if moment.is_empty() { NEVER } else { moment }
 }
 
-fn state(c: &Container) -> Value {
+fn state(persona: &Persona, c: &Container) -> Value {
     json!({
         "OciVersion": "1.3.0",
         "Status": c.status.name(),
-        "Running": c.status == Status::Running,
-        "Paused": false, "Restarting": false, "Dead": false,
+        "Running": c.status == Status::Running || persona.docker_documents && c.status.is_active(),
+        "Paused": c.status == Status::Paused, "Restarting": c.status == Status::Restarting, "Dead": false,
         "OOMKilled": c.state.oom_killed,
-        "Pid": if c.status == Status::Running { c.state.pid } else { 0 },
-        "ConmonPid": if c.status == Status::Running { c.state.monitor_pid } else { 0 },
+        "Pid": if c.status.has_process() { c.state.pid } else { 0 },
+        "ConmonPid": if c.status.is_active() { c.state.monitor_pid } else { 0 },
         "ExitCode": c.state.exit_code,
         "Error": c.state.error,
         "StartedAt": or_never(&c.state.started_at),
@@ -159,7 +159,7 @@ fn host_config(c: &Container) -> Value {
         },
         "NetworkMode": config.net.network.name(),
         "PortBindings": {},
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": restart_policy(config.supervision.restart),
         "AutoRemove": config.supervision.auto_remove,
         "Annotations": config.annotations,
         "CapAdd": config.security.cap_add, "CapDrop": config.security.cap_drop,
@@ -191,6 +191,16 @@ fn host_config(c: &Container) -> Value {
         document["StorageOpt"] = limits.into();
     }
     document
+}
+
+fn restart_policy(policy: Restart) -> Value {
+    let (name, most) = match policy {
+        Restart::No => ("no", 0),
+        Restart::OnFailure(most) => ("on-failure", most.unwrap_or_default()),
+        Restart::Always => ("always", 0),
+        Restart::UnlessStopped => ("unless-stopped", 0),
+    };
+    json!({"Name": name, "MaximumRetryCount": most})
 }
 
 fn security(config: &Config) -> Vec<String> {

@@ -60,7 +60,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let mut containers = engine.containers()?;
     let limit = if flags.latest { Some(1) } else { flags.last.filter(|&n| n > 0) };
     let every = flags.all || limit.is_some() || filters.iter().any(Filter::looks_at_state);
-    containers.retain(|c| (every || c.status == Status::Running) && filters.iter().all(|f| f.keeps(c)));
+    containers.retain(|c| (every || c.status.is_active()) && filters.iter().all(|f| f.keeps(c)));
     if let Some(n) = limit {
         containers.truncate(n as usize);
     }
@@ -127,6 +127,10 @@ fn status(c: &Container) -> String {
     match c.status {
         Status::Created => "Created".into(),
         Status::Running => format!("Up {}", since(&c.state.started_at)),
+        Status::Paused => format!("Up {} (Paused)", since(&c.state.started_at)),
+        Status::Restarting => {
+            format!("Restarting ({}) {} ago", c.state.exit_code, since(&c.state.finished_at))
+        }
         Status::Exited if c.state.finished_at.is_empty() => format!("Exited ({})", c.state.exit_code),
         Status::Exited => format!("Exited ({}) {} ago", c.state.exit_code, since(&c.state.finished_at)),
     }

@@ -1,8 +1,9 @@
 //! `stop`
 
 use clap::Parser;
-use loment_engine::Status;
+use loment_engine::StopOptions;
 
+use super::values::supervision::{grace, signal};
 use super::{chosen, for_each};
 use crate::error::Error;
 use crate::globals::Globals;
@@ -17,9 +18,12 @@ pub(super) struct Flags {
     /// Skip containers that do not exist
     #[arg(short, long)]
     ignore: bool,
-    /// Set the seconds to wait before SIGKILL; the container's own by default
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
-    time: Option<u32>,
+    /// Set the signal that asks it to stop; the container's own by default
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    /// Set the seconds to wait before SIGKILL, -1 to wait for ever; the container's own by default
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
     /// Containers
     #[arg(value_name = "CONTAINER", required_unless_present = "all")]
     containers: Vec<String>,
@@ -27,8 +31,10 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Running)?;
-    for_each(&names, |name| match engine.stop(name, flags.time) {
+    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status.is_active())?;
+    let signal = flags.signal.as_deref().map(|text| signal("signal", text)).transpose()?;
+    let options = StopOptions { signal, grace: grace(flags.time)?, keep: false };
+    for_each(&names, |name| match engine.stop(name, &options) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore => Ok(()),
         other => {
             other?;

@@ -180,6 +180,11 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "Remove lists from local storage",
         run: |g, a| manifest::run_rm(g, &parse(g, "manifest rm", a)?),
     },
+    Command {
+        name: "pause",
+        about: "Stop all processes of containers until they are unpaused",
+        run: |g, a| pause::run(g, &parse(g, "pause", a)?),
+    },
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
     Command {
         name: "pull",
@@ -190,6 +195,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "push",
         about: "Push an image to a registry, an archive or a directory",
         run: |g, a| push::run(g, &parse(g, "push", a)?),
+    },
+    Command {
+        name: "restart",
+        about: "Stop containers and start them again",
+        run: |g, a| restart::run(g, &parse(g, "restart", a)?),
     },
     Command { name: "rm", about: "Remove containers", run: |g, a| rm::run(g, &parse(g, "rm", a)?) },
     Command {
@@ -239,6 +249,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| tag::run(g, &parse(g, "tag", a)?),
     },
     Command {
+        name: "unpause",
+        about: "Let paused containers go on",
+        run: |g, a| pause::run_unpause(g, &parse(g, "unpause", a)?),
+    },
+    Command {
         name: "untag",
         about: "Take names away from a local image",
         run: |g, a| tag::run_untag(g, &parse(g, "untag", a)?),
@@ -275,11 +290,14 @@ pub(super) const GROUPS: &[Group] = &[
             ("list", "ps"),
             ("logs", "logs"),
             ("ls", "ps"),
+            ("pause", "pause"),
             ("ps", "ps"),
+            ("restart", "restart"),
             ("rm", "rm"),
             ("run", "run"),
             ("start", "start"),
             ("stop", "stop"),
+            ("unpause", "unpause"),
             ("wait", "wait"),
         ],
     },

@@ -9,7 +9,6 @@ mod namespaces;
 mod net;
 mod process;
 mod security;
-mod supervision;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +24,7 @@ pub use self::namespaces::{IdMapping, Namespaces, Users};
 pub use self::net::{Net, Network};
 pub use self::process::Process;
 pub use self::security::{Seccomp, Security};
-pub use self::supervision::Supervision;
+pub use loment_monitor::supervision::{Restart, Supervision};
 
 /// The version of the document. A part that a reader does not know and can do without does not change it.
 pub(crate) const VERSION: u32 = 2;

@@ -20,8 +20,6 @@ use crate::config::Config;
 
 pub use capabilities::resolve as capabilities;
 pub(crate) use mounts::GENERATED;
-pub(crate) use process::of_exec as exec_process;
-pub(crate) use seccomp::filter as seccomp_filter;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
 pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
@@ -47,7 +45,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "ociVersion": "1.3.0",
         "hostname": config.net.hostname,
         "root": {"path": "rootfs", "readonly": config.files.read_only},
-        "process": process::value(config, &config.args(), &config.process.env, config.process.terminal)?,
+        "process": process::value(config)?,
         "mounts": mounts::all(config, run_dir)?,
         "linux": linux,
         "annotations": annotations(config),

@@ -7,27 +7,25 @@ use loment_runtime::Cause;
 use loment_sys::pipe;
 use rustix::net::SocketFlags;
 
-use super::{MAIN, Monitor};
+use super::{Monitor, free};
 use crate::client::Client;
 use crate::epoll::Token;
 use crate::protocol::{Answer, MAX_PACKET, Request, Streams};
 use crate::sink::Sink;
 
 impl Monitor {
-    pub(super) fn accept(&mut self) {
-        if let Ok(socket) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) {
-            self.add_client(socket);
+    pub(super) fn accept(&mut self, slot: u32) {
+        let Some(c) = self.container(slot) else { return };
+        if let Ok(socket) = rustix::net::accept_with(&c.listener, SocketFlags::CLOEXEC) {
+            self.add_client(slot, socket);
         }
     }
 
-    pub(super) fn add_client(&mut self, socket: OwnedFd) {
-        let Ok(client) = Client::new(socket) else { return };
-        let free = self.clients.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.clients.push(None);
-            self.clients.len() - 1
-        });
-        if self.epoll.add(&client.socket, Token::Client(free as u32)).is_ok() {
-            self.clients[free] = Some(client);
+    pub(super) fn add_client(&mut self, slot: u32, socket: OwnedFd) {
+        let Ok(client) = Client::new(slot, socket) else { return };
+        let n = free(&mut self.clients);
+        if self.epoll.add(&client.socket, Token::Client(n)).is_ok() {
+            self.clients[n as usize] = Some(client);
         }
     }
 
@@ -49,7 +47,7 @@ impl Monitor {
     pub(super) fn flush_client(&mut self, n: u32) {
         let Some(client) = self.clients[n as usize].as_mut() else { return };
         let session = client.session;
-        if client.flush().is_err() {
+        if client.flush().is_err() || client.done && !client.is_behind() {
             return self.drop_client(n);
         }
         if !client.is_behind() {
@@ -76,11 +74,16 @@ impl Monitor {
     }
 
     pub(super) fn serve_request(&mut self, n: u32, request: Request) {
-        let session = self.clients[n as usize].as_ref().and_then(|c| c.session);
-        match (request, session) {
-            (Request::Attach(streams), None) => self.join_main(n, streams),
-            (Request::Wait, None) => self.join_main(n, Streams::default()),
-            (Request::Exec(exec), None) => self.exec(n, *exec),
+        let Some(client) = self.clients[n as usize].as_ref().filter(|client| !client.done) else { return };
+        let slot = client.slot;
+        match (request, client.session) {
+            (Request::Attach(streams), None) => self.join_main(n, slot, streams),
+            (Request::Wait, None) => self.join_main(n, slot, Streams::default()),
+            (Request::Exec(exec), None) => self.exec(n, slot, &exec),
+            (Request::Stop(stop), None) => {
+                self.join_main(n, slot, Streams::default());
+                self.stop(slot, &stop);
+            }
             (Request::Input(data), Some(s)) => self.input(s, Some(&data)),
             (Request::InputEnd, Some(s)) => self.input(s, None),
             (Request::Resize { rows, columns }, Some(s)) => {
@@ -95,13 +98,27 @@ impl Monitor {
         }
     }
 
-    pub(super) fn join_main(&mut self, n: u32, streams: Streams) {
-        let pid = self.session(MAIN).and_then(|s| s.pid);
+    fn join_main(&mut self, n: u32, slot: u32, streams: Streams) {
+        let Some(main) = self.container(slot).map(|c| c.main) else { return self.drop_client(n) };
+        let pid = self.session(main).and_then(|s| s.pid);
         if let Some(client) = self.clients[n as usize].as_mut() {
-            (client.session, client.streams) = (Some(MAIN), streams);
+            (client.session, client.streams) = (Some(main), streams);
         }
         if let Some(pid) = pid {
             self.send(n, &Answer::Started { pid });
+        }
+    }
+
+    /// The clients of a session have been told everything.
+    pub(super) fn release_clients(&mut self, session: u32) {
+        for n in 0..self.clients.len() {
+            let Some(client) = self.clients[n].as_mut().filter(|c| c.session == Some(session)) else {
+                continue;
+            };
+            (client.session, client.done) = (None, true);
+            if !client.is_behind() {
+                self.drop_client(n as u32);
+            }
         }
     }
 

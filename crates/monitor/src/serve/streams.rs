@@ -1,11 +1,14 @@
 //! Moving what programs write and read.
 
-use super::{CHUNK, MAIN, Monitor};
+use super::Monitor;
 use crate::client::Client;
 use crate::epoll::Token;
 use crate::protocol::{Answer, Streams};
 use crate::sink::Progress;
 use crate::source::Chunk;
+
+/// How much of a program's output is read at once, in bytes.
+const CHUNK: usize = 16 * 1024;
 
 impl Monitor {
     pub(super) fn pump(&mut self, n: u32, i: usize) {
@@ -30,9 +33,11 @@ impl Monitor {
                 return false;
             }
         };
-        if n == MAIN {
+        if let Some(slot) = self.container_of_main(n)
+            && let Some(c) = self.container(slot)
+        {
             // A full disk must not stop the container; the lines are lost, its clients still get them.
-            let _ = self.log.write(stream, data);
+            let _ = c.log.write(stream, data);
         }
         let answer = match i {
             0 => Answer::Output(data.to_vec()),

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use loment_engine::Create;
+use loment_engine::config::Restart;
 
+use crate::commands::values::supervision as values;
 use crate::error::Error;
 
 #[derive(Args, Debug)]
@@ -11,6 +13,12 @@ pub(super) struct SupervisionFlags {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
+    /// Start the container again when it ends: no, on-failure[:TIMES], always or unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
+    /// Kill the container when it has run for so long, in seconds; 0 is for ever
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
     /// Set the signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -21,13 +29,17 @@ pub(super) struct SupervisionFlags {
 
 impl SupervisionFlags {
     pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
-        asked.config.supervision.auto_remove = self.rm;
-        let signal = |text: &String| {
-            loment_runtime::parse_signal(text).ok_or_else(|| {
-                Error::Invalid(format!("invalid value {text:?} for --stop-signal: no such signal"))
-            })
-        };
-        asked.choices.stop_signal = self.stop_signal.as_ref().map(signal).transpose()?;
+        let supervision = &mut asked.config.supervision;
+        supervision.auto_remove = self.rm;
+        supervision.restart = self.restart.as_deref().map_or(Ok(Restart::No), values::restart)?;
+        if self.rm && supervision.restart != Restart::No {
+            return Err(Error::Invalid(
+                "--rm and --restart exclude each other: what is removed cannot be started again".into(),
+            ));
+        }
+        supervision.timeout = self.timeout.filter(|&seconds| seconds > 0);
+        let signal = self.stop_signal.as_deref().map(|text| values::signal("stop-signal", text));
+        asked.choices.stop_signal = signal.transpose()?;
         asked.choices.stop_timeout = self.stop_timeout;
         Ok(())
     }

@@ -1,0 +1,48 @@
+//! Stopping a container in the midst of what it does, and letting it go on.
+
+use loment_cgroup::{CgroupPath, Host};
+
+use crate::container::{Container, Status};
+use crate::{Engine, Error};
+
+impl Engine {
+    /// Stops all processes of a container until [`Engine::unpause`].
+    ///
+    /// # Errors
+    /// [`Error::State`] when it does not run; [`Error::Cgroup`] where the kernel has no freezer.
+    pub fn pause(&self, name: &str) -> Result<Container, Error> {
+        let container = self.container(name)?;
+        if container.status != Status::Running {
+            return Err(improper("pause", &container, ": can only pause running containers"));
+        }
+        self.freeze(&container, true)?;
+        Ok(container)
+    }
+
+    /// Lets a paused container go on.
+    ///
+    /// # Errors
+    /// [`Error::State`] when it is not paused.
+    pub fn unpause(&self, name: &str) -> Result<Container, Error> {
+        let container = self.container(name)?;
+        if container.status != Status::Paused {
+            return Err(improper("unpause", &container, ": can only unpause paused containers"));
+        }
+        self.freeze(&container, false)?;
+        Ok(container)
+    }
+
+    pub(crate) fn freeze(&self, container: &Container, frozen: bool) -> Result<(), Error> {
+        Ok(Host::detect()?.cgroup(CgroupPath::new(container.cgroup())?).freeze(frozen)?)
+    }
+
+    pub(crate) fn is_frozen(&self, container: &Container) -> bool {
+        let Ok(host) = self.groups() else { return false };
+        CgroupPath::new(container.cgroup()).is_ok_and(|path| host.cgroup(path).is_frozen())
+    }
+}
+
+fn improper(operation: &'static str, container: &Container, hint: &'static str) -> Error {
+    let (id, status) = (container.config.id.clone(), container.status.name());
+    Error::State { operation, id, status, hint }
+}

@@ -1,0 +1,283 @@
+//! One container under supervision: its start, its end, and what comes after.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use loment_runtime::Cause;
+use loment_sys::clone::{CloneFlags, Fork, clone3};
+use loment_sys::pipe;
+use loment_sys::wait::Exit;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::Monitor;
+use crate::client::Client;
+use crate::decide::{Ended, restart_after};
+use crate::epoll::Token;
+use crate::error::Context;
+use crate::launch::{Document, Head};
+use crate::log::Log;
+use crate::memory::Memory;
+use crate::protocol::{Answer, SOCKET, Stop};
+use crate::session::Session;
+use crate::state::State;
+use crate::supervision::Recorded;
+use crate::timers::Timer;
+use crate::worker::End;
+use crate::{Error, worker};
+
+/// How long clients have to take their last messages.
+const PARTING: Duration = Duration::from_secs(5);
+
+/// A container, its monitor's view.
+#[derive(Debug)]
+pub(super) struct Supervised {
+    pub(super) head: Head,
+    pub(super) document: Document,
+    pub(super) listener: OwnedFd,
+    pub(super) log: Log,
+    pub(super) memory: Memory,
+    /// The session of its program.
+    pub(super) main: u32,
+    pub(super) stage: Stage,
+    /// Held, with the starter or in its place, until the container runs or has failed to.
+    pub(super) lock: Option<OwnedFd>,
+    /// Somebody asked that it end.
+    pub(super) stopped: bool,
+    /// They did before it ran.
+    pub(super) stop_when_started: Option<Stop>,
+    /// How often it was started again.
+    restarts: u32,
+    /// How long the last of these was waited for.
+    waited: Duration,
+    started: Option<Instant>,
+}
+
+/// Where it is in its life.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Its program is being started, or runs.
+    Active,
+    /// A worker records its end; then clients are told.
+    Cleaning { worker: Option<i32>, end: End, parting: Answer },
+    /// It is started again when its time has come.
+    Waiting,
+    /// All is done, but clients have not read their last messages.
+    Parting,
+}
+
+impl Supervised {
+    pub(super) fn new(document: Document, head: Head, main: u32) -> Result<Self, Error> {
+        let place = &head.place;
+        Ok(Self {
+            listener: listen(&head).context("listen in", place.run_dir.display())?,
+            log: Log::open(head.log.clone()).context("open the log of", &place.id)?,
+            memory: Memory::new(place),
+            main,
+            stage: Stage::Active,
+            lock: None,
+            stopped: false,
+            stop_when_started: None,
+            restarts: 0,
+            waited: Duration::ZERO,
+            started: None,
+            document,
+            head,
+        })
+    }
+}
+
+impl Monitor {
+    /// The container that a session's program is in, if the program is its first.
+    pub(super) fn container_of_main(&self, session: u32) -> Option<u32> {
+        let found = self.containers.iter().position(|c| c.as_ref().is_some_and(|c| c.main == session));
+        found.map(|slot| slot as u32)
+    }
+
+    pub(super) fn container(&mut self, slot: u32) -> Option<&mut Supervised> {
+        self.containers.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The number of a container's first process, while it runs.
+    pub(super) fn running(&self, slot: u32) -> Option<i32> {
+        let main = self.containers.get(slot as usize)?.as_ref()?.main;
+        // One that has been reaped is somebody else's number by now.
+        self.sessions.get(main as usize)?.as_ref().filter(|s| s.exit.is_none())?.pid
+    }
+
+    pub(super) fn start(&mut self, slot: u32) {
+        let Some(c) = self.containers[slot as usize].as_mut() else { return };
+        c.stage = Stage::Active;
+        let (main, terminal, stdin, restarts) = (c.main, c.head.terminal, c.head.stdin, c.restarts);
+        let started = self.spawn(main, slot, terminal, stdin, |monitor, setup| {
+            match monitor.containers.get(slot as usize) {
+                Some(Some(c)) => {
+                    worker::start(&c.document, &c.head.place, restarts, setup.ends.as_ref(), &setup.report)
+                }
+                _ => unreachable!("it was there before the fork"),
+            }
+        });
+        if let Err(e) = started {
+            self.fail_start(
+                slot,
+                Answer::Failed { cause: Cause::Setup, message: format!("start a worker: {e}") },
+            );
+        }
+    }
+
+    /// Its program runs.
+    pub(super) fn note_start(&mut self, slot: u32) {
+        let Some(c) = self.containers[slot as usize].as_mut() else { return };
+        c.started = Some(Instant::now());
+        if let Some(changes) = c.memory.watch(&c.head.place) {
+            // Without, it is asked when something ends.
+            let _ = self.epoll.add(changes, Token::Memory(slot));
+        }
+        if let Some(seconds) = c.head.supervision.timeout.filter(|&seconds| seconds > 0) {
+            self.timers.set(Timer::Expire(slot), Duration::from_secs(seconds.into()));
+        }
+        if let Some(stop) = self.container(slot).and_then(|c| c.stop_when_started.take()) {
+            self.stop(slot, &stop);
+        }
+    }
+
+    pub(super) fn fail_start(&mut self, slot: u32, answer: Answer) {
+        let (Answer::Failed { cause, message }, Some(c)) = (&answer, self.container(slot)) else { return };
+        // Its fate is known.
+        c.lock = None;
+        // For one that ran before, this is an end; for another, its state stays what it was.
+        let exit = (c.restarts > 0).then_some(Exit::Code(match cause {
+            Cause::Setup => 125,
+            Cause::NotExecutable => 126,
+            Cause::NotFound => 127,
+        }));
+        let error = message.clone();
+        self.clean_up_with(slot, exit, error, answer);
+    }
+
+    /// Its program has ended.
+    pub(super) fn clean_up(&mut self, slot: u32, exit: Exit) {
+        self.clean_up_with(slot, Some(exit), String::new(), Answer::Exited { status: exit.status() });
+    }
+
+    /// Records its end, and does what else is to be done then, in a worker.
+    fn clean_up_with(&mut self, slot: u32, exit: Option<Exit>, error: String, parting: Answer) {
+        for timer in [Timer::Kill(slot), Timer::KillGroup(slot), Timer::Expire(slot), Timer::Restart(slot)] {
+            self.timers.cancel(timer);
+        }
+        let Some(c) = self.container(slot) else { return };
+        // It may have been changed since it was started.
+        if let Some(recorded) = Recorded::read(&c.head.place.dir) {
+            c.head.supervision = recorded.supervision;
+            if let Some(removal) = &mut c.head.place.removal {
+                removal.name = recorded.name;
+            }
+        }
+        let restart = exit.and_then(|exit| c.restart_after(exit));
+        let out_of_memory = c.memory.ran_out(&c.head.place, exit);
+        let end = End { exit, error, out_of_memory, restart };
+        let worker = match clone3(CloneFlags::empty(), None) {
+            Ok(Fork::Child) => {
+                worker::clean_up(&c.head.place, &end);
+                loment_sys::process::exit_now(0)
+            }
+            Ok(Fork::Parent { pid, .. }) => Some(pid.as_raw_nonzero().get()),
+            // No process to be had.
+            Err(_) => None,
+        };
+        c.stage = Stage::Cleaning { worker, end, parting };
+        if worker.is_none() {
+            self.cleaned(slot, None);
+        }
+    }
+
+    /// The worker that cleans up has ended: clients are told, and then it is started again, or that was it.
+    pub(super) fn cleaned(&mut self, slot: u32, worker: Option<Exit>) {
+        let Some(c) = self.container(slot) else { return };
+        let Stage::Cleaning { end, parting, .. } = std::mem::replace(&mut c.stage, Stage::Parting) else {
+            return;
+        };
+        if worker != Some(Exit::Code(0)) {
+            // There was none, or it was killed: an end that nobody records would be forgotten.
+            worker::clean_up(&c.head.place, &end);
+        }
+        let main = c.main;
+        self.tell(main, &parting);
+        let Some(c) = self.containers[slot as usize].as_mut() else { return };
+        match end.restart {
+            Some(after) => {
+                c.stage = Stage::Waiting;
+                (c.restarts, c.waited, c.started) = (c.restarts + 1, after, None);
+                c.memory = Memory::new(&c.head.place);
+                let stopped = c.stopped;
+                self.release_clients(main);
+                self.sessions[main as usize] = Some(Session::of(slot));
+                self.timers.set(Timer::Restart(slot), after);
+                // It was asked to stop in the meantime.
+                if stopped {
+                    self.end_now(slot);
+                }
+            }
+            None => {
+                self.epoll.remove(&c.listener);
+                self.timers.set(Timer::Part(slot), PARTING);
+            }
+        }
+    }
+
+    /// Ends one that waits for its next start for good.
+    pub(super) fn end_now(&mut self, slot: u32) {
+        let Some(c) = self.container(slot) else { return };
+        let state = State::load(&c.head.place.dir).unwrap_or_default();
+        self.clean_up_with(slot, None, state.error, Answer::Exited { status: state.exit_code });
+    }
+
+    /// Forgets what is over.
+    pub(super) fn part(&mut self, slot: u32, overdue: bool) {
+        let Some(c) = self.container(slot).filter(|c| matches!(c.stage, Stage::Parting)) else { return };
+        let main = c.main;
+        let behind = |c: &Client| c.session == Some(main) && c.is_behind();
+        if !overdue && self.clients.iter().flatten().any(behind) {
+            return;
+        }
+        self.timers.cancel(Timer::Part(slot));
+        if let Some(c) = self.containers[slot as usize].take() {
+            self.gone.push(c.head.place);
+        }
+        // Programs that were run in it have ended with it.
+        for session in &mut self.sessions {
+            session.take_if(|session| session.slot == slot);
+        }
+        for n in 0..self.clients.len() as u32 {
+            if self.clients[n as usize].as_ref().is_some_and(|client| client.slot == slot) {
+                self.drop_client(n);
+            }
+        }
+    }
+}
+
+impl Supervised {
+    fn restart_after(&self, exit: Exit) -> Option<Duration> {
+        let ended = Ended {
+            failed: exit.status() != 0,
+            stopped: self.stopped,
+            ran: self.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            restarts: self.restarts,
+            waited: self.waited,
+        };
+        restart_after(self.head.supervision.restart, ended)
+    }
+}
+
+fn listen(head: &Head) -> io::Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    let (address, _dir) = pipe::address_in(&head.place.run_dir, SOCKET)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 64)?;
+    Ok(socket)
+}

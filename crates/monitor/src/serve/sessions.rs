@@ -1,0 +1,201 @@
+//! Programs: started by workers, ended by themselves.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use loment_runtime::Cause;
+use loment_sys::clone::{CloneFlags, Fork, clone3};
+use loment_sys::pipe;
+use loment_sys::wait::{Exit, reap_any};
+
+use super::container::Stage;
+use super::{Monitor, free};
+use crate::epoll::Token;
+use crate::protocol::{Answer, Exec, MAX_DATA};
+use crate::session::{Session, Setup};
+use crate::{Error, worker};
+
+/// Ends of children nobody asked about yet are kept, up to this many.
+const UNCLAIMED: usize = 64;
+
+impl Monitor {
+    pub(super) fn exec(&mut self, client: u32, slot: u32, request: &Exec) {
+        let n = free(&mut self.sessions);
+        if let Some(c) = self.clients[client as usize].as_mut() {
+            (c.session, c.streams) = (Some(n), request.streams);
+        }
+        let started = match self.running(slot) {
+            None => Err(io::Error::other("the container is not running")),
+            Some(pid) => self.spawn(n, slot, request.terminal, request.streams.stdin, |monitor, setup| {
+                let c = monitor.containers[slot as usize].as_ref().expect("it is running");
+                worker::exec(&c.document, &c.head.place, pid, request, setup.ends.as_ref())
+            }),
+        };
+        if let Err(e) = started {
+            self.end_session(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() });
+        }
+    }
+
+    /// Forks a worker for session `n` of the container `slot`.
+    pub(super) fn spawn(
+        &mut self,
+        n: u32,
+        slot: u32,
+        terminal: bool,
+        stdin: bool,
+        work: impl FnOnce(&Self, &Setup) -> Result<loment_runtime::Created, Error>,
+    ) -> io::Result<()> {
+        let setup = Session::prepare(slot, terminal, stdin)?;
+        let monitor = rustix::process::getpid();
+        let worker = match clone3(CloneFlags::empty(), None)? {
+            Fork::Child => {
+                worker::end_with(monitor);
+                let result = work(self, &setup);
+                worker::report(&setup.report, result);
+                loment_sys::process::exit_now(0)
+            }
+            Fork::Parent { pid, .. } => pid.as_raw_nonzero().get(),
+        };
+        let mut session = setup.session;
+        session.worker_pid = Some(worker);
+        if let Some(socket) = &session.worker {
+            self.epoll.add(socket, Token::Worker(n))?;
+        }
+        for (i, source) in session.sources.iter().enumerate() {
+            if let Some(s) = source {
+                self.epoll.add(&s.fd, Token::Source(n, i == 1))?;
+            }
+        }
+        self.sessions[n as usize] = Some(session);
+        Ok(())
+    }
+
+    /// A worker's word: a warning, success, or failure; its silent end is a failure.
+    pub(super) fn hear_worker(&mut self, n: u32) {
+        let mut buffer = vec![0; MAX_DATA];
+        let Some(socket) = self.session(n).and_then(|s| s.worker.as_ref()) else { return };
+        let (answer, mut fds) = match pipe::receive(socket, &mut buffer) {
+            Ok(r) if r.len > 0 => {
+                (Answer::decode(&buffer[..r.len]).unwrap_or_else(|_| worker::silent_failure()), r.fds)
+            }
+            _ => (worker::silent_failure(), Vec::new()),
+        };
+        if let Answer::Warning { .. } = answer {
+            return self.tell(n, &answer);
+        }
+        if let Some(socket) = self.session(n).and_then(|s| s.worker.take()) {
+            self.epoll.remove(&socket);
+        }
+        let main_of = self.container_of_main(n);
+        if let Some(c) = main_of.and_then(|slot| self.container(slot)) {
+            // Its fate is known: others may look, and start or remove it.
+            c.lock = None;
+        }
+        match (&answer, main_of) {
+            (Answer::Started { pid }, _) => self.started(n, *pid, fds.pop()),
+            (_, Some(slot)) => return self.fail_start(slot, answer),
+            (_, None) => {}
+        }
+        match answer {
+            Answer::Started { .. } => self.tell(n, &answer),
+            _ => self.end_session(n, &answer),
+        }
+        self.finish_exec(n);
+        self.forget_unclaimed();
+    }
+
+    fn started(&mut self, n: u32, pid: i32, terminal: Option<OwnedFd>) {
+        let ended =
+            self.unclaimed.iter().position(|(p, _)| *p == pid).map(|i| self.unclaimed.swap_remove(i).1);
+        let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
+        (session.pid, session.exit) = (Some(pid), ended);
+        if let Some(terminal) = terminal
+            && session.take_terminal(terminal).is_ok()
+            && let Some(source) = &session.sources[0]
+        {
+            let _ = self.epoll.add(&source.fd, Token::Source(n, false));
+        }
+        if let Some(slot) = self.container_of_main(n) {
+            self.note_start(slot);
+        }
+        if ended.is_some() {
+            self.drain(n);
+        }
+    }
+
+    pub(super) fn reap(&mut self) {
+        // First of all: if it was the last of its scope that has ended, systemd removes that now.
+        for c in self.containers.iter_mut().flatten() {
+            c.memory.look(&c.head.place);
+        }
+        while let Ok(Some((pid, exit))) = reap_any() {
+            let cleaned = |c: &super::Supervised| matches!(&c.stage, Stage::Cleaning { worker, .. } if *worker == Some(pid));
+            if let Some(slot) = self.containers.iter().position(|c| c.as_ref().is_some_and(cleaned)) {
+                self.cleaned(slot as u32, Some(exit));
+                continue;
+            }
+            if let Some(s) = self.sessions.iter_mut().flatten().find(|s| s.worker_pid == Some(pid)) {
+                s.worker_pid = None;
+                continue;
+            }
+            let running = |s: &Session| s.pid == Some(pid) && s.exit.is_none();
+            let found = self.sessions.iter_mut().position(|s| s.as_ref().is_some_and(running));
+            match found {
+                Some(n) => {
+                    if let Some(s) = &mut self.sessions[n] {
+                        s.exit = Some(exit);
+                    }
+                    self.drain(n as u32);
+                }
+                // Programs whose worker has not reported yet; orphans of the container.
+                None => {
+                    if self.unclaimed.len() == UNCLAIMED {
+                        self.unclaimed.remove(0);
+                    }
+                    self.unclaimed.push((pid, exit));
+                }
+            }
+        }
+        self.forget_unclaimed();
+    }
+
+    /// When no worker will report any more, nobody asks: numbers are used again.
+    fn forget_unclaimed(&mut self) {
+        if !self.sessions.iter().flatten().any(|s| s.worker.is_some()) {
+            self.unclaimed.clear();
+        }
+    }
+
+    /// After the end: what the program wrote is in its pipes already. What others may still write there is not waited for.
+    pub(super) fn drain(&mut self, n: u32) {
+        for i in 0..2 {
+            // A pipe holds 64 KiB by default, at most /proc/sys/fs/pipe-max-size: bounded reads.
+            for _ in 0..4096 {
+                let Some(source) = self.session(n).and_then(|s| s.sources[i].as_mut()) else { break };
+                // The log gets all of it, and nobody's end waits for a client that does not read.
+                source.paused = false;
+                if !self.read_source(n, i) {
+                    self.close_source(n, i);
+                    break;
+                }
+            }
+        }
+        self.finish_exec(n);
+    }
+
+    /// Tells the clients of a program run in the container that it has ended.
+    pub(super) fn finish_exec(&mut self, n: u32) {
+        if self.container_of_main(n).is_some() || !self.session(n).is_some_and(|s| s.is_over()) {
+            return;
+        }
+        let status = self.session(n).and_then(|s| s.exit).map_or(0, Exit::status);
+        self.end_session(n, &Answer::Exited { status });
+    }
+
+    /// The last word about a program, whose number is used again.
+    fn end_session(&mut self, n: u32, answer: &Answer) {
+        self.tell(n, answer);
+        self.release_clients(n);
+        self.sessions[n as usize] = None;
+    }
+}

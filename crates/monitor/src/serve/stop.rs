@@ -1,0 +1,63 @@
+//! Ending a container that is asked to.
+
+use std::time::Duration;
+
+use loment_sys::clone::{CloneFlags, Fork, clone3};
+
+use super::Monitor;
+use super::container::Stage;
+use crate::groups;
+use crate::protocol::Stop;
+use crate::timers::Timer;
+
+const SIGKILL: i32 = 9;
+/// How long a killed process may take before its whole group is killed, which also thaws it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Monitor {
+    /// A client asked that a container end.
+    pub(super) fn stop(&mut self, slot: u32, request: &Stop) {
+        let Some(c) = self.container(slot) else { return };
+        c.stopped = true;
+        if request.keep {
+            c.head.place.removal = None;
+        }
+        if matches!(c.stage, Stage::Waiting) {
+            return self.end_now(slot);
+        }
+        let Some(pid) = self.running(slot) else {
+            // It is being started, and ends as soon as it runs; or it has ended.
+            return self.stop_later(slot, request);
+        };
+        if request.timeout == Some(0) {
+            return self.kill(slot);
+        }
+        let _ = loment_sys::process::kill(pid, request.signal);
+        if let Some(seconds) = request.timeout {
+            self.timers.set(Timer::Kill(slot), Duration::from_secs(seconds.into()));
+        }
+    }
+
+    fn stop_later(&mut self, slot: u32, request: &Stop) {
+        if let Some(c) = self.container(slot).filter(|c| matches!(c.stage, Stage::Active)) {
+            c.stop_when_started = Some(request.clone());
+        }
+    }
+
+    /// Kills its first process, and with it all others.
+    pub(super) fn kill(&mut self, slot: u32) {
+        if let Some(pid) = self.running(slot) {
+            let _ = loment_sys::process::kill(pid, SIGKILL);
+            self.timers.set(Timer::KillGroup(slot), PATIENCE);
+        }
+    }
+
+    /// It was killed and is still there: in a worker, since a group may take its time.
+    pub(super) fn kill_group(&mut self, slot: u32) {
+        let Some(c) = self.container(slot) else { return };
+        if let Ok(Fork::Child) = clone3(CloneFlags::empty(), None) {
+            groups::kill(&c.head.place);
+            loment_sys::process::exit_now(0)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What is done when a container has ended.
+
+use std::time::Duration;
+
+use loment_sys::wait::Exit;
+
+use crate::clock::rfc3339_in;
+use crate::launch::{Place, Removal};
+use crate::state::{Phase, State};
+use crate::{groups, now_rfc3339};
+
+/// How a container ended, and what comes after.
+#[derive(Clone, Debug, Default)]
+pub struct End {
+    /// How its program ended, if one ran.
+    pub exit: Option<Exit>,
+    /// Why it could not be started.
+    pub error: String,
+    /// What was seen of its group.
+    pub out_of_memory: bool,
+    /// It is started again after this time.
+    pub restart: Option<Duration>,
+}
+
+/// Removes what a container leaves and records its end, or, where it is to be removed, moves it to the tombs. Goes on past
+/// failures; the record comes last, so that who sees it sees everything done.
+pub fn clean_up(place: &Place, end: &End) {
+    let oom_killed = end.out_of_memory || groups::out_of_memory(place);
+    groups::remove(place);
+    let restart_at = end.restart.map(rfc3339_in).unwrap_or_default();
+    let removed =
+        end.restart.is_none() && place.removal.as_ref().is_some_and(|removal| remove(place, removal));
+    if !removed {
+        let previous = State::load(&place.dir).unwrap_or_default();
+        let state = match end.exit {
+            Some(exit) => State {
+                phase: Phase::Exited,
+                finished_at: now_rfc3339(),
+                exit_code: exit.status(),
+                oom_killed,
+                ..previous
+            },
+            // A start that failed leaves it what it was.
+            None if previous.finished_at.is_empty() => State { phase: Phase::Created, ..previous },
+            None => State { phase: Phase::Exited, ..previous },
+        };
+        // The monitor stays: whoever starts the container again waits until that has ended, and all this is done.
+        let state = State { pid: 0, start_time: 0, restart_at, error: end.error.clone(), ..state };
+        // Whoever looks next finds a process that is gone, which says the same.
+        let _ = state.save(&place.dir, true);
+    }
+    if end.restart.is_none() {
+        // Whoever finds nobody there any more looks at the record.
+        let _ = std::fs::remove_dir_all(&place.run_dir);
+    }
+}
+
+/// Whether it could be removed.
+fn remove(place: &Place, removal: &Removal) -> bool {
+    let name = removal.names.join(&removal.name);
+    if std::fs::read_link(&name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
+        let _ = std::fs::remove_file(&name);
+    }
+    std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok()
+}

@@ -1,0 +1,108 @@
+//! Making a container and starting its program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use loment_cgroup::Host;
+use loment_runtime::state::process_start_time;
+use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserNamespace, create};
+use loment_sys::pipe;
+use rustix::fs::{Mode, OFlags};
+
+use super::{Ends, become_user, stdio};
+use crate::error::Context;
+use crate::launch::{Body, Document, Place, Rootfs};
+use crate::protocol::Answer;
+use crate::state::{Phase, State, boot_id};
+use crate::{Error, groups, now_rfc3339, overlay, owner, user};
+
+/// Makes the container and starts its program, as a child of the monitor.
+pub(crate) fn start(
+    document: &Document,
+    place: &Place,
+    restarts: u32,
+    ends: Option<&Ends>,
+    socket: &OwnedFd,
+) -> Result<Created, Error> {
+    let mut launch: Body = document.body()?;
+    // Before the worker may enter a mount namespace of its own.
+    let host = Host::detect()?;
+    let users = UserNamespace::like(&launch.spec)?;
+    let scratch = place.run_dir.join("scratch");
+    let built = overlay::build(&launch.rootfs, &scratch, users.as_ref())?;
+    for warning in built.warnings {
+        let _ = pipe::send(socket, &Answer::Warning { message: warning }.encode(), &[]);
+    }
+    let root = rustix::fs::openat(
+        &built.tree,
+        ".",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    let root = InRoot::new(root.context("open", "root file system")?);
+    complete(&mut launch, &root, users.as_ref())?;
+    drop(root);
+    let spec = &launch.spec;
+    let plan = Plan::new(spec, Path::new("/"))?;
+    let group = groups::to_make(&host, place, spec)?;
+    let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
+    group.create()?;
+    let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
+        let container = Container {
+            plan: &plan,
+            description: &description,
+            rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
+            stdio: stdio(ends),
+            start: Start::Now,
+            cgroup: Some(&group),
+            tasks: &[],
+            keep_fds: 0,
+            keyring: true,
+            init: launch.init,
+            sibling: true,
+            pivot: true,
+        };
+        let mut saved = Ok(());
+        let created =
+            create(&container, |pid| saved = save_running(place, pid.as_raw_nonzero().get(), restarts))?;
+        saved.map(|()| created)
+    });
+    created.inspect_err(|_| {
+        let _ = group.kill();
+        let _ = group.remove();
+    })
+}
+
+/// Fills in what depends on the container's files: the user, the home directory, the working directory.
+fn complete(launch: &mut Body, root: &InRoot, users: Option<&UserNamespace>) -> Result<(), Error> {
+    let found = user::find_in(root, &launch.user, &launch.groups)?;
+    let writable = !matches!(launch.rootfs, Rootfs::Directory { .. });
+    let Some(process) = launch.spec.process_mut() else { return Ok(()) };
+    if writable {
+        let cwd = process.cwd().clone();
+        let made = owner::act(users, || root.make_dir_all(&cwd).map(drop));
+        made.context("create working directory", cwd.display())?;
+    }
+    become_user(process, &found);
+    Ok(())
+}
+
+fn save_running(place: &Place, pid: i32, restarts: u32) -> Result<(), Error> {
+    let previous = State::load(&place.dir).unwrap_or_default();
+    let monitor = rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
+    let state = State {
+        phase: Phase::Running,
+        boot_id: boot_id(),
+        pid,
+        start_time: process_start_time(pid).unwrap_or(0),
+        monitor_pid: monitor,
+        monitor_start_time: process_start_time(monitor).unwrap_or(0),
+        started_at: now_rfc3339(),
+        error: String::new(),
+        oom_killed: false,
+        restarts,
+        restart_at: String::new(),
+        ..previous
+    };
+    state.save(&place.dir, place.removal.is_none()).context("write the state in", place.dir.display())
+}

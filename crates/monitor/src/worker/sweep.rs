@@ -1,0 +1,71 @@
+//! What a monitor leaves behind, and who removes it.
+
+use std::os::fd::AsFd;
+
+use loment_cgroup::{CgroupPath, Host};
+use loment_sys::clone::{CloneFlags, Fork, clone3};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::Error;
+use crate::launch::Place;
+
+/// How often, and after which time, the sweeper looks whether the container's lock is free.
+const SWEEP_TRIES: u32 = 1000;
+const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// Removes the group of a monitor that is not in it (any more).
+///
+/// # Errors
+/// [`Error::Cgroup`] when it is still in use.
+pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
+    let host = Host::detect_tracking()?;
+    Ok(host.cgroup(CgroupPath::new(&place.monitor_cgroup)?).remove()?)
+}
+
+/// As the last thing a monitor does: leaves a child behind, outside of its group, that removes the group when the monitor
+/// has ended, and the files of a container that is gone: nobody waits for either. (To leave the group itself would take the
+/// monitor milliseconds: moving waits for the kernel, being made elsewhere does not.) What remains when that fails is an
+/// empty group, which goes with the container, and a tomb, which the engine looks for when it lists containers.
+pub(crate) fn leave_sweeper(place: &Place) {
+    let pid = rustix::process::getpid();
+    let flags = rustix::process::PidfdFlags::empty();
+    let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
+    let root = Host::detect_tracking().and_then(|h| h.root_entry()).unwrap_or_default();
+    let child = clone3(CloneFlags::empty(), root.v2()).or_else(|_| clone3(CloneFlags::empty(), None));
+    if let Ok(Fork::Child) = child {
+        let _ = root.join();
+        // Nothing of the monitor's stays open: whoever still waits on its sockets hears that it has ended.
+        if let Ok(kept) = loment_sys::fd::keep_only(&[monitor.as_fd()], 3)
+            && let Some(monitor) = kept.first()
+        {
+            let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+            let _ = rustix::event::poll(&mut [PollFd::new(monitor, PollFlags::IN)], Some(&timeout));
+            sweep(place);
+        }
+        loment_sys::process::exit_now(0)
+    }
+}
+
+fn sweep(place: &Place) {
+    // Whoever starts the container again at this moment holds the lock until its new monitor is in the group, which then
+    // cannot be removed.
+    let lock = std::fs::File::open(&place.dir);
+    if let Ok(dir) = &lock {
+        for _ in 0..SWEEP_TRIES {
+            if dir.try_lock().is_ok() {
+                break;
+            }
+            std::thread::sleep(SWEEP_PAUSE);
+        }
+    }
+    let _ = remove_monitor_cgroup(place);
+    drop(lock);
+    if let Some(removal) = &place.removal {
+        let tomb = removal.tombs.join(&place.id);
+        if let (Some(project), Ok(tomb)) = (removal.project, std::fs::File::open(&tomb)) {
+            let _ =
+                loment_sys::quota::set_limits(tomb.as_fd(), project, loment_sys::quota::Limits::default());
+        }
+        let _ = std::fs::remove_dir_all(tomb);
+    }
+}
