@@ -41,6 +41,10 @@ pub enum Repaired {
         from: String,
         why: Error,
     },
+    /// The record of an image was computed from what is stored of it again.
+    RecordMended {
+        image: ImageId,
+    },
     /// Nobody says where an image came from: it was built, loaded or imported here.
     NoOrigin {
         image: ImageId,
@@ -91,10 +95,10 @@ impl Engine {
         Ok(Checked { store: self.store().check(quick)?, containers })
     }
 
-    /// Mends what a check found: fetches parts of images again, and removes images that cannot be mended because all registries they
-    /// came from say that they do not have them. What running containers use is not touched, and not removed is what other containers
-    /// need, what a registry may have that cannot be asked now or does not answer that, and what came from none; unless with `force`,
-    /// which stops the former and removes the latter.
+    /// Mends what a check found: computes records again where all that they repeat is there, fetches parts of images again, and removes
+    /// images that cannot be mended because all registries they came from say that they no longer have them. What running containers
+    /// use is not touched, and not removed is what other containers need, what a registry may have that cannot be asked now or does not
+    /// answer that, and what came from none, whatever it is called; unless with `force`, which stops the former and removes the latter.
     ///
     /// # Errors
     /// [`Error::Store`] when something damaged cannot be removed.
@@ -113,6 +117,12 @@ impl Engine {
             }
         }
         for image in damaged_images(&found.store) {
+            if self.store().mend_record(&image)? {
+                told(Repaired::RecordMended { image: image.clone() });
+                if self.store().is_whole(&image)? {
+                    continue;
+                }
+            }
             self.repair_image(&image, &busy, settings, force, told)?;
         }
         self.repair_containers(found, &busy, force, told)?;

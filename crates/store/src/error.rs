@@ -37,6 +37,22 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The record of an image says something else than the image.
+    #[error("its record does not say the {part} that its configuration and layers do")]
+    Record {
+        /// The image.
+        image: ImageId,
+        /// What differs.
+        part: &'static str,
+    },
+    /// The record of an image does not have one of its names.
+    #[error("its record does not have its name {name}")]
+    Forgotten {
+        /// The image.
+        image: ImageId,
+        /// The name.
+        name: String,
+    },
     /// A document says it is about something else than what its name says.
     #[error("{} is about something else", path.display())]
     Misplaced {

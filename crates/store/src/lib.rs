@@ -64,6 +64,7 @@ mod limits;
 mod listing;
 mod name;
 mod partial;
+mod record;
 mod regenerate;
 mod skeleton;
 mod store;

@@ -30,16 +30,20 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
         panic!("it is new")
     };
     let layer = slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob.clone())).unwrap();
-    let config = format!(r#"{{"rootfs":{{"diff_ids":["{}"]}}}}"#, layer.diff_id());
-    for bytes in [config.as_bytes(), b"manifest"] {
+    let config = format!(
+        r#"{{"os":"linux","architecture":"amd64","created":"2024-01-02T03:04:05Z","rootfs":{{"diff_ids":["{}"]}}}}"#,
+        layer.diff_id()
+    );
+    let manifest = format!(r#"{{"config":{{"digest":"{}"}},"layers":[]}}"#, sha256(config.as_bytes()));
+    for bytes in [config.as_bytes(), manifest.as_bytes()] {
         lease.put_blob(&sha256(bytes), bytes).unwrap();
     }
     let record = ImageRecord {
         id: ImageId::try_from(sha256(config.as_bytes())).unwrap(),
-        manifests: vec![sha256(b"manifest")],
+        manifests: vec![sha256(manifest.as_bytes())],
         layers: vec![layer.diff_id().clone()],
         platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
-        created: None,
+        created: Some("2024-01-02T03:04:05Z".into()),
         size: layer.size(),
         pulled: 1,
         names_history: Vec::new(),
@@ -276,5 +280,88 @@ fn what_nobody_needs_is_listed_and_what_is_being_made_is_not() {
     assert_eq!(kinds, ["blob of no image", "blob of no image", "half made", "layer of no image"]);
     assert!(report.leftovers.iter().all(|leftover| leftover.age < Duration::from_secs(3600)));
     store.gc().unwrap();
+    is_clean(&fixture);
+}
+
+/// Puts another record in the place of an image's.
+fn rewrite(fixture: &Fixture, id: &ImageId, change: impl Fn(&mut serde_json::Value)) {
+    let path = fixture.store.root().join("images").join(format!("{}.json", id.hex()));
+    let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    fs::write(path, record.to_string()).unwrap();
+}
+
+#[test]
+fn a_record_that_says_what_its_image_does_not_is_damage_and_is_computed_again() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    let (store, id) = (&fixture.store, &record.id);
+    let sound = store.image(id).unwrap().unwrap();
+    assert!(!store.mend_record(id).unwrap(), "there is nothing to mend");
+    let zeros = format!("sha256:{:064}", 0);
+    let changes: [(&str, serde_json::Value, &str); 6] = [
+        ("/platform/os", "freebsd".into(), "platform"),
+        ("/platform/architecture", "arm64".into(), "platform"),
+        ("/created", "2025-01-02T03:04:05Z".into(), "date"),
+        ("/created", serde_json::Value::Null, "date"),
+        ("/size", 1.into(), "size"),
+        ("/layers", serde_json::json!([]), "layers"),
+    ];
+    for (place, value, part) in changes {
+        rewrite(&fixture, id, |record| *record.pointer_mut(place).unwrap() = value.clone());
+        assert!(!store.is_whole(id).unwrap(), "{place}");
+        let report = check(&fixture);
+        assert_eq!(report.damages.len(), 1, "{report:?}");
+        assert_eq!(report.damages[0].object, Object::Image(id.clone()));
+        let said = report.damages[0].problem.to_string();
+        assert!(said.contains(part), "{place}: {said}");
+        assert!(store.mend_record(id).unwrap());
+        assert_eq!(store.image(id).unwrap().unwrap(), sound, "{place}");
+        is_clean(&fixture);
+    }
+    // What is not here, of what the record alone has wrong.
+    for place in ["/layers/0", "/manifests/0", "/id"] {
+        rewrite(&fixture, id, |record| *record.pointer_mut(place).unwrap() = zeros.clone().into());
+        assert!(check(&fixture).objects().contains(&Object::Image(id.clone())), "{place}");
+        assert!(store.mend_record(id).unwrap(), "{place}");
+        let mended = store.image(id).unwrap().unwrap();
+        assert_eq!(ImageRecord { pulled: 1, ..mended }, sound, "{place}");
+        is_clean(&fixture);
+    }
+    let path = store.root().join("images").join(format!("{}.json", id.hex()));
+    for damage in [|path: &Path| fs::write(path, "{").unwrap(), |path: &Path| fs::remove_file(path).unwrap()]
+    {
+        damage(&path);
+        assert!(check(&fixture).is_damaged());
+        assert!(store.mend_record(id).unwrap());
+        let mended = store.image(id).unwrap().unwrap();
+        assert!(mended.pulled > 1, "the configuration came just now");
+        assert_eq!(ImageRecord { pulled: 1, ..mended }, sound);
+        is_clean(&fixture);
+    }
+    // What is damaged itself says nothing.
+    rewrite(&fixture, id, |record| record["size"] = 1.into());
+    let config = store.root().join("blobs/sha256").join(&id.hex()[..2]).join(id.hex());
+    fs::write(config, "{").unwrap();
+    assert!(!store.mend_record(id).unwrap());
+}
+
+#[test]
+fn a_name_that_its_image_does_not_remember_is_damage_of_the_image() {
+    let fixture = Fixture::new();
+    let (record, _) = image(&fixture);
+    let (store, id) = (&fixture.store, &record.id);
+    store.tag("localhost/y:2", id, None).unwrap();
+    rewrite(&fixture, id, |record| record["names_history"] = serde_json::json!(["localhost/x:1"]));
+    assert_eq!(store.names_of(id).unwrap().len(), 1, "it is not found");
+    let report = check(&fixture);
+    assert_eq!(report.damages.len(), 1, "{report:?}");
+    let Problem::Broken(error) = &report.damages[0].problem else { panic!("{report:?}") };
+    assert!(chain(error).contains("localhost/y:2"), "{}", chain(error));
+    assert!(store.mend_record(id).unwrap());
+    assert_eq!(store.names_of(id).unwrap().len(), 2);
+    is_clean(&fixture);
+    // A name that went elsewhere or away is remembered, and that is no damage.
+    store.untag("localhost/y:2", None).unwrap();
     is_clean(&fixture);
 }

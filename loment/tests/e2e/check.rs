@@ -194,7 +194,7 @@ fn an_image_of_an_index_for_another_machine_is_mended_whatever_is_left_of_its_do
             damage_record(&world, &id, at);
             check(&world, &["--quick"]).fails(125);
             let output = check(&world, &["--repair"]);
-            assert!(output.succeeds().contains("Fetched image"), "{at}: {output}");
+            assert!(output.succeeds().contains("Wrote the record of image"), "{at}: {output}");
             assert_eq!(world.inspect("{{.Id}}", &image), id);
         }
         // Nobody says what it is for.
@@ -276,6 +276,30 @@ fn what_no_registry_is_known_to_have_is_removed_by_force_only() {
 }
 
 #[test]
+fn a_record_is_computed_again_where_nobody_can_be_asked() {
+    let (world, image) = world_with("busybox:latest");
+    let archive = world.path("archive.tar").display().to_string();
+    world.loment(["save", "--quiet", "--output", &archive, &image]).succeeds();
+    world.loment(["rmi", "--force", &image]).succeeds();
+    world.loment(["load", "--quiet", "--input", &archive]).succeeds();
+    let id = world.inspect("{{.Id}}", &image);
+    let shown = world.loment(["images", "--format", "{{.ID}} {{.Created}} {{.Size}}"]).succeeds().to_owned();
+    let path = world.root().join(format!("images/{id}.json"));
+    let mut record: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    record["size"] = 1.into();
+    record["created"] = "2001-01-01T00:00:00Z".into();
+    record["platform"]["architecture"] = "s390x".into();
+    fs::write(&path, record.to_string()).unwrap();
+    let output = check(&world, &["--quick"]);
+    output.fails_saying(125, &["damage detected in local storage"]);
+    assert!(output.stdout.contains("its record does not say the platform"), "{output}");
+    let output = check(&world, &["--repair", "--quick"]);
+    assert!(output.succeeds().contains("Wrote the record of image"), "{output}");
+    assert_eq!(world.loment(["images", "--format", "{{.ID}} {{.Created}} {{.Size}}"]).succeeds(), shown);
+    is_clean(&world);
+}
+
+#[test]
 fn what_containers_use_is_removed_by_force_only() {
     let (world, image) = world_with("busybox:latest");
     sleeper(&world, "c", &[], &image);
@@ -323,7 +347,7 @@ fn damaged_documents_do_not_outlive_a_repair() {
     check(&world, &["--quick"]).fails(125);
     let output = check(&world, &["--repair"]);
     assert!(output.succeeds().contains("Removed name nonsense"), "{output}");
-    assert!(output.stdout.contains("Fetched image"), "{output}");
+    assert!(output.stdout.contains("Wrote the record of image"), "{output}");
     is_clean(&world);
     assert_eq!(sh(&world, &[], &image, "echo again"), "again");
     for blob in entries("blobs/sha256").flat_map(|dir| fs::read_dir(dir).unwrap()) {

@@ -116,6 +116,7 @@ fn sentence(event: &Repaired) -> String {
     let short = |image: &ImageId| image.hex().get(..12).unwrap_or_default().to_owned();
     match event {
         Repaired::Fetched { image, from } => format!("Fetched image {} again from {from}\n", short(image)),
+        Repaired::RecordMended { image } => format!("Wrote the record of image {} again\n", short(image)),
         Repaired::NotFetched { image, from, why } => {
             format!("Cannot fetch image {} again from {from}: {}\n", short(image), one_line(why))
         }

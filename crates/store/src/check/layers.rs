@@ -158,7 +158,7 @@ fn same(one: &File, other: &File) -> io::Result<bool> {
 }
 
 /// Whether an error says that what is stored is damaged, and not that there was no room or no right to look.
-pub(super) fn is_damage(error: &Error) -> bool {
+pub(crate) fn is_damage(error: &Error) -> bool {
     match error {
         Error::CorruptLayer { .. } | Error::Document { .. } => true,
         Error::Io { operation: "read" | "open" | "look into" | "look at", source, .. } => !matches!(

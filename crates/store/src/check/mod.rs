@@ -23,6 +23,7 @@ use crate::image::{ImageRecord, Versioned};
 use crate::name::{ImageName, IndexName, Target};
 use crate::store::Store;
 
+pub(crate) use layers::is_damage;
 pub use leftovers::{Leftover, LeftoverKind};
 
 /// What can be damaged.
@@ -187,6 +188,11 @@ impl Store {
                 }
             }
             report.needs(&object, parts, sound);
+            if let Some(problem) = self.record_problem(&record)?
+                && self.image(&id)?.is_some()
+            {
+                report.broken(object, problem);
+            }
             images.insert(id, Some(record));
         }
         Ok(images)
@@ -238,8 +244,12 @@ impl Store {
                         report.damages.push(Damage { object, problem: Problem::Needs(Object::Blob(index)) });
                     }
                 }
-                Target::Image(ImageName { image, .. }) => {
-                    let image = &image;
+                Target::Image(name) => {
+                    let image = &name.image;
+                    if self.is_forgotten(&name)? {
+                        let error = Error::Forgotten { image: image.clone(), name: name.name.clone() };
+                        report.broken(Object::Image(image.clone()), error);
+                    }
                     let is_here = || images.contains_key(image) || self.image_path(image).exists();
                     // Names go before their image does, so one that still is there says the truth.
                     if !is_here() && path.exists() {
@@ -283,7 +293,7 @@ impl Store {
     }
 
     /// Whether an image can be read and all that it needs is there: its documents with their digests, and no layer known to be
-    /// damaged. The content of layers is not read.
+    /// damaged; and its record says what they say. The content of layers is not read.
     ///
     /// # Errors
     /// What keeps it from looking.
@@ -291,14 +301,14 @@ impl Store {
         let record = match self.image(id) {
             Ok(Some(record)) if record.id == *id => record,
             Ok(_) => return Ok(false),
-            Err(error) if layers::is_damage(&error) => return Ok(false),
+            Err(error) if is_damage(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
         for digest in record.manifests.iter().chain([id.digest()]) {
             match self.blob(digest) {
                 Ok(_) => {}
                 Err(Error::BlobMissing { .. } | Error::Digest { .. }) => return Ok(false),
-                Err(error) if layers::is_damage(&error) => return Ok(false),
+                Err(error) if is_damage(&error) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
@@ -307,7 +317,7 @@ impl Store {
                 return Ok(false);
             }
         }
-        Ok(true)
+        Ok(self.record_problem(&record)?.is_none())
     }
 
     /// Removes the record of an image that is damaged, and the names that point to it, which are returned. What makes it damaged must
