@@ -17,6 +17,7 @@ use crate::challenge::Challenge;
 use crate::client::{Call, Client};
 use crate::error::{Error, Problem};
 use crate::lane::{Exchange, Lane, Outgoing};
+use crate::pace::retry_after;
 use crate::scope::Scopes;
 use crate::url::{Scheme, Target, form};
 
@@ -208,6 +209,14 @@ impl Client {
                 (400 | 401 | 403, _) => {
                     lane.drain(exchange);
                     return Err(self.unauthorized(call));
+                }
+                // What asked for it is asked for again as a whole, when that has passed.
+                (429, _) => {
+                    let (object, server) = (call.object.clone(), realm.origin.to_string().into());
+                    let (host, login) = (self.host.name.as_str().into(), self.is_anonymous());
+                    let wait = retry_after(&exchange.head.headers);
+                    let detail = self.detail(lane, exchange);
+                    return Err(Error::TooManyTokens { object, server, host, detail, wait, login });
                 }
                 (status, _) => {
                     let host = realm.origin.to_string();

@@ -179,6 +179,7 @@ impl Client {
                 Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
                 // What was waited for that long is not waited for again.
                 Err(Error::Timeout { .. }) if call.patient => return outcome,
+                Err(Error::TooManyTokens { wait, .. }) => *wait,
                 Err(error) if error.is_transient() => None,
                 _ => return outcome,
             };
@@ -269,20 +270,23 @@ impl Client {
             404 if call.kind == Kind::Other => Error::Missing { object, host, detail },
             404 => Error::NotFound { object, host, blob: call.kind == Kind::Blob },
             429 => {
-                let Options { credentials, identity_token, bearer, .. } = &self.options;
-                let anonymous = credentials.is_none() && identity_token.is_none() && bearer.is_none();
                 // What it has said last counts; layers that come from elsewhere are not counted by it.
                 let limit = self.rate_limit().filter(|_| own).map(Box::new);
-                Error::TooMany { object, host, detail, limit, login: own && anonymous }
+                Error::TooMany { object, host, detail, limit, login: own && self.is_anonymous() }
             }
             _ => Error::Status { object, host, status, detail },
         }
     }
 
     pub(crate) fn unauthorized(&self, call: &Call) -> Error {
-        let Options { credentials, identity_token, bearer, .. } = &self.options;
-        let refused = credentials.is_some() || identity_token.is_some() || bearer.is_some();
+        let refused = !self.is_anonymous();
         Error::Unauthorized { object: call.object.clone(), host: self.host.name.clone(), refused }
+    }
+
+    /// Whether nothing was given to log in with.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        let Options { credentials, identity_token, bearer, .. } = &self.options;
+        credentials.is_none() && identity_token.is_none() && bearer.is_none()
     }
 
     pub(crate) fn problem(&self, call: &Call, problem: Problem) -> Error {

@@ -122,6 +122,22 @@ pub enum Error {
         /// Whether credentials might raise that: it is the registry itself, and none were given.
         login: bool,
     },
+    /// The server that hands out a registry's tokens allows no more of them (429), also not after some tries.
+    #[error("{object}: {server}, the token server of {host}, gives no more tokens for now (429){detail}{}", allowed(host, None, *.login))]
+    TooManyTokens {
+        /// What the token was for.
+        object: String,
+        /// The token server.
+        server: Box<str>,
+        /// The registry.
+        host: Box<str>,
+        /// `: ` and the token server's words, or nothing.
+        detail: String,
+        /// For how long it wants not to be asked (`Retry-After`).
+        wait: Option<Duration>,
+        /// Whether credentials might raise that: none were given.
+        login: bool,
+    },
     /// Any other answer that is not success.
     #[error("{object}: {host} answered {status}{detail}")]
     Status {
@@ -371,7 +387,11 @@ impl Error {
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::Lost { .. } | Self::Timeout { .. } | Self::Slow { .. } | Self::TooMany { .. } => true,
+            Self::Lost { .. }
+            | Self::Timeout { .. }
+            | Self::Slow { .. }
+            | Self::TooMany { .. }
+            | Self::TooManyTokens { .. } => true,
             Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
         }

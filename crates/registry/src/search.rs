@@ -64,6 +64,7 @@ impl Registry {
                 Error::Missing { .. }
                 | Error::Status { .. }
                 | Error::TooMany { .. }
+                | Error::TooManyTokens { .. }
                 | Error::Denied { .. }
                 | Error::Unauthorized { .. }
                 | Error::Protocol { .. },

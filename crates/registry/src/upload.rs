@@ -88,6 +88,7 @@ impl Registry {
                 | Error::Denied { .. }
                 | Error::Missing { .. }
                 | Error::TooMany { .. }
+                | Error::TooManyTokens { .. }
                 | Error::Status { status: 400..500, .. },
             ) => self.upload(repository).map(Mount::Upload),
             Err(error) => Err(error),

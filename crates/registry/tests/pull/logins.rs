@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::common::{Reply, Request, Server, hasty};
-use loment_registry::{Credentials, Error, Options, Problem, Registry};
+use loment_registry::{Credentials, Error, Options, Problem, Registry, Retry};
 
 /// Wants the token of the latest generation; `issue` answers token requests.
 fn registry(
@@ -268,4 +269,29 @@ fn limits_of_the_registry_can_be_asked_for() {
     registry.manifest("a/b", "1").unwrap();
     let limit = registry.rate_limit().unwrap();
     assert_eq!((limit.limit, limit.remaining), (100, 7));
+}
+
+#[test]
+fn a_token_server_that_limits_is_named_and_waited_for() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let body = br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"too many tokens"}]}"#;
+    let server = registry(Arc::default(), move |_, current| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Reply::new(429, &[("Retry-After", "0")], body),
+        _ => token("token", current),
+    });
+    Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let busy = registry(Arc::default(), move |_, _| Reply::new(429, &[("Retry-After", "7")], body));
+    for (options, advice) in [(hasty(), "log in to HOST, which raises"), (with_credentials(), "use a mirror")]
+    {
+        let options = Options { retry: Retry { tries: 1, ..options.retry.clone() }, ..options };
+        let error = Registry::new(&busy.host(), options).unwrap().manifest("a/b", "1").unwrap_err();
+        let wish = Some(Duration::from_secs(7));
+        assert!(matches!(error, Error::TooManyTokens { wait, .. } if wait == wish), "{error:?}");
+        let text = error.to_string().replace(&busy.host(), "HOST");
+        let said =
+            "manifest 1 of HOST/a/b: HOST, the token server of HOST, gives no more tokens for now (429)";
+        assert!(text.starts_with(&format!("{said}: too many tokens; ")) && text.contains(advice), "{text}");
+    }
 }
