@@ -5,6 +5,7 @@
 mod versions;
 mod yaml;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use loment_registry::Credentials;
@@ -17,8 +18,11 @@ use yaml::{Node, Value, failed};
 
 pub use versions::{ImproperRange, Versions};
 
-/// Memory of a compiled pattern; one of a hundred characters has some KiB.
-const MAX_PATTERN: usize = 1 << 20;
+/// Memory that a compiled pattern may take, and what it finds out about tags: one of these, the least that does. One of a hundred
+/// characters takes some KiB. The largest is as much as any may have.
+const PATTERN: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// What all patterns of a list may take.
+const MAX_PATTERNS: usize = 64 << 20;
 
 /// Images of a registry to be copied.
 #[derive(Clone, Debug)]
@@ -75,7 +79,8 @@ impl Wanted {
 /// [`ConfError::Syntax`].
 pub fn parse_sync_list(file: File<'_>) -> Result<Vec<SyncRegistry>, ConfError> {
     let Some(top) = yaml::parse(file)? else { return Ok(Vec::new()) };
-    let reader = Reader(file);
+    let patterns = Cell::new(0);
+    let reader = Reader { file, patterns: &patterns };
     reader
         .map(top, "the list must have registries")?
         .into_iter()
@@ -85,11 +90,15 @@ pub fn parse_sync_list(file: File<'_>) -> Result<Vec<SyncRegistry>, ConfError> {
 
 /// Makes sense of a tree.
 #[derive(Clone, Copy)]
-struct Reader<'f>(File<'f>);
+struct Reader<'f> {
+    file: File<'f>,
+    /// Bytes that the patterns of the list may take, until now.
+    patterns: &'f Cell<usize>,
+}
 
 impl Reader<'_> {
     fn failed<T>(self, position: Position, message: impl Into<String>) -> Result<T, ConfError> {
-        Err(failed(self.0, position, message))
+        Err(failed(self.file, position, message))
     }
 
     fn registry(self, (name, node): (String, Node)) -> Result<SyncRegistry, ConfError> {
@@ -177,9 +186,20 @@ impl Reader<'_> {
     fn pattern(self, node: Node) -> Result<Wanted, ConfError> {
         let position = node.position;
         let text = self.text(node)?;
-        // Tags are ASCII, and \d and \w are so for Go.
-        match RegexBuilder::new(&text).unicode(false).size_limit(MAX_PATTERN).build() {
-            Ok(pattern) => Ok(Wanted::Matching(pattern)),
+        match compiled(&text) {
+            Ok((pattern, size)) => {
+                let all = self.patterns.get() + size;
+                if all > MAX_PATTERNS {
+                    let limit = MAX_PATTERNS >> 20;
+                    let message = format!(
+                        "this regular expression and those before it may take more than the {limit} MiB that all of a list may: \
+                         split the list"
+                    );
+                    return self.failed(position, message);
+                }
+                self.patterns.set(all);
+                Ok(Wanted::Matching(pattern))
+            }
             Err(error) => {
                 let error = error.to_string();
                 // The last line says what is wrong, those before show where.
@@ -265,6 +285,21 @@ impl Reader<'_> {
         }
         self.failed(node.position, "expected true or false")
     }
+}
+
+/// A pattern, and the memory that it may take: twice the least limit that it keeps, for itself and for what it remembers of tags.
+fn compiled(text: &str) -> Result<(Regex, usize), regex::Error> {
+    let mut result = Err(regex::Error::CompiledTooBig(0));
+    for limit in PATTERN {
+        // Tags are ASCII, and \d and \w are so for Go.
+        let mut builder = RegexBuilder::new(text);
+        builder.unicode(false).size_limit(limit).dfa_size_limit(limit);
+        result = builder.build().map(|pattern| (pattern, 2 * limit));
+        if !matches!(result, Err(regex::Error::CompiledTooBig(_))) {
+            break;
+        }
+    }
+    result
 }
 
 /// Whether a value is none.

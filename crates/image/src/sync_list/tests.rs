@@ -123,3 +123,20 @@ fn what_is_wrong_is_said_with_its_line() {
     let error = parse(&text).unwrap_err();
     assert!(error.contains("is larger than"), "{error}");
 }
+
+#[test]
+fn patterns_are_bounded_together() {
+    let list = |count: usize, pattern: &str| {
+        let mut text = "a.x:\n  images-by-tag-regex:\n".to_owned();
+        (0..count).for_each(|n| text += &format!("    r{n}: '{pattern}'\n"));
+        parse(&text)
+    };
+    // Each of them is allowed.
+    let large = "(v[0-9]{1,40}x){1,40}";
+    assert_eq!(list(8, large).unwrap()[0].repositories.len(), 8);
+    let error = list(2000, large).unwrap_err();
+    assert!(error.contains("64 MiB") && error.contains("split the list"), "{error}");
+    assert_eq!(list(1500, r"^1\.13\.[12]-alpine-perl$").unwrap()[0].repositories.len(), 1500);
+    let error = list(1, "((a{100}){100}){100}").unwrap_err();
+    assert!(error.contains("invalid regular expression") && error.contains("size limit"), "{error}");
+}
