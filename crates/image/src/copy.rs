@@ -103,7 +103,8 @@ pub fn copy(
     match copy_as_it_is(source, destination, options, progress) {
         Err(Error::Schema1 { digest }) => {
             let scratch = options.scratch.as_ref().ok_or(Error::Schema1 { digest })?;
-            copy_as_it_is(&Converted::open(source, scratch)?, destination, options, progress)
+            let converted = Converted::open(source, scratch, |_| Ok(()))?;
+            copy_as_it_is(&converted, destination, options, progress)
         }
         result => result,
     }

@@ -119,7 +119,9 @@ pub fn pull(
     let converted;
     let (source, found) = match resolved(source, options) {
         Err(Error::Schema1 { .. }) => {
-            converted = Converted::open(source, &Scratch::of(store))?;
+            // They are kept as they come, and unpack to hardly ever less.
+            let room = |bytes: u64| Ok(store.expect_room(bytes.saturating_mul(2))?);
+            converted = Converted::open(source, &Scratch::of(store), room)?;
             let found = resolved(&converted, options)?;
             (&converted as &dyn Source, found)
         }

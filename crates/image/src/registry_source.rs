@@ -110,6 +110,10 @@ impl Source for RegistrySource<'_> {
         Ok(Box::new(Relay { source: self, digest: digest.clone(), bytes, read: 0, next: next.into_iter() }))
     }
 
+    fn size_of(&self, blob: &Digest) -> Option<u64> {
+        self.ask(|stop| stop.registry.head_blob(&stop.repository, blob)).ok()?.0.size
+    }
+
     fn is_distant(&self) -> bool {
         true
     }

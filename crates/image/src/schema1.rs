@@ -1,10 +1,10 @@
 //! Docker's first manifest format: read by making an image of today's kind of it.
 //!
 //! It names compressed layers, the topmost first, and says of each, as a string of JSON, what the image of that layer was. There are
-//! neither sizes nor digests of tars, so all layers are fetched before anything is known; what comes out has a manifest and a
-//! configuration that are made here. (distribution, `docs/content/spec/manifest-v2-1.md`; moby, `image/v1`.)
+//! neither sizes nor digests of tars, so all layers are fetched before anything is known but what a registry says of their sizes; what
+//! comes out has a manifest and a configuration that are made here. (distribution, `docs/content/spec/manifest-v2-1.md`; moby, `image/v1`.)
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
@@ -109,11 +109,15 @@ pub(crate) struct Converted {
 }
 
 impl Converted {
-    /// Fetches what a source was opened for.
+    /// Fetches what a source was opened for. Before that, `room` is told of how many bytes it is known that they come.
     ///
     /// # Errors
-    /// Those of the source, and what is wrong with the manifest.
-    pub(crate) fn open(source: &dyn Source, scratch: &Scratch) -> Result<Self, Error> {
+    /// Those of the source, what is wrong with the manifest, and what `room` says.
+    pub(crate) fn open(
+        source: &dyn Source,
+        scratch: &Scratch,
+        room: impl FnOnce(u64) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let what = format!("manifest {}", source.name());
         let malformed = |source| Error::Malformed { what: what.clone(), source };
         let ambiguous = |problem: &str| Error::Ambiguous { what: what.clone(), problem: problem.to_owned() };
@@ -132,6 +136,9 @@ impl Converted {
         }
         let top = manifest.history.first().ok_or_else(|| ambiguous("it has no layers"))?;
         let top: Map<String, Value> = serde_json::from_str(&top.v1_compatibility).map_err(malformed)?;
+        let blobs: HashSet<&Digest> = manifest.fs_layers.iter().map(|layer| &layer.blob_sum).collect();
+        let sizes = blobs.into_iter().filter_map(|blob| source.size_of(blob));
+        room(sizes.fold(0, u64::saturating_add))?;
         let (mut layers, mut order, mut history) = (HashMap::new(), Vec::new(), Vec::new());
         for (layer, step) in manifest.fs_layers.iter().zip(&manifest.history).rev() {
             let step: Step = serde_json::from_str(&step.v1_compatibility).map_err(malformed)?;

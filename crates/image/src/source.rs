@@ -27,6 +27,10 @@ pub trait Source: Sync {
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
     /// A blob from its start.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
+    /// Bytes of a blob, if that can be asked for without fetching it.
+    fn size_of(&self, _blob: &Digest) -> Option<u64> {
+        None
+    }
     /// Whether blobs come from elsewhere, so that what has come of one is worth keeping.
     fn is_distant(&self) -> bool {
         false

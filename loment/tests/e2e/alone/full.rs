@@ -81,6 +81,13 @@ fn helper_fills_the_disk() {
     layout.add("large", &Image::new(Config::shell(), [layer.into()]), Compression::Gzip);
     let large = scene.registry.name("large:1");
     layout.push("large", &large, Variant::AsIs);
+    // As an image that does not say how large its layers are: the registry says it.
+    let other = Registry::with_schema1();
+    let old = other.name("old:1");
+    let mut skopeo = Command::new("skopeo");
+    skopeo.args(["--insecure-policy", "copy", "--quiet", "--format", "v2s1", "--src-tls-verify=false"]);
+    skopeo.args(["--dest-tls-verify=false", &format!("docker://{large}"), &format!("docker://{old}")]);
+    run(&mut skopeo, Patience::NORMAL).succeeds();
     let archive = scene.world.path("two.tar").display().to_string();
     let tar = scene.world.write("layer.tar", Layer::of([Entry::file("a", "a")]).into_bytes());
     let saved = scene.disk().join("saved.tar").display().to_string();
@@ -93,6 +100,9 @@ fn helper_fills_the_disk() {
         let output = scene.loment(form, &["pull", "--quiet", &large]);
         let root = scene.disk().join("root").display().to_string();
         output.fails_saying(125, &[&root, " bytes left, and at least 22", "No space left on device"]);
+        // Kept as they come, and unpacked.
+        let output = scene.loment(form, &["pull", "--quiet", &old]);
+        output.fails_saying(125, &[&root, " bytes left, and at least 4", "No space left on device"]);
         scene.fill();
         let writing: [&[&str]; 6] = [
             &["pull", "--quiet", two],
