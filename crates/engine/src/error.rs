@@ -20,6 +20,10 @@ pub enum Error {
     #[error("{name}: image not known")]
     NoImage { name: String },
     #[error(
+        "{input}: more than one image id starts with this, use more digits; and no image of this name can be had"
+    )]
+    NeitherNameNorId { input: String, source: Box<Error> },
+    #[error(
         "image used by {container}: image is in use by a container: remove the container, or use --force"
     )]
     ImageInUse { container: String },

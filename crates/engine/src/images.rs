@@ -184,10 +184,11 @@ impl Engine {
         Ok(pull(&origins.source(reference), &self.store_for_layers(), Some(&name), &how, progress)?)
     }
 
-    /// Finds an image, fetching it as `policy` says; `announce` is called before the registry is.
+    /// Finds an image, fetching it as `policy` says; `announce` is called before the registry is. The beginning of an id that several
+    /// images have is none, and may be a name; what is found by its id is nobody else's, and not looked for elsewhere.
     ///
     /// # Errors
-    /// [`Error::NoImage`], [`Error::Pull`].
+    /// [`Error::NoImage`], [`Error::Pull`]; [`Error::NeitherNameNorId`].
     pub fn obtain(
         &self,
         input: &str,
@@ -197,10 +198,21 @@ impl Engine {
         announce: impl FnOnce(),
     ) -> Result<(ImageId, String), Error> {
         // What is here is nobody's concern then.
-        let local = if policy == PullPolicy::Always { None } else { self.find_local(input, settings)? };
+        let (local, several) = match policy {
+            PullPolicy::Always => (None, None),
+            _ => match self.find_local(input, settings) {
+                Err(Error::Store(error @ loment_store::Error::Ambiguous { .. })) => (None, Some(error)),
+                local => (local?, None),
+            },
+        };
+        let is_id = |id: &ImageId| id.hex().starts_with(input.strip_prefix("sha256:").unwrap_or(input));
         match (policy, &local) {
             (PullPolicy::Missing | PullPolicy::Never, Some(found)) => return Ok(found.clone()),
-            (PullPolicy::Never, None) => return Err(Error::NoImage { name: input.to_owned() }),
+            (PullPolicy::Newer, Some(found)) if is_id(&found.0) => return Ok(found.clone()),
+            (PullPolicy::Never, None) => {
+                let unknown = Error::NoImage { name: input.to_owned() };
+                return Err(several.map_or(unknown, Error::Store));
+            }
             (PullPolicy::Newer, Some(found)) => {
                 one_registry(input, &settings.short_names, &settings.access)?;
                 if !self.is_newer(&found.1, settings)? {
@@ -213,6 +225,9 @@ impl Engine {
         match (self.pull(input, settings, progress), policy, local) {
             (Ok(pulled), ..) => Ok(named(pulled, input)),
             (Err(_), PullPolicy::Newer, Some(found)) => Ok(found),
+            (Err(e), ..) if several.is_some() => {
+                Err(Error::NeitherNameNorId { input: input.to_owned(), source: Box::new(e) })
+            }
             (Err(e), ..) => Err(e),
         }
     }

@@ -1,5 +1,10 @@
 //! `tag`, `untag`, `history` and `image exists`.
 
+use std::collections::HashSet;
+use std::fs;
+
+use loment_testkit::{Entry, Layer};
+
 use crate::world_with;
 
 #[test]
@@ -79,4 +84,55 @@ fn history_has_a_row_for_each_step() {
     let all = world.loment(["images", "--format", "{{.VirtualSize}}", &image]);
     assert_eq!(all.succeeds(), sum.to_string());
     world.loment(["history", "nonesuch"]).fails_saying(125, &["nonesuch: image not known"]);
+}
+
+#[test]
+fn a_beginning_of_several_ids_is_a_name_if_there_is_one() {
+    let (world, image) = world_with("busybox:latest");
+    let short_names = |location: &str| {
+        let conf = world.dir().join("home/.config/containers/registries.conf");
+        fs::create_dir_all(conf.parent().unwrap()).unwrap();
+        fs::write(&conf, format!("[[registry]]\nprefix = \"docker.io\"\nlocation = {location:?}\n")).unwrap();
+    };
+    // Nobody listens there.
+    short_names("127.0.0.1:1");
+    // Of seventeen images two begin alike.
+    let mut seen = HashSet::new();
+    let digit = loop {
+        let tar =
+            world.write("layer.tar", Layer::of([Entry::file("n", seen.len().to_string())]).into_bytes());
+        let id =
+            world.loment(["import", "--quiet", &tar]).succeeds().trim_start_matches("sha256:").to_owned();
+        if !seen.insert(id[..1].to_owned()) {
+            break id[..1].to_owned();
+        }
+    };
+    let run = |policy: &str| {
+        let policy = format!("--pull={policy}");
+        world.loment(["run", "--rm", "--network", "none", &policy, &digit, "echo", "hi"])
+    };
+    let several = "more than one image id starts with this";
+    world.loment(["image", "inspect", &digit]).fails_saying(125, &[several]);
+    run("never").fails_saying(125, &[several]);
+    for policy in ["missing", "newer"] {
+        run(policy).fails_saying(125, &[several, "no image of this name can be had", "Connection refused"]);
+    }
+    let registry = loment_testkit::Registry::empty();
+    let there = registry.name(&format!("library/{digit}:latest"));
+    world.loment(["push", "--quiet", &image, &there]).succeeds();
+    short_names(&registry.host());
+    let name = format!("docker.io/library/{digit}:latest");
+    for policy in ["missing", "newer"] {
+        assert_eq!(run(policy).succeeds(), "hi", "{policy}");
+        // Now it is a name here, which goes before ids.
+        assert_eq!(run("never").succeeds(), "hi");
+        world.loment(["rmi", &name]).succeeds();
+    }
+    assert_eq!(world.loment(["pull", "--quiet", &digit]).succeeds(), world.inspect("{{.Id}}", &image));
+    assert_eq!(world.loment(["image", "exists", &name]).code, 0);
+    // What is found by its id is that, and not asked for by it.
+    short_names("127.0.0.1:1");
+    let id = world.inspect("{{.Id}}", &image);
+    let newer = world.loment(["pull", "--quiet", "--policy", "newer", &id[..12]]);
+    assert_eq!(newer.succeeds(), id);
 }
