@@ -77,12 +77,13 @@ impl Engine {
 
     /// The images of an index.
     fn all_here(&self, name: &str, listed: &[Descriptor]) -> Result<Vec<(Digest, ImageId)>, Error> {
-        let (mut images, mut missing) = (Vec::new(), Vec::new());
+        let (mut images, mut missing, mut attestations) = (Vec::new(), Vec::new(), 0);
         for entry in listed {
             let digest = entry.digest();
             match self.listed_image(digest.as_ref())? {
                 Some(id) => images.push((digest.clone(), id)),
                 None => {
+                    attestations += usize::from(is_attestation(entry));
                     let platform = entry.platform().as_ref().map(Platform::from);
                     let platform = platform.map(|platform| format!(" ({platform})")).unwrap_or_default();
                     missing.push(format!("{digest}{platform}"));
@@ -92,12 +93,16 @@ impl Engine {
         if missing.is_empty() {
             return Ok(images);
         }
-        let problem = format!(
-            "of its index only {} of {} images are here, not {}: pull them, or use image copy --all where they all are",
-            images.len(),
-            listed.len(),
-            missing.join(", ")
-        );
+        let advice = match attestations {
+            0 => "pull them, or use image copy --all where they all are".to_owned(),
+            // Nobody could run them, and no pull takes them.
+            count => format!(
+                "{count} of these are what a builder attests of the others, for no platform, which is never pulled: \
+                 image copy --all docker://{name} DESTINATION has all from where they are"
+            ),
+        };
+        let (here, all, missing) = (images.len(), listed.len(), missing.join(", "));
+        let problem = format!("of its index only {here} of {all} images are here, not {missing}: {advice}");
         Err(invalid("image", name, problem))
     }
 
@@ -171,6 +176,13 @@ impl Engine {
         }
         member.last().ok_or_else(nowhere)
     }
+}
+
+/// Whether an entry of an index is BuildKit's statement about another entry: where that came from and what is in it
+/// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
+fn is_attestation(entry: &Descriptor) -> bool {
+    let kind = entry.annotations().as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
+    kind.is_some_and(|kind| kind == "attestation-manifest")
 }
 
 /// A manifest or index of a place as it is there, or, of an index, the image's for a platform. Archives that cannot be

@@ -149,7 +149,16 @@ fn images_that_an_index_lacks_are_named() {
     let attested = registry.name("multi:latest");
     pull_all(&world, &attested);
     let push = world.loment(["push", "--all", &attested, &copy]);
-    push.fails_saying(125, &["only 3 of 6", "(unknown/unknown)", "use image copy --all"]);
+    let command = format!("image copy --all docker://{attested} ");
+    push.fails_saying(
+        125,
+        &["only 3 of 6", "(unknown/unknown)", "3 of these are what a builder attests", &command],
+    );
+    // As it says.
+    let complete = registry.name("complete:1");
+    let (from, to) = (format!("docker://{attested}"), format!("docker://{complete}"));
+    world.loment(["image", "copy", "--quiet", "--all", &from, &to]).succeeds();
+    assert_eq!(raw(&to), raw(&from));
     // Without the flag it is one image.
     world.loment(["push", "--quiet", &image, &copy]).succeeds();
 }
