@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
@@ -165,11 +166,87 @@ impl Unfinished {
     pub(crate) fn name(self, path: &Path) -> Result<(), Error> {
         failed(fs::rename(&self.path, path), "create", path)
     }
+
+    /// Takes the place of a file, whose owner, mode and access list it gets now, before anything is in it; `false` when it may not, and
+    /// then nobody else reads it.
+    pub(crate) fn look_like(&self, old: &File) -> io::Result<bool> {
+        let (was, is) = (old.metadata()?, self.file.metadata()?);
+        let may = if (was.uid(), was.gid()) == (is.uid(), is.gid()) {
+            true
+        } else {
+            match fchown(&self.file, Some(was.uid()), Some(was.gid())) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => false,
+                result => result.map(|()| true)?,
+            }
+        };
+        // With a list, those of the group are the most that anybody on it may.
+        let list = if may { access_list(old)? } else { None };
+        if let Some(list) = &list {
+            rustix::fs::fsetxattr(&self.file, ACCESS_LIST, list, rustix::fs::XattrFlags::empty())?;
+        }
+        let mode = if may { was.permissions().mode() & 0o777 } else { 0o600 };
+        self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+        Ok(may)
+    }
+
+    /// Takes the place of a file that is open; where only that one may have its owner, or something is mounted on it, it gets the
+    /// content.
+    pub(crate) fn replace(self, path: &Path, mut old: File, alike: bool) -> Result<(), Error> {
+        if alike {
+            match fs::rename(&self.path, path) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                result => return failed(result, "replace", path),
+            }
+        }
+        let mut new = failed(File::open(&self.path), "read", &self.path)?;
+        let copied = old.set_len(0).and_then(|()| io::copy(&mut new, &mut old)).and_then(|_| old.sync_data());
+        failed(copied, "write", path)
+    }
+}
+
+/// `XATTR_NAME_POSIX_ACL_ACCESS`
+const ACCESS_LIST: &str = "system.posix_acl_access";
+
+/// Who may do what with a file besides its owner and group (acl(5)); `None` where nobody else is named.
+fn access_list(file: &File) -> io::Result<Option<Vec<u8>>> {
+    // `XATTR_SIZE_MAX`
+    let mut list = vec![0; 64 << 10];
+    match rustix::fs::fgetxattr(file, ACCESS_LIST, &mut list[..]) {
+        Ok(length) => {
+            list.truncate(length);
+            Ok(Some(list))
+        }
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         // It is not there any more when it has its name.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_old_file_may_be_gets_the_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "what was there, and is longer").unwrap();
+        let before = fs::metadata(&path).unwrap().ino();
+        for (alike, same) in [(false, true), (true, false)] {
+            let new = Unfinished::create(dir.path()).unwrap();
+            let old = File::options().write(true).open(&path).unwrap();
+            assert!(new.look_like(&old).unwrap());
+            new.write(b"new").unwrap();
+            new.replace(&path, old, alike).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(fs::metadata(&path).unwrap().ino() == before, same);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 }

@@ -175,6 +175,37 @@ fn what_is_saved_through_a_link_is_where_it_leads() {
 }
 
 #[test]
+fn what_is_saved_over_a_file_keeps_its_owner_and_mode() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let (world, id) = world_with_app();
+    let file = path(&world, "kept.tar");
+    std::fs::write(&file, "").unwrap();
+    chown(&file, Some(1234), Some(2345)).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
+    for format in ["docker-archive", "oci-archive", "oci-archive"] {
+        let before = std::fs::metadata(&file).unwrap();
+        world.loment(["save", "--quiet", "--format", format, "-o", &file, APP]).succeeds();
+        let after = std::fs::metadata(&file).unwrap();
+        assert_eq!((after.uid(), after.gid(), after.mode() & 0o7777), (1234, 2345, 0o640), "{format}");
+        assert_ne!(after.ino(), before.ino(), "it is replaced as a whole");
+        loads(&world, &file, APP, &id);
+    }
+    // One that is mounted stays what it is, and so does the mode of a new one.
+    let (inside, outside) = (path(&world, "inside.tar"), path(&world, "outside.tar"));
+    std::fs::write(&inside, "").unwrap();
+    std::fs::write(&outside, "old").unwrap();
+    let script = "mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"";
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh", &outside, &inside]);
+    let save = world.command(["save", "--quiet", "--format", "oci-archive", "-o", &inside, APP]);
+    unshare.arg(save.get_program()).args(save.get_args());
+    save.get_envs().for_each(|(name, value)| drop(value.map(|value| unshare.env(name, value))));
+    run(&mut unshare, Patience::NORMAL).succeeds();
+    assert_eq!(std::fs::read(&inside).unwrap(), b"");
+    loads(&world, &outside, APP, &id);
+}
+
+#[test]
 fn several_images_and_names_are_saved_at_once() {
     let world = world();
     let registry = fixtures().serve();

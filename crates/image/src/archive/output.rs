@@ -1,7 +1,7 @@
 //! An archive on its way out, to a file or a stream.
 
 use std::collections::HashSet;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -17,10 +17,17 @@ use crate::files::{self, Unfinished};
 /// Where an archive is written to.
 pub struct Output {
     state: Mutex<State>,
-    /// A file, and the name that it is to get.
-    target: Option<(Unfinished, PathBuf)>,
+    target: Option<Target>,
     scratch: Scratch,
     name: String,
+}
+
+/// A file that is to get a name.
+struct Target {
+    new: Unfinished,
+    path: PathBuf,
+    /// What has the name now, and whether the new one is like it.
+    old: Option<(File, bool)>,
 }
 
 struct State {
@@ -35,8 +42,8 @@ impl std::fmt::Debug for Output {
 }
 
 impl Output {
-    /// A file, which appears when it is whole and takes the place of an older one; of a link, where that leads. Pipes and devices are
-    /// written to as they are.
+    /// A file, which appears when it is whole and takes the place of an older one, with its owner and mode; of a link, where that leads.
+    /// Pipes and devices are written to as they are.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -46,10 +53,17 @@ impl Output {
             return Ok(Self::stream(Box::new(file), &path.display().to_string(), scratch));
         }
         let path = files::followed(path)?;
-        let unfinished = Unfinished::create(path.parent().unwrap_or(Path::new("/")))?;
-        let file = files::failed(unfinished.file(), "open", &path)?;
+        // Who may not write to it may not replace it either.
+        let old = match OpenOptions::new().write(true).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            old => Some(files::failed(old, "open", &path)?),
+        };
+        let new = Unfinished::create(path.parent().unwrap_or(Path::new("/")))?;
+        let alike = old.as_ref().map(|old| new.look_like(old)).transpose();
+        let old = old.zip(files::failed(alike, "replace", &path)?);
+        let file = files::failed(new.file(), "open", &path)?;
         let output = Self::stream(Box::new(file), &path.display().to_string(), scratch);
-        Ok(Self { target: Some((unfinished, path)), ..output })
+        Ok(Self { target: Some(Target { new, path, old }), ..output })
     }
 
     /// The same; an archive that is there stays as it is, since nothing can be added to it.
@@ -131,9 +145,11 @@ impl Output {
         let state = state.into_inner().unwrap_or_else(|e| e.into_inner());
         let ended = state.tar.finish();
         files::failed(ended, "write", Path::new(&name))?;
-        match target {
-            Some((file, path)) => file.flush().and_then(|()| file.name(&path)),
-            None => Ok(()),
+        let Some(Target { new, path, old }) = target else { return Ok(()) };
+        new.flush()?;
+        match old {
+            Some((old, alike)) => new.replace(&path, old, alike),
+            None => new.name(&path),
         }
     }
 
