@@ -104,7 +104,8 @@ impl Place {
         self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
-    /// The file itself, where its name is a link, which stays one.
+    /// The file itself, where its name is a link, which stays one. A link to nothing is replaced by the file, as Podman and skopeo replace
+    /// every link: what it names is not made, which others may have chosen.
     fn target(&self) -> PathBuf {
         std::fs::canonicalize(&self.path).unwrap_or_else(|_| {
             let directory = std::fs::canonicalize(self.directory());
@@ -195,8 +196,16 @@ impl Lock {
     fn try_take(path: &Path) -> std::io::Result<Option<Self>> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR) {
-            // Root's, which gives it away in a moment, or ends.
-            Err(Errno::ACCESS) if path.exists() => return Ok(None),
+            Err(Errno::ACCESS) => match std::fs::symlink_metadata(path) {
+                // Root's, which gives it away in a moment, or ends.
+                Ok(meta) if meta.uid() == 0 && meta.is_file() && !rustix::process::geteuid().is_root() => {
+                    return Ok(None);
+                }
+                // Another user's, who could have it for as long as they like. In directories where anybody may make files the kernel
+                // keeps root, too, from opening it (`fs.protected_regular`).
+                Ok(_) => return Err(ErrorKind::InvalidInput.into()),
+                Err(_) => return Err(Errno::ACCESS.into()),
+            },
             Err(Errno::LOOP) => return Err(ErrorKind::InvalidInput.into()),
             file => File::from(file?),
         };
@@ -282,6 +291,53 @@ mod tests {
             refused();
         }
         place.lock_within(Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn what_another_user_has_made_is_no_lock_that_is_waited_for() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: only root can be several users");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o1777)).unwrap();
+        let place = Place { path: dir.path().join("auth.json"), format: AuthFormat::Containers };
+        let lock = dir.path().join(".auth.json.loment-lock");
+        let made_by = |user: u32| {
+            let _ = std::fs::remove_file(&lock);
+            std::fs::write(&lock, "").unwrap();
+            std::fs::set_permissions(&lock, PermissionsExt::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(&lock, Some(user), Some(user)).unwrap();
+        };
+        // Only this thread becomes another user, and it ends.
+        let as_user = || {
+            let other = rustix::fs::Uid::from_raw(1234);
+            rustix::thread::set_thread_res_uid(other, other, other).unwrap();
+            place.lock_within(Duration::ZERO).map(drop).map_err(|error| error.to_string())
+        };
+        let attempt = || std::thread::scope(|scope| scope.spawn(as_user).join().unwrap());
+        made_by(5678);
+        let error = attempt().unwrap_err();
+        assert!(error.contains("is no lock of ours") && error.contains("remove it"), "{error}");
+        let error = place.lock_within(Duration::ZERO).unwrap_err().to_string();
+        assert!(error.contains("is no lock of ours"), "root: {error}");
+        // Root's is waited for.
+        made_by(0);
+        let error = attempt().unwrap_err();
+        assert!(error.contains("is being changed by another command"), "{error}");
+        made_by(1234);
+        attempt().unwrap();
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_replaced_and_what_it_names_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place { path: dir.path().join("auth.json"), format: AuthFormat::Containers };
+        symlink("elsewhere", &place.path).unwrap();
+        let _lock = place.lock().unwrap();
+        assert!(place.replace("{}", place.stamp()).unwrap());
+        assert!(std::fs::symlink_metadata(&place.path).unwrap().is_file());
+        assert!(!dir.path().join("elsewhere").exists());
     }
 
     #[test]
