@@ -3,9 +3,10 @@
 use std::any::TypeId;
 use std::ffi::OsString;
 
-use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
+use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Command, Parser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, Command, Id, Parser};
 
 /// What parsing came to.
 pub(crate) enum Parsed<P> {
@@ -18,7 +19,9 @@ pub(crate) enum Parsed<P> {
 
 /// Reads the flags of the command that `make` makes, which is `P`'s with its names.
 pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString]) -> Parsed<P> {
-    let matches = make().mut_args(switch).try_get_matches_from(arguments);
+    let off = turned_off(&make, arguments);
+    let command = (0..).zip(&off).fold(make().mut_args(switch), |command, (n, id)| set_aside(command, id, n));
+    let matches = command.try_get_matches_from(arguments);
     let parsed = matches.and_then(|matches| P::from_arg_matches(&matches));
     let error = match parsed {
         Ok(flags) => return Parsed::Flags(flags),
@@ -55,6 +58,52 @@ fn switch(arg: Arg) -> Arg {
         .default_missing_value("true")
         .value_name("BOOLEAN")
         .value_parser(words())
+}
+
+/// The switches that are off because they are said to be. What conflicts with a switch, or needs one, does so when it is on; clap asks
+/// whether it was typed.
+fn turned_off(make: &impl Fn() -> Command, arguments: &[OsString]) -> Vec<Id> {
+    let is_off = |word: &OsString| {
+        let flag = word.to_str().filter(|word| word.starts_with('-'));
+        flag.and_then(|flag| flag.rsplit_once('=')).is_some_and(|(_, value)| boolean(value) == Ok(false))
+    };
+    // As good as always: nothing is read twice.
+    if !arguments.iter().any(is_off) {
+        return Vec::new();
+    }
+    let is_switch = |arg: &&Arg| matches!(arg.get_action(), ArgAction::SetTrue);
+    let switches: Vec<Id> =
+        make().get_arguments().filter(is_switch).map(|arg| arg.get_id().clone()).collect();
+    let read = make().mut_args(switch).ignore_errors(true).try_get_matches_from(arguments);
+    let Ok(matches) = read else { return Vec::new() };
+    let is_off = |id: &Id| {
+        let typed = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        typed && matches.get_one::<bool>(id.as_str()) == Some(&false)
+    };
+    switches.into_iter().filter(is_off).collect()
+}
+
+/// Gives the names of a switch to another argument that nobody asks for and nothing conflicts with. The switch itself, which cannot be
+/// typed any more, has its value without it: off.
+fn set_aside(command: Command, id: &Id, number: u32) -> Command {
+    let Some(arg) = command.get_arguments().find(|arg| arg.get_id() == id) else { return command };
+    let mut aside = Arg::new(format!("{id}, off")).hide(true);
+    if let Some(short) = arg.get_short() {
+        aside = aside.short(short).short_aliases(arg.get_all_short_aliases().unwrap_or_default());
+    }
+    if let Some(long) = arg.get_long() {
+        let aliases = arg.get_aliases().unwrap_or_default().into_iter();
+        let aliases = aliases.chain(arg.get_visible_aliases().unwrap_or_default());
+        aside = aside.long(long.to_owned()).aliases(aliases.map(str::to_owned));
+    }
+    // One without any name would be a word. This one is in the area for private use.
+    let letter = char::from_u32(0xe000 + number).unwrap_or(char::REPLACEMENT_CHARACTER);
+    let unnamed = |arg: Arg| {
+        let arg = arg.long(Resettable::Reset).alias(Resettable::Reset).visible_alias(Resettable::Reset);
+        let arg = arg.short_alias(Resettable::Reset).visible_short_alias(Resettable::Reset);
+        arg.short(letter)
+    };
+    command.mut_arg(id, unnamed).arg(switch(aside.action(ArgAction::SetTrue)))
 }
 
 /// Go's words for truth values, `strconv.ParseBool`.
@@ -148,6 +197,54 @@ mod tests {
         assert!(
             matches!(self::read(&["-id"]), Parsed::Mistake(text) if text.contains("cannot be used with"))
         );
+    }
+
+    #[derive(Parser, Debug)]
+    struct Several {
+        #[arg(short, long, alias = "every", requires = "format")]
+        all: bool,
+        #[arg(long)]
+        format: Option<String>,
+        #[arg(short, long, conflicts_with = "format")]
+        verbose: bool,
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
+        words: Vec<String>,
+    }
+
+    fn several(arguments: &[&str]) -> Result<Several, String> {
+        let arguments: Vec<OsString> = ["x"].iter().chain(arguments).map(OsString::from).collect();
+        match parse(|| Several::command().args_override_self(true), &arguments) {
+            Parsed::Flags(flags) => Ok(flags),
+            Parsed::Help(text) | Parsed::Mistake(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn what_is_off_conflicts_with_nothing_and_serves_nothing() {
+        for off in ["--all=false", "-a=0", "--every=F"] {
+            let read = several(&[off, "word"]).unwrap();
+            assert!(!read.all && read.words == ["word"], "{off}");
+            // As if it had not been said.
+            let none = several(&[]).unwrap_err();
+            assert_eq!(several(&[off]).unwrap_err(), none);
+            assert!(none.contains("required"), "{none}");
+        }
+        let read = several(&["-va=false", "-v=0", "--format", "x", "word"]).unwrap();
+        assert!(!read.verbose && !read.all && read.format.as_deref() == Some("x"));
+        // The last one counts.
+        assert!(several(&["--all", "--all=false", "word"]).is_ok());
+        let both = several(&["--all=false", "-a", "--format", "x", "word"]).unwrap_err();
+        assert!(both.contains("cannot be used with"), "{both}");
+        let on = several(&["--all", "--verbose=false"]).unwrap_err();
+        assert!(on.contains("required") && on.contains("--format"), "{on}");
+        assert!(several(&["--all", "--format", "x", "--verbose=false"]).unwrap().all);
+        // A word that looks like it is a word.
+        let read = several(&["--", "--all=false"]).unwrap();
+        assert_eq!(read.words, ["--all=false"]);
+        let mistake = several(&["--all=false", "--nonesuch", "word"]).unwrap_err();
+        assert!(mistake.contains("--nonesuch"), "{mistake}");
+        let read = flags(&["-i", "-d=false", "--rm=false"]);
+        assert!(read.interactive && !read.detach && !read.rm);
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod df;
 mod diff;
 mod exec;
 mod exists;
+#[cfg(test)]
+mod flags_tests;
 mod history;
 mod image_mount;
 mod images;
