@@ -79,7 +79,7 @@ pub(crate) fn required(path: &Path) -> Result<Text, Error> {
 }
 
 /// The files that `NAME.conf` consists of, in the order in which they count. `variables` name one file instead of all.
-fn layered(name: &str, variables: &[&str]) -> Result<Vec<Text>, Error> {
+pub(crate) fn layered(name: &str, variables: &[&str]) -> Result<Vec<Text>, Error> {
     let mut texts = Vec::new();
     if let Some(chosen) = variables.iter().find_map(|name| variable(name)) {
         texts.push(required(Path::new(&chosen))?);

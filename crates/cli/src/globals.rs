@@ -11,6 +11,7 @@ use loment_store::Form;
 
 use crate::ecosystem::Judge;
 use crate::error::Error;
+use crate::events::{self, EventsBackend};
 use crate::persona::Persona;
 use crate::storage_options;
 
@@ -30,13 +31,14 @@ pub(crate) struct Globals {
     platform: Platform,
     /// Whose word decides which images are accepted: skopeo's `--policy` and `--insecure-policy`.
     pub(crate) policy: Judge,
+    /// Where events are kept; `None` is as configured.
+    pub(crate) events: Option<EventsBackend>,
     /// The whole command may take so long: skopeo's `--command-timeout`.
     pub(crate) timeout: Option<Duration>,
 }
 
 /// Flags that take a value and change nothing here: peers' command lines contain them.
-const IGNORED_WITH_VALUE: [&str; 5] =
-    ["--log-level", "--events-backend", "--runtime", "--storage-driver", "--tmpdir"];
+const IGNORED_WITH_VALUE: [&str; 4] = ["--log-level", "--runtime", "--storage-driver", "--tmpdir"];
 
 impl Globals {
     /// Reads the flags; returns where the command begins.
@@ -54,6 +56,7 @@ impl Globals {
             size: SizeLimits::default(),
             platform: Platform::host(),
             policy: Judge::Configured,
+            events: None,
             timeout: None,
         };
         let mut i = 0;
@@ -79,6 +82,7 @@ impl Globals {
                 "--runroot" => globals.runroot = absolute(&value()?)?,
                 "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&value()?)?),
                 "--storage-opt" => storage_options::apply(&value()?, &mut globals)?,
+                "--events-backend" => globals.events = Some(EventsBackend::parse(&value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
                 "--insecure-policy" if persona.remote_only => globals.policy = Judge::Nobody,
@@ -128,7 +132,9 @@ impl Globals {
                 "running without root is not supported yet: use sudo, or log in as root".into(),
             ));
         }
-        Ok(Engine::open(&self.root, &self.runroot)?.with_form(self.form))
+        let chosen = self.events;
+        let events = move || events::settings(chosen).unwrap_or_default().size();
+        Ok(Engine::open(&self.root, &self.runroot)?.with_form(self.form).with_events(events))
     }
 }
 

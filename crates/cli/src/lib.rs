@@ -15,6 +15,7 @@ mod commands;
 mod detach;
 mod ecosystem;
 mod error;
+mod events;
 mod globals;
 mod logins;
 mod output;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use loment_events::What;
 use loment_image::conf::Subject;
 use loment_image::{
     Archive, Change, Destination, DockerArchive, DockerArchiveWriter, Format, ImageDir, ImportOptions,
@@ -126,6 +127,26 @@ impl Engine {
         let found: Result<Vec<_>, _> =
             images.iter().map(|saved| self.find_image(&saved.image, short_names)).collect();
         let found = found?;
+        let path = match &to {
+            SaveTo::Path(path) => path.display().to_string(),
+            SaveTo::Stream(_) => "/dev/stdout".to_owned(),
+        };
+        self.save_found(images, &found, format, (to, replace), options, progress)?;
+        for (id, _) in &found {
+            self.tell_of_image(What::Save, id.hex(), &path);
+        }
+        Ok(())
+    }
+
+    fn save_found(
+        &self,
+        images: &[Saved],
+        found: &[(ImageId, String)],
+        format: SaveFormat,
+        (to, replace): (SaveTo, bool),
+        options: &PushOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<(), Error> {
         let scratch = Scratch::of(self.store());
         let mut send = |at: usize, format, destination: &dyn Destination| -> Result<(), Error> {
             let (id, name) = &found[at];
@@ -175,10 +196,21 @@ impl Engine {
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
         let gate = Gate { ecosystem, path: Some(path) };
-        if path.is_dir() {
-            return self.load_dir(path, &gate, short_names, progress);
+        let loaded = if path.is_dir() {
+            self.load_dir(path, &gate, short_names, progress)
+        } else {
+            let archive = Archive::open(path, &Scratch::of(self.store()))?;
+            self.load_archive(archive, &gate, short_names, progress)
+        };
+        self.told_of_load(loaded, &path.display().to_string())
+    }
+
+    /// What was loaded, after that was told.
+    fn told_of_load(&self, loaded: Result<Vec<Loaded>, Error>, from: &str) -> Result<Vec<Loaded>, Error> {
+        for image in loaded.iter().flatten() {
+            self.tell_of_image(What::Load, image.id.hex(), from);
         }
-        self.load_archive(Archive::open(path, &Scratch::of(self.store()))?, &gate, short_names, progress)
+        loaded
     }
 
     /// The same of an archive that comes as a stream; `name` is for messages.
@@ -195,7 +227,7 @@ impl Engine {
     ) -> Result<Vec<Loaded>, Error> {
         let (input, gate): (&mut (dyn Read + Send), _) = (input, Gate { ecosystem, path: None });
         let archive = Archive::read(input, name, &Scratch::of(self.store()))?;
-        self.load_archive(archive, &gate, short_names, progress)
+        self.told_of_load(self.load_archive(archive, &gate, short_names, progress), "/dev/stdin")
     }
 
     /// Makes an image of a tar of a root file system.
@@ -227,7 +259,10 @@ impl Engine {
             RootTar::Open(tar, _) => take(tar),
             RootTar::Url(url) => access.fetch(url).and_then(|mut tar| take(&mut tar)),
         };
-        done.map_err(|source| Error::Import { from, source: Box::new(source) })
+        let id: ImageId =
+            done.map_err(|source| Error::Import { from: from.clone(), source: Box::new(source) })?;
+        self.tell_of_image(What::Import, id.hex(), name.as_deref().unwrap_or(&from));
+        Ok(id)
     }
 
     fn load_dir(

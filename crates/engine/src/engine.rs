@@ -15,6 +15,7 @@ use crate::Error;
 use crate::config::{Config, ImageUse, VERSION};
 use crate::container::{Container, Status};
 use crate::error::Context;
+use crate::events::Events;
 use crate::names::{Names, ids_with_prefix};
 
 const CONFIG: &str = "container.json";
@@ -35,6 +36,8 @@ pub struct Engine {
     /// How new layers are kept, if somebody said so.
     pub(crate) form: Option<Form>,
     groups: OnceLock<Host>,
+    /// Where what happens is told.
+    pub(crate) events: Events,
 }
 
 impl Engine {
@@ -61,6 +64,7 @@ impl Engine {
             runroot: runroot.to_owned(),
             form: None,
             groups: OnceLock::new(),
+            events: Events::default(),
         })
     }
 

@@ -204,8 +204,8 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Timestamp::from_nanosecond((seconds * 1e9) as i128).ok();
+    if let Some(nanoseconds) = decimal_seconds(text) {
+        return Timestamp::from_nanosecond(nanoseconds).ok();
     }
     if let Ok(time) = text.parse::<jiff::civil::DateTime>() {
         return time.to_zoned(jiff::tz::TimeZone::system()).ok().map(|zoned| zoned.timestamp());
@@ -214,9 +214,31 @@ pub fn moment(text: &str) -> Option<Timestamp> {
     Timestamp::now().saturating_sub(age).ok()
 }
 
+/// Seconds with a fraction, in nanoseconds: exactly, which a floating-point number of today's seconds is not.
+fn decimal_seconds(text: &str) -> Option<i128> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |digits| (-1, digits));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 18 || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let nanoseconds: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    Some(sign * (whole.parse::<i128>().ok()? * 1_000_000_000 + nanoseconds.parse::<i128>().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seconds_are_read_to_the_nanosecond() {
+        assert_eq!(decimal_seconds("1795312534.575618608"), Some(1_795_312_534_575_618_608));
+        assert_eq!(decimal_seconds("-1.5"), Some(-1_500_000_000));
+        assert_eq!(decimal_seconds("7"), Some(7_000_000_000));
+        for other in ["", ".5", "1h", "1e3", "2026-11-22", "1.5s", "9999999999999999999"] {
+            assert_eq!(decimal_seconds(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn references_fit_in_parts() {

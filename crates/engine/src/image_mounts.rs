@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use loment_events::What;
 use loment_image::ShortNames;
 use loment_store::ImageId;
 use rustix::mount::{UnmountFlags, unmount};
@@ -43,6 +44,7 @@ impl Engine {
             self.show(&id, &dir).inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
         }
         fs::write(dir.join("count"), (count + 1).to_string()).context("write the count in", dir.display())?;
+        self.tell_of_image(What::Mount, id.hex(), image);
         self.described(id)
     }
 
@@ -99,6 +101,9 @@ impl Engine {
     ) -> Result<Option<ImageId>, Error> {
         let (id, _) = self.find_image(image, short_names)?;
         let unmounted = self.unmount(&id, force)?;
+        if unmounted {
+            self.tell_of_image(What::Unmount, id.hex(), image);
+        }
         Ok(unmounted.then_some(id))
     }
 

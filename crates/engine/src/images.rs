@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use loment_events::What;
 use loment_image::conf::Subject;
 use loment_image::{
     ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
@@ -107,6 +108,25 @@ impl Engine {
     /// # Errors
     /// [`Error::Pull`]; for a short name that several registries were asked for, [`Error::Pulls`] with all their answers.
     pub fn pull(
+        &self,
+        input: &str,
+        settings: &PullSettings,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let pulled = self.pull_untold(input, settings, progress);
+        match &pulled {
+            Ok(pulled) => {
+                let place = Place::parse_if_any(input)?;
+                let typed = place.is_some_and(|place| !matches!(place, Place::Registry(_)));
+                let name = pulled.name.as_deref().filter(|_| !typed).unwrap_or(input);
+                self.tell_of_image(What::Pull, pulled.image.hex(), name);
+            }
+            Err(error) => self.tell_of_pull(input, error),
+        }
+        pulled
+    }
+
+    fn pull_untold(
         &self,
         input: &str,
         settings: &PullSettings,
@@ -266,8 +286,10 @@ impl Engine {
     pub fn tag(&self, image: &str, name: &str, short_names: &ShortNames) -> Result<(), Error> {
         if let Ok(list) = self.find_list(image, short_names) {
             let reference = short_names.new_name(name)?;
-            let to = IndexName { name: reference.store_name(), ..list.name };
-            return Ok(self.store().tag_index(&to, None)?);
+            let to = IndexName { name: reference.store_name(), ..list.name.clone() };
+            self.store().tag_index(&to, None)?;
+            self.tell_of_image(What::Tag, list.id(), &to.name);
+            return Ok(());
         }
         let (id, known) = self.find_image(image, short_names)?;
         let manifest = self.store().name(&known)?.and_then(|named| named.manifest);
@@ -275,7 +297,9 @@ impl Engine {
         if reference.digest().is_some() {
             return Err(invalid("name", name, "a digest names one image only: leave it out"));
         }
-        self.store().tag(&reference.store_name(), &id, manifest.as_ref())?;
+        let name = reference.store_name();
+        self.store().tag(&name, &id, manifest.as_ref())?;
+        self.tell_of_image(What::Tag, id.hex(), &name);
         Ok(())
     }
 
@@ -298,6 +322,7 @@ impl Engine {
             let own = own.into_iter().map(|name| name.name).collect();
             for name in chosen(names, own, list.id(), short_names)? {
                 self.store().unname_index(&name)?;
+                self.tell_of_image(What::Untag, list.id(), &name);
             }
             return Ok(());
         }
@@ -305,6 +330,7 @@ impl Engine {
         let own = self.store().names_of(&id)?.into_iter().map(|name| name.name).collect();
         for name in chosen(names, own, id.hex(), short_names)? {
             self.store().untag(&name, Some(&id))?;
+            self.tell_of_image(What::Untag, id.hex(), &name);
         }
         Ok(())
     }
@@ -391,17 +417,40 @@ impl Engine {
         short_names: &ShortNames,
         how: RemoveImage,
     ) -> Result<Removed, Error> {
+        let (id, removed) = self.remove_image_untold(input, short_names, how)?;
+        self.tell_of_removal(&id, &removed);
+        Ok(removed)
+    }
+
+    /// Tells that an image has lost names, and which images are gone.
+    pub(crate) fn tell_of_removal(&self, id: &str, removed: &Removed) {
+        for name in &removed.untagged {
+            self.tell_of_image(What::Untag, id, name);
+        }
+        for id in &removed.deleted {
+            self.tell_of_image(What::Remove, id, id);
+        }
+    }
+
+    /// The id of the image that was meant, too.
+    fn remove_image_untold(
+        &self,
+        input: &str,
+        short_names: &ShortNames,
+        how: RemoveImage,
+    ) -> Result<(String, Removed), Error> {
         if let Ok(list) = self.find_list(input, short_names) {
             let by_id = list.id().starts_with(input.trim_start_matches("sha256:"));
             let (untagged, deleted) = self.remove_list(&list, by_id)?;
-            return Ok(Removed { untagged, deleted: deleted.into_iter().collect() });
+            return Ok((list.id().to_owned(), Removed { untagged, deleted: deleted.into_iter().collect() }));
         }
         let (id, name) = self.find_image(input, short_names)?;
         let names = self.store().names_of(&id)?;
         let by_name = names.iter().any(|n| n.name == name) && !id.hex().starts_with(input);
         if by_name && names.len() > 1 {
             let untagged = self.store().untag(&name, Some(&id))?.map(|n| n.name);
-            return Ok(Removed { untagged: untagged.into_iter().collect(), deleted: Vec::new() });
+            let removed = Removed { untagged: untagged.into_iter().collect(), deleted: Vec::new() };
+            return Ok((id.hex().to_owned(), removed));
         }
         let record = self.store().image(&id)?;
         if self.is_image_mounted(&id) {
@@ -426,7 +475,7 @@ impl Engine {
         if let Some(record) = record.filter(|_| !how.keep_parents) {
             deleted.extend(self.remove_parents(record)?);
         }
-        Ok(Removed { untagged: gone, deleted })
+        Ok((id.hex().to_owned(), Removed { untagged: gone, deleted }))
     }
 
     /// Removes nameless images that nothing but an image which is gone was made from; their ids.

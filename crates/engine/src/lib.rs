@@ -22,6 +22,7 @@ mod create;
 mod ecosystem;
 mod engine;
 mod error;
+mod events;
 mod exec;
 mod family;
 mod form;

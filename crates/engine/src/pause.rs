@@ -1,6 +1,7 @@
 //! Stopping a container in the midst of what it does, and letting it go on.
 
 use loment_cgroup::{CgroupPath, Host};
+use loment_events::What;
 
 use crate::container::{Container, Status};
 use crate::{Engine, Error};
@@ -16,6 +17,7 @@ impl Engine {
             return Err(improper("pause", &container, ": can only pause running containers"));
         }
         self.freeze(&container, true)?;
+        self.tell(&container.config, What::Pause);
         Ok(container)
     }
 
@@ -29,6 +31,7 @@ impl Engine {
             return Err(improper("unpause", &container, ": can only unpause paused containers"));
         }
         self.freeze(&container, false)?;
+        self.tell(&container.config, What::Unpause);
         Ok(container)
     }
 

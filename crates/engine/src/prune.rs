@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use loment_events::Kind;
 use loment_store::DiffId;
 
-use crate::ImageFilters;
 use crate::container::Container;
 use crate::error::invalid;
 use crate::image_filter::{moment, moment_of};
 use crate::{Engine, Error};
+use crate::{ImageFilters, Removed};
 
 /// What was removed.
 #[derive(Clone, Debug, Default)]
@@ -93,7 +94,7 @@ impl Engine {
                         names.push(name.name);
                     }
                     self.store().untag_index(record.id.digest().as_ref(), None)?;
-                    pruned.images.push((record.id.hex().to_owned(), names));
+                    self.note(&mut pruned, record.id.hex(), names);
                     continue;
                 }
                 for layer in &record.layers {
@@ -103,14 +104,14 @@ impl Engine {
                 }
                 if !all {
                     if self.store().remove_nameless_image(&record.id)? {
-                        pruned.images.push((record.id.hex().to_owned(), Vec::new()));
+                        self.note(&mut pruned, record.id.hex(), Vec::new());
                     }
                     continue;
                 }
                 match self.store().remove_image(&record.id, true) {
                     Ok(names) => {
                         let names = names.into_iter().map(|name| name.name).collect();
-                        pruned.images.push((record.id.hex().to_owned(), names));
+                        self.note(&mut pruned, record.id.hex(), names);
                     }
                     // Somebody else was faster.
                     Err(loment_store::Error::ImageNotKnown { .. }) => {}
@@ -127,7 +128,14 @@ impl Engine {
                 pruned.reclaimed += size;
             }
         }
+        self.tell_of_prune(Kind::Image, pruned.reclaimed);
         Ok(pruned)
+    }
+
+    /// An image is gone, and these names with it.
+    fn note(&self, pruned: &mut Pruned, id: &str, names: Vec<String>) {
+        self.tell_of_removal(id, &Removed { untagged: names.clone(), deleted: vec![id.to_owned()] });
+        pruned.images.push((id.to_owned(), names));
     }
 
     /// Removes containers that do not run, of those that `filters` mean.
@@ -151,6 +159,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.tell_of_prune(Kind::Container, pruned.reclaimed);
         Ok(pruned)
     }
 }

@@ -52,9 +52,11 @@ impl Engine {
         };
         let images = if members { self.all_here(&name, &listed)? } else { Vec::new() };
         let near = self.near(&name, &images, to)?;
-        with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
+        let copied = with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push_index(self.store(), &index, &images, destination, options, progress)?)
-        })
+        })?;
+        self.tell_of_push(index.digest(), to);
+        Ok(copied)
     }
 
     /// A name whose repository may have the layers of images: one of theirs where they are to be, or that of the index.
@@ -120,7 +122,7 @@ impl Engine {
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
         let mut document = list.document.clone();
-        with_destination(to, None, &Scratch::of(self.store()), |destination| {
+        let copied = with_destination(to, None, &Scratch::of(self.store()), |destination| {
             let entries = document["manifests"].as_array_mut();
             for entry in entries.into_iter().flatten().filter(|_| members) {
                 let sent = self.push_member(list, entry, destination, to, options, progress)?;
@@ -142,7 +144,9 @@ impl Engine {
             let descriptor = Descriptor::new(MediaType::from(media_type), bytes.len() as u64, digest.clone());
             destination.put_document(&descriptor, &bytes, true)?;
             Ok(Copied { digest, sent: 0 })
-        })
+        })?;
+        self.tell_of_push(list.id(), to);
+        Ok(copied)
     }
 
     /// Sends one image of a list; what it is there.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use loment_cgroup::{CgroupPath, Host};
+use loment_events::What;
 use loment_store::Store;
 
 use crate::container::{Container, cgroup_name, monitor_cgroup_name};
@@ -58,6 +59,7 @@ impl Engine {
         }
         self.names().release(&container.config.name, id);
         self.store().remove_container(id)?;
+        self.tell(&container.config, What::Remove);
         Ok(true)
     }
 }

@@ -126,6 +126,7 @@ impl Engine {
                 max_files: config.log.max_files,
             },
             supervision: config.supervision.clone(),
+            reporter: self.reporter(config),
         };
         let body = Body {
             spec: spec::build(config, &container.run_dir)?,

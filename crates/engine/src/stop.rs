@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use loment_events::{What, more};
 use loment_monitor::End;
 use loment_monitor::protocol::{Answer, Request, Stop};
 use loment_monitor::supervision::Restart;
@@ -65,8 +66,23 @@ impl Engine {
             },
             keep: options.keep,
         };
+        let active = container.status.is_active();
         self.end(&container, &stop)?;
+        if active {
+            self.tell(&container.config, What::Stop);
+        }
         Ok(container)
+    }
+
+    /// Stops a container, if it runs, and starts it. Returns warnings.
+    ///
+    /// # Errors
+    /// Those of [`Engine::stop`] and [`Engine::start`].
+    pub fn restart(&self, name: &str, grace: Grace) -> Result<Vec<String>, Error> {
+        let container = self.stop(name, &StopOptions { grace, keep: true, signal: None })?;
+        let warnings = self.start(&container.config.id)?;
+        self.tell(&container.config, What::Restart);
+        Ok(warnings)
     }
 
     /// Ends a container for good: the monitor does it, whatever becomes of the caller; where that fails, the caller.
@@ -137,7 +153,10 @@ impl Engine {
     /// [`Error::State`] when it does not run; [`Error::Unkillable`].
     pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
         let container = self.container(name)?;
+        let reporter = self.reporter(&container.config);
+        let told = || reporter.tell(&[reporter.event(What::Kill).with(more::SIGNAL, number)]);
         if number == SIGKILL && container.status.is_active() {
+            told();
             self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
             return Ok(container);
         }
@@ -158,10 +177,12 @@ impl Engine {
             self.note_stop(&container, true)?;
             let stop = Stop { signal: number, timeout: None, keep: false };
             if container.monitor().is_some_and(|monitor| monitor.send(&Request::Stop(stop)).is_ok()) {
+                told();
                 return Ok(container);
             }
         }
         signal(&process, number)?;
+        told();
         Ok(container)
     }
 
@@ -191,7 +212,12 @@ impl Engine {
         if let Some(process) = container.open_process() {
             let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
         }
-        Ok(self.load(&container.config.id)?.map_or(crate::UNKNOWN_EXIT, |c| c.state.exit_code))
+        let id = &container.config.id;
+        match self.load(id)? {
+            Some(now) => Ok(now.state.exit_code),
+            // It was removed at its end, in this moment.
+            None => Ok(self.told_exit_code(id).unwrap_or(crate::UNKNOWN_EXIT)),
+        }
     }
 
     /// After the process has ended: waits until its monitor has recorded that, or does the clean-up of one that is gone.
@@ -254,7 +280,8 @@ impl Engine {
             false => "its end was not recorded".to_owned(),
         };
         let _ = loment_monitor::remove_monitor_cgroup(&place);
-        loment_monitor::clean_up(&place, &End { exit, error, ..End::default() });
+        let reporter = self.reporter(&container.config);
+        loment_monitor::clean_up(&place, &reporter, &End { exit, error, ..End::default() });
     }
 }
 

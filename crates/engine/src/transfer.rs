@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use loment_events::What;
 use loment_image::conf::Subject;
 use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
@@ -73,9 +74,20 @@ impl Engine {
         let named = named.and_then(|named| named.manifest);
         // The repository it came from may have its layers.
         let from = name.parse::<Reference>().ok();
-        with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
+        let copied = with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push(self.store(), &id, named.as_ref(), destination, options, progress)?)
-        })
+        })?;
+        self.tell_of_push(id.hex(), to);
+        Ok(copied)
+    }
+
+    /// Tells that an image was sent to a place.
+    pub(crate) fn tell_of_push(&self, id: &str, to: Side<'_>) {
+        let name = match to.place {
+            Place::Registry(reference) => reference.store_name(),
+            place => place.to_string(),
+        };
+        self.tell_of_image(What::Push, id, &name);
     }
 
     /// Takes an image from a place other than a registry. It gets the names it has there, or `name`.
@@ -168,6 +180,7 @@ pub fn copy_image(
                 how.platform = platform.clone();
             }
             let pulled = engine.pull_place(from, Some(&name), &how, short_names, progress)?;
+            engine.tell_of_image(What::Pull, pulled.image.hex(), &name.store_name());
             Ok(Copied { digest: pulled.digest, sent: pulled.fetched })
         }
         _ => {

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use loment_events::Reporter;
 use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::de::DeserializeOwned;
@@ -46,6 +47,9 @@ pub struct Head {
     pub log: LogSettings,
     /// How it is looked after.
     pub supervision: Supervision,
+    /// Who tells of it; nobody, to engines that know nothing of that.
+    #[serde(default)]
+    pub reporter: Reporter,
 }
 
 /// What its workers need to know, each time they start something. `S` is the specification as the writer has it.

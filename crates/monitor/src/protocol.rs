@@ -38,6 +38,13 @@ pub struct Streams {
     pub stderr: bool,
 }
 
+impl Streams {
+    /// Whether there is one.
+    pub fn any(self) -> bool {
+        self.stdin || self.stdout || self.stderr
+    }
+}
+
 /// A program to run in the container. Its rights and limits are those of the container's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub(crate) terminal: Option<OwnedFd>,
     /// Asked for before there was a terminal.
     pub(crate) size: Option<(u16, u16)>,
+    /// What runs, of a program that is run later.
+    pub(crate) command: String,
 }
 
 /// How a session's streams are set up.

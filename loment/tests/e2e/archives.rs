@@ -199,7 +199,9 @@ fn what_is_saved_over_a_file_keeps_its_owner_and_mode() {
     unshare.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh", &outside, &inside]);
     let save = world.command(["save", "--quiet", "--format", "oci-archive", "-o", &inside, APP]);
     unshare.arg(save.get_program()).args(save.get_args());
-    save.get_envs().for_each(|(name, value)| drop(value.map(|value| unshare.env(name, value))));
+    for (name, value) in save.get_envs() {
+        value.map(|value| unshare.env(name, value));
+    }
     run(&mut unshare, Patience::NORMAL).succeeds();
     assert_eq!(std::fs::read(&inside).unwrap(), b"");
     loads(&world, &outside, APP, &id);

@@ -11,6 +11,7 @@ mod diff;
 mod ecosystem;
 mod engines;
 mod environment;
+mod events;
 mod exec;
 mod filesystem;
 mod forms;

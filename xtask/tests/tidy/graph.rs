@@ -13,6 +13,7 @@ pub(crate) const ORDER: &[&str] = &[
     "loment-engine",
     "loment-image",
     "loment-monitor",
+    "loment-events",
     "loment-runtime",
     "loment-registry",
     "loment-store",
@@ -100,6 +101,7 @@ fn an_async_runtime_is_only_below_the_registry_client() {
         "loment-cgroup",
         "loment-runtime",
         "loment-monitor",
+        "loment-events",
         "loment-store",
     ] {
         let found: Vec<_> =

@@ -49,7 +49,7 @@ fn document(globals: &Globals) -> Result<Value, Error> {
             "cgroupManager": globals.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine).name(),
             "cgroupVersion": cgroups,
             "cpus": std::thread::available_parallelism().map_or(1, usize::from),
-            "eventLogger": "none",
+            "eventLogger": crate::events::settings(globals.events)?.backend.name(),
             "hostname": kernel.nodename().to_string_lossy(),
             "kernel": kernel.release().to_string_lossy(),
             "logDriver": "k8s-file",

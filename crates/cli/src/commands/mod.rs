@@ -5,6 +5,7 @@ mod copy;
 mod create;
 mod df;
 mod diff;
+mod events;
 mod exec;
 mod exists;
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! `restart`
 
 use clap::Parser;
-use loment_engine::StopOptions;
 
 use super::values::supervision::grace;
 use super::{chosen, for_each};
@@ -30,10 +29,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let every = flags.all || flags.running;
     let names = chosen(&engine, &flags.containers, every, |c| flags.all || c.status.is_active())?;
-    let options = StopOptions { grace: grace(flags.time)?, keep: true, signal: None };
+    let grace = grace(flags.time)?;
     for_each(&names, |name| {
-        let id = engine.stop(name, &options)?.config.id;
-        for warning in engine.start(&id)? {
+        for warning in engine.restart(name, grace)? {
             complain(&format!("Warning: {warning}"));
         }
         print(&format!("{name}\n"))

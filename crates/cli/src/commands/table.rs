@@ -26,6 +26,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| create::run(g, parse(g, "create", a)?),
     },
     Command {
+        name: "events",
+        about: "Show what happens to containers and images, as it happens",
+        run: |g, a| events::run(g, &parse(g, "events", a)?),
+    },
+    Command {
         name: "exec",
         about: "Run a command in a running container",
         run: |g, a| exec::run(g, parse(g, "exec", a)?),
@@ -349,7 +354,13 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "system",
         about: "Manage loment",
-        words: &[("check", "system check"), ("df", "system df"), ("info", "info"), ("prune", "system prune")],
+        words: &[
+            ("check", "system check"),
+            ("df", "system df"),
+            ("events", "events"),
+            ("info", "info"),
+            ("prune", "system prune"),
+        ],
     },
 ];
 

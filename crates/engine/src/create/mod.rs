@@ -4,6 +4,7 @@ mod environment;
 mod generated;
 mod resolve;
 
+use loment_events::What;
 use loment_image::ImageConfig;
 use loment_store::{Durability, ImageId};
 
@@ -81,7 +82,9 @@ impl Engine {
             let _ = self.store().remove_container(&id);
         }
         made?;
-        self.load(&id)?.ok_or(Error::NoContainer { name: id })
+        let container = self.load(&id)?.ok_or(Error::NoContainer { name: id })?;
+        self.tell(&container.config, What::Create);
+        Ok(container)
     }
 
     /// Whether the limits of its size can be kept. To be asked before something is pulled for it.

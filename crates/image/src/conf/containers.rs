@@ -1,5 +1,5 @@
-//! containers.conf (containers.conf(5)): what it says of images on their way out. The rest of it is not about images, or does not
-//! apply here.
+//! containers.conf (containers.conf(5)): what it says of images on their way out, and of events. The rest of it does not apply
+//! here.
 
 use serde::Deserialize;
 
@@ -26,6 +26,41 @@ struct Document {
 struct Engine {
     compression_format: Option<String>,
     compression_level: Option<i32>,
+    events_logger: Option<String>,
+    events_logfile_max_size: Option<String>,
+}
+
+/// Where events are kept when nothing else is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventsDefaults {
+    /// `events_logger`
+    pub logger: Option<String>,
+    /// `events_logfile_max_size`, as a size is written
+    pub max_size: Option<String>,
+}
+
+impl EventsDefaults {
+    /// Whether a file may say anything of events: few do, and all of them need not be parsed for that. What only a remark says is
+    /// none.
+    pub fn may_be_in(file: File<'_>) -> bool {
+        let lines = file.text.lines().map(str::trim_start);
+        lines.filter(|line| !line.starts_with('#')).any(|line| line.contains("events_log"))
+    }
+
+    /// Puts files together, as [`CompressionDefaults::parse`] does.
+    ///
+    /// # Errors
+    /// [`ConfError`] for the first file that cannot be used.
+    pub fn parse<'t>(files: impl IntoIterator<Item = File<'t>>) -> Result<Self, ConfError> {
+        let mut all = Self::default();
+        for file in files {
+            let document: Document =
+                toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+            all.logger = document.engine.events_logger.or(all.logger);
+            all.max_size = document.engine.events_logfile_max_size.or(all.max_size);
+        }
+        Ok(all)
+    }
 }
 
 impl CompressionDefaults {
@@ -77,5 +112,16 @@ mod tests {
         let told = parse(&["[engine]\ncompression_format = \"bzip2\""]).unwrap_err();
         assert_eq!(told, "f: invalid compression_format \"bzip2\": use gzip or zstd");
         assert!(parse(&["[engine]\ncompression_level = \"x\""]).unwrap_err().contains("line 2"));
+    }
+
+    #[test]
+    fn events_are_where_the_last_file_says() {
+        let files = ["[engine]\nevents_logger = \"none\"\n", "[engine]\nevents_logfile_max_size = \"5m\"\n"];
+        let all = files.iter().map(|&text| File { name: "containers.conf", text });
+        let expected = EventsDefaults { logger: Some("none".into()), max_size: Some("5m".into()) };
+        assert_eq!(EventsDefaults::parse(all).unwrap(), expected);
+        let says = |text| EventsDefaults::may_be_in(File { name: "containers.conf", text });
+        assert!(says(files[0]) && says("engine = { events_logger = \"file\" }"));
+        assert!(!says("[engine]\n  # events_logger = \"journald\"\n#events_logfile_max_size=1\n"));
     }
 }

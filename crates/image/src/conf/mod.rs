@@ -11,7 +11,7 @@ mod short;
 mod strict;
 
 pub use auth::{AuthFile, AuthFormat, HelperFor, Login, parse_helper_answer};
-pub use containers::CompressionDefaults;
+pub use containers::{CompressionDefaults, EventsDefaults};
 pub use error::{ConfError, Position};
 pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use loment_events::What;
 use loment_runtime::Cause;
 use loment_sys::pipe;
 use rustix::net::SocketFlags;
@@ -105,6 +106,9 @@ impl Monitor {
             (client.session, client.streams) = (Some(main), streams);
         }
         if let Some(pid) = pid {
+            if streams.any() {
+                self.tell_of(slot, |reporter| vec![reporter.event(What::Attach)]);
+            }
             self.send(n, &Answer::Started { pid });
         }
     }

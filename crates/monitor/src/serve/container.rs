@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use loment_events::{Event, Reporter};
 use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
@@ -105,14 +106,23 @@ impl Monitor {
         self.sessions.get(main as usize)?.as_ref().filter(|s| s.exit.is_none())?.pid
     }
 
+    /// Writes what has happened to a container, or in it.
+    pub(super) fn tell_of(&self, slot: u32, events: impl FnOnce(&Reporter) -> Vec<Event>) {
+        if let Some(Some(c)) = self.containers.get(slot as usize) {
+            c.head.reporter.tell(&events(&c.head.reporter));
+        }
+    }
+
     pub(super) fn start(&mut self, slot: u32) {
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
         c.stage = Stage::Active;
         let (main, terminal, stdin, restarts) = (c.main, c.head.terminal, c.head.stdin, c.restarts);
+        let attached = self.clients.iter().flatten().any(|c| c.session == Some(main) && c.streams.any());
         let started = self.spawn(main, slot, terminal, stdin, |monitor, setup| {
             match monitor.containers.get(slot as usize) {
                 Some(Some(c)) => {
                     worker::start(&c.document, &c.head.place, restarts, setup.ends.as_ref(), &setup.report)
+                        .inspect(|_| worker::tell_of_start(&c.head.reporter, attached))
                 }
                 _ => unreachable!("it was there before the fork"),
             }
@@ -178,7 +188,7 @@ impl Monitor {
         let end = End { exit, error, out_of_memory, restart };
         let worker = match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
-                worker::clean_up(&c.head.place, &end);
+                worker::clean_up(&c.head.place, &c.head.reporter, &end);
                 loment_sys::process::exit_now(0)
             }
             Ok(Fork::Parent { pid, .. }) => Some(pid.as_raw_nonzero().get()),
@@ -199,7 +209,7 @@ impl Monitor {
         };
         if worker != Some(Exit::Code(0)) {
             // There was none, or it was killed: an end that nobody records would be forgotten.
-            worker::clean_up(&c.head.place, &end);
+            worker::clean_up(&c.head.place, &c.head.reporter, &end);
         }
         let main = c.main;
         self.tell(main, &parting);

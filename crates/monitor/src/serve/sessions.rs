@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use loment_events::{What, more};
 use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
@@ -31,8 +32,13 @@ impl Monitor {
                 worker::exec(&c.document, &c.head.place, pid, request, setup.ends.as_ref())
             }),
         };
-        if let Err(e) = started {
-            self.end_session(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() });
+        let command = request.args.join(" ");
+        match (started, self.session(n)) {
+            (Ok(()), Some(session)) => session.command = command,
+            (Ok(()), None) => {}
+            (Err(e), _) => {
+                self.end_session(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() })
+            }
         }
     }
 
@@ -115,8 +121,12 @@ impl Monitor {
         {
             let _ = self.epoll.add(&source.fd, Token::Source(n, false));
         }
-        if let Some(slot) = self.container_of_main(n) {
-            self.note_start(slot);
+        let (slot, command) = (session.slot, std::mem::take(&mut session.command));
+        match self.container_of_main(n) {
+            Some(slot) => self.note_start(slot),
+            None => {
+                self.tell_of(slot, |of| vec![of.event(What::Exec).with(more::COMMAND, command)]);
+            }
         }
         if ended.is_some() {
             self.drain(n);
@@ -188,7 +198,9 @@ impl Monitor {
         if self.container_of_main(n).is_some() || !self.session(n).is_some_and(|s| s.is_over()) {
             return;
         }
-        let status = self.session(n).and_then(|s| s.exit).map_or(0, Exit::status);
+        let Some(session) = self.session(n) else { return };
+        let (slot, status) = (session.slot, session.exit.map_or(0, Exit::status));
+        self.tell_of(slot, |of| vec![of.event(What::ExecDied).with(more::EXIT_CODE, status)]);
         self.end_session(n, &Answer::Exited { status });
     }
 

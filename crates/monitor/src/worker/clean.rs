@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use loment_events::{Reporter, What, more};
 use loment_sys::wait::Exit;
 
 use crate::clock::rfc3339_in;
@@ -24,8 +25,14 @@ pub struct End {
 
 /// Removes what a container leaves and records its end, or, where it is to be removed, moves it to the tombs. Goes on past
 /// failures; the record comes last, so that who sees it sees everything done.
-pub fn clean_up(place: &Place, end: &End) {
+pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
     let oom_killed = end.out_of_memory || groups::out_of_memory(place);
+    if let Some(exit) = end.exit {
+        // Before the record, and before it may be gone: how it ended can always be found.
+        let died = reporter.event(What::Died).with(more::EXIT_CODE, exit.status());
+        let oom = oom_killed.then(|| reporter.event(What::Oom));
+        reporter.tell(&oom.into_iter().chain([died]).collect::<Vec<_>>());
+    }
     groups::remove(place);
     let restart_at = end.restart.map(rfc3339_in).unwrap_or_default();
     let removed =
@@ -49,6 +56,7 @@ pub fn clean_up(place: &Place, end: &End) {
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }
+    reporter.tell(&[reporter.event(if removed { What::Remove } else { What::Cleanup })]);
     if end.restart.is_none() {
         // Whoever finds nobody there any more looks at the record.
         let _ = std::fs::remove_dir_all(&place.run_dir);

@@ -19,7 +19,7 @@ use crate::{Error, user};
 
 pub use self::clean::{End, clean_up};
 pub(crate) use self::exec::exec;
-pub(crate) use self::start::start;
+pub(crate) use self::start::{start, tell_of_start};
 pub(crate) use self::sweep::leave_sweeper;
 pub use self::sweep::remove_monitor_cgroup;
 

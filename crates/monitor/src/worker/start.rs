@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loment_cgroup::Host;
+use loment_events::{Reporter, What};
 use loment_runtime::state::process_start_time;
 use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserNamespace, create};
 use loment_sys::pipe;
@@ -71,6 +72,14 @@ pub(crate) fn start(
         let _ = group.kill();
         let _ = group.remove();
     })
+}
+
+/// Writes that the container runs; before its monitor knows, so that what is told of its end comes after. (A worker that has
+/// entered a container sees other files: of programs that are run later the monitor tells.)
+pub(crate) fn tell_of_start(reporter: &Reporter, attached: bool) {
+    let all = [What::Init, What::Start, What::Attach];
+    let said = if attached { &all[..] } else { &all[..2] };
+    reporter.tell(&said.iter().map(|what| reporter.event(*what)).collect::<Vec<_>>());
 }
 
 /// Fills in what depends on the container's files: the user, the home directory, the working directory.

@@ -1,6 +1,7 @@
 //! Other people's engines with our runtime, and with runc as control: what they print and how they end must be the same.
 
 mod docker;
+mod events;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

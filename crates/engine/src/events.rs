@@ -1,0 +1,100 @@
+//! Telling of what happens: where that is written, and who it is about.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use loment_events::{Event, From, Kind, Log, Reader, Reporter, Subject, What, more};
+
+use crate::config::Config;
+use crate::{Engine, Error};
+
+type Choose = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Where events are written, found out when there is the first one.
+pub(crate) struct Events {
+    choose: Choose,
+    log: OnceLock<Option<Log>>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { choose: Box::new(|| Some(Log::MAX_SIZE)), log: OnceLock::new() }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// The same engine, which asks how many bytes events may take (0 is no limit), or whether none are kept, when there is one.
+    #[must_use]
+    pub fn with_events(mut self, choose: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+        self.events = Events { choose: Box::new(choose), log: OnceLock::new() };
+        self
+    }
+
+    /// Where events are; `None` where none are kept.
+    pub fn event_log(&self) -> Option<&Log> {
+        let found = || (self.events.choose)().map(|max_size| Log::below(self.root(), max_size));
+        self.events.log.get_or_init(found).as_ref()
+    }
+
+    /// Who tells of a container.
+    pub(crate) fn reporter(&self, config: &Config) -> Reporter {
+        let image = config.image.as_ref().map(|image| image.name.clone());
+        let (id, name) = (config.id.clone(), config.name.clone());
+        let subject = Subject {
+            id,
+            name,
+            image: image.unwrap_or_default(),
+            pod: String::new(),
+            labels: config.labels.clone(),
+        };
+        Reporter::new(self.event_log().cloned(), subject)
+    }
+
+    /// Tells what has happened to a container.
+    pub(crate) fn tell(&self, config: &Config, what: What) {
+        let reporter = self.reporter(config);
+        reporter.tell(&[reporter.event(what)]);
+    }
+
+    /// Tells what was done with an image of that id under that name.
+    pub(crate) fn tell_of_image(&self, what: What, id: &str, name: &str) {
+        let subject = Subject { id: id.to_owned(), name: name.to_owned(), ..Subject::default() };
+        self.tell_event(Event::new(Kind::Image, what, &subject));
+    }
+
+    /// Tells that an image could not be fetched.
+    pub(crate) fn tell_of_pull(&self, name: &str, error: &Error) {
+        let subject = Subject { name: name.to_owned(), ..Subject::default() };
+        self.tell_event(Event::new(Kind::Image, What::PullError, &subject).with(more::ERROR, error));
+    }
+
+    /// Tells that what is not used was removed.
+    pub(crate) fn tell_of_prune(&self, kind: Kind, reclaimed: u64) {
+        self.tell_event(Event::new(kind, What::Prune, &Subject::default()).with(more::RECLAIMED, reclaimed));
+    }
+
+    /// Writes an event. That it could not be written, on a disk that is full, stops nothing.
+    pub(crate) fn tell_event(&self, event: Event) {
+        if let Some(log) = self.event_log() {
+            let _ = log.write(&[event]);
+        }
+    }
+
+    /// How a container that is not there any more has ended, if that was told.
+    pub(crate) fn told_exit_code(&self, id: &str) -> Option<i32> {
+        let mut reader = Reader::open(self.event_log()?, From::Start).ok()?.mentioning(id);
+        let mut code = None;
+        while let Ok(Some(event)) = reader.next() {
+            if event.kind == Kind::Container && event.what == What::Died && event.subject.id == id {
+                code = event.exit_code();
+            }
+        }
+        code
+    }
+}
