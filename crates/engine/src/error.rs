@@ -45,6 +45,8 @@ pub enum Error {
     Import { from: String, source: Box<Error> },
     #[error("{message}")]
     Start { cause: Cause, message: String },
+    #[error("container {id} has no health check: give it one with --health-cmd")]
+    NoHealthCheck { id: String },
     #[error("the monitor of container {id} ended unexpectedly")]
     MonitorGone { id: String },
     #[error("{what} is not supported yet{hint}")]

@@ -27,6 +27,8 @@ pub mod more {
     pub const EXIT_CODE: &str = "exitCode";
     /// What a health check came to.
     pub const HEALTH_STATUS: &str = "healthStatus";
+    /// How many checks in a row have failed.
+    pub const HEALTH_STREAK: &str = "healthFailingStreak";
     /// What a thing was called before.
     pub const OLD_NAME: &str = "oldName";
     /// Bytes that are free now.

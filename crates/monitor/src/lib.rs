@@ -23,6 +23,7 @@ mod epoll;
 mod erofs;
 mod error;
 mod groups;
+pub mod health;
 pub mod launch;
 pub mod log;
 mod memory;

@@ -86,6 +86,8 @@ pub enum Request {
     Exec(Box<Exec>),
     /// Tell when the container has ended.
     Wait,
+    /// Check the container's health now, and tell how the check ended.
+    Check,
     /// End the container, do not start it again, and tell when that is done.
     Stop(Stop),
     /// Standard input.
@@ -138,6 +140,7 @@ impl Request {
             Self::Attach(streams) => packet(b'A', &serde_json::to_vec(streams)?),
             Self::Exec(exec) => packet(b'X', &serde_json::to_vec(exec)?),
             Self::Wait => vec![b'Q'],
+            Self::Check => vec![b'H'],
             Self::Stop(stop) => packet(b'S', &serde_json::to_vec(stop)?),
             Self::Input(data) => packet(b'I', data),
             Self::InputEnd => vec![b'D'],
@@ -165,6 +168,7 @@ impl Request {
             b'A' => Self::Attach(serde_json::from_slice(payload)?),
             b'X' => Self::Exec(serde_json::from_slice(payload)?),
             b'Q' => Self::Wait,
+            b'H' => Self::Check,
             b'S' => Self::Stop(serde_json::from_slice(payload)?),
             b'I' => Self::Input(payload.to_vec()),
             b'D' => Self::InputEnd,

@@ -30,6 +30,27 @@ pub(crate) struct Session {
     pub(crate) size: Option<(u16, u16)>,
     /// What runs, of a program that is run later.
     pub(crate) command: String,
+    /// What a check of the container's health writes.
+    pub(crate) capture: Option<Capture>,
+    /// It was killed since it took too long.
+    pub(crate) overdue: bool,
+}
+
+/// What a program writes, the beginning of it.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    /// When it was started: RFC 3339.
+    pub(crate) start: String,
+    pub(crate) output: Vec<u8>,
+    /// Bytes that are kept at most.
+    pub(crate) most: usize,
+}
+
+impl Capture {
+    pub(crate) fn take(&mut self, data: &[u8]) {
+        let left = self.most.saturating_sub(self.output.len());
+        self.output.extend(&data[..data.len().min(left)]);
+    }
 }
 
 /// How a session's streams are set up.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::health::Health;
+
 /// What a monitor does, and when. Part of a container's configuration, where it may change while the container runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -18,6 +20,8 @@ pub struct Supervision {
     pub restart: Restart,
     /// It is killed when it has run for so many seconds.
     pub timeout: Option<u32>,
+    /// How its health is checked.
+    pub health: Option<Health>,
 }
 
 /// Whether a container is started again when it has ended.

@@ -20,8 +20,26 @@ pub(crate) enum Timer {
     Restart(u32),
     /// It has run as long as it may.
     Expire(u32),
+    /// Its health is checked.
+    Check(u32),
+    /// A check has run as long as it may.
+    CheckOver(u32),
     /// Its clients have had their time to read their last messages.
     Part(u32),
+}
+
+impl Timer {
+    fn slot(self) -> u32 {
+        match self {
+            Self::Kill(slot)
+            | Self::KillGroup(slot)
+            | Self::Restart(slot)
+            | Self::Expire(slot)
+            | Self::Check(slot)
+            | Self::CheckOver(slot)
+            | Self::Part(slot) => slot,
+        }
+    }
 }
 
 /// Deadlines, and a descriptor that becomes readable when the first has passed.
@@ -50,6 +68,12 @@ impl Timers {
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
         self.due.retain(|(_, other)| *other != timer);
+        self.arm();
+    }
+
+    /// Cancels whatever is due about a container.
+    pub(crate) fn cancel_all(&mut self, slot: u32) {
+        self.due.retain(|(_, timer)| timer.slot() != slot);
         self.arm();
     }
 

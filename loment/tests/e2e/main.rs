@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod filesystem;
 mod forms;
+mod health;
 mod help;
 mod image_lists;
 mod image_mounts;

@@ -49,7 +49,7 @@ fn or_never(moment: &str) -> &str {
 }
 
 fn state(persona: &Persona, c: &Container) -> Value {
-    json!({
+    let mut state = json!({
         "OciVersion": "1.3.0",
         "Status": c.status.name(),
         "Running": c.status == Status::Running || persona.docker_documents && c.status.is_active(),
@@ -62,7 +62,14 @@ fn state(persona: &Persona, c: &Container) -> Value {
         "StartedAt": or_never(&c.state.started_at),
         "FinishedAt": or_never(&c.state.finished_at),
         "CgroupPath": format!("/{}", c.cgroup()),
-    })
+    });
+    // Docker leaves it out where nothing is checked.
+    match c.health() {
+        Some(report) => state["Health"] = json!(report),
+        None if persona.docker_documents => {}
+        None => state["Health"] = json!({"Status": "", "FailingStreak": 0, "Log": null}),
+    }
+    state
 }
 
 fn mounts(config: &Config) -> Vec<Value> {
@@ -96,7 +103,7 @@ fn network_settings(config: &Config) -> Value {
 }
 
 fn container_config(config: &Config) -> Value {
-    json!({
+    let mut document = json!({
         "Hostname": config.net.hostname,
         "Domainname": "",
         "User": config.process.user,
@@ -116,7 +123,28 @@ fn container_config(config: &Config) -> Value {
         "StopTimeout": config.supervision.stop_timeout,
         "CreateCommand": config.create_command,
         "Umask": "0022",
-    })
+    });
+    if let Some(health) = &config.supervision.health {
+        document["Healthcheck"] = json!({
+            "Test": health.said, "Interval": health.interval, "Timeout": health.timeout,
+            "StartPeriod": health.start_period, "StartInterval": health.start_interval, "Retries": health.retries,
+        });
+        document["HealthcheckOnFailureAction"] = json!(health.on_failure);
+        document["HealthLogDestination"] = match &health.log.directory {
+            Some(directory) => json!(directory),
+            None if health.log.events => "events_logger".into(),
+            None => "local".into(),
+        };
+        document["HealthcheckMaxLogCount"] = health.log.count.into();
+        document["HealthcheckMaxLogSize"] = health.log.size.into();
+        if let Some(startup) = &health.startup {
+            document["StartupHealthCheck"] = json!({
+                "Test": startup.test, "Interval": startup.interval, "Timeout": startup.timeout,
+                "Retries": startup.retries, "Successes": startup.success,
+            });
+        }
+    }
+    document
 }
 
 fn host_config(c: &Container) -> Value {

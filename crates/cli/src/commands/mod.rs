@@ -10,6 +10,7 @@ mod exec;
 mod exists;
 #[cfg(test)]
 mod flags_tests;
+mod healthcheck;
 mod history;
 mod image_mount;
 mod images;

@@ -41,6 +41,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| copy::run(g, &parse(g, "image copy", a)?),
     },
     Command {
+        name: "healthcheck run",
+        about: "Check the health of a container now",
+        run: |g, a| healthcheck::run(g, &parse(g, "healthcheck run", a)?),
+    },
+    Command {
         name: "history",
         about: "Show how an image was built",
         run: |g, a| history::run(g, &parse(g, "history", a)?),
@@ -306,6 +311,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("wait", "wait"),
         ],
     },
+    Group { name: "healthcheck", about: "Manage health checks", words: &[("run", "healthcheck run")] },
     Group {
         name: "image",
         about: "Manage images",

@@ -11,6 +11,7 @@ use loment_store::{Durability, ImageId};
 use crate::config::{Config, GroupManager, LogUse, Network, RootfsUse, SizeLimits};
 use crate::container::Container;
 use crate::error::{Context, invalid};
+use crate::health::HealthChoices;
 use crate::names::new_id;
 use crate::{Engine, Error};
 
@@ -46,6 +47,8 @@ pub struct Choices {
     pub stop_timeout: Option<u32>,
     /// Bytes.
     pub shm_size: Option<u64>,
+    /// How its health is checked.
+    pub health: HealthChoices,
     /// Where output is kept.
     pub log: Option<LogUse>,
     /// Who makes its control group; `None` is who does best here.

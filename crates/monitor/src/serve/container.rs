@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::decide::{Ended, restart_after};
 use crate::epoll::Token;
 use crate::error::Context;
+use crate::health::Checks;
 use crate::launch::{Document, Head};
 use crate::log::Log;
 use crate::memory::Memory;
@@ -47,11 +48,17 @@ pub(super) struct Supervised {
     pub(super) stopped: bool,
     /// They did before it ran.
     pub(super) stop_when_started: Option<Stop>,
+    /// It is started again when it has ended, whatever its policy is.
+    pub(super) start_again: bool,
+    /// What checks of its health have come to.
+    pub(super) checks: Checks,
+    /// The session of the check that runs.
+    pub(super) check: Option<u32>,
     /// How often it was started again.
     restarts: u32,
     /// How long the last of these was waited for.
     waited: Duration,
-    started: Option<Instant>,
+    pub(super) started: Option<Instant>,
 }
 
 /// Where it is in its life.
@@ -79,6 +86,9 @@ impl Supervised {
             lock: None,
             stopped: false,
             stop_when_started: None,
+            start_again: false,
+            checks: Checks::default(),
+            check: None,
             restarts: 0,
             waited: Duration::ZERO,
             started: None,
@@ -146,6 +156,7 @@ impl Monitor {
         if let Some(seconds) = c.head.supervision.timeout.filter(|&seconds| seconds > 0) {
             self.timers.set(Timer::Expire(slot), Duration::from_secs(seconds.into()));
         }
+        self.begin_checks(slot);
         if let Some(stop) = self.container(slot).and_then(|c| c.stop_when_started.take()) {
             self.stop(slot, &stop);
         }
@@ -172,10 +183,9 @@ impl Monitor {
 
     /// Records its end, and does what else is to be done then, in a worker.
     fn clean_up_with(&mut self, slot: u32, exit: Option<Exit>, error: String, parting: Answer) {
-        for timer in [Timer::Kill(slot), Timer::KillGroup(slot), Timer::Expire(slot), Timer::Restart(slot)] {
-            self.timers.cancel(timer);
-        }
+        self.timers.cancel_all(slot);
         let Some(c) = self.container(slot) else { return };
+        c.check = None;
         // It may have been changed since it was started.
         if let Some(recorded) = Recorded::read(&c.head.place.dir) {
             c.head.supervision = recorded.supervision;
@@ -183,7 +193,8 @@ impl Monitor {
                 removal.name = recorded.name;
             }
         }
-        let restart = exit.and_then(|exit| c.restart_after(exit));
+        let again = std::mem::take(&mut c.start_again) && !c.stopped;
+        let restart = exit.and_then(|exit| c.restart_after(exit).or(again.then_some(Duration::ZERO)));
         let out_of_memory = c.memory.ran_out(&c.head.place, exit);
         let end = End { exit, error, out_of_memory, restart };
         let worker = match clone3(CloneFlags::empty(), None) {

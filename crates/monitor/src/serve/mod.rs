@@ -2,6 +2,7 @@
 
 mod clients;
 mod container;
+mod health;
 mod sessions;
 mod stop;
 mod streams;
@@ -164,6 +165,8 @@ impl Monitor {
                 Timer::Kill(slot) | Timer::Expire(slot) => self.kill(slot),
                 Timer::KillGroup(slot) => self.kill_group(slot),
                 Timer::Restart(slot) => self.start(slot),
+                Timer::Check(slot) => self.check(slot),
+                Timer::CheckOver(slot) => self.end_check(slot),
                 Timer::Part(slot) => self.part(slot, true),
             }
         }

@@ -10,6 +10,7 @@ use loment_sys::pipe;
 use loment_sys::wait::{Exit, reap_any};
 
 use super::container::Stage;
+use super::health::Checked;
 use super::{Monitor, free};
 use crate::epoll::Token;
 use crate::protocol::{Answer, Exec, MAX_DATA};
@@ -104,7 +105,10 @@ impl Monitor {
         }
         match answer {
             Answer::Started { .. } => self.tell(n, &answer),
-            _ => self.end_session(n, &answer),
+            _ => {
+                self.note_failed_check(n, &answer);
+                self.end_session(n, &answer);
+            }
         }
         self.finish_exec(n);
         self.forget_unclaimed();
@@ -122,8 +126,10 @@ impl Monitor {
             let _ = self.epoll.add(&source.fd, Token::Source(n, false));
         }
         let (slot, command) = (session.slot, std::mem::take(&mut session.command));
+        let is_check = session.capture.is_some();
         match self.container_of_main(n) {
             Some(slot) => self.note_start(slot),
+            None if is_check => {}
             None => {
                 self.tell_of(slot, |of| vec![of.event(What::Exec).with(more::COMMAND, command)]);
             }
@@ -200,8 +206,24 @@ impl Monitor {
         }
         let Some(session) = self.session(n) else { return };
         let (slot, status) = (session.slot, session.exit.map_or(0, Exit::status));
-        self.tell_of(slot, |of| vec![of.event(What::ExecDied).with(more::EXIT_CODE, status)]);
+        match session.capture.take() {
+            Some(capture) => {
+                let (exit, overdue) = (session.exit.unwrap_or(Exit::Code(0)), session.overdue);
+                self.checked(slot, capture, Checked::Ended(exit), overdue);
+            }
+            None => self.tell_of(slot, |of| vec![of.event(What::ExecDied).with(more::EXIT_CODE, status)]),
+        }
         self.end_session(n, &Answer::Exited { status });
+    }
+
+    fn note_failed_check(&mut self, n: u32, answer: &Answer) {
+        let Some(session) = self.session(n) else { return };
+        let (slot, overdue) = (session.slot, session.overdue);
+        let (Some(capture), Answer::Failed { message, .. }) = (session.capture.take(), answer) else {
+            return;
+        };
+        let end = if message == worker::PAUSED { Checked::Skipped } else { Checked::Failed(message.clone()) };
+        self.checked(slot, capture, end, overdue);
     }
 
     /// The last word about a program, whose number is used again.

@@ -38,6 +38,15 @@ impl Monitor {
         }
     }
 
+    /// Stops it, and starts it again when it has ended.
+    pub(super) fn start_again(&mut self, slot: u32, request: &Stop) {
+        let was_stopped = self.container(slot).is_some_and(|c| c.stopped);
+        self.stop(slot, request);
+        if let Some(c) = self.container(slot) {
+            (c.stopped, c.start_again) = (was_stopped, true);
+        }
+    }
+
     fn stop_later(&mut self, slot: u32, request: &Stop) {
         if let Some(c) = self.container(slot).filter(|c| matches!(c.stage, Stage::Active)) {
             c.stop_when_started = Some(request.clone());

@@ -33,6 +33,10 @@ impl Monitor {
                 return false;
             }
         };
+        if let Some(capture) = self.sessions[n as usize].as_mut().and_then(|s| s.capture.as_mut()) {
+            capture.take(data);
+            return true;
+        }
         if let Some(slot) = self.container_of_main(n)
             && let Some(c) = self.container(slot)
         {

@@ -8,7 +8,7 @@ use loment_sys::wait::Exit;
 use crate::clock::rfc3339_in;
 use crate::launch::{Place, Removal};
 use crate::state::{Phase, State};
-use crate::{groups, now_rfc3339};
+use crate::{groups, health, now_rfc3339};
 
 /// How a container ended, and what comes after.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +53,8 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         };
         // The monitor stays: whoever starts the container again waits until that has ended, and all this is done.
         let state = State { pid: 0, start_time: 0, restart_at, error: end.error.clone(), ..state };
+        // What is known of its health stays.
+        let _ = std::fs::copy(place.run_dir.join(health::FILE), place.dir.join(health::FILE));
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }

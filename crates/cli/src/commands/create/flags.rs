@@ -6,6 +6,7 @@ use loment_engine::{Container, Create, Engine};
 
 use super::devices::DevicesFlags;
 use super::files::FilesFlags;
+use super::health::HealthFlags;
 use super::identity::IdentityFlags;
 use super::limits::LimitsFlags;
 use super::log::LogFlags;
@@ -49,6 +50,8 @@ pub(in crate::commands) struct CreateFlags {
     security: SecurityFlags,
     #[command(flatten)]
     supervision: SupervisionFlags,
+    #[command(flatten)]
+    health: HealthFlags,
     #[command(flatten)]
     log: LogFlags,
     #[command(flatten, next_help_heading = "Image")]
@@ -110,6 +113,7 @@ impl CreateFlags {
         self.limits.apply(globals, &mut asked)?;
         self.security.apply(&mut asked)?;
         self.supervision.apply(&mut asked)?;
+        self.health.apply(&mut asked)?;
         self.log.apply(&mut asked)?;
         Ok(asked)
     }

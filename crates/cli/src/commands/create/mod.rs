@@ -3,6 +3,7 @@
 mod devices;
 mod files;
 mod flags;
+mod health;
 mod identity;
 mod limits;
 mod log;

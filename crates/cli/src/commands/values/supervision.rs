@@ -1,7 +1,7 @@
 //! How a container is looked after.
 
-use loment_engine::Grace;
 use loment_engine::config::Restart;
+use loment_engine::{Grace, OnFailure};
 
 use crate::error::Error;
 
@@ -42,6 +42,50 @@ pub(in crate::commands) fn restart(text: &str) -> Result<Restart, Error> {
     }
 }
 
+/// A check: a JSON list of a program and its arguments, or a text for a shell; `none` is none.
+pub(in crate::commands) fn check(text: &str) -> Result<Vec<String>, Error> {
+    if text.is_empty() {
+        return Err(Error::Invalid("a health check must have a command: give one, or none".into()));
+    }
+    if text == "none" {
+        return Ok(vec!["NONE".into()]);
+    }
+    match serde_json::from_str::<Vec<String>>(text) {
+        Ok(words) if words.is_empty() => {
+            Err(Error::Invalid("a health check must have a command: give one, or none".into()))
+        }
+        Ok(words) if ["CMD", "CMD-SHELL", "NONE"].contains(&words[0].as_str()) => Ok(words),
+        Ok(words) => Ok([vec!["CMD".to_owned()], words].concat()),
+        Err(_) => Ok(vec!["CMD-SHELL".into(), text.into()]),
+    }
+}
+
+/// A time such as `1m30s`, in nanoseconds; a number alone is seconds.
+pub(in crate::commands) fn nanoseconds(flag: &str, text: &str) -> Result<u64, Error> {
+    let time = match text.parse::<u64>() {
+        Ok(seconds) => seconds.checked_mul(1_000_000_000),
+        Err(_) => {
+            text.parse::<jiff::SignedDuration>().ok().and_then(|time| u64::try_from(time.as_nanos()).ok())
+        }
+    };
+    time.ok_or_else(|| {
+        Error::Invalid(format!("invalid value {text:?} for --{flag}: use a time such as 1m30s"))
+    })
+}
+
+/// `--health-on-failure`
+pub(in crate::commands) fn on_failure(text: &str) -> Result<OnFailure, Error> {
+    match text {
+        "none" | "" => Ok(OnFailure::None),
+        "kill" => Ok(OnFailure::Kill),
+        "restart" => Ok(OnFailure::Restart),
+        "stop" => Ok(OnFailure::Stop),
+        _ => Err(Error::Invalid(format!(
+            "invalid value {text:?} for --health-on-failure: use none, kill, restart or stop"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +100,18 @@ mod tests {
         }
         assert_eq!(grace(Some(-1)).unwrap(), Grace::Forever);
         assert!(grace(Some(1 << 40)).is_err());
+    }
+
+    #[test]
+    fn checks_are_texts_lists_or_none() {
+        assert_eq!(check("curl x || exit 1").unwrap(), ["CMD-SHELL", "curl x || exit 1"]);
+        assert_eq!(check(r#"["curl","x"]"#).unwrap(), ["CMD", "curl", "x"]);
+        assert_eq!(check(r#"["CMD-SHELL","x"]"#).unwrap(), ["CMD-SHELL", "x"]);
+        assert_eq!(check("none").unwrap(), ["NONE"]);
+        assert!(check("").is_err() && check("[]").is_err());
+        assert_eq!(nanoseconds("x", "1m30s").unwrap(), 90_000_000_000);
+        assert_eq!(nanoseconds("x", "500ms").unwrap(), 500_000_000);
+        assert_eq!(nanoseconds("x", "2").unwrap(), 2_000_000_000);
+        assert!(nanoseconds("x", "-1s").is_err() && nanoseconds("x", "soon").is_err());
     }
 }

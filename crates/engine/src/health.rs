@@ -1,0 +1,159 @@
+//! The health of containers: how it is checked, and what is known of it.
+
+use loment_image::ContainerDefaults;
+use loment_monitor::health::{self, Health, HealthLog, OnFailure, Report, Startup};
+use loment_monitor::protocol::{Answer, Request};
+
+use crate::container::{Container, Status};
+use crate::error::Context;
+use crate::{Engine, Error};
+
+/// What a user says of checks; `None` is what the image says, or the default. Times are in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct HealthChoices {
+    /// There is none, whatever the image says.
+    pub none: bool,
+    /// `CMD` and a program with its arguments, or `CMD-SHELL` and a text.
+    pub test: Option<Vec<String>>,
+    /// Between checks; 0 is never.
+    pub interval: Option<u64>,
+    /// For each.
+    pub timeout: Option<u64>,
+    /// During which failures do not count.
+    pub start_period: Option<u64>,
+    /// Between checks in the start period.
+    pub start_interval: Option<u64>,
+    /// Failures until it is unhealthy.
+    pub retries: Option<u32>,
+    /// What is done then.
+    pub on_failure: OnFailure,
+    /// What comes first, with `test` as above.
+    pub startup: Option<Startup>,
+    /// What is kept.
+    pub log: HealthLog,
+}
+
+impl HealthChoices {
+    /// How a container of an image is checked.
+    pub(crate) fn resolve(&self, image: &ContainerDefaults) -> Option<Health> {
+        let known = image.healthcheck.clone().unwrap_or_default();
+        let said = self.test.clone().unwrap_or(known.test);
+        let shell = image.shell.as_deref().filter(|shell| !shell.is_empty());
+        if self.none || said.is_empty() || said[0] == "NONE" {
+            return None;
+        }
+        let default = Health::default();
+        let time = |user: Option<u64>, image: i64, default: u64| {
+            user.unwrap_or_else(|| u64::try_from(image).ok().filter(|&n| n > 0).unwrap_or(default))
+        };
+        let retries = u32::try_from(known.retries).ok().filter(|&n| n > 0).unwrap_or(default.retries);
+        Some(Health {
+            test: program(&said, shell),
+            interval: time(self.interval, known.interval, default.interval),
+            timeout: time(self.timeout, known.timeout, default.timeout),
+            start_period: time(self.start_period, known.start_period, 0),
+            start_interval: time(self.start_interval, known.start_interval, 0),
+            retries: self.retries.unwrap_or(retries),
+            on_failure: self.on_failure,
+            startup: self
+                .startup
+                .clone()
+                .map(|startup| Startup { test: program(&startup.test, shell), ..startup }),
+            log: self.log.clone(),
+            said,
+        })
+    }
+}
+
+/// What is executed for a test as images write it.
+fn program(test: &[String], shell: Option<&[String]>) -> Vec<String> {
+    let default = ["/bin/sh".to_owned(), "-c".to_owned()];
+    match test {
+        [kind, rest @ ..] if kind == "CMD" => rest.to_vec(),
+        [kind, rest @ ..] if kind == "CMD-SHELL" => {
+            shell.unwrap_or(&default).iter().cloned().chain([rest.join(" ")]).collect()
+        }
+        // As old images have it.
+        program => program.to_vec(),
+    }
+}
+
+impl Container {
+    /// What is known of its health; `None` if that is not checked.
+    pub fn health(&self) -> Option<Report> {
+        self.config.supervision.health.as_ref()?;
+        let read =
+            |dir: &std::path::Path| serde_json::from_slice(&std::fs::read(dir.join(health::FILE)).ok()?).ok();
+        Some(read(&self.run_dir).or_else(|| read(&self.dir)).unwrap_or_default())
+    }
+}
+
+impl Engine {
+    /// Checks the health of a container now; what is known then.
+    ///
+    /// # Errors
+    /// [`Error::State`] when it does not run, [`Error::NoHealthCheck`].
+    pub fn check_health(&self, name: &str) -> Result<Report, Error> {
+        let container = self.container(name)?;
+        let id = container.config.id.clone();
+        if container.config.supervision.health.is_none() {
+            return Err(Error::NoHealthCheck { id });
+        }
+        if container.status != Status::Running {
+            let (status, hint) = (container.status.name(), ": only running containers have a health");
+            return Err(Error::State { operation: "check the health of", id, status, hint });
+        }
+        let gone = || Error::MonitorGone { id: id.clone() };
+        let monitor = container.monitor().ok_or_else(gone)?;
+        monitor.send(&Request::Check).context("ask", "the monitor")?;
+        loop {
+            match monitor.receive().context("hear from", "the monitor")?.ok_or_else(gone)? {
+                Answer::Exited { .. } => return container.health().ok_or_else(gone),
+                Answer::Failed { cause, message } => {
+                    // One that could not be started is a result, too.
+                    return match container.health() {
+                        Some(report) if !report.log.is_empty() => Ok(report),
+                        _ => Err(Error::Start { cause, message }),
+                    };
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use loment_image::Healthcheck;
+
+    use super::*;
+
+    #[test]
+    fn the_user_decides_over_the_image_part_by_part() {
+        let second = 1_000_000_000;
+        let healthcheck = Healthcheck {
+            test: vec!["CMD-SHELL".into(), "curl x".into()],
+            interval: 7 * second,
+            retries: 9,
+            ..Healthcheck::default()
+        };
+        let image = ContainerDefaults {
+            healthcheck: Some(healthcheck),
+            shell: Some(vec!["/bin/ash".into(), "-ec".into()]),
+            ..ContainerDefaults::default()
+        };
+        let health = HealthChoices { timeout: Some(5), ..HealthChoices::default() }.resolve(&image).unwrap();
+        assert_eq!(health.test, ["/bin/ash", "-ec", "curl x"]);
+        assert_eq!((health.interval, health.timeout, health.retries), (7 * second as u64, 5, 9));
+        let none = HealthChoices { none: true, ..HealthChoices::default() };
+        assert_eq!(none.resolve(&image), None);
+        let own = HealthChoices {
+            test: Some(vec!["CMD".into(), "a".into()]),
+            retries: Some(1),
+            ..HealthChoices::default()
+        };
+        let health = own.resolve(&ContainerDefaults::default()).unwrap();
+        assert_eq!((health.test, health.retries), (vec!["a".to_owned()], 1));
+        assert_eq!(HealthChoices::default().resolve(&ContainerDefaults::default()), None);
+    }
+}
