@@ -49,6 +49,10 @@ pub enum Repaired {
     NoOrigin {
         image: ImageId,
     },
+    /// Registries of its names do not have an image, which never came from them as far as is known.
+    NeverThere {
+        image: ImageId,
+    },
     ImageRemoved {
         image: ImageId,
         names: Vec<String>,
@@ -209,8 +213,9 @@ impl Engine {
         }
         let names = self.store().readable_names()?.into_iter().filter(|name| name.image == *image);
         let platform = self.platform_of(image);
-        let (mut asked, mut hope, mut log_in) = (false, false, None);
+        let (mut asked, mut came, mut hope, mut log_in) = (false, false, false, None);
         for name in names {
+            came |= name.of_registry;
             let Some(reference) = origin(&name) else { continue };
             // A name that was made here; there may be a registry all the same.
             let made_here = reference.domain() == "localhost";
@@ -239,9 +244,12 @@ impl Engine {
         }
         if !asked {
             told(Repaired::NoOrigin { image: image.clone() });
-            if !force {
-                return Ok(());
-            }
+        } else if !came {
+            told(Repaired::NeverThere { image: image.clone() });
+        }
+        let had = asked && came;
+        if !had && !force {
+            return Ok(());
         }
         for container in users {
             if !force || self.remove(&container, true, Some(0)).is_err() {

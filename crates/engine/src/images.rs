@@ -8,7 +8,7 @@ use loment_image::conf::Subject;
 use loment_image::{
     ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
 };
-use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage};
+use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage, Origin};
 
 use crate::error::{Context, invalid};
 use crate::family::Family;
@@ -196,7 +196,7 @@ impl Engine {
     ) -> Result<Pulled, Error> {
         settings.access.ecosystem.allow(&Subject::docker(reference))?;
         let origins = settings.access.origins(reference)?;
-        let mut how = Options::default();
+        let mut how = Options { origin: Origin::Registry, ..Options::default() };
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();
         }
@@ -380,7 +380,7 @@ impl Engine {
                 continue;
             }
             list.image.image.names_history.push(name.clone());
-            list.image.names.push(ImageName { name, image: id, manifest: Some(index) });
+            list.image.names.push(ImageName { name, image: id, manifest: Some(index), of_registry: false });
         }
         Ok(lists.into_values().collect())
     }

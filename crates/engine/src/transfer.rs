@@ -11,6 +11,8 @@ use loment_image::{
     from_daemon, pull, push, to_daemon,
 };
 use loment_registry::Daemon;
+use loment_store::{ImageId, ImageName, Origin};
+use oci_spec::image::Digest;
 
 use crate::ecosystem::USER_AGENT;
 use crate::error::{Context, invalid};
@@ -77,8 +79,21 @@ impl Engine {
         let copied = with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push(self.store(), &id, named.as_ref(), destination, options, progress)?)
         })?;
+        if let Place::Registry(there) = to.place {
+            self.is_there_now(&there.store_name(), &id, &copied.digest)?;
+        }
         self.tell_of_push(id.hex(), to);
         Ok(copied)
+    }
+
+    /// Remembers that the registry of a name has what the name means here, if that is what was pushed there.
+    fn is_there_now(&self, name: &str, image: &ImageId, pushed: &Digest) -> Result<(), Error> {
+        let known = self.store().name(name)?;
+        let same = |known: &ImageName| known.image == *image && known.manifest.as_ref() == Some(pushed);
+        if known.is_some_and(|known| same(&known) && !known.of_registry) {
+            self.store().tag_from(Origin::Registry, name, image, Some(pushed))?;
+        }
+        Ok(())
     }
 
     /// Tells that an image was sent to a place.

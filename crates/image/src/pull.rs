@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use loment_registry::Registry;
-use loment_store::{DiffId, ImageId, ImageRecord, Layer, Store};
+use loment_store::{DiffId, ImageId, ImageRecord, Layer, Origin, Store};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::archive::Scratch;
@@ -28,6 +28,8 @@ pub struct Options {
     pub any_platform: bool,
     /// Take the image with this id only, whatever it is for; of an index, those for the platform are looked at first.
     pub image: Option<ImageId>,
+    /// Whether the name that it gets is that under which the source, a registry, has it.
+    pub origin: Origin,
     /// Layers fetched at the same time.
     pub parallel: usize,
     /// How large ones are.
@@ -36,8 +38,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let platform = Platform::host();
-        Self { platform, any_platform: false, image: None, parallel: 4, parts: Parts::default() }
+        Self {
+            platform: Platform::host(),
+            any_platform: false,
+            image: None,
+            origin: Origin::Elsewhere,
+            parallel: 4,
+            parts: Parts::default(),
+        }
     }
 }
 
@@ -100,7 +108,8 @@ pub fn pull_from_registry(
     progress: &mut dyn Progress,
 ) -> Result<Pulled, Error> {
     let source = RegistrySource::new(registry, reference);
-    pull(&source, store, Some(&reference.store_name()), options, progress)
+    let options = Options { origin: Origin::Registry, ..options.clone() };
+    pull(&source, store, Some(&reference.store_name()), &options, progress)
 }
 
 /// Pulls an image and gives it a name, a full reference. Starts threads, so never before a clone.
@@ -157,7 +166,7 @@ pub fn pull(
     };
     let (digest, manifest) = (found.digest().clone(), found.manifest_digest().clone());
     match name {
-        Some(name) => drop(lease.commit_image_as(&record, name, Some(&digest))?),
+        Some(name) => drop(lease.commit_image_as(&record, options.origin, name, Some(&digest))?),
         None => lease.commit_image(&record)?,
     }
     Ok(Pulled { image: found.id, digest, manifest, name: name.map(str::to_owned), fetched })

@@ -12,7 +12,7 @@ use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Layer, Lower};
 use crate::lease::Lease;
-use crate::name::{ImageName, IndexName, Target};
+use crate::name::{ImageName, IndexName, Origin, Target};
 use crate::store::Store;
 
 /// What an image runs on.
@@ -155,13 +155,14 @@ impl Lease {
     pub fn commit_image_as(
         &self,
         record: &ImageRecord,
+        origin: Origin,
         name: &str,
         manifest: Option<&Digest>,
     ) -> Result<Option<ImageName>, Error> {
         let mut tries = 0;
         loop {
             self.commit_image(record)?;
-            match self.store().tag(name, &record.id, manifest) {
+            match self.store().tag_from(origin, name, &record.id, manifest) {
                 Err(Error::ImageNotKnown { .. }) if tries < MAX_TRIES => tries += 1,
                 result => return result,
             }

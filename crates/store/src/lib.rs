@@ -85,7 +85,7 @@ pub use image::{Catalog, ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
 pub use loment_sys::quota::Limits;
-pub use name::{ImageName, IndexName, Target};
+pub use name::{ImageName, IndexName, Origin, Target};
 pub use partial::Partial;
 pub use store::Store;
 pub use tar::{ArchiveError, ArchiveIndex, ArchiveWriter, HeaderProblem, Member};

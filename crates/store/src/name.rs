@@ -27,6 +27,18 @@ pub struct ImageName {
     pub image: ImageId,
     /// Digest of the manifest or index it was resolved to when it was pulled.
     pub manifest: Option<Digest>,
+    /// Whether the registry of this name had that: it was pulled from there or pushed there, and not made or loaded here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_registry: bool,
+}
+
+/// Who says that an image has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The registry of the name, which has it.
+    Registry,
+    /// Somebody here, or an archive: whether a registry has it is not known.
+    Elsewhere,
 }
 
 /// A name of an index that was made here.
@@ -72,6 +84,8 @@ struct Document {
     image: Option<ImageId>,
     #[serde(default)]
     manifest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    of_registry: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,9 +96,9 @@ struct Document {
 
 impl Document {
     fn target(self) -> Option<Target> {
-        let Self { name, image, manifest, index, created, sources, .. } = self;
+        let Self { name, image, manifest, of_registry, index, created, sources, .. } = self;
         match (image, index) {
-            (Some(image), _) => Some(Target::Image(ImageName { name, image, manifest })),
+            (Some(image), _) => Some(Target::Image(ImageName { name, image, manifest, of_registry })),
             (None, Some(index)) => Some(Target::Index(IndexName { name, index, created, sources })),
             (None, None) => None,
         }
@@ -118,8 +132,8 @@ impl Store {
     fn write_index(&self, to: IndexName) -> Result<(), Error> {
         let path = self.name_path(&to.name);
         let IndexName { name, index, created, sources } = to;
-        let (version, image, manifest) = (2, None, None);
-        let document = Document { version, name, image, manifest, index: Some(index), created, sources };
+        let (version, image, manifest, of_registry, index) = (2, None, None, false, Some(index));
+        let document = Document { version, name, image, manifest, of_registry, index, created, sources };
         let bytes = disk::to_json(&document);
         disk::write_file(&self.staging(), &path, &bytes, self.durability())
     }
@@ -181,6 +195,20 @@ impl Store {
         image: &ImageId,
         manifest: Option<&Digest>,
     ) -> Result<Option<ImageName>, Error> {
+        self.tag_from(Origin::Elsewhere, name, image, manifest)
+    }
+
+    /// The same, for a name that its registry may have given. That it did is remembered as long as the name means the same.
+    ///
+    /// # Errors
+    /// [`Error::ImageNotKnown`] when there is no such image.
+    pub fn tag_from(
+        &self,
+        origin: Origin,
+        name: &str,
+        image: &ImageId,
+        manifest: Option<&Digest>,
+    ) -> Result<Option<ImageName>, Error> {
         let _image = self.lock(&format!("image-{}", image.hex()))?; // against its removal
         let _name = self.lock_name(name)?;
         let _share = self.share()?;
@@ -197,7 +225,11 @@ impl Store {
             Some(Target::Image(image)) => Some(image),
             None => None,
         };
-        let body = ImageName { name: name.to_owned(), image: image.clone(), manifest: manifest.cloned() };
+        let same = |before: &&ImageName| before.image == *image && before.manifest.as_ref() == manifest;
+        let of_registry =
+            origin == Origin::Registry || before.as_ref().filter(same).is_some_and(|name| name.of_registry);
+        let (image, manifest) = (image.clone(), manifest.cloned());
+        let body = ImageName { name: name.to_owned(), image, manifest, of_registry };
         let bytes = disk::to_json(&Versioned { version: 1, body });
         disk::write_file(&self.staging(), &self.name_path(name), &bytes, self.durability())?;
         Ok(before)

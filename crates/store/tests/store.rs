@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use common::{Fixture, Tar, chain, item, open};
 use loment_store::{
     Claim, DiffId, Durability, Error, HashingSource, ImageId, ImagePlatform, ImageRecord, IndexName,
-    LayerBlob, Lease, Limits, Lower, Store, sha256,
+    LayerBlob, Lease, Limits, Lower, Origin, Store, sha256,
 };
 
 fn layer_tar(text: &str) -> Vec<u8> {
@@ -569,8 +569,9 @@ fn an_image_gets_its_name_while_somebody_removes_every_image() {
                 }
             }
         });
-        let all: Result<Vec<_>, _> =
-            (0..300).map(|_| lease.commit_image_as(&record, "localhost/x:1", None)).collect();
+        let all: Result<Vec<_>, _> = (0..300)
+            .map(|_| lease.commit_image_as(&record, Origin::Elsewhere, "localhost/x:1", None))
+            .collect();
         is_done.store(true, std::sync::atomic::Ordering::Relaxed);
         all.unwrap();
     });

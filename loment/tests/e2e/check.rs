@@ -300,6 +300,39 @@ fn a_record_is_computed_again_where_nobody_can_be_asked() {
 }
 
 #[test]
+fn what_never_came_from_a_registry_is_kept_when_that_does_not_have_it() {
+    let (world, registry) = (world(), fixtures().serve());
+    let image = registry.name("busybox:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    world.loment(["tag", &image, "images.test/mine:1"]).succeeds();
+    let archive = world.path("mine.tar").display().to_string();
+    world.loment(["save", "--quiet", "--output", &archive, "images.test/mine:1"]).succeeds();
+    world.loment(["rmi", "--force", &image]).succeeds();
+    world.loment(["load", "--quiet", "--input", &archive]).succeeds();
+    let empty = Registry::empty();
+    comes_from(&world, &empty.host());
+    damage(&world);
+    let output = check(&world, &["--repair"]);
+    output.fails_saying(125, &["still present after repair attempt", "no registry is known to have"]);
+    assert!(output.stdout.contains("Kept image") && output.stdout.contains("rmi --force"), "{output}");
+    assert_eq!(names_of(&world).trim(), "images.test/mine:1");
+    // As the sentence says.
+    world.loment(["rmi", "--force", "images.test/mine:1"]).succeeds();
+    is_clean(&world);
+    // What was pushed there as it is here came from there as well as if it had been pulled.
+    let copy = fixtures().serve_copy();
+    let (pulled, pushed) = (copy.name("busybox:latest"), copy.name("mine:1"));
+    world.loment(["pull", "--quiet", &pulled]).succeeds();
+    world.loment(["tag", &pulled, &pushed]).succeeds();
+    world.loment(["push", "--quiet", &pulled, &pushed]).succeeds();
+    world.loment(["untag", &pulled, &pulled]).succeeds();
+    world.loment(["image", "delete", &format!("docker://{pushed}")]).succeeds();
+    damage(&world);
+    assert!(check(&world, &["--repair"]).succeeds().contains("Removed image"));
+    is_clean(&world);
+}
+
+#[test]
 fn what_containers_use_is_removed_by_force_only() {
     let (world, image) = world_with("busybox:latest");
     sleeper(&world, "c", &[], &image);

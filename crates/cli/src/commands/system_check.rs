@@ -81,7 +81,7 @@ fn advice(event: &Repaired) -> Option<&'static str> {
         Repaired::OutOfReach { log_in: None, .. } => {
             Some("images were kept that their registries may still have: repair again when they can be asked")
         }
-        Repaired::NoOrigin { .. } => {
+        Repaired::NoOrigin { .. } | Repaired::NeverThere { .. } => {
             Some("images were kept that no registry is known to have: build, load or import them again")
         }
         _ => None,
@@ -123,6 +123,10 @@ fn sentence(event: &Repaired) -> String {
         Repaired::NoOrigin { image } => {
             format!("Cannot mend image {}, damaged: no registry is known to have it\n", short(image))
         }
+        Repaired::NeverThere { image } => format!(
+            "Kept image {}, damaged: its registry does not have it, and it did not come from there: `rmi --force` removes it\n",
+            short(image)
+        ),
         Repaired::ImageRemoved { image, names } if names.is_empty() => {
             format!("Removed image {}\n", short(image))
         }

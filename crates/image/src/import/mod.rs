@@ -4,7 +4,7 @@ mod change;
 
 use std::io::{BufReader, Read};
 
-use loment_store::{HashingSource, ImageId, ImageRecord, Store, sha256};
+use loment_store::{HashingSource, ImageId, ImageRecord, Origin, Store, sha256};
 use serde_json::{Value, json};
 
 pub use change::{Change, ChangeError};
@@ -75,7 +75,9 @@ pub fn import(
         names_history: Vec::new(),
     };
     match name {
-        Some(name) => drop(lease.commit_image_as(&record, name, Some(&manifest_digest))?),
+        Some(name) => {
+            drop(lease.commit_image_as(&record, Origin::Elsewhere, name, Some(&manifest_digest))?)
+        }
         None => lease.commit_image(&record)?,
     }
     Ok(id)
