@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,17 @@ enum Names {
     At(usize),
 }
 
-/// Calls that change files, and in which argument flags must contain `O_CREAT` for that.
-const CALLS: &[(&str, Names, Option<u32>)] = &[
+/// When a call changes something, by one of its arguments.
+#[derive(Clone, Copy)]
+enum Only {
+    /// Flags in this argument contain these.
+    Flags(u32, u32),
+    /// This argument is that.
+    Is(u32, u32),
+}
+
+/// Calls that change files, if need be only those with certain arguments.
+const CALLS: &[(&str, Names, Option<Only>)] = &[
     ("write", Names::File(0), None),
     ("pwrite64", Names::File(0), None),
     ("writev", Names::File(0), None),
@@ -60,11 +69,17 @@ const CALLS: &[(&str, Names, Option<u32>)] = &[
     ("mknod", Names::Path(0), None),
     ("mknodat", Names::At(0), None),
     ("creat", Names::Path(0), None),
-    ("open", Names::Path(0), Some(1)),
-    ("openat", Names::At(0), Some(2)),
+    ("open", Names::Path(0), Some(Only::Flags(1, O_CREAT))),
+    ("openat", Names::At(0), Some(Only::Flags(2, O_CREAT))),
+    // To which project a directory belongs, and what that may have.
+    ("ioctl", Names::File(0), Some(Only::Is(1, FS_IOC_FSSETXATTR))),
+    ("quotactl_fd", Names::File(0), Some(Only::Is(1, Q_SETQUOTA << 8 | PRJQUOTA))),
 ];
 
 const O_CREAT: u32 = 0o100;
+const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
+const Q_SETQUOTA: u32 = 0x80_0008;
+const PRJQUOTA: u32 = 2;
 /// Longer than any command that is tested this way takes.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -99,15 +114,16 @@ impl Faults {
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             // The filter is this thread's and its children's, and nobody else's.
-            let starter = scope.spawn(move || -> Child {
+            let starter = scope.spawn(move || -> ExitStatus {
                 let listener = load(&filter(), FLAG_NEW_LISTENER).expect("load a filter: is this root?");
                 sender.send(listener.expect("asked for")).expect("somebody listens");
-                command.spawn().expect("start the program")
+                // Before Linux 6.11 who has ended and was not waited for has the filter still.
+                command.status().expect("start the program, and wait for it")
             });
             let listener: OwnedFd = receiver.recv().expect("a filter was loaded");
             let mut watch = Watch { faults: self, nth, changes: 0, before: None, seen: BTreeSet::new() };
             watch.until_all_ended(listener.as_fd());
-            let status = starter.join().expect("it was started").wait().expect("a child can be waited for");
+            let status = starter.join().expect("it was started");
             let Watch { before, changes, .. } = watch;
             let code = status.code().filter(|_| before.is_none());
             Stopped { code, before, changes }
@@ -125,28 +141,33 @@ fn filter() -> Vec<Instruction> {
     const ALLOW: u32 = 0x7fff_0000;
     let step = |code, jt, jf, k| Instruction { code, jt, jf, k };
     let mut program = vec![step(LOAD, 0, 0, 0)];
-    for (number, _, flags) in numbers() {
-        match flags {
-            None => program.extend([step(JUMP_IF_EQUAL, 0, 1, number), step(RETURN, 0, 0, ASK)]),
-            Some(argument) => program.extend([
-                step(JUMP_IF_EQUAL, 0, 4, number),
-                // The low half of the argument (struct seccomp_data).
-                step(LOAD, 0, 0, 16 + 8 * argument),
-                step(JUMP_IF_SET, 0, 1, O_CREAT),
-                step(RETURN, 0, 0, ASK),
-                step(RETURN, 0, 0, ALLOW),
-            ]),
-        }
+    for (number, _, only) in numbers() {
+        let (argument, jump, value) = match only {
+            None => {
+                program.extend([step(JUMP_IF_EQUAL, 0, 1, number), step(RETURN, 0, 0, ASK)]);
+                continue;
+            }
+            Some(Only::Flags(argument, flags)) => (argument, JUMP_IF_SET, flags),
+            Some(Only::Is(argument, value)) => (argument, JUMP_IF_EQUAL, value),
+        };
+        program.extend([
+            step(JUMP_IF_EQUAL, 0, 4, number),
+            // The low half of the argument (struct seccomp_data).
+            step(LOAD, 0, 0, 16 + 8 * argument),
+            step(jump, 0, 1, value),
+            step(RETURN, 0, 0, ASK),
+            step(RETURN, 0, 0, ALLOW),
+        ]);
     }
     program.push(step(RETURN, 0, 0, ALLOW));
     program
 }
 
 /// The calls this machine has, by number.
-fn numbers() -> impl Iterator<Item = (u32, (&'static str, Names), Option<u32>)> {
+fn numbers() -> impl Iterator<Item = (u32, (&'static str, Names), Option<Only>)> {
     let arch = Arch::native().expect("an architecture we know");
-    CALLS.iter().filter_map(move |&(name, names, flags)| {
-        Some((Syscall::from_name(name)?.number(arch)?, (name, names), flags))
+    CALLS.iter().filter_map(move |&(name, names, only)| {
+        Some((Syscall::from_name(name)?.number(arch)?, (name, names), only))
     })
 }
 

@@ -74,6 +74,11 @@ impl Scene {
     /// Runs a command again and again, each time from how things are now, and kills it one change later than before, until it comes
     /// to its end. `done` are the exit statuses with which it may end the next time.
     fn kill_everywhere(&self, arguments: &[&str], again: &[i32]) {
+        self.kill_everywhere_and(arguments, again, &|_| ());
+    }
+
+    /// The same; `holds` looks at what there is after each kill, and after the command has come to its end.
+    fn kill_everywhere_and(&self, arguments: &[&str], again: &[i32], holds: &dyn Fn(&str)) {
         let before = self.dir.path().join("before");
         Self::copy(&self.root(), &before);
         let faults = Faults::below([self.root()]);
@@ -84,11 +89,13 @@ impl Scene {
             let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
             let check = self.loment(&["system", "check", "--max", "0"]);
             assert_eq!(check.code, 0, "{when}: {check}");
+            holds(&when);
             let output = self.loment(arguments);
             let is_done = if stopped.before.is_some() { output.code == 0 } else { stopped.code == Some(0) };
             assert!(is_done || again.contains(&output.code), "{when}: {output}");
             let check = self.loment(&["system", "check", "--quick"]);
             assert_eq!(check.code, 0, "{when}: {check}");
+            holds(&when);
             self.loment(&["rmi", "--all", "--force"]).succeeds();
             assert_eq!(self.left(), Vec::<PathBuf>::new(), "{when}");
             if stopped.before.is_none() {
@@ -201,6 +208,30 @@ fn lists(form: &str) {
     // Its images are kept by nothing else.
     scene.loment(&["rmi", &scene.name(0)]).succeeds();
     scene.kill_everywhere(&["manifest", "rm", "list:1"], &[1]);
+}
+
+/// Lists whose name is given to an image, or taken away, and which stay then.
+#[test]
+fn lists_that_lose_their_name_killed_before_every_change() {
+    let scene = Scene::new("erofs");
+    scene.loment(&["pull", "--quiet", &scene.name(0)]).succeeds();
+    scene.loment(&["manifest", "create", "list:1", &scene.name(0)]).succeeds();
+    scene.loment(&["pull", "--quiet", &scene.name(1)]).succeeds();
+    let rows = || {
+        let shown = scene.loment(&["images", "--no-trunc", "--format", "{{.Repository}} {{.ID}}"]);
+        shown.succeeds().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let all = rows();
+    let list = all.iter().find(|row| row.contains("/list ")).and_then(|row| row.split(' ').nth(1)).unwrap();
+    let kept = |when: &str| assert!(rows().iter().any(|row| row.ends_with(list)), "{when}: the list is lost");
+    scene.kill_everywhere_and(&["tag", &scene.name(1), "list:1"], &[], &kept);
+    // The second time it has none.
+    scene.kill_everywhere_and(&["untag", "list:1"], &[125], &kept);
+    // It came under that name before, and another takes it.
+    let pushed = scene.registry.name("list:1");
+    scene.loment(&["manifest", "push", "--quiet", "list:1", &pushed]).succeeds();
+    scene.loment(&["tag", "list:1", &pushed]).succeeds();
+    scene.kill_everywhere_and(&["pull", "--quiet", &pushed], &[], &kept);
 }
 
 #[test]

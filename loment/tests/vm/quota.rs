@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use loment_testkit::{Output, Patience, World, run};
+use loment_testkit::{Faults, Output, Patience, World, run};
 
 use crate::{SLEEP, eventually, world};
 
@@ -214,6 +214,67 @@ fn containers_that_are_made_at_once_have_different_numbers() {
     let projects: std::collections::BTreeSet<u32> = (0..16).map(|n| disk.project(&format!("c{n}"))).collect();
     assert_eq!(projects.len(), 16);
     assert_eq!(disk.entries().len(), 16);
+}
+
+impl Disk<'_> {
+    /// Runs a command again and again and kills it one change later than before, until it comes to its end. After each: nothing is
+    /// damaged, and `clear` leaves no container, no file of one and no entry of a limit.
+    fn kill_everywhere(&self, prepare: &dyn Fn(), arguments: &[&str], clear: &[&[&str]]) -> Vec<String> {
+        let faults = Faults::below([self.root()]);
+        let mut changes = Vec::new();
+        for nth in 1.. {
+            assert!(nth < 1000, "it never comes to its end");
+            prepare();
+            let stopped = faults.kill_before(nth, &mut self.command(arguments));
+            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+            let check = self.loment(&["system", "check", "--quick"]);
+            assert_eq!(check.code, 0, "{when}: {check}");
+            for clear in clear {
+                let output = self.loment(clear);
+                assert_eq!(output.code, 0, "{when}: {clear:?}: {output}");
+            }
+            let is_left = |dir: &str| std::fs::read_dir(self.root().join(dir)).unwrap().next().is_some();
+            eventually(&format!("{when}: all is removed"), || {
+                !["containers", "staging", "tombs", "leases"].iter().any(|dir| is_left(dir))
+            });
+            eventually(&format!("{when}: its entry has gone: {:?}", self.entries()), || {
+                self.entries().is_empty()
+            });
+            match stopped.before {
+                Some(before) => changes.push(before),
+                None => {
+                    assert_eq!(stopped.code, Some(0), "{when}");
+                    break;
+                }
+            }
+        }
+        changes
+    }
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn limits_are_set_and_taken_back_whenever_who_does_that_is_killed() {
+    for (make, _) in KINDS {
+        let (world, fs) = world();
+        let disk = Disk::with_image(&world, make, &fs);
+        let create =
+            ["create", "--network", "none", "--name", "c", "--storage-opt", "size=8m", "shell", "true"];
+        let remove: &[&str] = &["rm", "--all", "--force"];
+        // What adds something takes what is left half made.
+        let again: &[&str] =
+            &["create", "--network", "none", "--name", "d", "--storage-opt", "size=8m", "shell", "true"];
+        let changes = disk.kill_everywhere(&|| (), &create, &[again, remove]);
+        for call in ["ioctl ", "quotactl_fd "] {
+            assert!(changes.iter().any(|change| change.starts_with(call)), "no {call}in {changes:?}");
+        }
+        // A tomb keeps its limits until they are taken back.
+        let made = || {
+            disk.loment(&create).succeeds();
+        };
+        let changes = disk.kill_everywhere(&made, remove, &[again, remove]);
+        assert!(changes.iter().any(|change| change.starts_with("quotactl_fd ")), "{changes:?}");
+    }
 }
 
 /// quotactl_fd(2) is of Linux 5.14.
