@@ -90,6 +90,8 @@ pub enum Error {
     #[error(transparent)]
     Registry(#[from] loment_registry::Error),
     #[error(transparent)]
+    Log(#[from] loment_logs::Error),
+    #[error(transparent)]
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),

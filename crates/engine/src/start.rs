@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
-use loment_monitor::launch::{self, Body, Document, Head, LogSettings, Lower, Place, Removal, Rootfs};
+use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, Rootfs};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use loment_store::Store;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -120,7 +120,7 @@ impl Engine {
             place: self.place(config),
             terminal: process.terminal,
             stdin: process.stdin,
-            log: LogSettings {
+            log: loment_logs::Settings {
                 path: container.log_path(),
                 max_size: config.log.max_size,
                 max_files: config.log.max_files,

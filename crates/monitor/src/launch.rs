@@ -44,7 +44,7 @@ pub struct Head {
     /// Keep standard input open for clients.
     pub stdin: bool,
     /// Where its output is kept.
-    pub log: LogSettings,
+    pub log: loment_logs::Settings,
     /// How it is looked after.
     pub supervision: Supervision,
     /// Who tells of it; nobody, to engines that know nothing of that.
@@ -227,17 +227,6 @@ pub enum Lower {
         /// Letters and digits that no other layer has.
         layer: String,
     },
-}
-
-/// Where a container's output is kept.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LogSettings {
-    /// `None` keeps nothing.
-    pub path: Option<PathBuf>,
-    /// A file larger than this (bytes) is rotated.
-    pub max_size: Option<u64>,
-    /// How many files are kept, the current one included.
-    pub max_files: u32,
 }
 
 /// What is removed when a container that is not kept ends.

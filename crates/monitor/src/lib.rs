@@ -17,7 +17,6 @@
 //! ```
 
 mod client;
-mod clock;
 mod decide;
 mod epoll;
 mod erofs;
@@ -25,7 +24,6 @@ mod error;
 mod groups;
 pub mod health;
 pub mod launch;
-pub mod log;
 mod memory;
 mod mounts;
 mod overlay;
@@ -42,10 +40,10 @@ mod timers;
 pub mod user;
 mod worker;
 
-pub use clock::now_rfc3339;
 pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::scope_name;
+pub use loment_logs::now_rfc3339;
 pub use mounts::is_mount_point;
 pub use overlay::show_layers;
 pub use pins::release as release_layers;

@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use loment_logs::Stream;
 use loment_sys::wait::Exit;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::log::Stream;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::worker::Ends;

@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::log::Stream;
+use loment_logs::Stream;
+
 use crate::protocol::MAX_DATA;
 
 /// A pipe or a terminal that is read from.

@@ -1,10 +1,20 @@
 //! What a container wrote.
 
+use std::io::Write;
 use std::process::Stdio;
 
-use loment_testkit::{Patience, run};
+use loment_testkit::{Output, Patience, World, run};
 
-use crate::{eventually, world_with};
+use crate::{eventually, world_over_directory, world_with};
+
+/// Runs a script in which `"$@"` is the command.
+fn through_shell(world: &World, script: &str, arguments: &[&str]) -> Output {
+    let command = world.command(arguments);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script, "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.env_clear().envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    run(&mut shell, Patience::NORMAL)
+}
 
 #[test]
 fn logs_keep_both_streams_apart() {
@@ -96,4 +106,48 @@ fn a_slow_reader_loses_nothing_and_stops_nobody() {
     assert_eq!(world.loment(["wait", "c"]).succeeds(), "0");
     eventually("all is logged", || world.loment(["logs", "--tail", "1", "c"]).stdout == "200000\n");
     assert_eq!(world.loment(["logs", "c"]).succeeds().lines().count(), 200_000);
+}
+
+/// F4: a last line without an end was not counted.
+#[test]
+fn the_last_line_counts_without_an_end() {
+    let (world, fs) = world_over_directory();
+    let script = "printf 'a\\nb\\nno end'";
+    world.loment(["run", "--network", "none", "--name", "c", "--rootfs", &fs, "sh", "-c", script]).succeeds();
+    for (tail, shown) in [("1", "no end"), ("2", "b\nno end"), ("9", "a\nb\nno end")] {
+        assert_eq!(world.loment(["logs", "--tail", tail, "c"]).succeeds(), shown);
+    }
+}
+
+#[test]
+fn the_order_of_both_streams_is_kept() {
+    let (world, fs) = world_over_directory();
+    let script = "for i in 1 2 3; do echo out $i; sleep 0.05; echo err $i >&2; sleep 0.05; done";
+    world.loment(["run", "--network", "none", "--name", "c", "--rootfs", &fs, "sh", "-c", script]).succeeds();
+    let both = through_shell(&world, "\"$@\" 2>&1", &["logs", "c"]).succeeds().to_owned();
+    assert_eq!(both, "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3");
+}
+
+/// F3: the whole log was read into memory.
+#[test]
+fn a_large_log_is_read_within_little_memory() {
+    let (world, fs) = world_over_directory();
+    world.loment(["create", "--network", "none", "--name", "c", "--rootfs", &fs, "true"]).succeeds();
+    let path = world.inspect("{{.LogPath}}", "c");
+    let mut log = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
+    const LINES: u64 = 400_000;
+    for i in 0..LINES {
+        writeln!(log, "2026-01-01T00:00:{:02}.{:09}Z stdout F line {i:<60}", i / 20_000, i % 20_000).unwrap();
+    }
+    drop(log);
+    for (arguments, lines) in [
+        (vec!["logs", "c"], LINES),
+        (vec!["logs", "--tail", "200000", "c"], 200_000),
+        (vec!["logs", "--since", "2026-01-01T00:00:19Z", "c"], 20_000),
+    ] {
+        // The limit is in KiB, and is one of all memory that can be written.
+        let script = "ulimit -d 20480; \"$@\" | tail -n 1; \"$@\" | wc -l";
+        let output = through_shell(&world, script, &arguments);
+        assert_eq!(output.succeeds(), format!("line {:<60}\n{lines}", LINES - 1), "{arguments:?}");
+    }
 }

@@ -60,7 +60,7 @@ fn no_library_executes_another_program() {
 #[test]
 fn what_clones_containers_starts_no_threads() {
     let words = ["thread::spawn", "thread::scope", "thread::Builder"];
-    let found: Vec<_> = ["sys", "net", "cgroup", "seccomp", "runtime", "monitor"]
+    let found: Vec<_> = ["sys", "net", "cgroup", "seccomp", "runtime", "logs", "monitor"]
         .iter()
         .flat_map(|c| places(c, &words))
         .collect();

@@ -33,7 +33,8 @@ fn exists(reference: &str) -> bool {
         None => format!("{directory}/src/"),
     };
     let (modules, function) = path.rsplit_once("::").unwrap_or(("", path));
-    let test = format!("fn {function}()");
+    // One of properties has parameters.
+    let test = format!("fn {function}(");
     rust_files(&directory).iter().any(|(file, text)| {
         let in_module = modules
             .split("::")

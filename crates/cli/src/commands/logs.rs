@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use clap::Parser;
-use loment_engine::{LogLine, LogOptions, Stream};
+use loment_logs::{Moment, Options, Record, Stream};
 
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -44,30 +44,29 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
                 Error::Invalid(format!("invalid value {n:?} for --tail: use a number or all"))
             })?),
         };
-    let options = LogOptions {
+    let options = Options {
         tail,
         since: flags.since.as_deref().map(moment).transpose()?,
         until: flags.until.as_deref().map(moment).transpose()?,
+        follow: flags.follow,
     };
     let (container, mut reader) = engine.logs(&flags.container, options)?;
-    let mut printer = Printer { timestamps: flags.timestamps, in_line: [false, false] };
-    printer.show(&reader.read_all()?)?;
-    if !flags.follow {
-        return Ok(0);
-    }
+    let mut printer = Printer::new(flags.timestamps);
     loop {
         // Looked at before reading: what was written before the end is read after it.
-        let running = engine.is_running(&container.config.id);
-        printer.show(&reader.read_new()?)?;
-        if !running {
+        let is_running = flags.follow && engine.is_running(&container.config.id);
+        while let Some(record) = reader.next_record().map_err(loment_engine::Error::from)? {
+            printer.show(&record)?;
+        }
+        printer.flush()?;
+        if !is_running {
             return Ok(0);
         }
         std::thread::sleep(INTERVAL);
     }
 }
 
-/// A moment as the log has it: RFC 3339 in UTC with nanoseconds, so that texts compare.
-fn moment(text: &str) -> Result<String, Error> {
+fn moment(text: &str) -> Result<Moment, Error> {
     let time = if let Ok(time) = text.parse::<jiff::Timestamp>() {
         time
     } else if let Ok(seconds) = text.parse::<i64>() {
@@ -83,37 +82,53 @@ fn moment(text: &str) -> Result<String, Error> {
             .saturating_sub(span)
             .map_err(|e| Error::Invalid(format!("invalid time {text:?}: {e}")))?
     };
-    Ok(format!("{time:.9}"))
+    // Before 1970 the part after the second counts backwards; logs are younger.
+    Ok(Moment::new(time.as_second(), time.subsec_nanosecond().max(0) as u32))
 }
+
+/// Output is written when there is so much of it, in bytes.
+const BUFFER: usize = 64 * 1024;
 
 struct Printer {
     timestamps: bool,
+    /// Not yet written, and for which stream it is: the order between the two is kept.
+    buffer: Vec<u8>,
+    stream: Stream,
     /// The last record of standard output and of standard error was the beginning of a line.
     in_line: [bool; 2],
 }
 
 impl Printer {
-    fn show(&mut self, lines: &[LogLine]) -> Result<(), Error> {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        for line in lines {
-            let (buffer, i) = match line.stream {
-                Stream::Stdout => (&mut out, 0),
-                Stream::Stderr => (&mut err, 1),
-            };
-            if self.timestamps && !self.in_line[i] {
-                buffer.extend(line.time.as_bytes());
-                buffer.push(b' ');
-            }
-            buffer.extend(&line.text);
-            if !line.partial {
-                buffer.push(b'\n');
-            }
-            self.in_line[i] = line.partial;
+    fn new(timestamps: bool) -> Self {
+        Self { timestamps, buffer: Vec::with_capacity(BUFFER), stream: Stream::Stdout, in_line: [false; 2] }
+    }
+
+    fn show(&mut self, record: &Record<'_>) -> Result<(), Error> {
+        if self.stream != record.stream || self.buffer.len() >= BUFFER {
+            self.flush()?;
+            self.stream = record.stream;
         }
-        let written = std::io::stdout()
-            .write_all(&out)
-            .and_then(|()| std::io::stdout().flush())
-            .and_then(|()| std::io::stderr().write_all(&err));
+        let in_line = &mut self.in_line[record.stream as usize];
+        if self.timestamps && !*in_line {
+            self.buffer.extend(record.time.as_bytes());
+            self.buffer.push(b' ');
+        }
+        *in_line = record.partial;
+        self.buffer.extend(&*record.text);
+        if !record.partial {
+            self.buffer.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let written = match self.stream {
+            Stream::Stdout => {
+                std::io::stdout().lock().write_all(&self.buffer).and_then(|()| std::io::stdout().flush())
+            }
+            Stream::Stderr => std::io::stderr().write_all(&self.buffer),
+        };
+        self.buffer.clear();
         match written {
             Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Shown { status: 0 }),
             other => other.doing(|| "write the log".into()),

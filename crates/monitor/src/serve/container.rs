@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use loment_events::{Event, Reporter};
+use loment_logs::Writer;
 use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
@@ -18,7 +19,6 @@ use crate::epoll::Token;
 use crate::error::Context;
 use crate::health::Checks;
 use crate::launch::{Document, Head};
-use crate::log::Log;
 use crate::memory::Memory;
 use crate::protocol::{Answer, SOCKET, Stop};
 use crate::session::Session;
@@ -37,7 +37,7 @@ pub(super) struct Supervised {
     pub(super) head: Head,
     pub(super) document: Document,
     pub(super) listener: OwnedFd,
-    pub(super) log: Log,
+    pub(super) log: Writer,
     pub(super) memory: Memory,
     /// The session of its program.
     pub(super) main: u32,
@@ -79,7 +79,7 @@ impl Supervised {
         let place = &head.place;
         Ok(Self {
             listener: listen(&head).context("listen in", place.run_dir.display())?,
-            log: Log::open(head.log.clone()).context("open the log of", &place.id)?,
+            log: Writer::open(head.log.clone()).context("open the log of", &place.id)?,
             memory: Memory::new(place),
             main,
             stage: Stage::Active,

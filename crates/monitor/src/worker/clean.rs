@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use loment_events::{Reporter, What, more};
+use loment_logs::Moment;
 use loment_sys::wait::Exit;
 
-use crate::clock::rfc3339_in;
 use crate::launch::{Place, Removal};
 use crate::state::{Phase, State};
 use crate::{groups, health, now_rfc3339};
@@ -34,7 +34,7 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         reporter.tell(&oom.into_iter().chain([died]).collect::<Vec<_>>());
     }
     groups::remove(place);
-    let restart_at = end.restart.map(rfc3339_in).unwrap_or_default();
+    let restart_at = end.restart.map(|time| Moment::now().after(time).to_string()).unwrap_or_default();
     let removed =
         end.restart.is_none() && place.removal.as_ref().is_some_and(|removal| remove(place, removal));
     if !removed {
