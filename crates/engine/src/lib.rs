@@ -7,7 +7,10 @@
 //! use loment_engine::{Create, Engine};
 //! let engine = Engine::open("/var/lib/loment".as_ref(), "/run/loment".as_ref())?;
 //! let rootfs = Some(loment_engine::config::RootfsUse { path: "/".into(), overlay: true });
-//! let container = engine.create(Create { rootfs, command: vec!["true".into()], ..Create::default() })?;
+//! let mut asked = Create::default();
+//! asked.config.rootfs = rootfs;
+//! asked.config.process.command = vec!["true".into()];
+//! let container = engine.create(asked)?;
 //! engine.start(&container.config.id)?;
 //! let status = engine.wait(&container.config.id)?;
 //! # Ok::<(), loment_engine::Error>(())
