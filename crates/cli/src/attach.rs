@@ -14,9 +14,18 @@ use crate::terminal::{self, RawMode};
 
 /// The most read from standard input at once: one message.
 const CHUNK: usize = 16 * 1024;
-/// Signals that are handed on to the program: the ones people and supervisors send.
-const FORWARDED: [i32; 6] = [1, 2, 3, 10, 12, 15];
 const SIGWINCH: i32 = 28;
+
+/// Signals that are handed on to the program: all that one process sends another, but those that are about this process's own pipes,
+/// children, sockets, terminal and faults.
+fn forwarded() -> impl Iterator<Item = i32> {
+    let [hup, int, quit, abrt, usr1, usr2, alrm, term, stkflt, cont] = [1, 2, 3, 6, 10, 12, 14, 15, 16, 18];
+    let [xcpu, xfsz, vtalrm, prof, io, pwr] = [24, 25, 26, 27, 29, 30];
+    let named =
+        [hup, int, quit, abrt, usr1, usr2, alrm, term, stkflt, cont, xcpu, xfsz, vtalrm, prof, io, pwr];
+    // And the real-time ones.
+    named.into_iter().chain(34..=64)
+}
 
 /// How a program is taken part in.
 #[derive(Debug)]
@@ -57,7 +66,7 @@ impl Session<'_> {
     fn watch_signals(&self) -> io::Result<OwnedFd> {
         let mut wanted = vec![SIGWINCH];
         if self.forward_signals && !self.terminal {
-            wanted.extend(FORWARDED);
+            wanted.extend(forwarded());
         }
         let set = SignalSet::of(&wanted);
         signal::set_mask(&set)?;

@@ -42,19 +42,15 @@ impl Detach {
         }
         let mut out = Vec::with_capacity(input.len());
         for &byte in input {
-            if byte == self.keys[self.matched] {
-                self.matched += 1;
-                if self.matched == self.keys.len() {
-                    self.matched = 0;
-                    return (out, true);
-                }
-                continue;
+            let mut seen = [&self.keys[..self.matched], &[byte]].concat();
+            // What looked like its beginning was not, but its end may be one.
+            while !self.keys.starts_with(&seen) {
+                out.push(seen.remove(0));
             }
-            // What looked like its beginning was not.
-            out.extend(&self.keys[..self.matched]);
-            self.matched = usize::from(byte == self.keys[0]);
-            if self.matched == 0 {
-                out.push(byte);
+            self.matched = seen.len();
+            if self.matched == self.keys.len() {
+                self.matched = 0;
+                return (out, true);
             }
         }
         (out, false)
@@ -73,6 +69,11 @@ mod tests {
         assert_eq!(d.filter(b"y\x10"), (b"y".to_vec(), false));
         assert_eq!(d.filter(b"\x11rest"), (b"".to_vec(), true));
         assert_eq!(Detach::parse("").unwrap().filter(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
+        // A beginning that repeats itself.
+        let mut d = Detach::parse("a,a,b").unwrap();
+        assert_eq!(d.filter(b"aaa"), (b"a".to_vec(), false));
+        assert_eq!(d.filter(b"b"), (b"".to_vec(), true));
+        assert_eq!(d.filter(b"aaxab"), (b"aaxab".to_vec(), false));
         assert!(Detach::parse("ctrl-").is_err() && Detach::parse("ab").is_err());
     }
 }

@@ -44,6 +44,7 @@ mod prune;
 mod push_list;
 mod remote;
 mod remove;
+mod rename;
 mod spec;
 mod start;
 mod stop;

@@ -20,6 +20,11 @@ impl Reporter {
         Self { log, subject }
     }
 
+    /// The container has another name from now on.
+    pub fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.subject.name);
+    }
+
     /// What happens to it now.
     pub fn event(&self, what: What) -> Event {
         Event::new(Kind::Container, what, &self.subject)

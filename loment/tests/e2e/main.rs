@@ -4,6 +4,7 @@
 
 mod alone;
 mod archives;
+mod attach;
 mod attacks;
 mod bad_input;
 mod check;

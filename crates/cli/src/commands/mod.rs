@@ -1,6 +1,8 @@
 //! The commands. Each file has one: its flags, and what it does with the engine.
 
 mod access;
+mod attach;
+mod container_exists;
 mod copy;
 mod create;
 mod df;
@@ -31,6 +33,7 @@ mod ps;
 mod pull;
 mod push;
 mod remote;
+mod rename;
 mod restart;
 mod rm;
 mod rmi;

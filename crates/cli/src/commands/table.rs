@@ -16,6 +16,16 @@ pub(super) struct Command {
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
+        name: "attach",
+        about: "Take part in what a running container reads and writes",
+        run: |g, a| attach::run(g, &parse(g, "attach", a)?),
+    },
+    Command {
+        name: "container exists",
+        about: "Check whether there is a container",
+        run: |g, a| container_exists::run(g, &parse(g, "container exists", a)?),
+    },
+    Command {
         name: "container inspect",
         about: "Display the configuration of containers",
         run: |g, a| inspect::run_containers(g, &parse(g, "container inspect", a)?),
@@ -207,6 +217,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| push::run(g, &parse(g, "push", a)?),
     },
     Command {
+        name: "rename",
+        about: "Give a container another name",
+        run: |g, a| rename::run(g, &parse(g, "rename", a)?),
+    },
+    Command {
         name: "restart",
         about: "Stop containers and start them again",
         run: |g, a| restart::run(g, &parse(g, "restart", a)?),
@@ -293,8 +308,10 @@ pub(super) const GROUPS: &[Group] = &[
         name: "container",
         about: "Manage containers",
         words: &[
+            ("attach", "attach"),
             ("create", "create"),
             ("exec", "exec"),
+            ("exists", "container exists"),
             ("inspect", "container inspect"),
             ("kill", "kill"),
             ("list", "ps"),
@@ -302,6 +319,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("ls", "ps"),
             ("pause", "pause"),
             ("ps", "ps"),
+            ("rename", "rename"),
             ("restart", "restart"),
             ("rm", "rm"),
             ("run", "run"),

@@ -189,6 +189,7 @@ impl Monitor {
         // It may have been changed since it was started.
         if let Some(recorded) = Recorded::read(&c.head.place.dir) {
             c.head.supervision = recorded.supervision;
+            c.head.reporter.rename(&recorded.name);
             if let Some(removal) = &mut c.head.place.removal {
                 removal.name = recorded.name;
             }
