@@ -50,6 +50,113 @@ fn limits_are_written_to_the_containers_group() {
 }
 
 #[test]
+fn every_limit_is_written_to_the_containers_group() {
+    let (world, image) = world_with("busybox:latest");
+    let flags = [
+        "-m",
+        "64m",
+        "--memory-reservation",
+        "32m",
+        "-c",
+        "512",
+        "--cpu-period",
+        "50000",
+        "--cpu-quota",
+        "20000",
+        "--cpuset-mems",
+        "0",
+        "--device-cgroup-rule",
+        "c 10:229 rw",
+    ];
+    sleeper(&world, "c", &flags, &image);
+    let wanted: [(&str, &[&str], &[&str]); 5] = [
+        ("memory", &["memory.soft_limit_in_bytes", "memory.low"], &["33554432"]),
+        ("cpu", &["cpu.shares", "cpu.weight"], &["512", "59", "20"]),
+        ("cpu", &["cpu.cfs_period_us", "cpu.max"], &["50000", "20000 50000"]),
+        ("cpu", &["cpu.cfs_quota_us", "cpu.max"], &["20000", "20000 50000"]),
+        ("cpuset", &["cpuset.mems"], &["0"]),
+    ];
+    for (controller, files, values) in wanted {
+        match setting(&world, "c", controller, files) {
+            Some(value) => assert!(values.contains(&value.as_str()), "{files:?}: {value}"),
+            None => skip(&format!("limit of {controller}"), "this machine has no such controller"),
+        }
+    }
+    match group(&world, "c", "devices") {
+        Some(dir) => {
+            let list = fs::read_to_string(dir.join("devices.list")).unwrap();
+            assert!(list.lines().any(|line| line == "c 10:229 rw"), "{list}");
+        }
+        None => skip("rules of devices in a file", "this machine has no devices hierarchy"),
+    }
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    let flags = ["--memory-swappiness", "7", "--oom-kill-disable", "-m", "64m"];
+    if group_is_v1("memory") {
+        sleeper(&world, "c", &flags, &image);
+        assert_eq!(setting(&world, "c", "memory", &["memory.swappiness"]).unwrap(), "7");
+        let oom = setting(&world, "c", "memory", &["memory.oom_control"]).unwrap();
+        assert!(oom.starts_with("oom_kill_disable 1"), "{oom}");
+        world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    } else {
+        skip("limits of version 1", "this machine has control groups of version 2");
+    }
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+fn group_is_v1(controller: &str) -> bool {
+    PathBuf::from("/sys/fs/cgroup").join(controller).join("cgroup.procs").exists()
+}
+
+#[test]
+fn limits_of_disks_are_written_to_the_containers_group() {
+    let (world, image) = world_with("busybox:latest");
+    let disk = fs::read_dir("/sys/block").unwrap().flatten().find_map(|entry| {
+        let device = PathBuf::from("/dev").join(entry.file_name());
+        let has_queue =
+            entry.path().join("queue").exists() && !entry.file_name().to_string_lossy().starts_with("loop");
+        (has_queue && device.exists()).then_some(device)
+    });
+    let Some(disk) = disk.filter(|_| group_is_v1("blkio")) else {
+        return skip("limits of disks", "this machine has no disk, or no hierarchy of version 1 for them");
+    };
+    let disk = disk.display();
+    let flags = [
+        "--device-read-bps",
+        &format!("{disk}:1m"),
+        "--device-write-bps",
+        &format!("{disk}:2mb"),
+        "--device-read-iops",
+        &format!("{disk}:100"),
+        "--device-write-iops",
+        &format!("{disk}:200"),
+    ];
+    sleeper(&world, "c", &flags, &image);
+    for (file, value) in [
+        ("blkio.throttle.read_bps_device", "1048576"),
+        ("blkio.throttle.write_bps_device", "2097152"),
+        ("blkio.throttle.read_iops_device", "100"),
+        ("blkio.throttle.write_iops_device", "200"),
+    ] {
+        let written = setting(&world, "c", "blkio", &[file]).unwrap();
+        assert!(written.ends_with(&format!(" {value}")), "{file}: {written}");
+    }
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    for (flag, value) in [
+        ("--device-read-bps", "/dev/null:1m"),
+        ("--device-read-bps", "/dev/nothing:1m"),
+        ("--blkio-weight", "5"),
+        ("--device-cgroup-rule", "c 10 rw"),
+        ("--memory-swappiness", "101"),
+        ("--cgroup-conf", "x"),
+    ] {
+        let refused = world.loment(["create", flag, value, &image, "true"]);
+        assert!(!refused.fails(125).is_empty(), "{refused}");
+    }
+    world.loment(["create", "--cpus", "1", "--cpu-quota", "1000", &image, "true"]).fails(125);
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
 fn the_default_limit_of_processes_is_podmans() {
     let (world, image) = world_with("busybox:latest");
     sleeper(&world, "c", &[], &image);

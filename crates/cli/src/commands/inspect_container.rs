@@ -1,6 +1,6 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
-use loment_engine::config::{Config, GroupManager, GroupUse, Restart, Seccomp};
+use loment_engine::config::{Config, DeviceLimit, GroupManager, GroupUse, Limits, Restart, Seccomp};
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
@@ -149,7 +149,6 @@ fn container_config(config: &Config) -> Value {
 
 fn host_config(c: &Container) -> Value {
     let config = &c.config;
-    let r = &config.limits;
     let binds: Vec<String> = config
         .files
         .volumes
@@ -201,15 +200,13 @@ fn host_config(c: &Container) -> Value {
         "ShmSize": config.files.shm_size,
         "Runtime": "oci",
         "Init": config.process.init,
-        "Memory": r.memory.unwrap_or(0), "MemorySwap": r.memory_swap.unwrap_or(0),
-        "CpuQuota": r.cpu_quota.unwrap_or(0), "CpuPeriod": r.cpu_period.unwrap_or(0),
-        "NanoCpus": r.cpu_quota.unwrap_or(0) * 10_000,
-        "CpusetCpus": r.cpuset_cpus.clone().unwrap_or_default(),
-        "PidsLimit": r.pids_limit.unwrap_or(0),
-        "Devices": devices,
+        "Devices": devices, "DeviceCgroupRules": config.devices.rules,
         "Ulimits": ulimits,
         "Links": null,
     });
+    if let (Some(document), Value::Object(limits)) = (document.as_object_mut(), limits(&config.limits)) {
+        document.extend(limits);
+    }
     let limits = [("size", config.files.size.bytes), ("inodes", config.files.size.inodes)];
     let limits =
         limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string().into())));
@@ -219,6 +216,30 @@ fn host_config(c: &Container) -> Value {
         document["StorageOpt"] = limits.into();
     }
     document
+}
+
+fn limits(r: &Limits) -> Value {
+    json!({
+        "Memory": r.memory.unwrap_or(0), "MemorySwap": r.memory_swap.unwrap_or(0),
+        "CpuQuota": r.cpu_quota.unwrap_or(0), "CpuPeriod": r.cpu_period.unwrap_or(0),
+        "NanoCpus": r.cpu_quota.unwrap_or(0) * 10_000,
+        "CpusetCpus": r.cpuset_cpus.clone().unwrap_or_default(),
+        "MemoryReservation": r.memory_reservation.unwrap_or(0), "MemorySwappiness": r.memory_swappiness.map_or(-1, |n| n as i64),
+        "OomKillDisable": r.oom_kill_disable, "KernelMemory": r.kernel_memory.unwrap_or(0),
+        "CpuShares": r.cpu_shares.unwrap_or(0), "CpusetMems": r.cpuset_mems.clone().unwrap_or_default(),
+        "CpuRealtimePeriod": r.cpu_rt_period.unwrap_or(0), "CpuRealtimeRuntime": r.cpu_rt_runtime.unwrap_or(0),
+        "BlkioWeight": r.blkio_weight.unwrap_or(0), "BlkioWeightDevice": of_devices(&r.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": of_devices(&r.device_read_bps, "Rate"),
+        "BlkioDeviceWriteBps": of_devices(&r.device_write_bps, "Rate"),
+        "BlkioDeviceReadIOps": of_devices(&r.device_read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": of_devices(&r.device_write_iops, "Rate"),
+        "CgroupConf": r.unified,
+        "PidsLimit": r.pids_limit.unwrap_or(0),
+    })
+}
+
+fn of_devices(limits: &[DeviceLimit], what: &str) -> Vec<Value> {
+    limits.iter().map(|limit| json!({"Path": limit.path, what: limit.value})).collect()
 }
 
 fn restart_policy(policy: Restart) -> Value {

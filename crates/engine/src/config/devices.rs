@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Devices {
     /// Devices of the host in it.
     pub nodes: Vec<DeviceUse>,
+    /// Rights to others, as control groups of version 1 have them: `c 1:3 rwm`, `b 8:* r`, `a *:* m`.
+    pub rules: Vec<String>,
 }
 
 /// A device of the host in a container.

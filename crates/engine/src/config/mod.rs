@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use self::devices::{DeviceUse, Devices};
 pub use self::files::{Files, ImageUse, RootfsUse, SizeLimits, Volume};
 pub use self::groups::{GroupManager, GroupUse};
-pub use self::limits::{Limits, Ulimit};
+pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::LogUse;
 pub use self::namespaces::{IdMapping, Namespaces, Users};
 pub use self::net::{Net, Network};

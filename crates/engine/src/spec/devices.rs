@@ -28,7 +28,38 @@ pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
         out.nodes.push(node);
         out.rules.push(rule);
     }
+    for text in &config.devices.rules {
+        out.rules.push(rule(text)?);
+    }
     Ok(out)
+}
+
+/// A rule such as `c 1:3 rwm`.
+fn rule(text: &str) -> Result<Value, Error> {
+    let bad = || {
+        invalid(
+            "device cgroup rule",
+            text,
+            "use TYPE MAJOR:MINOR ACCESS such as \"c 1:3 rwm\" or \"b 8:* r\"",
+        )
+    };
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [kind @ ("a" | "b" | "c"), numbers, access] = words[..] else { return Err(bad()) };
+    let (major, minor) = numbers.split_once(':').ok_or_else(bad)?;
+    let number = |text: &str| match text {
+        "*" => Ok(None),
+        text => text.parse::<u32>().map(Some).map_err(|_| bad()),
+    };
+    if access.is_empty() || access.chars().any(|c| !"rwm".contains(c)) {
+        return Err(bad());
+    }
+    let mut rule = json!({"allow": true, "type": kind, "access": access});
+    for (name, value) in [("major", number(major)?), ("minor", number(minor)?)] {
+        if let Some(value) = value {
+            rule[name] = value.into();
+        }
+    }
+    Ok(rule)
 }
 
 fn one(device: &DeviceUse) -> Result<(Value, Value), Error> {
@@ -77,6 +108,20 @@ fn host_devices(dir: &Path, depth: u32, out: &mut Vec<Value>) {
             host_devices(&path, depth + 1, out);
         } else {
             out.extend(node(&path, &meta));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_read_or_refused_by_name() {
+        assert_eq!(rule("b 8:* r").unwrap(), json!({"allow": true, "type": "b", "access": "r", "major": 8}));
+        assert_eq!(rule("a *:* rwm").unwrap(), json!({"allow": true, "type": "a", "access": "rwm"}));
+        for bad in ["", "c 1:3", "d 1:3 r", "c 1 r", "c 1:x r", "c 1:3 rx", "c 1:3 r r"] {
+            assert!(rule(bad).is_err(), "{bad}");
         }
     }
 }

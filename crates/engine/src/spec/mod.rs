@@ -28,7 +28,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
     let mut linux = json!({
         "namespaces": namespaces::all(config),
         "devices": devices.nodes,
-        "resources": resources::resources(&config.limits, devices.rules),
+        "resources": resources::resources(&config.limits, devices.rules)?,
         "maskedPaths": masked,
         "readonlyPaths": read_only,
         "cgroupsPath": config.cgroup.path,

@@ -12,6 +12,9 @@ pub(super) struct DevicesFlags {
     /// Add a device of the host; ACCESS is any of r, w and m
     #[arg(long, value_name = "HOST[:CONTAINER[:ACCESS]]")]
     device: Vec<String>,
+    /// Allow devices by their numbers, such as "c 1:3 rwm"; * is any number
+    #[arg(long, value_name = "TYPE MAJOR:MINOR ACCESS")]
+    device_cgroup_rule: Vec<String>,
 }
 
 impl DevicesFlags {
@@ -19,6 +22,7 @@ impl DevicesFlags {
         for text in &self.device {
             asked.config.devices.nodes.push(values::device(text)?);
         }
+        asked.config.devices.rules.clone_from(&self.device_cgroup_rule);
         Ok(())
     }
 }

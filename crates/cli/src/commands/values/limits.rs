@@ -1,6 +1,6 @@
 //! Limits.
 
-use loment_engine::config::Ulimit;
+use loment_engine::config::{DeviceLimit, Ulimit};
 
 use super::{invalid, size};
 use crate::error::Error;
@@ -30,6 +30,34 @@ pub(in crate::commands) fn ulimit(text: &str) -> Result<Ulimit, Error> {
     Ok(Ulimit { name: name.to_ascii_lowercase(), soft: number(soft)?, hard: number(hard)? })
 }
 
+/// `DEVICE:LIMIT`
+pub(in crate::commands) fn device_limit(flag: &str, text: &str) -> Result<DeviceLimit, Error> {
+    let bad = || {
+        Error::Invalid(format!("invalid value {text:?} for --{flag}: use DEVICE:NUMBER such as /dev/sda:1mb"))
+    };
+    let (path, value) = text.rsplit_once(':').filter(|(path, _)| path.starts_with('/')).ok_or_else(bad)?;
+    let value = match flag {
+        "device-read-bps" | "device-write-bps" => size(flag, value).map_err(|_| bad())?.cast_unsigned(),
+        _ => value.parse().map_err(|_| bad())?,
+    };
+    if flag == "blkio-weight-device" && !(10..=1000).contains(&value) {
+        return invalid(format!("invalid value {text:?} for --{flag}: the weight must be from 10 to 1000"));
+    }
+    Ok(DeviceLimit { path: path.into(), value })
+}
+
+/// `FILE=VALUE`
+pub(in crate::commands) fn file_value(text: &str) -> Result<(String, String), Error> {
+    match text.split_once('=') {
+        Some((file, value)) if !file.is_empty() && !file.contains('/') => {
+            Ok((file.to_owned(), value.to_owned()))
+        }
+        _ => invalid(format!(
+            "invalid value {text:?} for --cgroup-conf: use FILE=VALUE such as memory.high=1073741824"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +69,14 @@ mod tests {
         let u = ulimit("nofile=10:20").unwrap();
         assert_eq!((u.name.as_str(), u.soft, u.hard), ("nofile", 10, 20));
         assert_eq!(ulimit("core=-1").unwrap().hard, -1);
+        let limit = device_limit("device-read-bps", "/dev/sda:1m").unwrap();
+        assert_eq!((limit.path.to_str(), limit.value), (Some("/dev/sda"), 1 << 20));
+        for bad in ["sda:1", "/dev/sda", "/dev/sda:", "/dev/sda:x", "/dev/sda:5"] {
+            assert!(device_limit("blkio-weight-device", bad).is_err(), "{bad}");
+        }
+        assert!(
+            file_value("memory.high=1").is_ok() && file_value("../x=1").is_err() && file_value("x").is_err()
+        );
         assert!(ulimit("nofile").is_err() && ulimit("nofile=x").is_err() && ulimit("a=-2").is_err());
     }
 }
