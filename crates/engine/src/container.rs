@@ -23,6 +23,8 @@ pub enum Status {
     Restarting,
     /// Its program has ended.
     Exited,
+    /// What it is cannot be read.
+    Unknown,
 }
 
 impl Status {
@@ -34,6 +36,7 @@ impl Status {
             Self::Paused => "paused",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -68,19 +71,7 @@ pub const UNKNOWN_EXIT: i32 = -1;
 
 impl Container {
     pub(crate) fn new(config: Config, mut state: State, dir: PathBuf, run_dir: PathBuf) -> Self {
-        let status = match state.phase {
-            Phase::Created => Status::Created,
-            Phase::Exited if !state.restart_at.is_empty() && is_supervised(&state) => Status::Restarting,
-            Phase::Exited => Status::Exited,
-            // Its end may be on its way to the record: while its monitor lives, it counts as running.
-            Phase::Running if is_alive(&state) || is_supervised(&state) => Status::Running,
-            Phase::Running => {
-                // Its end was not recorded: a power cut, or its monitor was killed.
-                state.exit_code = UNKNOWN_EXIT;
-                state.pid = 0;
-                Status::Exited
-            }
-        };
+        let status = status_of(&mut state);
         Self { config, state, status, dir, run_dir }
     }
 
@@ -129,6 +120,23 @@ pub(crate) fn cgroup_name(id: &str) -> String {
 /// The control group of its monitor.
 pub(crate) fn monitor_cgroup_name(id: &str) -> String {
     format!("loment-{id}-monitor")
+}
+
+/// What a container does whose record that is, but for being paused. One that does not say how it ended is completed.
+pub(crate) fn status_of(state: &mut State) -> Status {
+    match state.phase {
+        Phase::Created => Status::Created,
+        Phase::Exited if !state.restart_at.is_empty() && is_supervised(state) => Status::Restarting,
+        Phase::Exited => Status::Exited,
+        // Its end may be on its way to the record: while its monitor lives, it counts as running.
+        Phase::Running if is_alive(state) || is_supervised(state) => Status::Running,
+        Phase::Running => {
+            // Its end was not recorded: a power cut, or its monitor was killed.
+            state.exit_code = UNKNOWN_EXIT;
+            state.pid = 0;
+            Status::Exited
+        }
+    }
 }
 
 fn is_alive(state: &State) -> bool {

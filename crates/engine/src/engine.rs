@@ -18,7 +18,7 @@ use crate::error::Context;
 use crate::events::Events;
 use crate::names::{Names, ids_with_prefix};
 
-const CONFIG: &str = "container.json";
+pub(crate) const CONFIG: &str = "container.json";
 
 /// What a container was made from.
 #[derive(Deserialize)]
@@ -155,13 +155,18 @@ impl Engine {
     /// Which containers were made from each image. Whether they run is another file of each, and does not matter here.
     ///
     /// # Errors
-    /// [`Error::Io`]; a container that cannot be read is an error that names it.
+    /// None, so far.
     pub(crate) fn uses_of_images(&self) -> Result<HashMap<ImageId, Vec<String>>, Error> {
         let mut uses: HashMap<ImageId, Vec<String>> = HashMap::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
-            let made: Option<Made> = self.config(&id, |made: &Made| made.version)?;
-            if let Some(image) = made.and_then(|made| made.image) {
-                uses.entry(image.id).or_default().push(id);
+            let made: Result<Option<Made>, Error> = self.config(&id, |made: &Made| made.version);
+            let image = match made {
+                Ok(made) => made.and_then(|made| made.image).map(|image| image.id),
+                // What the store says of its files is another document.
+                Err(_) => self.store().rootfs(&id).ok().flatten().map(|rootfs| rootfs.image),
+            };
+            if let Some(image) = image {
+                uses.entry(image).or_default().push(id);
             }
         }
         Ok(uses)
@@ -174,35 +179,29 @@ impl Engine {
         let state = match State::load(&dir) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => State::default(),
             // One damaged record must not make the others unreachable; it can be started anew, or removed.
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
-                ) =>
-            {
-                State { error: format!("its recorded state is damaged: {e}"), ..State::default() }
-            }
+            Err(e) => damaged(e).context("read the state in", dir.display())?,
             other => other.context("read the state in", dir.display())?,
         };
         let mut container = Container::new(config, state, dir, self.run_dir(id));
-        if container.status == Status::Running && self.is_frozen(&container) {
+        if container.status == Status::Running && self.is_frozen(container.cgroup()) {
             container.status = Status::Paused;
         }
         Ok(Some(container))
     }
 
-    /// Every container, the newest first.
+    /// Every container that can be read, the newest first. [`Engine::list`] has the others, too.
     ///
     /// # Errors
-    /// [`Error::Io`]; a container that cannot be read is an error that names it.
+    /// [`Error::Store`].
     pub fn containers(&self) -> Result<Vec<Container>, Error> {
         self.sweep_tombs();
         let mut all = Vec::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
-            match self.load(&id)? {
-                Some(container) => all.push(container),
-                None if self.is_half_made(&id) => self.store().remove_container(&id)?,
-                None => {}
+            match self.load(&id) {
+                Ok(Some(container)) => all.push(container),
+                Ok(None) if self.is_half_made(&id) => self.store().remove_container(&id)?,
+                // One damaged record must not make the others unreachable.
+                Ok(None) | Err(_) => {}
             }
         }
         all.sort_by(|a, b| b.config.created.cmp(&a.config.created));
@@ -249,6 +248,17 @@ impl Engine {
         let file = std::fs::File::open(&path).context("open", path.display())?;
         file.lock().context("lock", path.display())?;
         Ok(file)
+    }
+}
+
+/// The state of a container whose record is damaged: it can be started anew, or removed. Other errors stay.
+pub(crate) fn damaged(error: std::io::Error) -> std::io::Result<State> {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+    match error.kind() {
+        InvalidData | UnexpectedEof => {
+            Ok(State { error: format!("its recorded state is damaged: {error}"), ..State::default() })
+        }
+        _ => Err(error),
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Error {
         "{path} is version {found}, this program understands {known}: use the version of the program that wrote it"
     )]
     Version { path: String, found: u32, known: u32 },
+    #[error("container {id} cannot be read: use rm --force to remove it")]
+    Unreadable { id: String, source: Box<Error> },
     #[error("import {from}")]
     Import { from: String, source: Box<Error> },
     #[error("{message}")]
@@ -95,6 +97,18 @@ pub enum Error {
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
+}
+
+impl Error {
+    /// Whether a container is there, and what it is cannot be read.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let reads = |operation: &str| operation.starts_with("read");
+        match self {
+            Self::Damaged { .. } | Self::Version { .. } => true,
+            Self::Io { operation, .. } => reads(operation),
+            _ => false,
+        }
+    }
 }
 
 /// Each with its causes, on one line.

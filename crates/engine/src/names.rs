@@ -1,6 +1,7 @@
 //! Names and ids of containers. A name is a link in `names/`, so that taking one is a single system call that fails when
 //! it is taken.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,16 @@ impl Names {
     pub(crate) fn id(&self, name: &str) -> Option<String> {
         check(name).ok()?;
         std::fs::read_link(self.link(name)).ok()?.to_str().map(str::to_owned)
+    }
+
+    /// The name of each id that has one. For when the containers themselves do not say.
+    pub(crate) fn all(&self) -> HashMap<String, String> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let of = |entry: std::fs::DirEntry| {
+            let id = std::fs::read_link(entry.path()).ok()?.to_str()?.to_owned();
+            Some((id, entry.file_name().into_string().ok()?))
+        };
+        entries.filter_map(of).collect()
     }
 
     /// Takes `name`, or one of our own choice. `is_stale` tells whether the container of an id is none: half made by a

@@ -39,9 +39,9 @@ impl Engine {
         Ok(Host::detect()?.cgroup(CgroupPath::new(container.cgroup())?).freeze(frozen)?)
     }
 
-    pub(crate) fn is_frozen(&self, container: &Container) -> bool {
+    pub(crate) fn is_frozen(&self, group: &str) -> bool {
         let Ok(host) = self.groups() else { return false };
-        CgroupPath::new(container.cgroup()).is_ok_and(|path| host.cgroup(path).is_frozen())
+        CgroupPath::new(group).is_ok_and(|path| host.cgroup(path).is_frozen())
     }
 }
 

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use loment_cgroup::{CgroupPath, Host};
 use loment_events::What;
+use loment_monitor::protocol::Stop;
+use loment_monitor::state::State;
 use loment_store::Store;
 
-use crate::container::{Container, cgroup_name, monitor_cgroup_name};
+use crate::config::Config;
+use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
-use crate::stop::StopOptions;
+use crate::stop::{SIGKILL, StopOptions};
 use crate::{Engine, Error};
 
 /// A tomb that is older than this is nobody's work any more: sweepers wait for less.
@@ -21,9 +24,18 @@ impl Engine {
     /// Removes a container. One that runs is killed when `force` is given, and refused otherwise.
     ///
     /// # Errors
-    /// [`Error::State`], [`Error::Unkillable`].
+    /// [`Error::State`], [`Error::Unkillable`]; [`Error::Unreadable`] for one that can be removed by force only.
     pub fn remove(&self, name: &str, force: bool, timeout: Option<u32>) -> Result<Container, Error> {
-        let container = self.container(name)?;
+        let container = match self.container(name) {
+            Err(error) if error.is_unreadable() => {
+                let id = self.id(name)?;
+                if force {
+                    return self.remove_unreadable(id);
+                }
+                return Err(Error::Unreadable { id, source: Box::new(error) });
+            }
+            found => found?,
+        };
         let id = container.config.id.as_str();
         for _ in 0..TRIES {
             if self.remove_stopped(&container)? {
@@ -65,6 +77,34 @@ impl Engine {
 }
 
 impl Engine {
+    /// Removes a container of which nothing is known but its id and, perhaps, what was recorded when it was started.
+    fn remove_unreadable(&self, id: String) -> Result<Container, Error> {
+        let (dir, run_dir) = (self.dir(&id), self.run_dir(&id));
+        let state = State::load(&dir).unwrap_or_default();
+        let name = self.names().all().remove(&id).unwrap_or_default();
+        let mut config = Config { id: id.clone(), name, ..Config::default() };
+        // Where its group is, unless somebody wanted it elsewhere.
+        config.cgroup.path = cgroup_name(&id);
+        let mut container = Container::new(config, state, dir, run_dir);
+        if !container.status.is_active() && container.monitor().is_some() {
+            container.status = Status::Running;
+        }
+        self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
+        self.wait_for_monitor(&container)?;
+        let _lock = match self.lock(&id) {
+            // It was started with --rm, and has gone by itself.
+            Err(_) if !self.dir(&id).exists() => return Ok(container),
+            lock => lock?,
+        };
+        self.clear_leftovers(&container);
+        remove_groups(&id);
+        let _ = std::fs::remove_dir_all(&container.run_dir);
+        self.names().release(&container.config.name, &id);
+        self.store().remove_container(&id)?;
+        self.tell(&container.config, What::Remove);
+        Ok(container)
+    }
+
     /// Removes what is left of containers that were removed at their end, where whoever did it was killed before it was done.
     pub(crate) fn sweep_tombs(&self) {
         self.sweep_tombs_older_than(TOMB_AGE);
@@ -80,17 +120,20 @@ impl Engine {
             if since.is_none_or(|since| since < age) {
                 continue;
             }
-            // Each of them may be gone.
-            if let Ok(host) = Host::detect() {
-                for name in [cgroup_name(&id), monitor_cgroup_name(&id)] {
-                    let group = CgroupPath::new(&name).map(|path| host.cgroup(path));
-                    let _ = group.and_then(|group| group.kill().and(group.remove()));
-                }
-            }
+            remove_groups(&id);
             let _ = std::fs::remove_dir_all(self.run_dir(&id));
             Store::release_limits(&tomb.path());
             let _ = std::fs::remove_dir_all(tomb.path());
         }
+    }
+}
+
+/// Removes the groups of a container and of its monitor, with what is in them. Each of them may be gone.
+fn remove_groups(id: &str) {
+    let Ok(host) = Host::detect() else { return };
+    for name in [cgroup_name(id), monitor_cgroup_name(id)] {
+        let group = CgroupPath::new(&name).map(|path| host.cgroup(path));
+        let _ = group.and_then(|group| group.kill().and(group.remove()));
     }
 }
 

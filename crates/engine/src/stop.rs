@@ -13,9 +13,9 @@ use crate::container::{Container, Status};
 use crate::error::Context;
 use crate::{Engine, Error};
 
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 /// The mark in the directory of a container that somebody stopped.
-const STOPPED: &str = "stopped";
+pub(crate) const STOPPED: &str = "stopped";
 /// How long a killed process may take to go, in seconds: it can only be held by the kernel.
 const KILL_TIMEOUT: u32 = 30;
 
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Ends a container for good: the monitor does it, whatever becomes of the caller; where that fails, the caller.
-    fn end(&self, container: &Container, stop: &Stop) -> Result<(), Error> {
+    pub(crate) fn end(&self, container: &Container, stop: &Stop) -> Result<(), Error> {
         if !container.status.is_active() {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl Engine {
             let _ = loment_monitor::remove_monitor_cgroup(&self.place(&container.config));
         }
         // Nothing to do when the monitor has done it.
-        if let Some(now) = self.load(&container.config.id)?
+        if let Ok(Some(now)) = self.load(&container.config.id)
             && !now.status.is_active()
             && now.state.phase == loment_monitor::state::Phase::Running
         {

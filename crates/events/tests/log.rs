@@ -197,3 +197,21 @@ fn writers_that_are_killed_leave_what_can_be_read() {
         assert_eq!(numbers, (0..numbers.len() as u32).collect::<Vec<_>>(), "{writer}");
     }
 }
+
+/// `cargo test --release -p loment-events measure -- --ignored --nocapture`: what telling costs `run --rm`, which writes four times.
+#[test]
+#[ignore = "prints times"]
+fn measure() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::below(dir.path(), Log::MAX_SIZE);
+    let one = || [event("1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e1f2e", 1)];
+    let three = || [one(), one(), one()].concat();
+    let started = std::time::Instant::now();
+    const RUNS: u32 = 5000;
+    for _ in 0..RUNS {
+        for events in [one().to_vec(), three(), one().to_vec(), one().to_vec()] {
+            log.write(&events).unwrap();
+        }
+    }
+    println!("four writes of six events: {:?}", started.elapsed() / RUNS);
+}

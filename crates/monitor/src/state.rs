@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,11 +59,11 @@ pub enum Phase {
     Exited,
 }
 
-/// The kernel's name for this boot.
-pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|s| s.trim().to_owned())
-        .unwrap_or_default()
+/// The kernel's name for this boot, which is read once.
+pub fn boot_id() -> &'static str {
+    static READ: OnceLock<String> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    READ.get_or_init(|| read().trim().to_owned())
 }
 
 impl State {
@@ -74,7 +75,11 @@ impl State {
         Self::parse(&std::fs::read(dir.join(FILE))?)
     }
 
-    fn parse(bytes: &[u8]) -> io::Result<Self> {
+    /// Reads the text of a state.
+    ///
+    /// # Errors
+    /// `InvalidData` or `UnexpectedEof` for a document that is none, another kind for one of a newer version.
+    pub fn parse(bytes: &[u8]) -> io::Result<Self> {
         let state: Self = serde_json::from_slice(bytes)?;
         if state.version > VERSION {
             return Err(io::Error::other(format!(

@@ -26,6 +26,7 @@ mod isolation;
 mod kills;
 mod lifecycle;
 mod limits;
+mod listing;
 mod lists;
 mod logs;
 mod monitor;

@@ -4,6 +4,7 @@ mod engine;
 mod images;
 mod measure;
 mod memory;
+mod ps;
 mod runtime;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use crate::{packages, run};
 
 /// The parts, by the names that SPECIFICATION.md refers to.
-pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "memory", "images"];
+pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "ps", "memory", "images"];
 
 /// What every part needs.
 pub(crate) struct Bench {
@@ -100,6 +101,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
             "run" => engine::run(&bench)?,
             "exec" => engine::exec(&bench)?,
             "queries" => engine::queries(&bench)?,
+            "ps" => ps::run(&bench)?,
             "images" => images::run(&bench, &of_images)?,
             _ => memory::run(&bench)?,
         }

@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use loment_cgroup::{Host, Version};
-use loment_engine::Status;
 use loment_engine::config::GroupManager;
+use loment_engine::{Status, Which};
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 fn document(globals: &Globals) -> Result<Value, Error> {
     let engine = globals.engine()?;
-    let containers = engine.containers()?;
+    let containers = engine.list(Which::All)?;
     let running = containers.iter().filter(|c| c.status == Status::Running).count();
     let kernel = rustix::system::uname();
     let memory = rustix::system::sysinfo();

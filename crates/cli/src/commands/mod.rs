@@ -56,7 +56,7 @@ mod wait;
 use std::ffi::OsString;
 
 use clap::Parser;
-use loment_engine::{Container, Engine};
+use loment_engine::{Engine, Listed, Which};
 
 use crate::arguments::Parsed;
 use crate::error::Error;
@@ -219,12 +219,13 @@ fn chosen(
     engine: &Engine,
     names: &[String],
     all: bool,
-    which: impl Fn(&Container) -> bool,
+    which: impl Fn(&Listed) -> bool,
 ) -> Result<Vec<String>, Error> {
     need_names(names, all)?;
     let mut names = names.to_vec();
     if all {
-        names.extend(engine.containers()?.into_iter().filter(which).map(|c| c.config.id));
+        // The newest first: what another one needs was made before it.
+        names.extend(engine.list(Which::All)?.into_iter().rev().filter(which).map(|c| c.id));
     }
     Ok(names)
 }

@@ -101,7 +101,7 @@ fn save_running(place: &Place, pid: i32, restarts: u32) -> Result<(), Error> {
     let monitor = rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
     let state = State {
         phase: Phase::Running,
-        boot_id: boot_id(),
+        boot_id: boot_id().to_owned(),
         pid,
         start_time: process_start_time(pid).unwrap_or(0),
         monitor_pid: monitor,
