@@ -1,5 +1,7 @@
 //! The health of containers: how it is checked, and what is known of it.
 
+use std::path::Path;
+
 use loment_image::ContainerDefaults;
 use loment_monitor::health::{self, Health, HealthLog, OnFailure, Report, Startup};
 use loment_monitor::protocol::{Answer, Request};
@@ -82,10 +84,14 @@ impl Container {
     /// What is known of its health; `None` if that is not checked.
     pub fn health(&self) -> Option<Report> {
         self.config.supervision.health.as_ref()?;
-        let read =
-            |dir: &std::path::Path| serde_json::from_slice(&std::fs::read(dir.join(health::FILE)).ok()?).ok();
-        Some(read(&self.run_dir).or_else(|| read(&self.dir)).unwrap_or_default())
+        Some(report(&self.run_dir, &self.dir))
     }
+}
+
+/// What is known of the health of a container with these directories.
+pub(crate) fn report(run_dir: &Path, dir: &Path) -> Report {
+    let read = |dir: &Path| serde_json::from_slice(&std::fs::read(dir.join(health::FILE)).ok()?).ok();
+    read(run_dir).or_else(|| read(dir)).unwrap_or_default()
 }
 
 impl Engine {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use loment_monitor::health::HealthStatus;
 use loment_monitor::state::State;
 use loment_monitor::supervision::Supervision;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use crate::config::{ImageUse, Network, RootfsUse, VERSION, Volume};
 use crate::container::{Status, status_of};
 use crate::engine::{CONFIG, damaged};
+use crate::health::report;
 use crate::names::ids_with_prefix;
 use crate::{Engine, Error};
 
@@ -60,6 +62,8 @@ pub struct Listed {
     /// What it is doing; [`Status::Unknown`] of one that cannot be read, of which nothing else but the id, and perhaps the name, is
     /// known.
     pub status: Status,
+    /// What is known of its health, of one whose health is checked.
+    pub health: Option<HealthStatus>,
     /// Why it cannot be read.
     pub problem: Option<String>,
 }
@@ -131,7 +135,10 @@ impl Engine {
         for id in ids {
             let listed = records.listed(&id, |group| self.is_frozen(group));
             match listed {
-                Ok(Some(one)) if which == Which::All || one.status.is_active() => all.push(one),
+                Ok(Some(mut one)) if which == Which::All || one.status.is_active() => {
+                    one.health = self.health_of(&one);
+                    all.push(one);
+                }
                 Ok(Some(_)) => {}
                 Ok(None) if which == Which::All && self.is_half_made(&id) => {
                     self.store().remove_container(&id)?;
@@ -150,6 +157,13 @@ impl Engine {
     }
 }
 
+impl Engine {
+    fn health_of(&self, one: &Listed) -> Option<HealthStatus> {
+        one.supervision.health.as_ref()?;
+        Some(report(&self.run_dir(&one.id), &self.dir(&one.id)).status)
+    }
+}
+
 fn unreadable(id: String, name: String, problem: String) -> Listed {
     Listed {
         id,
@@ -165,6 +179,7 @@ fn unreadable(id: String, name: String, problem: String) -> Listed {
         supervision: Supervision::default(),
         state: State::default(),
         status: Status::Unknown,
+        health: None,
         problem: Some(problem),
     }
 }
@@ -213,6 +228,7 @@ impl Records {
             supervision: record.supervision,
             state,
             status,
+            health: None,
             problem: None,
         }))
     }

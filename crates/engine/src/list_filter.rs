@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use loment_image::{Reference, ShortNames};
+use loment_monitor::health::HealthStatus;
 use loment_monitor::supervision::{Restart, Supervision};
 use loment_store::ImageId;
 use regex::Regex;
@@ -180,7 +181,7 @@ impl ListFilters<'_> {
             Test::Since(created) => c.created > *created,
             Test::Command(pattern) => c.args.first().is_some_and(|first| pattern.is_match(first)),
             Test::Exited(code) => c.status == Status::Exited && c.state.exit_code == *code,
-            Test::Health(wanted) => wanted == "none",
+            Test::Health(wanted) => wanted == c.health.map_or("none", HealthStatus::name),
             Test::Id(start) => c.id.starts_with(start),
             Test::IdLike(pattern) => pattern.is_match(&c.id),
             Test::Label(key, value) => has(&c.labels, key, value.as_deref()),

@@ -30,6 +30,10 @@ fn a_container_is_healthy_until_checks_in_a_row_fail_and_again_when_one_succeeds
     eventually("it is healthy", || health(&world) == "healthy 0");
     world.loment(["exec", "c", "touch", "/ill"]).succeeds();
     eventually("it is unhealthy", || health(&world).starts_with("unhealthy "));
+    assert!(world.loment(["ps"]).succeeds().contains(" (unhealthy)"));
+    let of =
+        |health: &str| world.loment(["ps", "-q", "--filter", &format!("health={health}")]).succeeds().len();
+    assert_eq!((of("unhealthy"), of("healthy"), of("none")), (12, 0, 0));
     let log: serde_json::Value =
         serde_json::from_str(&world.inspect("{{json .State.Health.Log}}", "c")).unwrap();
     let last = log.as_array().unwrap().last().unwrap();

@@ -52,7 +52,11 @@ fn status(c: &Listed) -> String {
     let since = |moment: &str| human_duration(seconds_since(moment).unwrap_or(0));
     match c.status {
         Status::Created => "Created".into(),
-        Status::Running => format!("Up {}", since(&c.state.started_at)),
+        Status::Running => {
+            // Docker's form, which Podman has, too.
+            let health = c.health.map(|health| format!(" ({})", health.name())).unwrap_or_default();
+            format!("Up {}{health}", since(&c.state.started_at))
+        }
         Status::Paused => format!("Up {} (Paused)", since(&c.state.started_at)),
         Status::Restarting => {
             format!("Restarting ({}) {} ago", c.state.exit_code, since(&c.state.finished_at))
