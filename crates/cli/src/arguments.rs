@@ -107,7 +107,7 @@ fn set_aside(command: Command, id: &Id, number: u32) -> Command {
 }
 
 /// Go's words for truth values, `strconv.ParseBool`.
-fn boolean(word: &str) -> Result<bool, &'static str> {
+pub(crate) fn boolean(word: &str) -> Result<bool, &'static str> {
     match word {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),

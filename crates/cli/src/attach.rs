@@ -27,6 +27,11 @@ fn forwarded() -> impl Iterator<Item = i32> {
     named.into_iter().chain(34..=64)
 }
 
+/// Standard input, output and error output of this program.
+pub(crate) fn own_streams() -> [BorrowedFd<'static>; 3] {
+    [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()]
+}
+
 /// How a program is taken part in.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {

@@ -2,23 +2,32 @@
 
 /// Bytes of a size such as `64m`, `1.5g`, `100`, `10MiB`: units are powers of 1024, as Docker and Podman have it for limits.
 pub(crate) fn parse_size(text: &str) -> Option<i64> {
+    parse(text, 1024)
+}
+
+/// The same with powers of 1000, as both have it for the sizes of logs.
+pub(crate) fn parse_human_size(text: &str) -> Option<i64> {
+    parse(text, 1000)
+}
+
+fn parse(text: &str, step: i64) -> Option<i64> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match &lower[digits.len()..] {
+    let unit = step.pow(match &lower[digits.len()..] {
         "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        "t" | "tb" | "tib" => 40,
-        "p" | "pb" | "pib" => 50,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
         _ => return None,
-    };
+    });
     if let Ok(n) = digits.parse::<i64>() {
-        return n.checked_mul(1 << shift).filter(|&n| n >= 0);
+        return n.checked_mul(unit).filter(|&n| n >= 0);
     }
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let number: f64 = if plain { digits.parse().ok()? } else { return None };
-    let bytes = number * (1u64 << shift) as f64;
+    let bytes = number * unit as f64;
     (bytes < i64::MAX as f64).then_some(bytes as i64)
 }
 

@@ -106,9 +106,10 @@ impl Container {
         &self.config.cgroup.path
     }
 
-    /// Where its log is.
+    /// Where its log is, if that is a file.
     pub fn log_path(&self) -> Option<PathBuf> {
-        (self.config.log.driver != "none").then(|| self.dir.join("ctr.log"))
+        let log = &self.config.log;
+        log.driver.has_files().then(|| log.path.clone().unwrap_or_else(|| self.dir.join("ctr.log")))
     }
 }
 

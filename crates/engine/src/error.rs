@@ -93,6 +93,19 @@ pub enum Error {
     Registry(#[from] loment_registry::Error),
     #[error(transparent)]
     Log(#[from] loment_logs::Error),
+    // The words are Podman's.
+    #[error(
+        "this container is using the '{driver}' log driver, cannot read logs: this container is not logging output"
+    )]
+    NoLog { driver: &'static str },
+    #[error(
+        "this container is using the '{driver}' log driver, and has the streams of whoever starts it: there are none"
+    )]
+    NoStreams { driver: &'static str },
+    #[error(
+        "this container is using the '{driver}' log driver, cannot attach: this container is not logging output"
+    )]
+    CannotAttach { driver: &'static str },
     #[error(transparent)]
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]

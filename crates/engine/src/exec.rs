@@ -32,7 +32,7 @@ impl Engine {
     /// [`crate::Answer::Exited`].
     ///
     /// # Errors
-    /// [`Error::State`] when the container does not run.
+    /// [`Error::State`] when the container does not run, [`Error::CannotAttach`] for one that has its starter's streams.
     pub fn attach(&self, container: &Container, streams: Streams) -> Result<Connection, Error> {
         if container.status != Status::Running {
             return Err(Error::State {
@@ -41,6 +41,10 @@ impl Engine {
                 status: container.status.name(),
                 hint: ": you can only attach to running containers",
             });
+        }
+        let driver = container.config.log.driver;
+        if driver.is_passthrough() {
+            return Err(Error::CannotAttach { driver: driver.name() });
         }
         let gone = || Error::MonitorGone { id: container.config.id.clone() };
         let connection = container.monitor().ok_or_else(gone)?;

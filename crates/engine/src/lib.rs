@@ -11,7 +11,7 @@
 //! asked.config.rootfs = rootfs;
 //! asked.config.process.command = vec!["true".into()];
 //! let container = engine.create(asked)?;
-//! engine.start(&container.config.id)?;
+//! engine.start(&container.config.id, None)?;
 //! let status = engine.wait(&container.config.id)?;
 //! # Ok::<(), loment_engine::Error>(())
 //! ```
@@ -69,6 +69,7 @@ pub use images::{ImageSummary, OwnManifest, Prompt, PullPolicy, PullSettings, Re
 pub use list::{Listed, Which};
 pub use list_filter::ListFilters;
 pub use lists::{Described, ImageList};
+pub use logs::Log;
 pub use loment_monitor::health::{HealthLog, HealthStatus, OnFailure, Report, Startup};
 pub use loment_monitor::protocol::{Answer, Connection, Exec, Request, Streams};
 pub use prune::{ContainerFilters, Pruned};

@@ -1,7 +1,7 @@
 //! Starting a container: its generated files, its launch document, its monitor.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, Rootfs};
@@ -28,12 +28,13 @@ pub struct Starting {
 }
 
 impl Engine {
-    /// Starts a container and returns when its program runs. One that runs already is left alone.
+    /// Starts a container and returns when its program runs. One that runs already is left alone. `stdio` as in
+    /// [`Engine::start_with`].
     ///
     /// # Errors
     /// [`Error::Start`] with the step that failed.
-    pub fn start(&self, name: &str) -> Result<Vec<String>, Error> {
-        match self.start_attached(name, None)? {
+    pub fn start(&self, name: &str, stdio: Option<[BorrowedFd<'_>; 3]>) -> Result<Vec<String>, Error> {
+        match self.start_with(name, None, stdio)? {
             Some(starting) => self.wait_until_started(name, &starting.connection),
             None => Ok(Vec::new()),
         }
@@ -42,9 +43,16 @@ impl Engine {
     /// Starts a container with the first client's streams in place before its program can write. `None` when it runs
     /// already. The connection's next answers are warnings, then [`Answer::Started`] or [`Answer::Failed`].
     ///
+    /// `stdio` is for a container whose log driver is `passthrough`: it gets these streams as its own.
+    ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn start_attached(&self, name: &str, streams: Option<Streams>) -> Result<Option<Starting>, Error> {
+    /// [`Error::Io`]; [`Error::NoStreams`] for such a container without them.
+    pub fn start_with(
+        &self,
+        name: &str,
+        streams: Option<Streams>,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+    ) -> Result<Option<Starting>, Error> {
         let id = self.id(name)?;
         let gone = || Error::NoContainer { name: name.to_owned() };
         let (lock, container) = loop {
@@ -64,12 +72,17 @@ impl Engine {
             drop(lock);
             self.wait_for_monitor(&container)?;
         };
+        let driver = container.config.log.driver;
+        let passed = stdio.filter(|_| driver.is_passthrough());
+        if driver.is_passthrough() && passed.is_none() {
+            return Err(Error::NoStreams { driver: driver.name() });
+        }
         self.clear_leftovers(&container);
         self.note_stop(&container, false)?;
         let (head, body) = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let spawned = spawn_monitor(&head, &body, &request, &lock);
+        let spawned = spawn_monitor(&head, &body, &request, &lock, passed.as_ref().map_or(&[], |p| p));
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, monitor) = spawned;
         Ok(Some(Starting { connection, monitor }))
@@ -120,11 +133,7 @@ impl Engine {
             place: self.place(config),
             terminal: process.terminal,
             stdin: process.stdin,
-            log: loment_logs::Settings {
-                path: container.log_path(),
-                max_size: config.log.max_size,
-                max_files: config.log.max_files,
-            },
+            log: container.log_settings()?,
             supervision: config.supervision.clone(),
             reporter: self.reporter(config),
         };
@@ -185,6 +194,7 @@ fn spawn_monitor(
     body: &Body<serde_json::Value>,
     request: &Request,
     lock: &std::fs::File,
+    passed: &[BorrowedFd<'_>],
 ) -> std::io::Result<(Connection, OwnedFd)> {
     let document = Document::new(head, body)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -200,7 +210,7 @@ fn spawn_monitor(
         argv: &[CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")],
         envp: &[],
         // The lock goes along: until the container runs, nobody else may start or remove it, whoever dies.
-        fds: &[null, null, null, document.as_fd(), theirs.as_fd(), lock.as_fd()],
+        fds: &[&[null, null, null, document.as_fd(), theirs.as_fd(), lock.as_fd()], passed].concat(),
         cgroup: entry.v2(),
         tasks: &tasks,
     })?;

@@ -1,6 +1,6 @@
 //! Stopping, killing, waiting.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use loment_events::{What, more};
@@ -74,13 +74,18 @@ impl Engine {
         Ok(container)
     }
 
-    /// Stops a container, if it runs, and starts it. Returns warnings.
+    /// Stops a container, if it runs, and starts it. Returns warnings. `stdio` as in [`Engine::start_with`].
     ///
     /// # Errors
     /// Those of [`Engine::stop`] and [`Engine::start`].
-    pub fn restart(&self, name: &str, grace: Grace) -> Result<Vec<String>, Error> {
+    pub fn restart(
+        &self,
+        name: &str,
+        grace: Grace,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+    ) -> Result<Vec<String>, Error> {
         let container = self.stop(name, &StopOptions { grace, keep: true, signal: None })?;
-        let warnings = self.start(&container.config.id)?;
+        let warnings = self.start(&container.config.id, stdio)?;
         self.tell(&container.config, What::Restart);
         Ok(warnings)
     }

@@ -34,6 +34,10 @@ impl Cursor {
         Self { file, offset, buffer: Vec::new(), unread: 0..0, skipping: false, limit }
     }
 
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Goes to another place, where a line begins.
     pub(crate) fn seek(&mut self, offset: u64) {
         (self.offset, self.unread, self.skipping) = (offset, 0..0, false);

@@ -18,11 +18,6 @@ pub(crate) fn parse(line: &[u8]) -> Option<Record<'_>> {
     Some(Record { time, stream, partial, text: Cow::Borrowed(fields.next().unwrap_or_default()) })
 }
 
-/// The length of a record with so much text, in bytes.
-pub(crate) fn len(time: &str, stream: Stream, text: usize) -> usize {
-    time.len() + stream.name().len() + " ".len() * 3 + "F\n".len() + text
-}
-
 pub(crate) fn encode(out: &mut Vec<u8>, record: &Record<'_>) {
     out.extend(record.time.as_bytes());
     out.push(b' ');
@@ -47,7 +42,6 @@ mod tests {
         let mut again = Vec::new();
         encode(&mut again, &record);
         assert_eq!(again, [&line[..], b"\n"].concat());
-        assert_eq!(again.len(), len(record.time, record.stream, record.text.len()));
         assert_eq!(&*parse(b"t stdout F ").unwrap().text, b"");
         assert_eq!(&*parse(b"t stdout F:x a").unwrap().text, b"a");
         assert!(

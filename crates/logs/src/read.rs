@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cursor::Cursor;
 use crate::error::{Context, Error};
-use crate::files::{Held, Identity, newer_than};
-use crate::k8s;
+use crate::files::{Held, Known, newer_than};
 use crate::record::Record;
+use crate::settings::Format;
 use crate::since;
 use crate::tail::{self, Place, Start};
 use crate::time::Moment;
@@ -31,15 +31,18 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
+    format: Format,
     options: Options,
     /// Files still to be read, the oldest first.
     queue: VecDeque<Held>,
-    /// The file that is being read, its number in order, and which one it is.
-    current: Option<(Cursor, usize, Identity)>,
+    /// The file that is being read, its number in order, and what it is known by.
+    current: Option<(Cursor, usize, Known)>,
     /// Where the last lines begin, if only those are wanted.
     start: Option<Start>,
     /// Something was later than wanted.
     is_past: bool,
+    /// The number of the first file of the queue.
+    next_number: usize,
     /// Read since it was last looked whether the log was rotated, in bytes.
     unlooked: usize,
 }
@@ -52,27 +55,31 @@ impl Reader {
     ///
     /// # Errors
     /// A file that cannot be opened or read.
-    pub fn open(path: &Path, options: Options) -> Result<Self, Error> {
-        let mut files = newer_than(path, None).context("open", path)?;
+    pub fn open(path: &Path, format: Format, options: Options) -> Result<Self, Error> {
+        let mut files = newer_than(path, format, None).context("open", path)?;
         files.reverse();
         let mut start = None;
         let (number, offset) = match (options.tail, options.since) {
-            (Some(wanted), _) => start.insert(tail::start(&files, wanted).context("read", path)?).at,
-            (None, Some(since)) => since::start(&files, since).context("read", path)?,
+            (Some(wanted), _) => {
+                start.insert(tail::start(path, format, &mut files, wanted).context("read", path)?).at
+            }
+            (None, Some(since)) => since::start(path, format, &mut files, since).context("read", path)?,
             (None, None) => (0, 0),
         };
         let mut reader = Self {
             path: path.to_path_buf(),
+            format,
             options,
             queue: files.into(),
             current: None,
             start,
             is_past: false,
+            next_number: 0,
             unlooked: 0,
         };
-        for _ in 0..=number {
-            reader.next_file();
-        }
+        reader.queue.drain(..number.min(reader.queue.len()));
+        reader.next_number = number;
+        reader.next_file().context("read", path)?;
         if let Some((cursor, ..)) = &mut reader.current {
             cursor.seek(offset);
         }
@@ -93,7 +100,7 @@ impl Reader {
                 break range;
             }
         };
-        Ok(self.current.as_ref().and_then(|(cursor, ..)| k8s::parse(cursor.line(found))))
+        Ok(self.current.as_ref().and_then(|(cursor, ..)| self.format.parse(cursor.line(found))))
     }
 
     /// Whether all that will come is later than wanted.
@@ -103,7 +110,7 @@ impl Reader {
 
     fn is_wanted(&mut self, place: Place, range: Range<usize>) -> bool {
         let Some((cursor, ..)) = &self.current else { return false };
-        let Some(record) = k8s::parse(cursor.line(range)) else { return false };
+        let Some(record) = self.format.parse(cursor.line(range)) else { return false };
         if self.start.as_ref().is_some_and(|s| tail::is_before(s, record.stream, place)) {
             return false;
         }
@@ -130,11 +137,11 @@ impl Reader {
                 return Ok(Some(((*number, offset), range)));
             }
             if is_complete {
-                self.next_file();
+                self.next_file()?;
             } else if !self.options.follow || !self.look()? {
                 return Ok(None);
             } else if self.current.is_none() {
-                self.next_file();
+                self.next_file()?;
             }
         }
     }
@@ -142,16 +149,22 @@ impl Reader {
     /// Looks whether the log was rotated. All newer files are held from then on.
     fn look(&mut self) -> io::Result<bool> {
         self.unlooked = 0;
-        let newest = self.queue.back().map(|held| held.identity);
-        let known = newest.or(self.current.as_ref().map(|(.., identity)| *identity));
-        self.queue.extend(newer_than(&self.path, known)?.into_iter().rev());
+        let known = match (self.queue.back(), &self.current) {
+            (Some(newest), _) => Some(newest.known()?),
+            (None, Some((cursor, _, known))) => Some(known.now(cursor.file())?),
+            (None, None) => None,
+        };
+        self.queue.extend(newer_than(&self.path, self.format, known)?.into_iter().rev());
         Ok(!self.queue.is_empty())
     }
 
-    fn next_file(&mut self) {
-        let Some(held) = self.queue.pop_front() else { return };
-        let number = self.current.as_ref().map_or(0, |(_, number, _)| number + 1);
+    fn next_file(&mut self) -> io::Result<()> {
+        let Some(mut held) = self.queue.pop_front() else { return Ok(()) };
+        let known = held.known()?;
+        held.unpack(&self.path)?;
         let limit = (!self.options.follow).then_some(held.len);
-        self.current = Some((Cursor::new(held.file, 0, limit), number, held.identity));
+        self.current = Some((Cursor::new(held.file, 0, limit), self.next_number, known));
+        self.next_number += 1;
+        Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Where the last lines of a log begin.
 
 use std::io;
+use std::path::Path;
 
 use crate::backward::Backward;
 use crate::files::Held;
-use crate::k8s;
 use crate::record::Stream;
+use crate::settings::Format;
 
 /// How far before the last lines the beginning of one of them is looked for, in bytes.
 const FAR: u64 = 1 << 20;
@@ -35,11 +36,13 @@ struct Line {
 ///
 /// A line is counted where it ends: the parts it was written in count as one. One that has no end yet counts, too, as it does
 /// for the peers: it is shown as a line.
-pub(crate) fn start(files: &[Held], wanted: usize) -> io::Result<Start> {
+pub(crate) fn start(path: &Path, format: Format, files: &mut [Held], wanted: usize) -> io::Result<Start> {
+    // The newest one is not compressed.
     let end = (files.len().saturating_sub(1), files.last().map_or(0, |f| f.len));
     let (mut lines, mut streams, mut at) = (0, [Line::default(); 2], end);
     let mut beyond = 0;
-    'files: for (number, held) in files.iter().enumerate().rev() {
+    'files: for (number, held) in files.iter_mut().enumerate().rev() {
+        held.unpack(path)?;
         let mut reader = Backward::new(&held.file, held.len);
         let mut last = held.len;
         while let Some((offset, text)) = reader.previous_line()? {
@@ -49,7 +52,7 @@ pub(crate) fn start(files: &[Held], wanted: usize) -> io::Result<Start> {
             if is_complete && (beyond > FAR || !streams.iter().any(|s| s.is_open)) {
                 break 'files;
             }
-            let Some(record) = k8s::parse(&text) else { continue };
+            let Some(record) = format.parse(&text) else { continue };
             let stream = &mut streams[record.stream as usize];
             // The stream's last record ends a line, whatever it says.
             if !record.partial || stream.first.is_none() {

@@ -17,6 +17,16 @@ impl Moment {
         Self { seconds, nanoseconds }
     }
 
+    /// Whole seconds since 1970-01-01 (UTC).
+    pub fn seconds(&self) -> i64 {
+        self.seconds
+    }
+
+    /// Nanoseconds after those.
+    pub fn nanoseconds(&self) -> u32 {
+        self.nanoseconds
+    }
+
     /// The clock's time.
     pub fn now() -> Self {
         let now = clock_gettime(ClockId::Realtime);

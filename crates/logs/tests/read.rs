@@ -1,9 +1,10 @@
 //! What readers show is what was written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use loment_logs::{MAX_FILES, Moment, Options, Reader, Settings, Stream, Writer, numbered};
+use loment_logs::{Format, MAX_FILES, Moment, Options, Reader, Rotation, Settings, Stream, Writer, numbered};
 use proptest::prelude::*;
 
 /// What was written or read: bytes with their streams, in order. Lines have their ends.
@@ -25,7 +26,7 @@ fn read(reader: &mut Reader, most: usize) -> Bytes {
 }
 
 fn read_all(path: &Path, options: Options) -> Bytes {
-    read(&mut Reader::open(path, options).unwrap(), usize::MAX)
+    read(&mut Reader::open(path, Format::K8sFile, options).unwrap(), usize::MAX)
 }
 
 const FOLLOW: Options = Options { tail: None, since: None, until: None, follow: true };
@@ -33,17 +34,29 @@ const FOLLOW: Options = Options { tail: None, since: None, until: None, follow: 
 struct Log {
     _dir: tempfile::TempDir,
     path: PathBuf,
+    format: Format,
     writer: Writer,
     written: Bytes,
 }
 
 impl Log {
-    fn new(max_size: u64, max_files: u32) -> Self {
+    fn new(format: Format, rotation: Rotation) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ctr.log");
-        let writer =
-            Writer::open(Settings { path: Some(path.clone()), max_size: Some(max_size), max_files }).unwrap();
-        Self { _dir: dir, path, writer, written: Bytes::new() }
+        let settings = Settings::Files { path: path.clone(), format, rotation, attributes: BTreeMap::new() };
+        let writer = Writer::open(settings).unwrap();
+        Self { _dir: dir, path, format, writer, written: Bytes::new() }
+    }
+
+    fn reader(&self, options: Options) -> Reader {
+        Reader::open(&self.path, self.format, options).unwrap()
+    }
+
+    fn do_chore(&mut self) {
+        if let Some(chore) = self.writer.chore() {
+            chore.run().unwrap();
+            self.writer.end_chore(true).unwrap();
+        }
     }
 
     fn write(&mut self, stream: Stream, text: &[u8]) {
@@ -77,6 +90,7 @@ impl Log {
 #[derive(Clone, Debug)]
 enum Step {
     Write(bool, String),
+    Compress,
     Open,
     Read(prop::sample::Index, usize),
 }
@@ -92,10 +106,19 @@ fn text() -> impl Strategy<Value = String> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (any::<bool>(), text()).prop_map(|(stream, text)| Step::Write(stream, text)),
+        1 => Just(Step::Compress),
         1 => Just(Step::Open),
         3 => (any::<prop::sample::Index>(), 1..20_usize).prop_map(|(reader, n)| Step::Read(reader, n)),
     ];
     prop::collection::vec(step, 1..60)
+}
+
+fn format() -> impl Strategy<Value = Format> {
+    prop_oneof![Just(Format::K8sFile), Just(Format::JsonFile)]
+}
+
+fn rotation(max_size: u64, max_files: u32) -> Rotation {
+    Rotation { max_size: Some(max_size), max_files, compress: true, ..Rotation::default() }
 }
 
 fn stream(is_stderr: bool) -> Stream {
@@ -106,13 +129,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn followers_read_what_was_written(steps in steps(), max_size in 60_u64..600) {
-        let mut log = Log::new(max_size, MAX_FILES);
+    fn followers_read_what_was_written(format in format(), steps in steps(), max_size in 60_u64..600) {
+        let mut log = Log::new(format, rotation(max_size, MAX_FILES));
         let mut readers = Vec::new();
         for step in steps {
             match step {
                 Step::Write(is_stderr, text) => log.write(stream(is_stderr), text.as_bytes()),
-                Step::Open => readers.push((Reader::open(&log.path, FOLLOW).unwrap(), Bytes::new())),
+                Step::Compress => log.do_chore(),
+                Step::Open => readers.push((log.reader(FOLLOW), Bytes::new())),
                 Step::Read(which, n) if !readers.is_empty() => {
                     let which = which.index(readers.len());
                     let (reader, seen) = &mut readers[which];
@@ -121,7 +145,7 @@ proptest! {
                 Step::Read(..) => {}
             }
         }
-        readers.push((Reader::open(&log.path, Options::default()).unwrap(), Bytes::new()));
+        readers.push((log.reader(Options::default()), Bytes::new()));
         for (mut reader, mut seen) in readers {
             seen.extend(read(&mut reader, usize::MAX));
             prop_assert_eq!(&seen, &log.written);
@@ -131,14 +155,16 @@ proptest! {
     #[test]
     fn one_that_keeps_up_loses_nothing_that_is_deleted(
         texts in prop::collection::vec((any::<bool>(), "[a-z]{1,30}\n?"), 1..60),
-        max_size in 100_u64..600,
+        format in format(),
+        max_size in 150_u64..600,
         max_files in 1_u32..4,
     ) {
-        let mut log = Log::new(max_size, max_files);
-        let mut reader = Reader::open(&log.path, FOLLOW).unwrap();
+        let mut log = Log::new(format, rotation(max_size, max_files));
+        let mut reader = log.reader(FOLLOW);
         let mut seen = Bytes::new();
         for (is_stderr, text) in texts {
             log.write(stream(is_stderr), text.as_bytes());
+            log.do_chore();
             seen.extend(read(&mut reader, usize::MAX));
         }
         prop_assert_eq!(seen, log.written);
@@ -146,16 +172,20 @@ proptest! {
 
     #[test]
     fn the_last_lines_are_those_that_ended_last(
-        texts in prop::collection::vec((any::<bool>(), text()), 0..40),
+        format in format(),
+        texts in prop::collection::vec((any::<bool>(), text(), any::<bool>()), 0..40),
         max_size in 60_u64..2000,
         wanted in 0_usize..60,
     ) {
-        let mut log = Log::new(max_size, MAX_FILES);
-        for (is_stderr, text) in texts {
+        let mut log = Log::new(format, rotation(max_size, MAX_FILES));
+        for (is_stderr, text, is_compressed) in texts {
             log.write(stream(is_stderr), text.as_bytes());
+            if is_compressed {
+                log.do_chore();
+            }
         }
         let options = Options { tail: Some(wanted), ..FOLLOW };
-        let mut reader = Reader::open(&log.path, options).unwrap();
+        let mut reader = log.reader(options);
         prop_assert_eq!(read(&mut reader, usize::MAX), log.tail(wanted));
         // What comes after is all shown.
         let before = log.written.len();
@@ -193,9 +223,9 @@ proptest! {
 
 #[test]
 fn an_end_is_that_of_the_log_when_it_was_opened() {
-    let mut log = Log::new(1 << 20, 1);
+    let mut log = Log::new(Format::K8sFile, rotation(1 << 20, 1));
     log.write(Stream::Stdout, b"one\n");
-    let mut reader = Reader::open(&log.path, Options::default()).unwrap();
+    let mut reader = log.reader(Options::default());
     let written = log.written.clone();
     log.write(Stream::Stdout, b"two\n");
     assert_eq!(read(&mut reader, usize::MAX), written);
@@ -206,7 +236,7 @@ fn a_log_without_a_file_is_empty_until_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ctr.log");
     for tail in [None, Some(1)] {
-        let mut reader = Reader::open(&path, Options { tail, ..FOLLOW }).unwrap();
+        let mut reader = Reader::open(&path, Format::K8sFile, Options { tail, ..FOLLOW }).unwrap();
         assert_eq!(read(&mut reader, 1), []);
         let text = format!("{} stdout F a\n", Moment::now());
         std::fs::write(&path, &text).unwrap();
@@ -217,9 +247,9 @@ fn a_log_without_a_file_is_empty_until_there_is_one() {
 
 #[test]
 fn a_log_that_somebody_empties_is_followed_on() {
-    let mut log = Log::new(1 << 20, 1);
+    let mut log = Log::new(Format::K8sFile, rotation(1 << 20, 1));
     log.write(Stream::Stdout, b"a long line\n");
-    let mut reader = Reader::open(&log.path, FOLLOW).unwrap();
+    let mut reader = log.reader(FOLLOW);
     assert_eq!(read(&mut reader, usize::MAX).len(), 12);
     std::fs::File::create(&log.path).unwrap();
     assert_eq!(read(&mut reader, usize::MAX), []);
@@ -248,8 +278,9 @@ fn no_rotation_loses_or_repeats_a_line() {
     const LINES: u32 = 100_000;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("ctr.log");
-    let settings = Settings { path: Some(path.clone()), max_size: Some(20_000), max_files: MAX_FILES };
-    let mut writer = Writer::open(settings).unwrap();
+    let rotation =
+        Rotation { max_size: Some(20_000), max_files: MAX_FILES, compress: true, ..Rotation::default() };
+    let mut writer = Writer::open(Settings::file(&path, rotation)).unwrap();
     let is_done = AtomicBool::new(false);
     let numbers = |reader: &mut Reader| -> Vec<u32> {
         let mut found = Vec::new();
@@ -258,20 +289,27 @@ fn no_rotation_loses_or_repeats_a_line() {
         }
         found
     };
-    let mut follower = Reader::open(&path, FOLLOW).unwrap();
+    let mut follower = Reader::open(&path, Format::K8sFile, FOLLOW).unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for i in 0..LINES {
                 writer.write(Stream::Stdout, format!("{i}\n").as_bytes()).unwrap();
+                // Some are compressed, and more than one is waiting for it.
+                if i % 2000 == 0
+                    && let Some(chore) = writer.chore()
+                {
+                    chore.run().unwrap();
+                    writer.end_chore(true).unwrap();
+                }
             }
             is_done.store(true, Ordering::Release);
         });
         let listing = scope.spawn(|| {
             while !is_done.load(Ordering::Acquire) {
-                let found = numbers(&mut Reader::open(&path, Options::default()).unwrap());
+                let found = numbers(&mut Reader::open(&path, Format::K8sFile, Options::default()).unwrap());
                 assert!(found.iter().zip(0..).all(|(a, b)| *a == b), "not all from the first on");
                 let options = Options { tail: Some(1000), ..Options::default() };
-                let found = numbers(&mut Reader::open(&path, options).unwrap());
+                let found = numbers(&mut Reader::open(&path, Format::K8sFile, options).unwrap());
                 assert!(found.windows(2).all(|w| w[1] == w[0] + 1), "not all of the last");
             }
         });

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use loment_logs::{Options, Reader, Settings, Stream, Writer, numbered};
+use loment_logs::{Format, Options, Reader, Rotation, Settings, Stream, Writer, numbered};
 use loment_sys::signal::{SignalSet, set_mask};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn open(dir: &Path, max_size: Option<u64>, max_files: u32) -> Writer {
-    Writer::open(Settings { path: Some(dir.join("ctr.log")), max_size, max_files }).unwrap()
+    let rotation = Rotation { max_size, max_files, ..Rotation::default() };
+    Writer::open(Settings::file(dir.join("ctr.log"), rotation)).unwrap()
 }
 
 /// Stream, tag and text of each record in a file.
@@ -19,7 +20,7 @@ fn records(path: &Path) -> Vec<String> {
 
 /// What a reader shows, with the ends of lines.
 fn shown(path: &Path) -> String {
-    let mut reader = Reader::open(path, Options::default()).unwrap();
+    let mut reader = Reader::open(path, Format::K8sFile, Options::default()).unwrap();
     let mut text = String::new();
     while let Some(record) = reader.next_record().unwrap() {
         text += &String::from_utf8_lossy(&record.text);
@@ -110,7 +111,8 @@ fn what_does_not_fit_leaves_no_half_record() {
     log.write(Stream::Stderr, b"begun ").unwrap();
     // A record has 41 bytes and its text.
     limit(Some(160));
-    let mut follower = Reader::open(&path, Options { follow: true, ..Options::default() }).unwrap();
+    let mut follower =
+        Reader::open(&path, Format::K8sFile, Options { follow: true, ..Options::default() }).unwrap();
     let mut seen = String::new();
     let mut follow = |seen: &mut String| {
         while let Some(record) = follower.next_record().unwrap() {
@@ -152,6 +154,160 @@ fn a_log_that_cannot_be_rotated_goes_on() {
 
 #[test]
 fn a_log_that_keeps_nothing_writes_nothing() {
-    let mut log = Writer::open(Settings { path: None, max_size: None, max_files: 1 }).unwrap();
+    let mut log = Writer::open(Settings::Nothing).unwrap();
     log.write(Stream::Stdout, b"gone\n").unwrap();
+}
+
+#[test]
+fn a_file_whose_first_line_is_old_is_rotated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ctr.log");
+    std::fs::write(&path, "2026-01-01T00:00:00.000000000Z stdout F old\n").unwrap();
+    let rotation = Rotation { max_age: Some(3600), max_files: 2, ..Rotation::default() };
+    let mut log = Writer::open(Settings::file(&path, rotation)).unwrap();
+    for text in [b"a\n", b"b\n"] {
+        log.write(Stream::Stdout, text).unwrap();
+    }
+    assert_eq!(records(&numbered(&path, 1)), ["stdout F old"]);
+    assert_eq!(records(&path), ["stdout F a", "stdout F b"]);
+}
+
+/// Does what is to be done for the log, as another process would.
+fn do_chores(log: &mut Writer) {
+    while let Some(chore) = log.chore() {
+        chore.run().unwrap();
+        log.end_chore(true).unwrap();
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+fn compressing(path: &Path, max_files: u32) -> Writer {
+    let rotation = Rotation { max_size: Some(200), max_files, compress: true, ..Rotation::default() };
+    Writer::open(Settings::file(path, rotation)).unwrap()
+}
+
+#[test]
+fn older_files_are_compressed_and_read_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ctr.log");
+    let mut log = compressing(&path, 4);
+    for i in 0..16 {
+        log.write(Stream::Stdout, format!("line {i:02}\n").as_bytes()).unwrap();
+        do_chores(&mut log);
+    }
+    assert_eq!(names(dir.path()), ["ctr.log", "ctr.log.1.gz", "ctr.log.2.gz", "ctr.log.3.gz"]);
+    let all: Vec<_> = (0..16).map(|i| format!("line {i:02}\n")).collect();
+    assert_eq!(shown(&path), all.concat());
+    for tail in 0..17 {
+        let options = Options { tail: Some(tail), ..Options::default() };
+        let mut reader = Reader::open(&path, Format::K8sFile, options).unwrap();
+        let mut lines = 0;
+        while reader.next_record().unwrap().is_some() {
+            lines += 1;
+        }
+        assert_eq!(lines, tail);
+    }
+    // Nothing is left of what they were read through.
+    assert_eq!(names(dir.path()).len(), 4);
+}
+
+#[test]
+fn a_file_that_is_rotated_while_it_is_compressed_gets_its_new_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ctr.log");
+    let mut log = compressing(&path, 3);
+    let mut line = 0;
+    let mut fill = |log: &mut Writer| {
+        for _ in 0..4 {
+            log.write(Stream::Stdout, format!("line {line:02}\n").as_bytes()).unwrap();
+            line += 1;
+        }
+    };
+    fill(&mut log);
+    assert!(log.chore().is_none());
+    fill(&mut log);
+    let chore = log.chore().unwrap();
+    assert!(log.chore().is_none(), "one at a time");
+    chore.run().unwrap();
+    fill(&mut log);
+    log.end_chore(true).unwrap();
+    assert_eq!(names(dir.path()), ["ctr.log", "ctr.log.1", "ctr.log.2.gz"]);
+    let chore = log.chore().unwrap();
+    chore.run().unwrap();
+    fill(&mut log);
+    fill(&mut log);
+    // It is not there any more.
+    log.end_chore(true).unwrap();
+    do_chores(&mut log);
+    assert_eq!(names(dir.path()), ["ctr.log", "ctr.log.1.gz", "ctr.log.2.gz"]);
+    assert_eq!(shown(&path).lines().next(), Some("line 08"));
+    // What failed is tried again with the next file.
+    fill(&mut log);
+    assert!(log.chore().is_some());
+    log.end_chore(false).unwrap();
+    assert!(log.chore().is_none());
+    fill(&mut log);
+    do_chores(&mut log);
+    assert_eq!(names(dir.path()), ["ctr.log", "ctr.log.1.gz", "ctr.log.2.gz"]);
+    assert_eq!(shown(&path).lines().count(), 12);
+}
+
+#[test]
+fn what_a_crash_leaves_beside_a_log_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ctr.log");
+    let mut log = compressing(&path, 3);
+    for i in 0..8 {
+        log.write(Stream::Stdout, format!("line {i:02}\n").as_bytes()).unwrap();
+    }
+    let chore = log.chore().unwrap();
+    chore.run().unwrap();
+    drop(log);
+    // In each state in which a writer can be killed.
+    let packed = dir.path().join("ctr.log.gz.new");
+    let both = dir.path().join("ctr.log.1.gz");
+    std::fs::copy(&packed, &both).unwrap();
+    std::fs::write(dir.path().join("ctr.log.new"), "").unwrap();
+    assert_eq!(shown(&path).lines().count(), 8);
+    let mut log = compressing(&path, 3);
+    assert_eq!(names(dir.path()), ["ctr.log", "ctr.log.1.gz"]);
+    assert!(log.chore().is_none());
+    assert_eq!(shown(&path).lines().count(), 8);
+}
+
+#[test]
+fn a_character_is_not_cut_in_two_where_a_record_cannot_have_a_part_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("ctr.log");
+    let settings = Settings::Files {
+        path: path.clone(),
+        format: Format::JsonFile,
+        rotation: Rotation::default(),
+        attributes: [("tier".to_owned(), "front".to_owned())].into(),
+    };
+    let mut log = Writer::open(settings).unwrap();
+    let text = "a\u{e4}\u{20ac}\u{1f600}\n\"q\"\n\u{20ac}".as_bytes();
+    for byte in text {
+        log.write(Stream::Stdout, &[*byte]).unwrap();
+    }
+    log.write(Stream::Stderr, b"\xe2\x82").unwrap();
+    log.finish(Stream::Stdout).unwrap();
+    log.finish(Stream::Stderr).unwrap();
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut reader = Reader::open(&path, Format::JsonFile, Options::default()).unwrap();
+    while let Some(record) = reader.next_record().unwrap() {
+        let to = if record.stream == Stream::Stdout { &mut out } else { &mut err };
+        to.extend_from_slice(&record.text);
+        to.extend_from_slice(if record.partial { b"" } else { b"\n" });
+    }
+    assert_eq!(out, text);
+    assert_eq!(String::from_utf8(err).unwrap(), "\u{fffd}\u{fffd}");
+    let lines = std::fs::read_to_string(&path).unwrap();
+    assert!(lines.lines().all(|l| l.contains(",\"attrs\":{\"tier\":\"front\"},\"time\":\"")), "{lines}");
 }

@@ -28,6 +28,8 @@ pub(crate) enum Token {
     Sink(u32),
     /// A container's memory: something was counted.
     Memory(u32),
+    /// Who takes a container's log can take more.
+    Log(u32),
 }
 
 impl Token {
@@ -42,6 +44,7 @@ impl Token {
             Self::Sink(n) => (6, n),
             Self::Memory(n) => (7, n),
             Self::Timer => (8, 0),
+            Self::Log(n) => (9, n),
         };
         kind << 32 | u64::from(n)
     }
@@ -57,7 +60,8 @@ impl Token {
             5 => Self::Source(n, true),
             6 => Self::Sink(n),
             7 => Self::Memory(n),
-            _ => Self::Timer,
+            8 => Self::Timer,
+            _ => Self::Log(n),
         }
     }
 }

@@ -31,6 +31,8 @@ pub const LAUNCH_FD: i32 = 3;
 pub const CLIENT_FD: i32 = 4;
 /// The descriptor of the container's locked directory.
 pub const LOCK_FD: i32 = 5;
+/// The first of the three streams of a container that has those of its starter.
+pub const STREAMS_FD: i32 = 6;
 
 /// What a monitor itself needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]

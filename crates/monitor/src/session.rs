@@ -67,13 +67,13 @@ impl Session {
         Self { slot, ..Self::default() }
     }
 
-    /// A session about to be started, with pipes unless it has a terminal.
-    pub(crate) fn prepare(slot: u32, terminal: bool, stdin: bool) -> io::Result<Setup> {
+    /// A session about to be started, with pipes unless it has streams: a terminal, or those of somebody else.
+    pub(crate) fn prepare(slot: u32, has_streams: bool, stdin: bool) -> io::Result<Setup> {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
         let (worker, report) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let mut session = Self { slot, worker: Some(worker), ..Self::default() };
-        if terminal {
+        if has_streams {
             return Ok(Setup { session, ends: None, report });
         }
         let (out, out_end) = pipe_with(PipeFlags::CLOEXEC)?;

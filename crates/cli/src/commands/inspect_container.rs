@@ -5,6 +5,7 @@ use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
 use crate::persona::Persona;
+use crate::units::exact_size;
 
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
@@ -28,7 +29,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
         "StaticDir": c.dir,
-        "LogPath": c.log_path(),
+        "LogPath": c.log_path().unwrap_or_default(),
         "Name": if persona.docker_documents { format!("/{}", config.name) } else { config.name.clone() },
         "RestartCount": c.state.restarts,
         "Driver": "overlay",
@@ -181,8 +182,8 @@ fn host_config(c: &Container) -> Value {
         "CgroupMode": "private", "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
         "ContainerIDFile": "",
         "LogConfig": {
-            "Type": config.log.driver, "Path": c.log_path(), "Size": config.log.max_size,
-            "Config": null, "Tag": "",
+            "Type": config.log.driver.name(), "Path": c.log_path().unwrap_or_default(), "Tag": config.log.tag,
+            "Size": exact_size(config.log.max_size.unwrap_or(0)), "Config": Some(&config.log.options).filter(|o| !o.is_empty()),
         },
         "NetworkMode": config.net.network.name(),
         "PortBindings": {},

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::values::supervision::grace;
 use super::{chosen, for_each};
+use crate::attach::own_streams;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{complain, print};
@@ -31,7 +32,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let names = chosen(&engine, &flags.containers, every, |c| flags.all || c.status.is_active())?;
     let grace = grace(flags.time)?;
     for_each(&names, |name| {
-        for warning in engine.restart(name, grace)? {
+        for warning in engine.restart(name, grace, Some(own_streams()))? {
             complain(&format!("Warning: {warning}"));
         }
         print(&format!("{name}\n"))

@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::create::CreateFlags;
-use crate::attach::{Session, exit_status};
+use crate::attach::{Session, exit_status, own_streams};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -32,15 +32,22 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let container = flags.create.create(globals, &engine)?;
     let id = container.config.id.clone();
+    let is_passthrough = container.config.log.driver.is_passthrough();
     if flags.detach {
-        for warning in engine.start(&id)? {
+        for warning in engine.start(&id, Some(own_streams()))? {
             complain(&format!("Warning: {warning}"));
         }
-        print(&format!("{id}\n"))?;
+        // Standard output is the container's then.
+        if !is_passthrough {
+            print(&format!("{id}\n"))?;
+        }
         return Ok(0);
     }
-    let streams = Streams { stdin: flags.create.interactive(), stdout: true, stderr: true };
-    let Some(starting) = engine.start_attached(&id, Some(streams))? else { return Ok(0) };
+    let streams = match is_passthrough {
+        true => Streams::default(),
+        false => Streams { stdin: flags.create.interactive(), stdout: true, stderr: true },
+    };
+    let Some(starting) = engine.start_with(&id, Some(streams), Some(own_streams()))? else { return Ok(0) };
     let session = Session {
         connection: starting.connection,
         streams,

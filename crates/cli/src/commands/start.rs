@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Streams;
 
 use super::for_each;
-use crate::attach::{Session, exit_status};
+use crate::attach::{Session, exit_status, own_streams};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -34,7 +34,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     if !flags.attach && !flags.interactive {
         return for_each(&flags.containers, |name| {
-            for warning in engine.start(name)? {
+            for warning in engine.start(name, Some(own_streams()))? {
                 complain(&format!("Warning: {warning}"));
             }
             print(&format!("{name}\n"))
@@ -46,9 +46,13 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         ));
     };
     let container = engine.container(name)?;
-    let streams =
-        Streams { stdin: flags.interactive && container.config.process.stdin, stdout: true, stderr: true };
-    let Some(starting) = engine.start_attached(name, Some(streams))? else {
+    let streams = match container.config.log.driver.is_passthrough() {
+        true => Streams::default(),
+        false => {
+            Streams { stdin: flags.interactive && container.config.process.stdin, stdout: true, stderr: true }
+        }
+    };
+    let Some(starting) = engine.start_with(name, Some(streams), Some(own_streams()))? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
     let session = Session {

@@ -157,7 +157,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "logs",
-        about: "Fetch the logs of a container",
+        about: "Fetch the logs of containers",
         run: |g, a| logs::run(g, &parse(g, "logs", a)?),
     },
     Command {

@@ -19,7 +19,7 @@ pub use self::devices::{DeviceUse, Devices};
 pub use self::files::{Files, ImageUse, RootfsUse, SizeLimits, Volume};
 pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
-pub use self::log::LogUse;
+pub use self::log::{LogDriver, LogUse};
 pub use self::namespaces::{IdMapping, Namespaces, Users};
 pub use self::net::{Net, Network};
 pub use self::process::Process;

@@ -61,11 +61,8 @@ pub(super) fn resolve(
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
     config.supervision.stop_timeout = choices.stop_timeout.or(image_timeout).unwrap_or(STOP_TIMEOUT);
     config.supervision.health = choices.health.resolve(defaults);
-    config.log = choices.log.unwrap_or_else(|| LogUse {
-        driver: "k8s-file".into(),
-        max_files: 1,
-        ..LogUse::default()
-    });
+    config.log = choices.log.unwrap_or_else(|| LogUse { max_files: 1, ..LogUse::default() });
+    crate::logs::check(&config)?;
     Ok(config)
 }
 

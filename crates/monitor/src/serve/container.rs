@@ -38,6 +38,10 @@ pub(super) struct Supervised {
     pub(super) document: Document,
     pub(super) listener: OwnedFd,
     pub(super) log: Writer,
+    /// The process that does something for the log.
+    pub(super) log_worker: Option<i32>,
+    /// Its program's streams each time it is started, if they are those of its starter.
+    pub(super) passed: Option<worker::Ends>,
     pub(super) memory: Memory,
     /// The session of its program.
     pub(super) main: u32,
@@ -79,7 +83,9 @@ impl Supervised {
         let place = &head.place;
         Ok(Self {
             listener: listen(&head).context("listen in", place.run_dir.display())?,
-            log: Writer::open(head.log.clone()).context("open the log of", &place.id)?,
+            log: Writer::none(),
+            log_worker: None,
+            passed: None,
             memory: Memory::new(place),
             main,
             stage: Stage::Active,
@@ -126,12 +132,24 @@ impl Monitor {
     pub(super) fn start(&mut self, slot: u32) {
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
         c.stage = Stage::Active;
-        let (main, terminal, stdin, restarts) = (c.main, c.head.terminal, c.head.stdin, c.restarts);
+        if c.restarts == 0 {
+            match Writer::open(c.head.log.clone()) {
+                Ok(log) => c.log = log,
+                Err(e) => {
+                    let message = format!("open the log: {e}");
+                    return self.fail_start(slot, Answer::Failed { cause: Cause::Setup, message });
+                }
+            }
+        }
+        let (main, stdin, restarts) = (c.main, c.head.stdin, c.restarts);
+        // It has streams already, or gets them from its terminal.
+        let has_streams = c.head.terminal || c.passed.is_some();
         let attached = self.clients.iter().flatten().any(|c| c.session == Some(main) && c.streams.any());
-        let started = self.spawn(main, slot, terminal, stdin, |monitor, setup| {
+        let started = self.spawn(main, slot, has_streams, stdin, |monitor, setup| {
             match monitor.containers.get(slot as usize) {
                 Some(Some(c)) => {
-                    worker::start(&c.document, &c.head.place, restarts, setup.ends.as_ref(), &setup.report)
+                    let ends = c.passed.as_ref().or(setup.ends.as_ref());
+                    worker::start(&c.document, &c.head.place, restarts, ends, &setup.report)
                         .inspect(|_| worker::tell_of_start(&c.head.reporter, attached))
                 }
                 _ => unreachable!("it was there before the fork"),

@@ -3,6 +3,7 @@
 mod clients;
 mod container;
 mod health;
+mod log;
 mod sessions;
 mod stop;
 mod streams;
@@ -17,7 +18,7 @@ use self::container::{Stage, Supervised};
 use crate::client::Client;
 use crate::epoll::{Epoll, Token};
 use crate::error::Context;
-use crate::launch::{CLIENT_FD, Document, Head, LAUNCH_FD, LOCK_FD, Place};
+use crate::launch::{CLIENT_FD, Document, Head, LAUNCH_FD, LOCK_FD, Place, STREAMS_FD};
 use crate::session::Session;
 use crate::timers::{Timer, Timers};
 use crate::{Error, worker};
@@ -31,9 +32,16 @@ pub fn serve() -> Result<(), Error> {
     let (document, head) = Document::open(file)?;
     let mut monitor = Monitor::new()?;
     let slot = monitor.add_container(document, head)?;
+    let passed = match monitor.container(slot).map(|c| &c.head.log) {
+        Some(loment_logs::Settings::Passthrough) => {
+            let stream = |n| fd::take_inherited(STREAMS_FD + n).context("open", "the streams of the starter");
+            Some([stream(0)?, stream(1)?, stream(2)?])
+        }
+        _ => None,
+    };
     let lock = fd::take_inherited(LOCK_FD).context("open", "the container's lock")?;
     if let Some(c) = monitor.container(slot) {
-        c.lock = Some(lock);
+        (c.lock, c.passed) = (Some(lock), passed);
     }
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
@@ -116,6 +124,7 @@ impl Monitor {
                     Token::Worker(n) => self.hear_worker(n),
                     Token::Source(n, error) => self.pump(n, usize::from(error)),
                     Token::Sink(n) => self.feed(n),
+                    Token::Log(slot) => self.resume_log(slot),
                     Token::Memory(slot) => {
                         if let Some(c) = self.container(slot) {
                             c.memory.look(&c.head.place);

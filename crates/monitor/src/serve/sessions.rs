@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use loment_events::{What, more};
 use loment_runtime::Cause;
@@ -11,6 +12,7 @@ use loment_sys::wait::{Exit, reap_any};
 
 use super::container::Stage;
 use super::health::Checked;
+use super::log::PATIENCE;
 use super::{Monitor, free};
 use crate::epoll::Token;
 use crate::protocol::{Answer, Exec, MAX_DATA};
@@ -43,16 +45,16 @@ impl Monitor {
         }
     }
 
-    /// Forks a worker for session `n` of the container `slot`.
+    /// Forks a worker for session `n` of the container `slot`; without pipes for one that `has_streams`.
     pub(super) fn spawn(
         &mut self,
         n: u32,
         slot: u32,
-        terminal: bool,
+        has_streams: bool,
         stdin: bool,
         work: impl FnOnce(&Self, &Setup) -> Result<loment_runtime::Created, Error>,
     ) -> io::Result<()> {
-        let setup = Session::prepare(slot, terminal, stdin)?;
+        let setup = Session::prepare(slot, has_streams, stdin)?;
         let monitor = rustix::process::getpid();
         let worker = match clone3(CloneFlags::empty(), None)? {
             Fork::Child => {
@@ -150,6 +152,9 @@ impl Monitor {
                 self.cleaned(slot as u32, Some(exit));
                 continue;
             }
+            if self.end_log_chore(pid, exit) {
+                continue;
+            }
             if let Some(s) = self.sessions.iter_mut().flatten().find(|s| s.worker_pid == Some(pid)) {
                 s.worker_pid = None;
                 continue;
@@ -184,14 +189,21 @@ impl Monitor {
 
     /// After the end: what the program wrote is in its pipes already. What others may still write there is not waited for.
     pub(super) fn drain(&mut self, n: u32) {
+        let (slot, patience) = (self.container_of_main(n), Instant::now() + PATIENCE);
         for i in 0..2 {
             // A pipe holds 64 KiB by default, at most /proc/sys/fs/pipe-max-size: bounded reads.
             for _ in 0..4096 {
                 let Some(source) = self.session(n).and_then(|s| s.sources[i].as_mut()) else { break };
                 // The log gets all of it, and nobody's end waits for a client that does not read.
                 source.paused = false;
-                if !self.read_source(n, i) {
+                let has_read = self.read_source(n, i);
+                if !has_read {
                     self.close_source(n, i);
+                }
+                if let Some(slot) = slot {
+                    self.wait_for_log(slot, patience);
+                }
+                if !has_read {
                     break;
                 }
             }

@@ -37,18 +37,17 @@ impl Monitor {
             capture.take(data);
             return true;
         }
-        if let Some(slot) = self.container_of_main(n)
-            && let Some(c) = self.container(slot)
-        {
+        let slot = self.container_of_main(n);
+        if let Some(c) = slot.and_then(|slot| self.container(slot)) {
             // A full disk must not stop the container; the lines are lost, its clients still get them.
             let _ = c.log.write(stream, data);
         }
+        let mut behind = slot.is_some_and(|slot| self.after_log(slot));
         let answer = match i {
             0 => Answer::Output(data.to_vec()),
             _ => Answer::ErrorOutput(data.to_vec()),
         };
         let wants = |s: &Streams| if i == 0 { s.stdout } else { s.stderr };
-        let mut behind = false;
         for c in 0..self.clients.len() {
             if self.clients[c].as_ref().is_some_and(|c| c.session == Some(n) && wants(&c.streams)) {
                 self.send(c as u32, &answer);
@@ -66,13 +65,20 @@ impl Monitor {
     pub(super) fn close_source(&mut self, n: u32, i: usize) {
         if let Some(source) = self.session(n).and_then(|s| s.sources[i].take()) {
             self.epoll.remove(&source.fd);
+            if let Some(slot) = self.container_of_main(n)
+                && let Some(c) = self.container(slot)
+            {
+                let _ = c.log.finish(source.stream);
+                self.after_log(slot);
+            }
         }
         self.finish_exec(n);
     }
 
     /// Reads on from sources that waited for a client.
     pub(super) fn resume(&mut self, n: u32) {
-        if self.clients.iter().flatten().any(|c| c.session == Some(n) && c.is_behind()) {
+        let log_waits = self.container_of_main(n).is_some_and(|slot| self.log_waits(slot));
+        if log_waits || self.clients.iter().flatten().any(|c| c.session == Some(n) && c.is_behind()) {
             return;
         }
         let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };

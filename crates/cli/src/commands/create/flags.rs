@@ -114,7 +114,7 @@ impl CreateFlags {
         self.security.apply(&mut asked)?;
         self.supervision.apply(&mut asked)?;
         self.health.apply(&mut asked)?;
-        self.log.apply(&mut asked)?;
+        self.log.apply(globals, &mut asked)?;
         Ok(asked)
     }
 }

@@ -8,7 +8,7 @@ pub(super) mod supervision;
 pub(super) mod users;
 
 use crate::error::Error;
-use crate::units::parse_size;
+use crate::units::{parse_human_size, parse_size};
 
 fn invalid<T>(message: String) -> Result<T, Error> {
     Err(Error::Invalid(message))
@@ -18,6 +18,13 @@ fn invalid<T>(message: String) -> Result<T, Error> {
 pub(super) fn size(flag: &str, text: &str) -> Result<i64, Error> {
     parse_size(text).ok_or_else(|| {
         Error::Invalid(format!("invalid value {text:?} for --{flag}: use a size such as 64m or 2g"))
+    })
+}
+
+/// The size of a log in bytes, with decimal units.
+pub(super) fn human_size(flag: &str, text: &str) -> Result<i64, Error> {
+    parse_human_size(text).ok_or_else(|| {
+        Error::Invalid(format!("invalid value {text:?} for --{flag}: use a size such as 10m or 1g"))
     })
 }
 
