@@ -20,6 +20,7 @@ mod globals;
 mod logins;
 mod output;
 mod persona;
+mod programs;
 mod runtime;
 mod short_names;
 mod storage_options;

@@ -2,21 +2,19 @@
 //! (docker/docker-credential-helpers).
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use loment_image::conf::{Login, parse_helper_answer};
 use loment_registry::Credentials;
-use loment_sys::spawn::{Exe, Program, spawn};
 use loment_sys::wait::{Exit, wait_exit};
-use rustix::fs::{Access, access};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::json;
 
 use super::LoginError;
+use crate::programs::{find, start};
 
 /// Helpers say this, and fail, when they do not know a registry.
 const NOT_FOUND: &str = "credentials not found in native keychain";
@@ -75,34 +73,15 @@ fn call(helper: &str, action: &'static str, input: &str) -> Result<Option<String
     }
 }
 
-/// The first program of that name in `PATH`.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let runs = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
-    std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program)).find(runs)
-}
-
 /// How it ended, and what it printed.
 fn run(file: &Path, program: &str, action: &str, input: &str) -> io::Result<(Exit, Vec<u8>)> {
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-    let environment = std::env::vars_os()
-        .map(|(name, value)| text(&[name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat()));
     let (theirs, to) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (from, output) = pipe_with(PipeFlags::CLOEXEC)?;
-    // Not by the standard library's `Command`: it takes fork(2) of the C library along, and with it all of its name services.
-    let (_, child) = spawn(&Program {
-        exe: Exe::Path(&text(file.as_os_str().as_encoded_bytes())?),
-        argv: &[text(program.as_bytes())?, text(action.as_bytes())?],
-        envp: &environment.collect::<io::Result<Vec<_>>>()?,
-        fds: &[theirs.as_fd(), output.as_fd(), io::stderr().as_fd()],
-        cgroup: None,
-        tasks: &[],
-    })?;
-    drop((theirs, output));
+    let (child, from) = start(file, &[program, action], theirs.as_fd(), io::stderr().as_fd())?;
+    drop(theirs);
     // One that does not read its input has its reasons, and its status says them.
     let _ = File::from(to).write_all(input.as_bytes());
     let mut answer = Vec::new();
-    let read = File::from(from).take(MAX_ANSWER).read_to_end(&mut answer);
+    let read = from.take(MAX_ANSWER).read_to_end(&mut answer);
     let exit = wait_exit(&child)?;
     read.map(|_| (exit, answer))
 }

@@ -1,14 +1,17 @@
 //! The journal of systemd, read by its own program: its files are nobody else's business.
 
 use std::collections::VecDeque;
-use std::io::BufReader;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::fs::File;
+use std::io::{BufReader, Error as IoError, ErrorKind, Result as IoResult};
+use std::os::fd::{AsFd, OwnedFd};
 
 use loment_logs::{Entries, Moment, Options, Record};
+use loment_sys::wait::wait_exit;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::merge::Owned;
 use crate::error::{Doing, Error};
+use crate::programs;
 
 /// The program that reads the journal.
 const PROGRAM: &str = "journalctl";
@@ -31,15 +34,15 @@ pub(super) struct Journal {
 /// A journalctl and what it writes.
 #[derive(Debug)]
 struct Running {
-    child: Child,
-    entries: Entries<BufReader<ChildStdout>>,
+    child: OwnedFd,
+    entries: Entries<BufReader<File>>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = loment_sys::process::pidfd_signal(self.child.as_fd(), 9);
+        let _ = wait_exit(&self.child);
     }
 }
 
@@ -63,14 +66,10 @@ impl Journal {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Running, Error> {
-        let mut command = Command::new(PROGRAM);
-        command.args(["--quiet", "--no-pager", "--all", "--output=export"]).args(arguments);
-        command.arg(format!("CONTAINER_ID_FULL={}", self.id));
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let doing = || format!("read the journal with {PROGRAM}");
-        let mut child = command.spawn().doing(doing)?;
-        let output =
-            child.stdout.take().ok_or_else(|| std::io::Error::other("it has no output")).doing(doing)?;
+        let what = format!("CONTAINER_ID_FULL={}", self.id);
+        let words = [&["--quiet", "--no-pager", "--all", "--output=export"], arguments, &[&what]].concat();
+        let (child, output) =
+            journalctl(&words, true).doing(|| format!("read the journal with {PROGRAM}"))?;
         Ok(Running { child, entries: Entries::new(BufReader::with_capacity(64 * 1024, output)) })
     }
 
@@ -149,10 +148,13 @@ impl Journal {
         if record.is_some() {
             running.entries.cursor().clone_into(&mut self.cursor);
         } else {
-            let status = self.running.take().map(|mut r| r.child.wait()).transpose();
-            let status = status.doing(|| format!("wait for {PROGRAM}"))?;
-            if let Some(status) = status.filter(|s| !s.success()) {
-                return Err(Error::Invalid(format!("{PROGRAM}, which reads the journal, failed: {status}")));
+            let exit = self.running.take().map(|r| wait_exit(&r.child)).transpose();
+            let exit = exit.doing(|| format!("wait for {PROGRAM}"))?;
+            if let Some(exit) = exit.filter(|exit| exit.status() != 0) {
+                let status = exit.status();
+                return Err(Error::Invalid(format!(
+                    "{PROGRAM}, which reads the journal, failed with status {status}"
+                )));
             }
         }
         Ok(record)
@@ -162,7 +164,7 @@ impl Journal {
     pub(super) fn finish(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.is_following) {
             // What was taken from the monitor may not be written yet. One that cannot be asked has written it soon.
-            let _ = Command::new(PROGRAM).arg("--sync").stdin(Stdio::null()).stderr(Stdio::null()).status();
+            let _ = journalctl(&["--sync"], false).and_then(|(child, _)| wait_exit(&child));
             self.running = None;
             self.go_on()?;
         }
@@ -172,4 +174,14 @@ impl Journal {
     pub(super) fn is_past(&self) -> bool {
         self.is_past
     }
+}
+
+/// Starts it, with what it says of failures shown or not.
+fn journalctl(arguments: &[&str], shown: bool) -> IoResult<(OwnedFd, File)> {
+    let missing = || IoError::new(ErrorKind::NotFound, "there is no such program in PATH");
+    let file = programs::find(PROGRAM).ok_or_else(missing)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let stderr = std::io::stderr();
+    let stderr = if shown { stderr.as_fd() } else { null.as_fd() };
+    programs::start(&file, &[&[PROGRAM], arguments].concat(), null.as_fd(), stderr)
 }
