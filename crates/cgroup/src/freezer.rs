@@ -1,6 +1,6 @@
 //! Where a group is stopped.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::Cgroup;
 use crate::dir::Generation;
@@ -16,11 +16,8 @@ impl Cgroup<'_> {
 
     /// Whether its members are stopped, or are about to be. One that is gone is not.
     pub fn is_frozen(&self) -> bool {
-        let says = |dir: &Path, file: &str, words: &[&str]| {
-            std::fs::read_to_string(dir.join(file)).is_ok_and(|text| words.contains(&text.trim_end()))
-        };
-        self.freezer().is_some_and(|dir| {
-            says(&dir, "cgroup.freeze", &["1"]) || says(&dir, "freezer.state", &["FROZEN", "FREEZING"])
-        })
+        let says =
+            |file: &str, words: &[&str]| self.read(file).is_some_and(|text| words.contains(&text.trim()));
+        says("cgroup.freeze", &["1"]) || says("freezer.state", &["FROZEN", "FREEZING"])
     }
 }

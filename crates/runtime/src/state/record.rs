@@ -104,11 +104,7 @@ impl Record {
     fn is_frozen(&self) -> Result<bool, Error> {
         let Some(path) = &self.cgroup else { return Ok(false) };
         let host = Host::detect()?;
-        let group = host.cgroup(CgroupPath::new(path)?);
-        let says = |file: &str, words: &[&str]| {
-            group.read(file).is_some_and(|text| words.iter().any(|w| text.trim() == *w))
-        };
-        Ok(says("cgroup.freeze", &["1"]) || says("freezer.state", &["FROZEN", "FREEZING"]))
+        Ok(host.cgroup(CgroupPath::new(path)?).is_frozen())
     }
 
     /// A descriptor of the container's first process; `None` when it has ended.
