@@ -69,6 +69,9 @@ fn the_entry_point_can_be_replaced() {
     assert_eq!(run(&["--entrypoint", "/bin/echo"], &["a", "b"]), "a b");
     assert_eq!(run(&["--entrypoint", "[\"/bin/echo\", \"x\"]"], &["y"]), "x y");
     assert_eq!(run(&["--entrypoint", ""], &["/bin/pwd"]), "/work/dir");
+    // Nothing after the image is ours, whatever it looks like.
+    let words = ["-v", "-e", "-c", "--name", "x", "--nonsense", "--", "--help"];
+    assert_eq!(run(&["--entrypoint", "/bin/echo"], &words), words.join(" "));
 }
 
 #[test]

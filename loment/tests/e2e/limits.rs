@@ -57,7 +57,7 @@ fn every_limit_is_written_to_the_containers_group() {
         "64m",
         "--memory-reservation",
         "32m",
-        "--cpu-shares",
+        "-c",
         "512",
         "--cpu-period",
         "50000",

@@ -42,12 +42,10 @@ pub(super) struct Flags {
     /// Set the keys that leave the terminal and let the command run
     #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
     detach_keys: String,
-    /// Container
-    #[arg(value_name = "CONTAINER")]
-    container: String,
-    /// Command and its arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-    command: Vec<String>,
+    /// Container, then the command and its arguments
+    // One argument: what follows a container is the command's, also where it looks like one of our flags.
+    #[arg(value_names = ["CONTAINER", "COMMAND"], num_args = 2.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
@@ -64,7 +62,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         false => Streams { stdin: flags.interactive, stdout: true, stderr: true },
     };
     let options = Exec {
-        args: flags.command,
+        args: flags.words[1..].to_vec(),
         env,
         user: flags.user,
         workdir: flags.workdir,
@@ -72,13 +70,13 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         privileged: flags.privileged,
         streams,
     };
-    let connection = engine.exec(&flags.container, options)?;
+    let connection = engine.exec(&flags.words[0], options)?;
     if flags.detach {
         return match connection.receive().doing(|| "hear from the monitor".into())? {
             Some(Answer::Failed { cause, message }) => {
                 Err(loment_engine::Error::Start { cause, message }.into())
             }
-            _ => print(&format!("{}\n", engine.container(&flags.container)?.config.id)).map(|()| 0),
+            _ => print(&format!("{}\n", engine.container(&flags.words[0])?.config.id)).map(|()| 0),
         };
     }
     exit_status(

@@ -37,7 +37,9 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
     let restart_at = end.restart.map(|time| Moment::now().after(time).to_string()).unwrap_or_default();
     let removed =
         end.restart.is_none() && place.removal.as_ref().is_some_and(|removal| remove(place, removal));
-    if !removed {
+    if removed {
+        reporter.tell(&[reporter.event(What::Remove)]);
+    } else {
         let previous = State::load(&place.dir).unwrap_or_default();
         let state = match end.exit {
             Some(exit) => State {
@@ -55,10 +57,10 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         let state = State { pid: 0, start_time: 0, restart_at, error: end.error.clone(), ..state };
         // What is known of its health stays.
         let _ = std::fs::copy(place.run_dir.join(health::FILE), place.dir.join(health::FILE));
+        reporter.tell(&[reporter.event(What::Cleanup)]);
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }
-    reporter.tell(&[reporter.event(if removed { What::Remove } else { What::Cleanup })]);
     if end.restart.is_none() {
         // Whoever finds nobody there any more looks at the record.
         let _ = std::fs::remove_dir_all(&place.run_dir);

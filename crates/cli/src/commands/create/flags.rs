@@ -26,12 +26,10 @@ pub(in crate::commands) struct CreateFlags {
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// Image, or directory with --rootfs
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// Command and its arguments
-    #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<String>,
+    /// Image, or directory with --rootfs; then the command and its arguments
+    // One argument: what follows an image is the command's, also where it looks like one of our flags.
+    #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
+    words: Vec<String>,
     #[command(flatten)]
     identity: IdentityFlags,
     #[command(flatten)]
@@ -73,7 +71,7 @@ impl CreateFlags {
     /// Creates the container.
     pub(in crate::commands) fn create(&self, globals: &Globals, engine: &Engine) -> Result<Container, Error> {
         let mut asked = self.request(globals)?;
-        let first = self.image.as_str();
+        let first = self.words[0].as_str();
         if self.files.rootfs {
             let (path, overlay) = match first.strip_suffix(":O") {
                 Some(path) => (path, true),
@@ -104,7 +102,7 @@ impl CreateFlags {
     fn request(&self, globals: &Globals) -> Result<Create, Error> {
         let mut asked = Create::default();
         self.identity.apply(globals, &mut asked)?;
-        asked.config.process.command.clone_from(&self.command);
+        asked.config.process.command = self.words[1..].to_vec();
         self.process.apply(&mut asked)?;
         self.files.apply(globals, &mut asked)?;
         self.devices.apply(&mut asked)?;

@@ -30,7 +30,7 @@ pub(super) struct LimitsFlags {
     #[arg(long, value_name = "SIZE")]
     kernel_memory: Option<String>,
     /// Set its share of CPU time among those who want some; the usual one is 1024
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(short = 'c', long, value_name = "NUMBER")]
     cpu_shares: Option<u64>,
     /// Set the time in which the CPU quota may be used, in microseconds
     #[arg(long, value_name = "MICROSECONDS")]
