@@ -51,7 +51,7 @@ impl Engine {
             return self.push(image, None, short_names, to, options, progress);
         };
         let images = if members { self.all_here(&name, &listed)? } else { Vec::new() };
-        let near = self.near(&name, &images, to)?;
+        let near = self.near(&name, images.iter().map(|(_, image)| image), to)?;
         let copied = with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push_index(self.store(), &index, &images, destination, options, progress)?)
         })?;
@@ -59,22 +59,24 @@ impl Engine {
         Ok(copied)
     }
 
-    /// A name whose repository may have the layers of images: one of theirs where they are to be, or that of the index.
-    fn near(
+    /// A name in another repository of a registry, which may have the layers of images already: their own names come first, then
+    /// that which was said.
+    pub(crate) fn near<'a>(
         &self,
-        index: &str,
-        images: &[(Digest, ImageId)],
+        said: &str,
+        images: impl IntoIterator<Item = &'a ImageId>,
         to: Side<'_>,
     ) -> Result<Option<Reference>, Error> {
         let Place::Registry(there) = to.place else { return Ok(None) };
-        for (_, image) in images {
+        let is_near = |name: &Reference| name.domain() == there.domain() && name.path() != there.path();
+        for image in images {
             let names = self.store().names_of(image)?;
-            let mut names = names.iter().filter_map(|named| named.name.parse::<Reference>().ok());
-            if let Some(near) = names.find(|name| name.domain() == there.domain()) {
+            let mut names = names.iter().filter_map(|named| named.name.parse().ok());
+            if let Some(near) = names.find(is_near) {
                 return Ok(Some(near));
             }
         }
-        Ok(index.parse().ok())
+        Ok(said.parse().ok().filter(is_near))
     }
 
     /// The images of an index.

@@ -74,9 +74,8 @@ impl Engine {
             return Ok(Copied { digest: id.digest().clone(), sent: 0 });
         }
         let named = named.and_then(|named| named.manifest);
-        // The repository it came from may have its layers.
-        let from = name.parse::<Reference>().ok();
-        let copied = with_destination(to, from.as_ref(), &Scratch::of(self.store()), |destination| {
+        let near = self.near(&name, [&id], to)?;
+        let copied = with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
             Ok(push(self.store(), &id, named.as_ref(), destination, options, progress)?)
         })?;
         if let Place::Registry(there) = to.place {

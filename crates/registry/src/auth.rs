@@ -200,7 +200,7 @@ impl Client {
                 (status @ (404 | 405), _) => {
                     let host = realm.origin.to_string();
                     let detail = self.detail(lane, exchange);
-                    refused = Error::Status { object: call.object.clone(), host, status, detail };
+                    refused = Error::Status { object: call.object.clone(), host, status, detail, wait: None };
                 }
                 (400 | 401 | 403, Grant::Refresh { kept: true, .. }) => {
                     lane.drain(exchange);
@@ -220,8 +220,9 @@ impl Client {
                 }
                 (status, _) => {
                     let host = realm.origin.to_string();
+                    let wait = retry_after(&exchange.head.headers);
                     let detail = self.detail(lane, exchange);
-                    return Err(Error::Status { object: call.object.clone(), host, status, detail });
+                    return Err(Error::Status { object: call.object.clone(), host, status, detail, wait });
                 }
             }
         }

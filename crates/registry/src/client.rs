@@ -179,8 +179,7 @@ impl Client {
                 Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
                 // What was waited for that long is not waited for again.
                 Err(Error::Timeout { .. }) if call.patient => return outcome,
-                Err(Error::TooManyTokens { wait, .. }) => *wait,
-                Err(error) if error.is_transient() => None,
+                Err(error) if error.is_transient() => error.wait(),
                 _ => return outcome,
             };
             if attempt >= self.options.retry.tries {
@@ -274,7 +273,7 @@ impl Client {
                 let limit = self.rate_limit().filter(|_| own).map(Box::new);
                 Error::TooMany { object, host, detail, limit, login: own && self.is_anonymous() }
             }
-            _ => Error::Status { object, host, status, detail },
+            _ => Error::Status { object, host, status, detail, wait: None },
         }
     }
 

@@ -149,6 +149,8 @@ pub enum Error {
         status: u16,
         /// `: ` and the registry's words, or nothing.
         detail: String,
+        /// For how long a server that is busy wants not to be asked (`Retry-After`).
+        wait: Option<Duration>,
     },
     /// The name has no address.
     #[error("cannot find the address of {host}")]
@@ -394,6 +396,14 @@ impl Error {
             | Self::TooManyTokens { .. } => true,
             Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
+        }
+    }
+
+    /// For how long who answered wants not to be asked.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::TooManyTokens { wait, .. } | Self::Status { wait, .. } => *wait,
+            _ => None,
         }
     }
 

@@ -60,6 +60,19 @@ fn a_pushed_image_is_pulled_again_and_runs() {
 }
 
 #[test]
+fn layers_are_taken_from_any_repository_the_image_is_known_from() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("app:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let tag = registry.name("another/repository:1");
+    world.loment(["tag", &image, &tag]).succeeds();
+    let pushed = world.loment(["push", &tag]);
+    pushed.succeeds();
+    let blobs = pushed.stderr.lines().filter(|line| line.starts_with("Copying blob "));
+    assert!(blobs.clone().count() > 0 && blobs.clone().all(|l| l.ends_with("already exists")), "{pushed}");
+}
+
+#[test]
 fn images_are_copied_past_the_store() {
     let (world, registry) = (world(), fixtures().serve_copy());
     let image = registry.name("busybox:latest");

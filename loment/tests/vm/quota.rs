@@ -252,29 +252,55 @@ impl Disk<'_> {
     }
 }
 
+const CREATE: [&str; 9] =
+    ["create", "--network", "none", "--name", "c", "--storage-opt", "size=8m", "shell", "true"];
+const REMOVE: [&str; 3] = ["rm", "--all", "--force"];
+
+/// Who sets limits is killed. What adds something takes what is left half made.
+fn killed_while_they_are_set(make: &[&str]) {
+    let (world, fs) = world();
+    let disk = Disk::with_image(&world, make, &fs);
+    let again = CREATE.map(|word| if word == "c" { "d" } else { word });
+    let changes = disk.kill_everywhere(&|| (), &CREATE, &[&again, &REMOVE]);
+    for call in ["ioctl ", "quotactl_fd "] {
+        assert!(changes.iter().any(|change| change.starts_with(call)), "no {call}in {changes:?}");
+    }
+}
+
+/// Who takes them back is killed: a tomb keeps its limits until they are taken back.
+fn killed_while_they_are_taken_back(make: &[&str]) {
+    let (world, fs) = world();
+    let disk = Disk::with_image(&world, make, &fs);
+    let made = || {
+        disk.loment(&CREATE).succeeds();
+    };
+    let again = CREATE.map(|word| if word == "c" { "d" } else { word });
+    let changes = disk.kill_everywhere(&made, &REMOVE, &[&again, &REMOVE]);
+    assert!(changes.iter().any(|change| change.starts_with("quotactl_fd ")), "{changes:?}");
+}
+
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
-fn limits_are_set_and_taken_back_whenever_who_does_that_is_killed() {
-    for (make, _) in KINDS {
-        let (world, fs) = world();
-        let disk = Disk::with_image(&world, make, &fs);
-        let create =
-            ["create", "--network", "none", "--name", "c", "--storage-opt", "size=8m", "shell", "true"];
-        let remove: &[&str] = &["rm", "--all", "--force"];
-        // What adds something takes what is left half made.
-        let again: &[&str] =
-            &["create", "--network", "none", "--name", "d", "--storage-opt", "size=8m", "shell", "true"];
-        let changes = disk.kill_everywhere(&|| (), &create, &[again, remove]);
-        for call in ["ioctl ", "quotactl_fd "] {
-            assert!(changes.iter().any(|change| change.starts_with(call)), "no {call}in {changes:?}");
-        }
-        // A tomb keeps its limits until they are taken back.
-        let made = || {
-            disk.loment(&create).succeeds();
-        };
-        let changes = disk.kill_everywhere(&made, remove, &[again, remove]);
-        assert!(changes.iter().any(|change| change.starts_with("quotactl_fd ")), "{changes:?}");
-    }
+fn limits_on_ext4_are_set_whenever_who_does_that_is_killed() {
+    killed_while_they_are_set(KINDS[0].0);
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn limits_on_xfs_are_set_whenever_who_does_that_is_killed() {
+    killed_while_they_are_set(KINDS[1].0);
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn limits_on_ext4_are_taken_back_whenever_who_does_that_is_killed() {
+    killed_while_they_are_taken_back(KINDS[0].0);
+}
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn limits_on_xfs_are_taken_back_whenever_who_does_that_is_killed() {
+    killed_while_they_are_taken_back(KINDS[1].0);
 }
 
 /// quotactl_fd(2) is of Linux 5.14.

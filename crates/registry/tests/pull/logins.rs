@@ -295,3 +295,20 @@ fn a_token_server_that_limits_is_named_and_waited_for() {
         assert!(text.starts_with(&format!("{said}: too many tokens; ")) && text.contains(advice), "{text}");
     }
 }
+
+#[test]
+fn a_token_server_that_is_busy_is_waited_for_as_it_says() {
+    let busy = registry(Arc::default(), |_, _| Reply::new(503, &[("Retry-After", "7")], b""));
+    let options = Options { retry: Retry { tries: 1, ..hasty().retry }, ..hasty() };
+    let error = Registry::new(&busy.host(), options).unwrap().manifest("a/b", "1").unwrap_err();
+    let wish = Some(Duration::from_secs(7));
+    assert!(matches!(error, Error::Status { status: 503, wait, .. } if wait == wish), "{error:?}");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = registry(Arc::default(), move |_, current| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 | 1 => Reply::new(503, &[("Retry-After", "0")], b""),
+        _ => token("token", current),
+    });
+    Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
