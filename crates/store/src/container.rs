@@ -76,7 +76,8 @@ impl Store {
         let layers = self.layers_of(&record)?;
         disk::make_dir(&dir)?;
         let document = RootfsDocument { version: 1, image: image.clone(), layers: record.layers };
-        disk::write_file(&self.staging(), &dir.join("rootfs.json"), &disk::to_json(&document), durability)?;
+        // Written beside it: what is left of that goes with the container.
+        disk::write_file(&dir, &dir.join("rootfs.json"), &disk::to_json(&document), durability)?;
         disk::sync_dir(&self.path("containers"), durability)?;
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         disk::make_dir(&upper)?;

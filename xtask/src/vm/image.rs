@@ -28,6 +28,7 @@ const PACKAGES: &[&str] = &[
     "dbus",
     "dbus-user-session",
     "docker-registry",
+    "e2fsprogs",
     "iproute2",
     "iptables",
     "keyutils",
