@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use super::initrd;
 
 /// Changes whenever what is made here changes, so that an old image is not taken for a new one.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// How large the disk is for the guest; what is never written takes no place here.
 const DISK: &str = "8G";
