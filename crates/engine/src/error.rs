@@ -45,6 +45,14 @@ pub enum Error {
     Unreadable { id: String, source: Box<Error> },
     #[error("import {from}")]
     Import { from: String, source: Box<Error> },
+    #[error("container {id} needs container {needed}, which is not there any more")]
+    DependencyGone { id: String, needed: String },
+    // The words are Podman's.
+    #[error(
+        "container {id} has dependent containers which must be removed before it: {}: use --depend to remove them, too",
+        dependents.join(", ")
+    )]
+    Dependents { id: String, dependents: Vec<String> },
     #[error("{message}")]
     Start { cause: Cause, message: String },
     #[error("container {id} has no health check: give it one with --health-cmd")]

@@ -30,6 +30,7 @@ mod exec;
 mod family;
 mod form;
 mod glob;
+mod graph;
 mod groups;
 mod health;
 mod image_filter;

@@ -186,7 +186,7 @@ impl ListFilters<'_> {
             Test::IdLike(pattern) => pattern.is_match(&c.id),
             Test::Label(key, value) => has(&c.labels, key, value.as_deref()),
             Test::Name(pattern) => pattern.is_match(&c.name),
-            Test::Network(name) => c.network.name() == name,
+            Test::Network(name) => c.network.name() == *name,
             Test::Never => false,
             Test::RestartPolicy(wanted) => policy(&c.supervision) == *wanted,
             Test::StartsOnBoot(wanted) => self.starts_on_boot(c) == *wanted,

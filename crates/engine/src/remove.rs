@@ -61,6 +61,10 @@ impl Engine {
             Err(_) if !self.dir(id).exists() => return Ok(true),
             lock => lock?,
         };
+        let dependents = self.dependents(id);
+        if !dependents.is_empty() {
+            return Err(Error::Dependents { id: id.to_owned(), dependents });
+        }
         if let Some(now) = self.load(id)? {
             if now.status.is_active() {
                 return Ok(false);
@@ -71,6 +75,7 @@ impl Engine {
         }
         self.names().release(&container.config.name, id);
         self.store().remove_container(id)?;
+        self.forget_dependent(&container.config);
         self.tell(&container.config, What::Remove);
         Ok(true)
     }

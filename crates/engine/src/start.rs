@@ -53,6 +53,17 @@ impl Engine {
         streams: Option<Streams>,
         stdio: Option<[BorrowedFd<'_>; 3]>,
     ) -> Result<Option<Starting>, Error> {
+        self.start_it(name, streams, stdio, true)
+    }
+
+    /// The same, of what the container needs only if that is wanted.
+    pub(crate) fn start_it(
+        &self,
+        name: &str,
+        streams: Option<Streams>,
+        stdio: Option<[BorrowedFd<'_>; 3]>,
+        mut with_dependencies: bool,
+    ) -> Result<Option<Starting>, Error> {
         let id = self.id(name)?;
         let gone = || Error::NoContainer { name: name.to_owned() };
         let (lock, container) = loop {
@@ -65,10 +76,17 @@ impl Engine {
             if Self::is_program_alive(&container) || container.status == Status::Restarting {
                 return Ok(None);
             }
+            // Nobody waits for others with the lock.
+            if with_dependencies && !container.config.dependencies().is_empty() {
+                drop(lock);
+                self.start_dependencies(&container.config)?;
+                with_dependencies = false;
+                continue;
+            }
             if container.open_monitor().is_none() {
                 break (lock, container);
             }
-            // Its last run is being recorded, which nobody waits for with the lock.
+            // Its last run is being recorded.
             drop(lock);
             self.wait_for_monitor(&container)?;
         };
@@ -116,6 +134,7 @@ impl Engine {
                 names: self.names().0,
                 name: config.name.clone(),
                 tombs: self.root().join("tombs"),
+                dependents: self.dependent_files(config),
                 project: if config.files.size.any() {
                     Store::project_of(&self.dir(&config.id))
                 } else {
@@ -142,6 +161,7 @@ impl Engine {
             rootfs: self.rootfs(config)?,
             user: process.user.clone(),
             groups: process.groups.clone(),
+            joins: spec::joins(config, |id| self.dir(id)),
             init: process.init,
             default_filter: config.security.seccomp == Seccomp::Default,
         };

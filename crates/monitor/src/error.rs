@@ -16,6 +16,8 @@ pub enum Error {
     Cgroup(#[from] loment_cgroup::Error),
     #[error(transparent)]
     User(#[from] crate::user::UserError),
+    #[error("cannot join the {kind} namespace of container {container}: it does not run")]
+    NotRunning { container: String, kind: String },
     #[error(
         "the launch document is version {found}, this program understands {known}: use the version that wrote it"
     )]

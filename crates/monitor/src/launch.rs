@@ -25,6 +25,8 @@ const MAX_DOCUMENT: usize = 256 << 20;
 
 /// The first arguments of a monitor's command line.
 pub const ARGUMENT: &str = "monitor";
+/// The directory, in a container's, with an empty file for each container that needs it.
+pub const DEPENDENTS: &str = "dependents";
 /// The descriptor on which a monitor finds its launch document.
 pub const LAUNCH_FD: i32 = 3;
 /// The descriptor of a monitor's first client.
@@ -65,10 +67,24 @@ pub struct Body<S = Spec> {
     pub user: String,
     /// Names or numbers of further groups.
     pub groups: Vec<String>,
+    /// Namespaces that it shares with other containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<Join>,
     /// Run the embedded init as process 1.
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.
     pub default_filter: bool,
+}
+
+/// A namespace of another container, to be joined as it is when the program starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Join {
+    /// As a specification names it (config-linux.md, "Namespaces").
+    pub kind: String,
+    /// Whose.
+    pub container: String,
+    /// Where its state is recorded.
+    pub dir: PathBuf,
 }
 
 /// What of that matters to a further program.
@@ -240,6 +256,9 @@ pub struct Removal {
     pub name: String,
     /// The container's directory is moved here before its content is deleted.
     pub tombs: PathBuf,
+    /// Files that are removed with it: where those that it needs remember that it does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<PathBuf>,
     /// The project by which its size is limited (quotactl(2)); those limits are taken back.
     #[serde(default)]
     pub project: Option<u32>,

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use loment_cgroup::{Cgroup, Entry};
 use loment_net::Moved;
@@ -47,6 +48,8 @@ pub struct Container<'a> {
     pub description: &'a Description<'a>,
     /// Its files.
     pub rootfs: Rootfs<'a>,
+    /// Detached mounts that are used instead of what the sources of bind mounts with these destinations name.
+    pub mounts: &'a [(PathBuf, OwnedFd)],
     /// Its program's standard streams.
     pub stdio: Stdio<'a>,
     /// When its program runs.

@@ -12,7 +12,7 @@
 //! let group = host.cgroup(loment_cgroup::CgroupPath::new("demo")?);
 //! let plan = Plan::new(&bundle.spec, &bundle.path)?;
 //! let description = Description::new("demo", &bundle.path, bundle.spec.annotations().as_ref());
-//! let container = Container { plan: &plan, description: &description, rootfs: Rootfs::Bundle, stdio: Stdio::Inherit,
+//! let container = Container { plan: &plan, description: &description, rootfs: Rootfs::Bundle, mounts: &[], stdio: Stdio::Inherit,
 //!     start: Start::Now, cgroup: Some(&group), tasks: &[], keep_fds: 0, keyring: true, init: false, sibling: false, pivot: true };
 //! let created = create(&container, |_pid| {})?;
 //! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
@@ -21,6 +21,7 @@
 
 mod annotations;
 mod attributes;
+mod borrowed;
 mod bundle;
 mod capabilities;
 pub mod checkpoint;
@@ -64,6 +65,7 @@ mod stdio;
 mod systemd_v1;
 
 pub use annotations::RECEIVER;
+pub use borrowed::mount_of;
 pub use bundle::Bundle;
 pub use capabilities::CapabilitySet;
 pub use create::{Container, Created, Rootfs, Start, create, wait_for_program};

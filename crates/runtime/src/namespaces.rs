@@ -241,13 +241,21 @@ pub struct UserNamespace {
 }
 
 impl UserNamespace {
-    /// One that maps ids as the container's own does; `None` for a container that makes none. For processes with one thread.
+    /// One that maps ids as the container's own does, or the one it joins, of which the specification says who is who; `None` for
+    /// a container that has the caller's. For processes with one thread.
     ///
     /// # Errors
     /// [`Error::Invalid`] for mappings that are none; [`Error::Failed`] when the kernel refuses them.
     pub fn like(spec: &Spec) -> Result<Option<Self>, Error> {
         let Some(linux) = spec.linux() else { return Ok(None) };
-        let Some(mappings) = Namespaces::new(linux)?.mappings else { return Ok(None) };
+        let namespaces = Namespaces::new(linux)?;
+        if let Some(join) = namespaces.joined(LinuxNamespaceType::User) {
+            let (uid, gid) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
+            let root = Mappings::new("linux", uid, gid)?.and_then(|mappings| mappings.root_outside());
+            let fd = File::open(&join.path).context("open namespace", join.path.display())?.into();
+            return Ok(Some(Self { fd, root: root.unwrap_or_default() }));
+        }
+        let Some(mappings) = namespaces.mappings else { return Ok(None) };
         let root = mappings.root_outside().unwrap_or_default();
         let fd = mappings.namespace().context("make", "a user namespace for the owners of files")?;
         Ok(Some(Self { fd, root }))

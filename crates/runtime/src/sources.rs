@@ -37,6 +37,12 @@ impl Sources {
                 sources.put(place, open(c, place)?);
             }
         }
+        for (n, m) in c.plan.mounts.iter().enumerate() {
+            if let Some(given) = given(c, m) {
+                let tree = given.try_clone().context("open the mount on", m.destination.display())?;
+                sources.put(Place::Mount(n), tree);
+            }
+        }
         Ok(sources)
     }
 
@@ -62,11 +68,17 @@ pub(crate) enum Place {
 }
 
 /// What somebody other than the container's own process has to open.
-fn places(c: &Container<'_>) -> impl Iterator<Item = Place> {
+fn places<'c>(c: &'c Container<'c>) -> impl Iterator<Item = Place> {
     let users = c.plan.in_user_namespace();
-    let ours = move |m: &MountPlan| m.kind == "bind" && (users || m.idmap.is_some());
+    let ours = move |m: &MountPlan| m.kind == "bind" && (users || m.idmap.is_some()) && given(c, m).is_none();
     let mounts = c.plan.mounts.iter().enumerate().filter(move |(_, m)| ours(m));
     std::iter::once(Place::Root).chain(mounts.map(|(n, _)| Place::Mount(n)))
+}
+
+/// The mount that somebody else opened.
+fn given<'c>(c: &'c Container<'_>, m: &MountPlan) -> Option<&'c OwnedFd> {
+    let mut all = c.mounts.iter().filter(|_| m.kind == "bind");
+    all.find(|(destination, _)| *destination == m.destination).map(|(_, tree)| tree)
 }
 
 fn open(c: &Container<'_>, place: Place) -> Result<OwnedFd, Failure> {

@@ -34,6 +34,7 @@ mod logs_of_several;
 mod monitor;
 mod names;
 mod names_of_images;
+mod namespaces;
 mod oci;
 mod old_kernels;
 mod pull;

@@ -32,6 +32,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "LogPath": c.log_path().unwrap_or_default(),
         "Name": if persona.docker_documents { format!("/{}", config.name) } else { config.name.clone() },
         "RestartCount": c.state.restarts,
+        "Dependencies": config.dependencies(),
         "Driver": "overlay",
         "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
         "Mounts": mounts(config),
@@ -99,7 +100,7 @@ fn network_settings(config: &Config) -> Value {
     json!({
         "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "Ports": {}, "SandboxKey": "",
-        "Networks": {name: {"NetworkID": name, "IPAddress": "", "MacAddress": ""}},
+        "Networks": {name.as_str(): {"NetworkID": name, "IPAddress": "", "MacAddress": ""}},
     })
 }
 
@@ -177,9 +178,10 @@ fn host_config(c: &Container) -> Value {
         }
     };
     let cgroup_manager = cgroup_manager.name();
+    let namespaces = &config.namespaces;
     let mut document = json!({
         "Binds": binds,
-        "CgroupMode": "private", "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
+        "CgroupMode": namespaces.cgroup.mode("private"), "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
         "ContainerIDFile": "",
         "LogConfig": {
             "Type": config.log.driver.name(), "Path": c.log_path().unwrap_or_default(), "Tag": config.log.tag,
@@ -192,7 +194,9 @@ fn host_config(c: &Container) -> Value {
         "Annotations": config.annotations,
         "CapAdd": config.security.cap_add, "CapDrop": config.security.cap_drop,
         "GroupAdd": config.process.groups,
-        "IpcMode": "private", "PidMode": "private", "UTSMode": "private", "UsernsMode": "",
+        "IpcMode": namespaces.ipc.mode("shareable"), "PidMode": namespaces.pid.mode("private"),
+        "UTSMode": namespaces.uts.mode("private"),
+        "UsernsMode": namespaces.user.mode(if namespaces.users.is_some() { "private" } else { "" }),
         "Privileged": config.security.privileged,
         "PublishAllPorts": false,
         "ReadonlyRootfs": config.files.read_only,

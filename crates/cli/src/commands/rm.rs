@@ -22,6 +22,9 @@ pub(super) struct Flags {
     /// With --force, set the seconds running ones get to stop by themselves; 0 by default
     #[arg(short, long, value_name = "SECONDS")]
     time: Option<u32>,
+    /// Remove the containers that need them, too
+    #[arg(long)]
+    depend: bool,
     /// Accepted for compatibility: anonymous volumes go with their container
     #[arg(short, long)]
     volumes: bool,
@@ -32,7 +35,11 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |_| true)?;
+    let mut names = chosen(&engine, &flags.containers, flags.all, |_| true)?;
+    if flags.depend || flags.all {
+        // Those that need others first.
+        names = engine.with_dependents(&names);
+    }
     remove_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore || flags.force => Ok(()),
         other => {

@@ -189,6 +189,7 @@ impl Making<'_> {
             plan,
             description: &description,
             rootfs: Rootfs::Bundle,
+            mounts: &[],
             stdio: Stdio::Inherit,
             start: listener.as_ref().map_or(Start::Now, |l| Start::OnConnection(l.as_fd())),
             cgroup: group.as_ref(),

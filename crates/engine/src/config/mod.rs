@@ -20,7 +20,7 @@ pub use self::files::{Files, ImageUse, RootfsUse, SizeLimits, Volume};
 pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};
-pub use self::namespaces::{IdMapping, Namespaces, Users};
+pub use self::namespaces::{IdMapping, Namespace, Namespaces, Users};
 pub use self::net::{Net, Network};
 pub use self::process::Process;
 pub use self::security::{Seccomp, Security};
@@ -61,6 +61,8 @@ pub struct Config {
     pub devices: Devices,
     /// What it shares with whom.
     pub namespaces: Namespaces,
+    /// The ids of containers that must run before it does.
+    pub requires: Vec<String>,
     /// What it may use.
     pub limits: Limits,
     /// Its control group.

@@ -1,13 +1,71 @@
 //! What a container has of its own, and what it shares.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A container's namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Namespaces {
-    /// Who its users and groups are outside, if it has a user namespace of its own.
+    /// Who its users and groups are outside, if it is in another user namespace than the host.
     pub users: Option<Users>,
+    /// Its users: [`Namespace::Own`] if it has [`Namespaces::users`], and else the host's.
+    pub user: Namespace,
+    /// Its processes.
+    pub pid: Namespace,
+    /// Its semaphores, queues and shared memory.
+    pub ipc: Namespace,
+    /// Its host name.
+    pub uts: Namespace,
+    /// What it sees of control groups.
+    pub cgroup: Namespace,
+}
+
+/// Whose namespace a container is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Its own.
+    #[default]
+    Own,
+    /// Its own, which others may not share ([`Namespaces::ipc`] only).
+    Private,
+    /// Its own, with no shared memory ([`Namespaces::ipc`] only).
+    None,
+    /// The host's.
+    Host,
+    /// That of the container with this id.
+    Container(String),
+    /// The one at this absolute path.
+    Path(PathBuf),
+}
+
+impl Namespace {
+    /// Whether it is made for the container.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Own | Self::Private | Self::None)
+    }
+
+    /// The container whose it is, if that is another.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// As users write it, `own` for the container's own.
+    pub fn mode(&self, own: &str) -> String {
+        match self {
+            Self::Own => own.to_owned(),
+            Self::Private => "private".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Container(id) => format!("container:{id}"),
+            Self::Path(path) => format!("ns:{}", path.display()),
+        }
+    }
 }
 
 /// Users and groups of a user namespace.

@@ -1,5 +1,7 @@
 //! A container's network, and what it is called there.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A container's network.
@@ -13,7 +15,7 @@ pub struct Net {
 }
 
 /// Whose network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// One of its own with a loopback interface only.
@@ -21,14 +23,28 @@ pub enum Network {
     None,
     /// The host's.
     Host,
+    /// That of the container with this id.
+    Container(String),
+    /// The network namespace at this absolute path.
+    Path(PathBuf),
 }
 
 impl Network {
     /// As users write it.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> String {
         match self {
-            Self::None => "none",
-            Self::Host => "host",
+            Self::None => "none".to_owned(),
+            Self::Host => "host".to_owned(),
+            Self::Container(id) => format!("container:{id}"),
+            Self::Path(path) => format!("ns:{}", path.display()),
+        }
+    }
+
+    /// The container whose it is, if that is another.
+    pub fn container(&self) -> Option<&str> {
+        match self {
+            Self::Container(id) => Some(id),
+            _ => None,
         }
     }
 }

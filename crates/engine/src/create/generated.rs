@@ -15,8 +15,9 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
     builder.create(dir.join("scratch"))?;
     let config = &container.config;
     let host = config.net.network == Network::Host;
-    let of_host = |path: &str| if host { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
-    let mut hosts = of_host("/etc/hosts");
+    let connected = config.net.network != Network::None;
+    let of_host = |path: &str| if connected { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
+    let mut hosts = if host { of_host("/etc/hosts") } else { Vec::new() };
     if hosts.is_empty() {
         hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec();
     }

@@ -3,6 +3,7 @@
 mod environment;
 mod generated;
 mod resolve;
+mod shared;
 
 use loment_events::What;
 use loment_image::ImageConfig;
@@ -64,8 +65,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::Invalid`], [`Error::Store`]. Nothing is left of one that could not be made.
-    pub fn create(&self, asked: Create) -> Result<Container, Error> {
+    pub fn create(&self, mut asked: Create) -> Result<Container, Error> {
         self.check_size(&asked)?;
+        self.share(&mut asked)?;
         let id = new_id().context("choose", "an id")?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let config = resolve::resolve(asked, image.as_ref(), &id)?;
@@ -79,7 +81,10 @@ impl Engine {
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
             let config = Config { name, ..config };
-            self.make(&config).inspect_err(|_| names.release(&config.name, &id))
+            self.make(&config).inspect_err(|_| {
+                names.release(&config.name, &id);
+                self.forget_dependent(&config);
+            })
         });
         if made.is_err() {
             let _ = self.store().remove_container(&id);
@@ -112,6 +117,7 @@ impl Engine {
             let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
             self.store().create_rootfs(&config.id, &image.id, durability, config.files.size.into())?;
         }
+        self.note_dependent(config)?;
         self.save(config)
     }
 

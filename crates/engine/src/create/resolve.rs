@@ -8,7 +8,7 @@ use loment_monitor::now_rfc3339;
 use super::environment::environment;
 use super::{Choices, Create};
 use crate::Error;
-use crate::config::{Config, GroupManager, ImageUse, LogUse, Network, RootfsUse, VERSION};
+use crate::config::{Config, GroupManager, ImageUse, LogUse, Namespace, Network, RootfsUse, VERSION};
 use crate::error::{Context, invalid};
 
 const SHM_SIZE: u64 = 64 << 20;
@@ -34,12 +34,8 @@ pub(super) fn resolve(
         config.labels.entry(name.clone()).or_insert_with(|| value.clone());
     }
 
-    config.net.network = choices.network.unwrap_or_default();
-    config.net.hostname = match (&choices.hostname, config.net.network) {
-        (Some(name), _) => check_hostname(name)?,
-        (None, Network::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        (None, Network::None) => id[..12].to_owned(),
-    };
+    config.net.network = choices.network.clone().unwrap_or_default();
+    config.net.hostname = hostname(&config, choices.hostname.as_deref(), id)?;
     process(&mut config, &choices, defaults)?;
 
     config.files.shm_size = choices.shm_size.unwrap_or(SHM_SIZE);
@@ -93,6 +89,22 @@ fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) ->
     process.user = choices.user.clone().unwrap_or_else(|| image.user.clone());
     process.env = environment(process, &image.env, &config.flavour, &config.net.hostname);
     Ok(())
+}
+
+/// What it is called; that of another container whose host name it shares is known already.
+fn hostname(config: &Config, asked: Option<&str>, id: &str) -> Result<String, Error> {
+    let uts = &config.namespaces.uts;
+    match asked {
+        Some(name) if !uts.is_own() => {
+            Err(invalid("hostname", name, format!("it is that of --uts {}", uts.mode("private"))))
+        }
+        Some(name) => check_hostname(name),
+        None if uts.container().is_some() => Ok(config.net.hostname.clone()),
+        None if *uts == Namespace::Host || config.net.network == Network::Host => {
+            Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
+        }
+        None => Ok(id[..12].to_owned()),
+    }
 }
 
 fn check_hostname(name: &str) -> Result<String, Error> {

@@ -20,6 +20,7 @@ use crate::config::Config;
 
 pub use capabilities::resolve as capabilities;
 pub(crate) use mounts::GENERATED;
+pub(crate) use namespaces::joins;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
 pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
@@ -41,9 +42,10 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
     if let Some(filter) = seccomp::filter(config)? {
         linux["seccomp"] = serde_json::to_value(filter).expect("a filter has string keys only");
     }
+    let hostname = Some(&config.net.hostname).filter(|_| config.namespaces.uts.is_own());
     Ok(json!({
         "ociVersion": "1.3.0",
-        "hostname": config.net.hostname,
+        "hostname": hostname,
         "root": {"path": "rootfs", "readonly": config.files.read_only},
         "process": process::value(config)?,
         "mounts": mounts::all(config, run_dir)?,

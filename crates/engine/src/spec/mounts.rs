@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::config::{Config, Network, Volume};
+use crate::config::{Config, Namespace, Network, Volume};
 use crate::error::{Context, invalid};
 
 /// The files generated for each container: name in its run directory, path in the container.
@@ -35,7 +35,7 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         }
     }
     let mut mounts = defaults(config);
-    mounts.extend(generated(run_dir));
+    mounts.extend(generated(config, run_dir));
     mounts.retain(|(destination, _)| !user.iter().any(|(other, _)| other == destination));
     mounts.extend(user);
     // A mount below another comes after it; otherwise the order stays.
@@ -87,10 +87,28 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
     ];
-    if config.namespaces.users.is_some() && config.net.network == Network::Host {
-        // A sysfs shows the devices of a network, and takes rights over it to be mounted.
-        list.retain(|(destination, ..)| *destination != "/sys");
-        list.insert(0, ("/sys", "bind", "/sys", vec!["rbind", "rslave", "nosuid", "noexec", "nodev", sys]));
+    let namespaces = &config.namespaces;
+    let mut bind = |path, read_write| {
+        list.retain(|(destination, ..)| *destination != path);
+        list.push((path, "bind", path, vec!["rbind", "rslave", "nosuid", "noexec", "nodev", read_write]));
+    };
+    // These show things of a namespace, and take rights over it to be mounted.
+    let users = namespaces.users.is_some();
+    if users && config.net.network != Network::None {
+        bind("/sys", sys);
+    }
+    if users && !namespaces.pid.is_own() {
+        bind("/proc", "rw");
+    }
+    let foreign = matches!(namespaces.ipc, Namespace::Host | Namespace::Path(_));
+    // Shared memory goes with the namespace; that of another container is found when this one starts.
+    match &namespaces.ipc {
+        Namespace::Host | Namespace::Container(_) => bind("/dev/shm", "rw"),
+        Namespace::None => list.retain(|(destination, ..)| *destination != "/dev/shm"),
+        Namespace::Own | Namespace::Private | Namespace::Path(_) => {}
+    }
+    if users && foreign {
+        list.retain(|(destination, ..)| *destination != "/dev/mqueue");
     }
     if config.files.read_only {
         // What programs cannot do without.
@@ -107,8 +125,12 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         .collect()
 }
 
-fn generated(run_dir: &Path) -> impl Iterator<Item = (PathBuf, Value)> {
+fn generated(config: &Config, run_dir: &Path) -> impl Iterator<Item = (PathBuf, Value)> {
+    // Who shares a network shares what is known of it.
+    let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
     GENERATED.iter().map(move |(name, destination)| {
+        let of_network = of_network.as_ref().filter(|_| ["hosts", "resolv.conf"].contains(name));
+        let run_dir = of_network.map_or(run_dir, PathBuf::as_path);
         let value = json!({
             "destination": destination, "type": "bind", "source": run_dir.join(name),
             "options": ["bind", "rprivate", "nosuid", "nodev"],

@@ -6,7 +6,7 @@ use loment_events::{Reporter, What, more};
 use loment_logs::Moment;
 use loment_sys::wait::Exit;
 
-use crate::launch::{Place, Removal};
+use crate::launch::{DEPENDENTS, Place, Removal};
 use crate::state::{Phase, State};
 use crate::{groups, health, now_rfc3339};
 
@@ -67,11 +67,24 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
     }
 }
 
-/// Whether it could be removed.
+/// Whether it could be removed. One that others need stays.
 fn remove(place: &Place, removal: &Removal) -> bool {
+    if is_needed(place) {
+        return false;
+    }
     let name = removal.names.join(&removal.name);
     if std::fs::read_link(&name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
         let _ = std::fs::remove_file(&name);
     }
-    std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok()
+    let removed = std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok();
+    for file in removal.dependents.iter().filter(|_| removed) {
+        let _ = std::fs::remove_file(file);
+    }
+    removed
+}
+
+/// Whether there is a container that needs it: see `graph` in the engine.
+fn is_needed(place: &Place) -> bool {
+    let dependents = std::fs::read_dir(place.dir.join(DEPENDENTS)).into_iter().flatten().flatten();
+    dependents.into_iter().any(|file| place.dir.with_file_name(file.file_name()).exists())
 }

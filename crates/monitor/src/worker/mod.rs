@@ -4,6 +4,7 @@
 mod clean;
 mod exec;
 mod health;
+mod joins;
 mod start;
 mod sweep;
 

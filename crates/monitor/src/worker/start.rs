@@ -10,7 +10,7 @@ use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserN
 use loment_sys::pipe;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Ends, become_user, stdio};
+use super::{Ends, become_user, joins, stdio};
 use crate::error::Context;
 use crate::launch::{Body, Document, Place, Rootfs};
 use crate::protocol::Answer;
@@ -28,6 +28,7 @@ pub(crate) fn start(
     let mut launch: Body = document.body()?;
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
+    let joined = joins::join(&mut launch.spec, &launch.joins)?;
     let users = UserNamespace::like(&launch.spec)?;
     let scratch = place.run_dir.join("scratch");
     let built = overlay::build(&launch.rootfs, &scratch, users.as_ref())?;
@@ -53,6 +54,7 @@ pub(crate) fn start(
             plan: &plan,
             description: &description,
             rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
+            mounts: &joined.mounts,
             stdio: stdio(ends),
             start: Start::Now,
             cgroup: Some(&group),

@@ -2,24 +2,58 @@
 
 use clap::Args;
 use loment_engine::Create;
+use loment_engine::config::Namespace;
 
-use crate::commands::values::users;
+use crate::commands::values::{namespace, users};
 use crate::error::Error;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Namespaces")]
 pub(super) struct NamespacesFlags {
+    /// Choose whose processes it sees: private, host, container:NAME or ns:PATH
+    #[arg(long, value_name = "MODE")]
+    pid: Option<String>,
+    /// Choose whose shared memory and queues it has: shareable, private, none, host, container:NAME or ns:PATH
+    #[arg(long, value_name = "MODE")]
+    ipc: Option<String>,
+    /// Choose whose host name it has: private, host, container:NAME or ns:PATH
+    #[arg(long, value_name = "MODE")]
+    uts: Option<String>,
+    /// Choose whose control groups it sees: private, host, container:NAME or ns:PATH
+    #[arg(long, value_name = "MODE")]
+    cgroupns: Option<String>,
+    /// Choose whose users it has: host, container:NAME, or private, with --uidmap or --subuidname
+    #[arg(long, value_name = "MODE")]
+    userns: Option<String>,
     /// Make a user namespace in which these users are those of the host; the groups, too, without --gidmap
     #[arg(long, value_name = "CONTAINER:HOST:NUMBER")]
     uidmap: Vec<String>,
     /// Make a user namespace in which these groups are those of the host; the users, too, without --uidmap
     #[arg(long, value_name = "CONTAINER:HOST:NUMBER")]
     gidmap: Vec<String>,
+    /// Make a user namespace of the users that /etc/subuid gives this one
+    #[arg(long, value_name = "NAME", conflicts_with = "uidmap")]
+    subuidname: Option<String>,
+    /// Make a user namespace of the groups that /etc/subgid gives this one
+    #[arg(long, value_name = "NAME", conflicts_with = "gidmap")]
+    subgidname: Option<String>,
 }
 
 impl NamespacesFlags {
     pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
-        asked.config.namespaces.users = users::users(&self.uidmap, &self.gidmap)?;
+        let namespaces = &mut asked.config.namespaces;
+        namespaces.pid = namespace::mode("pid", self.pid.as_deref())?;
+        namespaces.ipc = namespace::ipc(self.ipc.as_deref())?;
+        namespaces.uts = namespace::mode("uts", self.uts.as_deref())?;
+        namespaces.cgroup = namespace::mode("cgroupns", self.cgroupns.as_deref())?;
+        let named = users::of_names(self.subuidname.as_deref(), self.subgidname.as_deref())?;
+        let users = match named {
+            Some(users) => Some(users),
+            None => users::users(&self.uidmap, &self.gidmap)?,
+        };
+        namespaces.user = namespace::users(self.userns.as_deref(), users.is_some())?;
+        // What another container has is known to the engine.
+        namespaces.users = users.filter(|_| namespaces.user == Namespace::Own);
         Ok(())
     }
 }

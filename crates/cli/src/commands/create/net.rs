@@ -1,9 +1,10 @@
 //! Flags: a container's network.
 
 use clap::Args;
-use loment_engine::config::Network;
+use loment_engine::config::{Namespace, Network};
 use loment_engine::{Create, Engine};
 
+use crate::commands::values::namespace;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::complain;
@@ -11,7 +12,7 @@ use crate::output::complain;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Network")]
 pub(super) struct NetFlags {
-    /// Choose the network: none or host
+    /// Choose the network: none, host, container:NAME or ns:PATH
     #[arg(long, alias = "net", value_name = "NETWORK")]
     network: Option<String>,
     /// Set the host name
@@ -46,6 +47,15 @@ fn network(text: &str) -> Result<Network, Error> {
     match text {
         "none" => Ok(Network::None),
         "host" => Ok(Network::Host),
-        other => Err(Error::Invalid(format!("network {other:?} is not supported yet: use none or host"))),
+        other if other.starts_with("container:") || other.starts_with("ns:") => {
+            match namespace::mode("network", Some(other))? {
+                Namespace::Container(name) => Ok(Network::Container(name)),
+                Namespace::Path(path) => Ok(Network::Path(path)),
+                _ => Err(Error::Invalid(format!("invalid network {other:?}"))),
+            }
+        }
+        other => Err(Error::Invalid(format!(
+            "network {other:?} is not supported yet: use none, host, container:NAME or ns:PATH"
+        ))),
     }
 }

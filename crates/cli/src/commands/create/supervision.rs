@@ -16,6 +16,9 @@ pub(super) struct SupervisionFlags {
     /// Start the container again when it ends: no, on-failure[:TIMES], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
+    /// Start these containers before it, and do not remove them while it is there
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    requires: Vec<String>,
     /// Kill the container when it has run for so long, in seconds; 0 is for ever
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
@@ -29,6 +32,7 @@ pub(super) struct SupervisionFlags {
 
 impl SupervisionFlags {
     pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
+        asked.config.requires.clone_from(&self.requires);
         let supervision = &mut asked.config.supervision;
         supervision.auto_remove = self.rm;
         supervision.restart = self.restart.as_deref().map_or(Ok(Restart::No), values::restart)?;

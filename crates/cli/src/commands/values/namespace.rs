@@ -1,0 +1,70 @@
+//! Whose namespaces a container is in.
+
+use std::path::{Component, Path};
+
+use loment_engine::config::Namespace;
+
+use crate::error::Error;
+
+/// `private`, `host`, `container:NAME`, `ns:PATH`; for a container its name, for which the engine puts the id.
+pub(in crate::commands) fn mode(flag: &str, text: Option<&str>) -> Result<Namespace, Error> {
+    let text = text.unwrap_or_default();
+    match text {
+        "" | "private" => Ok(Namespace::Own),
+        "host" => Ok(Namespace::Host),
+        "pod" => {
+            Err(Error::Invalid(format!("--{flag} pod is for containers in a pod, which are not there yet")))
+        }
+        _ => other(flag, text, "private, host, container:NAME or ns:PATH"),
+    }
+}
+
+/// The same of [`mode`], and whether others may share it.
+pub(in crate::commands) fn ipc(text: Option<&str>) -> Result<Namespace, Error> {
+    match text {
+        Some("shareable") => Ok(Namespace::Own),
+        Some("private") => Ok(Namespace::Private),
+        Some("none") => Ok(Namespace::None),
+        text => mode("ipc", text),
+    }
+}
+
+/// Whose users. `mapped`: other flags say who they are.
+pub(in crate::commands) fn users(text: Option<&str>, mapped: bool) -> Result<Namespace, Error> {
+    let text = text.unwrap_or_default();
+    let word = text.split_once(':').map_or(text, |(word, _)| word);
+    match (word, mapped) {
+        ("" | "private", true) | ("" | "host", false) => Ok(Namespace::Own),
+        ("private", false) => Err(Error::Invalid(
+            "--userns private needs to know who the users are: add --uidmap or --subuidname".into(),
+        )),
+        ("auto" | "ns", _) => Err(Error::Invalid(format!("--userns {word} is not supported yet"))),
+        // Podman's words.
+        ("keep-id" | "nomap", _) => {
+            Err(Error::Invalid(format!("{word} is only supported in rootless mode: use --uidmap")))
+        }
+        (_, true) => Err(Error::Invalid(format!(
+            "--userns {text} excludes --uidmap, --gidmap, --subuidname and --subgidname: leave them out"
+        ))),
+        _ => other("userns", text, "host, container:NAME or private"),
+    }
+}
+
+/// `container:NAME` and `ns:PATH`.
+fn other(flag: &str, text: &str, forms: &str) -> Result<Namespace, Error> {
+    match text.split_once(':') {
+        Some(("container", name)) if !name.is_empty() => Ok(Namespace::Container(name.to_owned())),
+        Some(("ns", path)) => match check_path(path) {
+            true => Ok(Namespace::Path(path.into())),
+            false => {
+                Err(Error::Invalid(format!("invalid value {text:?} for --{flag}: its path must be absolute")))
+            }
+        },
+        _ => Err(Error::Invalid(format!("invalid value {text:?} for --{flag}: use {forms}"))),
+    }
+}
+
+/// Whether a namespace can be looked for there.
+pub(in crate::commands) fn check_path(path: &str) -> bool {
+    Path::new(path).components().next() == Some(Component::RootDir)
+}

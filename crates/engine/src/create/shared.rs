@@ -1,0 +1,61 @@
+//! Namespaces that a container shares with others.
+
+use super::Create;
+use crate::config::{Config, Namespace, Network};
+use crate::error::invalid;
+use crate::{Engine, Error};
+
+impl Engine {
+    /// Puts ids in the place of names of containers whose namespaces are to be shared, and takes from those what goes with them.
+    pub(super) fn share(&self, asked: &mut Create) -> Result<(), Error> {
+        let namespaces = &mut asked.config.namespaces;
+        if let Namespace::Container(name) = &namespaces.user {
+            let other = self.container(name)?.config;
+            // Who has the host's users has no namespace that could be joined.
+            namespaces.user = match other.namespaces.users {
+                Some(_) => Namespace::Container(other.id),
+                None => Namespace::Host,
+            };
+            namespaces.users = other.namespaces.users;
+        }
+        if let Namespace::Container(name) = &namespaces.ipc {
+            let other = self.container(name)?.config;
+            check_ipc(&other)?;
+            namespaces.ipc = Namespace::Container(other.id);
+        }
+        if let Namespace::Container(name) = &namespaces.uts {
+            let other = self.container(name)?.config;
+            asked.config.net.hostname = other.net.hostname;
+            namespaces.uts = Namespace::Container(other.id);
+        }
+        for namespace in [&mut namespaces.pid, &mut namespaces.cgroup] {
+            if let Namespace::Container(name) = namespace {
+                *namespace = Namespace::Container(self.container(name)?.config.id);
+            }
+        }
+        if let Some(Network::Container(name)) = &asked.choices.network {
+            asked.choices.network = Some(Network::Container(self.container(name)?.config.id));
+        }
+        for required in &mut asked.config.requires {
+            *required = self.container(required)?.config.id;
+        }
+        if asked.config.process.init && !asked.config.namespaces.pid.is_own() {
+            let mode = asked.config.namespaces.pid.mode("private");
+            return Err(invalid("pid namespace", mode, "--init needs one of the container's own"));
+        }
+        Ok(())
+    }
+}
+
+fn check_ipc(other: &Config) -> Result<(), Error> {
+    let mode = match &other.namespaces.ipc {
+        Namespace::Private => "private",
+        Namespace::None => "none",
+        _ => return Ok(()),
+    };
+    let hint = format!(
+        "that of container {} is {mode}, which nobody shares: make it with --ipc shareable",
+        other.id
+    );
+    Err(invalid("ipc namespace", format!("container:{}", other.name), hint))
+}
