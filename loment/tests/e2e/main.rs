@@ -8,6 +8,7 @@ mod attach;
 mod attacks;
 mod bad_input;
 mod check;
+mod choose;
 mod diff;
 mod ecosystem;
 mod engines;

@@ -3,6 +3,7 @@
 use clap::Parser;
 use loment_engine::Streams;
 
+use super::choose::one;
 use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
@@ -20,15 +21,20 @@ pub(super) struct Flags {
     /// Hand signals on to the container
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// The container
     #[arg(value_name = "CONTAINER")]
-    container: String,
+    container: Option<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     detach::Detach::parse(&flags.detach_keys)?;
     let engine = globals.engine()?;
-    let container = engine.container(&flags.container)?;
+    let missing = "attach needs a name, an id, or --latest";
+    let name = one(&engine, flags.latest, flags.container.as_deref(), missing)?;
+    let container = engine.container(&name)?;
     let process = &container.config.process;
     let streams = Streams { stdin: process.stdin && !flags.no_stdin, stdout: true, stderr: true };
     let session = Session {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use loment_engine::{Answer, Exec, Streams};
 
+use super::choose::{id_in, latest};
 use super::values::process as values;
 use crate::attach::{Session, exit_status};
 use crate::detach;
@@ -42,14 +43,26 @@ pub(super) struct Flags {
     /// Set the keys that leave the terminal and let the command run
     #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
     detach_keys: String,
-    /// Container, then the command and its arguments
+    /// In the container whose id is in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "latest")]
+    cidfile: Option<PathBuf>,
+    /// In the container that was made last
+    #[arg(short, long)]
+    latest: bool,
+    /// Container, unless a flag says which, then the command and its arguments
     // One argument: what follows a container is the command's, also where it looks like one of our flags.
-    #[arg(value_names = ["CONTAINER", "COMMAND"], num_args = 2.., required = true, trailing_var_arg = true)]
+    #[arg(value_names = ["CONTAINER", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
     words: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
+    let (name, args) = match (&flags.cidfile, flags.latest, flags.words.split_first()) {
+        (Some(file), ..) => (id_in(file, false)?.unwrap_or_default(), flags.words),
+        (None, true, _) => (latest(&engine)?, flags.words),
+        (None, false, Some((name, args))) if !args.is_empty() => (name.clone(), args.to_vec()),
+        _ => return Err(Error::Invalid("exec needs a container and a command to run in it".into())),
+    };
     let mut env = Vec::new();
     for file in &flags.env_file {
         env.extend(values::environment_file(file)?);
@@ -62,7 +75,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         false => Streams { stdin: flags.interactive, stdout: true, stderr: true },
     };
     let options = Exec {
-        args: flags.words[1..].to_vec(),
+        args,
         env,
         user: flags.user,
         workdir: flags.workdir,
@@ -70,13 +83,13 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         privileged: flags.privileged,
         streams,
     };
-    let connection = engine.exec(&flags.words[0], options)?;
+    let connection = engine.exec(&name, options)?;
     if flags.detach {
         return match connection.receive().doing(|| "hear from the monitor".into())? {
             Some(Answer::Failed { cause, message }) => {
                 Err(loment_engine::Error::Start { cause, message }.into())
             }
-            _ => print(&format!("{}\n", engine.container(&flags.words[0])?.config.id)).map(|()| 0),
+            _ => print(&format!("{}\n", engine.container(&name)?.config.id)).map(|()| 0),
         };
     }
     exit_status(

@@ -19,6 +19,9 @@ pub(super) struct Flags {
     /// Accepted for compatibility: sizes are not shown
     #[arg(short, long)]
     size: bool,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -29,6 +32,9 @@ pub(super) struct ContainerFlags {
     /// Accepted for compatibility: sizes are not shown
     #[arg(short, long)]
     size: bool,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -50,7 +56,7 @@ struct Asked {
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
     /// What to display
-    #[arg(value_name = "NAME", required = true)]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
 
@@ -62,11 +68,17 @@ enum Kind {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    show(globals, flags.kind, &flags.asked)
+    match flags.latest {
+        true => show_latest(globals, &flags.asked),
+        false => show(globals, flags.kind, &flags.asked, &flags.asked.names),
+    }
 }
 
 pub(super) fn run_containers(globals: &Globals, flags: &ContainerFlags) -> Result<u8, Error> {
-    show(globals, Kind::Container, &flags.asked)
+    match flags.latest {
+        true => show_latest(globals, &flags.asked),
+        false => show(globals, Kind::Container, &flags.asked, &flags.asked.names),
+    }
 }
 
 pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Error> {
@@ -75,7 +87,7 @@ pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Er
         places.extend(flags.there.place(globals, name)?);
     }
     if places.is_empty() {
-        return show(globals, Kind::Image, &flags.asked);
+        return show(globals, Kind::Image, &flags.asked, &flags.asked.names);
     }
     if places.len() < flags.asked.names.len() {
         return Err(Error::Invalid(
@@ -88,11 +100,22 @@ pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Er
     Ok(0)
 }
 
-fn show(globals: &Globals, kind: Kind, flags: &Asked) -> Result<u8, Error> {
+fn show_latest(globals: &Globals, flags: &Asked) -> Result<u8, Error> {
+    if !flags.names.is_empty() {
+        return Err(Error::Invalid("--latest and arguments cannot be used together".into()));
+    }
+    let id = super::choose::latest(&globals.engine()?)?;
+    show(globals, Kind::Container, flags, &[id])
+}
+
+fn show(globals: &Globals, kind: Kind, flags: &Asked, names: &[String]) -> Result<u8, Error> {
+    if names.is_empty() {
+        return Err(Error::Invalid("no names or ids specified".into()));
+    }
     let mut documents = Vec::new();
     let mut status = 0;
     let template = flags.format.as_deref().filter(|format| *format != "json");
-    for name in &flags.names {
+    for name in names {
         match document(globals, kind, name, template.is_none()) {
             Ok(document) => documents.push(document),
             Err(error) => {

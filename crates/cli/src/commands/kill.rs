@@ -1,9 +1,9 @@
 //! `kill`
 
 use clap::Parser;
-use loment_engine::Status;
 
-use super::{chosen, for_each};
+use super::choose::Chosen;
+use super::for_each;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -17,16 +17,15 @@ pub(super) struct Flags {
     /// Choose the signal, by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
     signal: String,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
-    containers: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let number = loment_runtime::parse_signal(&flags.signal)
         .ok_or_else(|| Error::Invalid(format!("invalid signal {:?}: no such signal", flags.signal)))?;
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Running)?;
+    let names = flags.chosen.choice(flags.all).ids(globals, &engine, |c| c.status.has_process())?;
     for_each(&names, |name| {
         engine.kill(name, number)?;
         print(&format!("{name}\n"))

@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+mod choose;
 mod container_exists;
 mod copy;
 mod create;
@@ -56,7 +57,7 @@ mod wait;
 use std::ffi::OsString;
 
 use clap::Parser;
-use loment_engine::{Engine, Listed, Which};
+use loment_engine::Engine;
 
 use crate::arguments::Parsed;
 use crate::error::Error;
@@ -212,22 +213,6 @@ fn need_names(names: &[String], all: bool) -> Result<(), Error> {
         [] if !all => Err(Error::Invalid("you must provide at least one name or id".into())),
         _ => Ok(()),
     }
-}
-
-/// The containers a command is for: those named, and with `all` every one that `which` is true of.
-fn chosen(
-    engine: &Engine,
-    names: &[String],
-    all: bool,
-    which: impl Fn(&Listed) -> bool,
-) -> Result<Vec<String>, Error> {
-    need_names(names, all)?;
-    let mut names = names.to_vec();
-    if all {
-        // The newest first: what another one needs was made before it.
-        names.extend(engine.list(Which::All)?.into_iter().rev().filter(which).map(|c| c.id));
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use clap::Parser;
 use loment_engine::Status;
 
-use super::{chosen, for_each};
+use super::choose::Chosen;
+use super::for_each;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -14,14 +15,17 @@ pub(super) struct Pause {
     /// Pause every running container
     #[arg(short, long)]
     all: bool,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
-    containers: Vec<String>,
+    /// Those that this is true of, as ps --filter
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Pause) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Running)?;
+    let choice = flags.chosen.choice(flags.all).with_filters(&flags.filter);
+    let names = choice.ids(globals, &engine, |c| c.status == Status::Running)?;
     for_each(&names, |name| {
         engine.pause(name)?;
         print(&format!("{name}\n"))
@@ -34,14 +38,17 @@ pub(super) struct Unpause {
     /// Unpause every paused container
     #[arg(short, long)]
     all: bool,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
-    containers: Vec<String>,
+    /// Those that this is true of, as ps --filter
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run_unpause(globals: &Globals, flags: &Unpause) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status == Status::Paused)?;
+    let choice = flags.chosen.choice(flags.all).with_filters(&flags.filter);
+    let names = choice.ids(globals, &engine, |c| c.status == Status::Paused)?;
     for_each(&names, |name| {
         engine.unpause(name)?;
         print(&format!("{name}\n"))

@@ -2,8 +2,9 @@
 
 use clap::Parser;
 
+use super::choose::Chosen;
+use super::for_each;
 use super::values::supervision::grace;
-use super::{chosen, for_each};
 use crate::attach::own_streams;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -21,15 +22,18 @@ pub(super) struct Flags {
     /// Set the seconds to wait before SIGKILL, -1 to wait for ever; the container's own by default
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<i64>,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "running"])]
-    containers: Vec<String>,
+    /// Those that this is true of, as ps --filter
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let every = flags.all || flags.running;
-    let names = chosen(&engine, &flags.containers, every, |c| flags.all || c.status.is_active())?;
+    let choice = flags.chosen.choice(every).with_filters(&flags.filter);
+    let names = choice.ids(globals, &engine, |c| !flags.running || c.status.is_active())?;
     let grace = grace(flags.time)?;
     for_each(&names, |name| {
         for warning in engine.restart(name, grace, Some(own_streams()))? {

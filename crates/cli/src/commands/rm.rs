@@ -2,7 +2,8 @@
 
 use clap::Parser;
 
-use super::{chosen, remove_each};
+use super::choose::{Choice, Chosen};
+use super::remove_each;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -28,20 +29,24 @@ pub(super) struct Flags {
     /// Accepted for compatibility: anonymous volumes go with their container
     #[arg(short, long)]
     volumes: bool,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
-    containers: Vec<String>,
+    /// Those that this is true of, as ps --filter
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let mut names = chosen(&engine, &flags.containers, flags.all, |_| true)?;
+    let ignore = flags.ignore || flags.force;
+    let choice = Choice { ignore, ..flags.chosen.choice(flags.all) };
+    let mut names = choice.with_filters(&flags.filter).ids(globals, &engine, |_| true)?;
     if flags.depend || flags.all {
         // Those that need others first.
         names = engine.with_dependents(&names);
     }
     remove_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
-        Err(loment_engine::Error::NoContainer { .. }) if flags.ignore || flags.force => Ok(()),
+        Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
         other => {
             other?;
             print(&format!("{name}\n"))

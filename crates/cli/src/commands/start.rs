@@ -1,8 +1,9 @@
 //! `start`
 
 use clap::Parser;
-use loment_engine::Streams;
+use loment_engine::{Engine, Streams};
 
+use super::choose::{Choice, filtered};
 use super::for_each;
 use crate::attach::{Session, exit_status, own_streams};
 use crate::detach;
@@ -25,25 +26,40 @@ pub(super) struct Flags {
     /// Hand signals on to the container
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
+    /// Start every container that does not run
+    #[arg(long)]
+    all: bool,
+    /// Those that this is true of, as ps --filter; with names, of these
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// Containers
-    #[arg(value_name = "CONTAINER", required = true)]
+    #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
+    let names = chosen(globals, &engine, flags)?;
     if !flags.attach && !flags.interactive {
-        return for_each(&flags.containers, |name| {
+        return for_each(&names, |name| {
             for warning in engine.start(name, Some(own_streams()))? {
                 complain(&format!("Warning: {warning}"));
             }
             print(&format!("{name}\n"))
         });
     }
-    let [name] = flags.containers.as_slice() else {
-        return Err(Error::Invalid(
-            "only one container can be started with --attach: start the others without".into(),
-        ));
+    let name = match names.as_slice() {
+        [name] => name,
+        // The filters are true of none.
+        [] => return Ok(0),
+        _ => {
+            return Err(Error::Invalid(
+                "only one container can be started with --attach: start the others without".into(),
+            ));
+        }
     };
     let container = engine.container(name)?;
     let streams = match container.config.log.driver.is_passthrough() {
@@ -63,4 +79,21 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         forward_signals: flags.sig_proxy,
     };
     exit_status(session.run())
+}
+
+/// Filters choose among the names, if there are any.
+fn chosen(globals: &Globals, engine: &Engine, flags: &Flags) -> Result<Vec<String>, Error> {
+    let Flags { all, filter, latest, containers, .. } = flags;
+    if filter.is_empty() || containers.is_empty() {
+        let choice = Choice { all: *all, latest: *latest, names: containers, ..Choice::default() };
+        return choice.with_filters(filter).ids(globals, engine, |c| !c.status.is_active());
+    }
+    let meant = filtered(globals, engine, filter, |_| true)?;
+    let mut names = Vec::new();
+    for name in containers {
+        if meant.contains(&engine.container(name)?.config.id) {
+            names.push(name.clone());
+        }
+    }
+    Ok(names)
 }

@@ -3,8 +3,9 @@
 use clap::Parser;
 use loment_engine::StopOptions;
 
+use super::choose::{Choice, Chosen};
+use super::for_each;
 use super::values::supervision::{grace, signal};
-use super::{chosen, for_each};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -24,14 +25,17 @@ pub(super) struct Flags {
     /// Set the seconds to wait before SIGKILL, -1 to wait for ever; the container's own by default
     #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<i64>,
-    /// Containers
-    #[arg(value_name = "CONTAINER", required_unless_present = "all")]
-    containers: Vec<String>,
+    /// Those that this is true of, as ps --filter
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let names = chosen(&engine, &flags.containers, flags.all, |c| c.status.is_active())?;
+    let choice = Choice { ignore: flags.ignore, ..flags.chosen.choice(flags.all) };
+    let names = choice.with_filters(&flags.filter).ids(globals, &engine, |c| c.status.is_active())?;
     let signal = flags.signal.as_deref().map(|text| signal("signal", text)).transpose()?;
     let options = StopOptions { signal, grace: grace(flags.time)?, keep: false };
     for_each(&names, |name| match engine.stop(name, &options) {

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 
+use super::choose::Choice;
 use super::for_each;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -13,14 +14,19 @@ pub(super) struct Flags {
     /// Print -1 for containers that do not exist
     #[arg(long)]
     ignore: bool,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
     /// Containers
-    #[arg(value_name = "CONTAINER", required = true)]
+    #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    for_each(&flags.containers, |name| {
+    let choice = Choice { latest: flags.latest, names: &flags.containers, ..Choice::default() };
+    let names = choice.ids(globals, &engine, |_| true)?;
+    for_each(&names, |name| {
         let code = match engine.wait(name) {
             Err(loment_engine::Error::NoContainer { .. }) if flags.ignore => -1,
             other => other?,

@@ -113,11 +113,7 @@ fn options(globals: &Globals, flags: &Flags) -> Result<Options, Error> {
 /// The containers whose logs are wanted.
 fn chosen(engine: &Engine, flags: &Flags) -> Result<Vec<Container>, Error> {
     match (flags.latest, flags.containers.as_slice()) {
-        (true, []) => {
-            let latest =
-                engine.containers()?.into_iter().max_by(|a, b| a.config.created.cmp(&b.config.created));
-            latest.map(|c| vec![c]).ok_or_else(|| Error::Invalid("there is no container".into()))
-        }
+        (true, []) => Ok(vec![engine.container(&super::choose::latest(engine)?)?]),
         (true, _) => Err(Error::Invalid("--latest and containers cannot be used together".into())),
         (false, []) => Err(Error::Invalid("specify at least one container name or ID to log".into())),
         (false, names) => Ok(names.iter().map(|name| engine.container(name)).collect::<Result<_, _>>()?),
