@@ -19,6 +19,7 @@
 mod access;
 mod archives;
 mod check;
+mod cleanup;
 pub mod config;
 mod container;
 mod create;

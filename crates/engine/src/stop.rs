@@ -221,8 +221,13 @@ impl Engine {
         match self.load(id)? {
             Some(now) => Ok(now.state.exit_code),
             // It was removed at its end, in this moment.
-            None => Ok(self.told_exit_code(id).unwrap_or(crate::UNKNOWN_EXIT)),
+            None => Ok(self.last_exit_code(id)),
         }
+    }
+
+    /// How a container that is not there any more ended, by what was told of it; [`crate::UNKNOWN_EXIT`] where nothing was.
+    pub fn last_exit_code(&self, id: &str) -> i32 {
+        self.told_exit_code(id).unwrap_or(crate::UNKNOWN_EXIT)
     }
 
     /// After the process has ended: waits until its monitor has recorded that, or does the clean-up of one that is gone.

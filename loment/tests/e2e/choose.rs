@@ -128,7 +128,8 @@ fn mistakes_are_told_as_podman_tells_them() {
     let theirs = mistakes(&podman);
     let ours = mistakes(&|arguments| world.persona("podman", arguments));
     assert_eq!(ours, theirs);
-    for (words, name) in [(&["stop", "--cidfile", "/no/such"][..], "/no/such"), (&["start"], "at least one")] {
+    for (words, name) in [(&["stop", "--cidfile", "/no/such"][..], "/no/such"), (&["start"], "at least one")]
+    {
         world.loment(words).fails_saying(125, &[name]);
     }
     let empty = world.write("empty", "");

@@ -54,6 +54,7 @@ mod starters;
 mod sync_lists;
 mod terminal;
 mod unified;
+mod waiting;
 
 use std::path::Path;
 use std::process::Command;

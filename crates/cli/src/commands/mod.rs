@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod choose;
+mod cleanup;
 mod container_exists;
 mod copy;
 mod create;

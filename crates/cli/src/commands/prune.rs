@@ -1,4 +1,4 @@
-//! `image prune` and `system prune`
+//! `container prune`, `image prune` and `system prune`
 
 use clap::Parser;
 use loment_engine::{ContainerFilters, Pruned};
@@ -8,6 +8,17 @@ use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
 use crate::units::exact_size;
+
+/// Remove containers that do not run
+#[derive(Parser, Debug)]
+pub(super) struct ContainerFlags {
+    /// Remove only those that this is true of: label=NAME[=VALUE], label!=NAME[=VALUE] or until=TIME
+    #[arg(long, value_name = "NAME=VALUE")]
+    filter: Vec<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+}
 
 /// Remove unused images
 #[derive(Parser, Debug)]
@@ -50,6 +61,24 @@ pub(super) struct SystemFlags {
     /// Accepted for compatibility: there are no volumes
     #[arg(long)]
     volumes: bool,
+}
+
+pub(super) fn run_container(globals: &Globals, flags: &ContainerFlags) -> Result<u8, Error> {
+    let docker = globals.persona.docker_documents;
+    let what = if docker { "stopped" } else { "non running" };
+    // What cannot be meant is said before anything is asked.
+    let filters = ContainerFilters::parse(&flags.filter)?;
+    if !flags.force && !confirmed(&format!("WARNING! This will remove all {what} containers.\n"))? {
+        return Ok(0);
+    }
+    let pruned = globals.engine()?.prune_containers(&filters)?;
+    let ids: String = pruned.containers.iter().map(|id| format!("{id}\n")).collect();
+    let text = match (docker, ids.is_empty()) {
+        (false, _) => ids,
+        (true, true) => reclaimed(&pruned),
+        (true, false) => format!("Deleted Containers:\n{ids}\n{}", reclaimed(&pruned)),
+    };
+    print(&text).map(|()| 0)
 }
 
 pub(super) fn run_image(globals: &Globals, flags: &ImageFlags) -> Result<u8, Error> {

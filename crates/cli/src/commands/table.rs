@@ -21,6 +21,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| attach::run(g, &parse(g, "attach", a)?),
     },
     Command {
+        name: "container cleanup",
+        about: "Remove what containers that have ended left when their monitors were killed",
+        run: |g, a| cleanup::run(g, &parse(g, "container cleanup", a)?),
+    },
+    Command {
         name: "container exists",
         about: "Check whether there is a container",
         run: |g, a| container_exists::run(g, &parse(g, "container exists", a)?),
@@ -29,6 +34,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "container inspect",
         about: "Display the configuration of containers",
         run: |g, a| inspect::run_containers(g, &parse(g, "container inspect", a)?),
+    },
+    Command {
+        name: "container prune",
+        about: "Remove containers that do not run",
+        run: |g, a| prune::run_container(g, &parse(g, "container prune", a)?),
     },
     Command {
         name: "create",
@@ -309,6 +319,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Manage containers",
         words: &[
             ("attach", "attach"),
+            ("cleanup", "container cleanup"),
             ("create", "create"),
             ("exec", "exec"),
             ("exists", "container exists"),
@@ -318,6 +329,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("logs", "logs"),
             ("ls", "ps"),
             ("pause", "pause"),
+            ("prune", "container prune"),
             ("ps", "ps"),
             ("rename", "rename"),
             ("restart", "restart"),
