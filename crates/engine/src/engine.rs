@@ -241,14 +241,6 @@ impl Engine {
             Err(_) => true,
         }
     }
-
-    /// Serialises changes of one container's life. Held for moments, never while waiting for a program to end.
-    pub(crate) fn lock(&self, id: &str) -> Result<std::fs::File, Error> {
-        let path = self.dir(id);
-        let file = std::fs::File::open(&path).context("open", path.display())?;
-        file.lock().context("lock", path.display())?;
-        Ok(file)
-    }
 }
 
 /// The state of a container whose record is damaged: it can be started anew, or removed. Other errors stay.

@@ -55,6 +55,11 @@ pub enum Error {
     Dependents { id: String, dependents: Vec<String> },
     #[error("{message}")]
     Start { cause: Cause, message: String },
+    #[error(
+        "container {id} is being changed by another command, which has not finished for {seconds} seconds: look for one that hangs, \
+         or use rm --force"
+    )]
+    Busy { id: String, seconds: u64 },
     #[error("container {id} has no health check: give it one with --health-cmd")]
     NoHealthCheck { id: String },
     #[error("the monitor of container {id} ended unexpectedly")]

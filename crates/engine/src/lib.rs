@@ -40,6 +40,7 @@ mod images;
 mod list;
 mod list_filter;
 mod lists;
+mod lock;
 mod logs;
 mod lookup;
 mod names;

@@ -38,7 +38,7 @@ impl Engine {
         };
         let id = container.config.id.as_str();
         for _ in 0..TRIES {
-            if self.remove_stopped(&container)? {
+            if self.remove_stopped(&container, force)? {
                 return Ok(container);
             }
             if !force {
@@ -55,9 +55,10 @@ impl Engine {
     }
 
     /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
-    fn remove_stopped(&self, container: &Container) -> Result<bool, Error> {
+    fn remove_stopped(&self, container: &Container, force: bool) -> Result<bool, Error> {
         let id = container.config.id.as_str();
-        let _lock = match self.lock(id) {
+        let lock = if force { self.lock_by_force(id) } else { self.lock(id) };
+        let _lock = match lock {
             Err(_) if !self.dir(id).exists() => return Ok(true),
             lock => lock?,
         };
@@ -96,7 +97,7 @@ impl Engine {
         }
         self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
         self.wait_for_monitor(&container)?;
-        let _lock = match self.lock(&id) {
+        let _lock = match self.lock_by_force(&id) {
             // It was started with --rm, and has gone by itself.
             Err(_) if !self.dir(&id).exists() => return Ok(container),
             lock => lock?,

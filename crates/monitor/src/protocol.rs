@@ -1,7 +1,10 @@
 //! What a front end and a monitor say to each other: one message per SEQPACKET packet, a letter and its payload.
 //!
-//! A connection carries one request. One that is too long for a packet is in a file in memory that the packet carries. Version 1; a monitor answers an unknown letter with [`Answer::Failed`], so that newer
-//! front ends can ask older monitors.
+//! A connection carries one request. One that is too long for a packet is in a file in memory that the packet carries.
+//!
+//! A front end may be newer than a monitor, which lives as long as its container. Such a monitor answers what it does not know, a
+//! letter or a field, with [`Answer::Failed`]; nothing that was asked for is left undone in silence. For that, requests say only
+//! what is not as it is by default, and a letter or a field is never used again for something else.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -14,6 +17,8 @@ use loment_sys::pipe;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
+
+use crate::sparse::sparse;
 
 /// The name of the socket in a container's run directory.
 pub const SOCKET: &str = "monitor.sock";
@@ -29,6 +34,7 @@ const FILE: u8 = b'F';
 
 /// Which streams a client wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Streams {
     /// It will send standard input.
     pub stdin: bool,
@@ -47,7 +53,7 @@ impl Streams {
 
 /// A program to run in the container. Its rights and limits are those of the container's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Exec {
     /// What to run.
     pub args: Vec<String>,
@@ -67,7 +73,7 @@ pub struct Exec {
 
 /// How a container is to end.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Stop {
     /// Number of the signal that asks it to.
     pub signal: i32,
@@ -137,11 +143,11 @@ pub enum Answer {
 impl Request {
     fn encode(&self) -> io::Result<Vec<u8>> {
         Ok(match self {
-            Self::Attach(streams) => packet(b'A', &serde_json::to_vec(streams)?),
-            Self::Exec(exec) => packet(b'X', &serde_json::to_vec(exec)?),
+            Self::Attach(streams) => packet(b'A', &document(streams)?),
+            Self::Exec(exec) => packet(b'X', &document(exec.as_ref())?),
             Self::Wait => vec![b'Q'],
             Self::Check => vec![b'H'],
-            Self::Stop(stop) => packet(b'S', &serde_json::to_vec(stop)?),
+            Self::Stop(stop) => packet(b'S', &document(stop)?),
             Self::Input(data) => packet(b'I', data),
             Self::InputEnd => vec![b'D'],
             Self::Resize { rows, columns } => {
@@ -153,16 +159,22 @@ impl Request {
     /// Reads the request of a packet, with the descriptors that came with it.
     ///
     /// # Errors
-    /// `InvalidData` for a letter or payload this version does not know.
+    /// `InvalidData` for a letter or a field that this version does not know; the message says what to do.
     pub fn receive(packet: &[u8], fds: &[OwnedFd]) -> io::Result<Self> {
-        match (packet, fds) {
+        let decoded = match (packet, fds) {
             ([FILE], [file]) => Self::decode(&read_sealed(file)?),
             _ => Self::decode(packet),
-        }
+        };
+        decoded.map_err(|error| {
+            let version = env!("CARGO_PKG_VERSION");
+            let hint = "restart the container, which gives it a new one";
+            let text = format!("the monitor of this container is of version {version}: {error}: {hint}");
+            io::Error::new(io::ErrorKind::InvalidData, text)
+        })
     }
 
     fn decode(bytes: &[u8]) -> io::Result<Self> {
-        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "a request this monitor does not know");
+        let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it does not know this request");
         let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
         Ok(match letter {
             b'A' => Self::Attach(serde_json::from_slice(payload)?),
@@ -181,6 +193,10 @@ impl Request {
             _ => return Err(invalid()),
         })
     }
+}
+
+fn document<T: Serialize + Default>(content: &T) -> io::Result<Vec<u8>> {
+    Ok(sparse(content)?.to_string().into_bytes())
 }
 
 /// A file in memory that nobody can change any more.
@@ -359,6 +375,18 @@ mod tests {
             assert!(Request::decode(bad).is_err() || bad == b"P", "{bad:?}");
             assert!(Answer::decode(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_an_older_monitor_does_not_know_is_refused_and_what_is_not_used_is_not_said() {
+        let refused = |bytes: &[u8]| Request::receive(bytes, &[]).unwrap_err().to_string();
+        let said = refused(br#"X{"args":["true"],"preserve_fds":2}"#);
+        assert!(said.contains("unknown field `preserve_fds`"), "{said}");
+        assert!(said.contains("restart the container") && refused(b"Z").contains("this request"));
+        let exec = Exec { args: vec!["true".into()], ..Exec::default() };
+        assert_eq!(Request::Exec(Box::new(exec)).encode().unwrap(), br#"X{"args":["true"]}"#);
+        let stop = Stop { signal: 15, timeout: None, keep: false };
+        assert_eq!(Request::Stop(stop).encode().unwrap(), br#"S{"signal":15}"#);
     }
 
     #[test]

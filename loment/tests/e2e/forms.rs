@@ -172,3 +172,27 @@ fn other_options_of_the_store_are_refused() {
         world.loment(["--storage-opt", option, "images"]).fails_saying(125, &[option, "--storage-opt"]);
     }
 }
+
+#[test]
+fn a_start_that_hangs_is_ended_by_a_removal_by_force() {
+    let (world, image) = world_with("loment.form=erofs", "busybox:latest");
+    start(&world, "a", &image);
+    world.loment(["kill", "a"]).succeeds();
+    // Nobody can look for layers: what a server of files that does not answer is like.
+    let lock = fs::File::open(world.runroot().join("pins.lock")).unwrap();
+    lock.lock().unwrap();
+    let id = world.inspect("{{.Id}}", "a");
+    let mut hung = world.command(["start", "a"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let dir = fs::File::open(world.root().join("containers").join(&id)).unwrap();
+    crate::eventually("it is being started", || match dir.try_lock() {
+        Ok(()) => {
+            dir.unlock().unwrap();
+            false
+        }
+        Err(_) => world.runroot().join("containers").join(&id).join("monitor.sock").exists(),
+    });
+    world.loment(["rm", "--force", "a"]).succeeds();
+    assert_eq!(hung.wait().unwrap().code(), Some(125));
+    drop(lock);
+    assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds(), "");
+}

@@ -85,23 +85,8 @@ impl Config {
 
     /// The document: without what is as it is by default. Lists of containers read one for each.
     pub(crate) fn document(&self) -> serde_json::Result<Value> {
-        let mut document = serde_json::to_value(self)?;
-        prune(&mut document, &serde_json::to_value(Self::default())?);
-        Ok(document)
+        loment_monitor::sparse(self)
     }
-}
-
-/// Leaves out of an object what it has in common with another.
-fn prune(value: &mut Value, default: &Value) {
-    let (Value::Object(value), Value::Object(default)) = (value, default) else { return };
-    value.retain(|name, member| match default.get(name) {
-        Some(same) if same == member => false,
-        Some(other) => {
-            prune(member, other);
-            true
-        }
-        None => true,
-    });
 }
 
 #[cfg(test)]

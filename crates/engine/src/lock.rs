@@ -1,0 +1,63 @@
+//! The lock of a container, which serialises changes of its life. It is the lock of its directory (flock(2)).
+
+use std::fs::{File, TryLockError};
+use std::time::{Duration, Instant};
+
+use loment_cgroup::{CgroupPath, Host};
+
+use crate::container::{cgroup_name, monitor_cgroup_name};
+use crate::error::Context;
+use crate::{Engine, Error};
+
+/// How long a change waits for another. A start holds the lock until the program runs, and has much to do with a large image.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same of a removal by force, which then ends what holds it.
+const SHORT_PATIENCE: Duration = Duration::from_secs(5);
+/// The longest pause between two looks.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// Waits until nobody else changes a container. To be held for moments, never while waiting for a program to end.
+    ///
+    /// # Errors
+    /// [`Error::Busy`]; [`Error::Io`] also when there is no such container.
+    pub(crate) fn lock(&self, id: &str) -> Result<File, Error> {
+        self.lock_within(id, PATIENCE)
+    }
+
+    /// The same, and ends a start that does not come to its end.
+    pub(crate) fn lock_by_force(&self, id: &str) -> Result<File, Error> {
+        match self.lock_within(id, SHORT_PATIENCE) {
+            Err(Error::Busy { .. }) => {
+                let host = Host::detect_tracking()?;
+                // Its monitor and that one's workers hold the lock; what they have made so far is in the other group.
+                for name in [monitor_cgroup_name(id), cgroup_name(id)] {
+                    let group = host.cgroup(CgroupPath::new(&name)?);
+                    if group.exists() {
+                        group.kill()?;
+                    }
+                }
+                self.lock_within(id, SHORT_PATIENCE)
+            }
+            lock => lock,
+        }
+    }
+
+    fn lock_within(&self, id: &str, patience: Duration) -> Result<File, Error> {
+        let path = self.dir(id);
+        let file = File::open(&path).context("open", path.display())?;
+        let (end, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Busy { id: id.to_owned(), seconds: patience.as_secs() });
+                }
+                Err(TryLockError::Error(error)) => return Err(error).context("lock", path.display()),
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE);
+        }
+    }
+}
