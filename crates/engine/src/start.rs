@@ -168,7 +168,7 @@ impl Engine {
         Ok((head, body))
     }
 
-    fn rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
+    pub(crate) fn rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
         if let Some(rootfs) = &config.rootfs {
             let path = rootfs.path.clone();
             return Ok(match rootfs.overlay {

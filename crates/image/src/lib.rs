@@ -25,6 +25,7 @@
 mod archive;
 mod beginning;
 mod budget;
+mod commit;
 mod compress;
 pub mod conf;
 mod config;
@@ -65,6 +66,7 @@ pub use archive::{
     Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,
     OciArchiveWriter, Output, Scratch,
 };
+pub use commit::{CommitOptions, commit};
 pub use compress::{Compression, UnknownCompression};
 pub use conf::{ShortNameMode, ShortNames};
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};

@@ -46,7 +46,7 @@ pub use error::Error;
 pub use groups::scope_name;
 pub use loment_logs::now_rfc3339;
 pub use mounts::is_mount_point;
-pub use overlay::show_layers;
+pub use overlay::{open_rootfs, show_layers};
 pub use pins::release as release_layers;
 pub use serve::serve;
 pub use sparse::sparse;

@@ -255,6 +255,19 @@ fn own_namespace() -> io::Result<()> {
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
 
+/// The root file system of a container that does not run, detached, with the ids that the container has. For a caller with one
+/// thread; `scratch` is an existing directory that nothing else uses.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn open_rootfs(rootfs: &Rootfs, scratch: &Path) -> Result<OwnedFd, Error> {
+    let here = Here::new().context("find", "this mount namespace")?;
+    let built = build(rootfs, scratch, None);
+    // Older kernels take a mount namespace of its own to do it.
+    here.come_back().context("come back to", "this mount namespace")?;
+    Ok(built?.tree)
+}
+
 /// Layers over each other on `target`, in the mount namespace of the caller, which has one thread. `scratch` and `target` are
 /// existing directories.
 ///

@@ -51,6 +51,23 @@ impl Store {
         let (old, new) = (walk.stack(&old)?, walk.stack(&new)?);
         walk.compare(&old, &new)
     }
+
+    /// What a container has changed in its image's tree; of one that was not made by [`Store::create_rootfs`] that is not known.
+    ///
+    /// # Errors
+    /// As [`Store::changes`].
+    pub fn changes_of_container(&self, id: &str) -> Result<Option<Vec<Change>>, Error> {
+        let Some(rootfs) = self.rootfs(id)? else { return Ok(None) };
+        let image = self.image(&rootfs.image)?;
+        let image = image.ok_or_else(|| Error::ImageNotKnown { name: rootfs.image.hex().to_owned() })?;
+        let layers = self.layers_of(&image)?;
+        let mut walk = Walk { trees: Vec::new(), seen: HashSet::new(), by_looks: false };
+        let old = walk.stack(&layers)?;
+        walk.trees.push(Tree::of_changes(rootfs.upper)?);
+        let top = walk.trees.len() - 1;
+        let new = [(top, walk.trees[top].root()?)].into_iter().chain(old.iter().copied()).collect();
+        walk.compare(&old, &new).map(Some)
+    }
 }
 
 /// The layers that have a directory, top first: their positions in [`Walk::trees`], and where it is in them.
@@ -89,7 +106,10 @@ impl<'l> Walk<'l> {
     fn stack(&mut self, layers: &'l [Layer]) -> Result<Stack, Error> {
         let mut stack = Vec::new();
         for layer in visible(layers) {
-            let known = self.trees.iter().position(|known| known.layer().diff_id() == layer.diff_id());
+            let known = self
+                .trees
+                .iter()
+                .position(|known| known.layer().is_some_and(|known| known.diff_id() == layer.diff_id()));
             let tree = match known {
                 Some(tree) => tree,
                 None => {
@@ -137,10 +157,8 @@ impl<'l> Walk<'l> {
                 && !self.seen.insert((tree, node.number()))
             {
                 let problem = "a directory of its image is in two places";
-                return Err(Error::CorruptLayer {
-                    layer: self.trees[tree].layer().diff_id().clone(),
-                    problem,
-                });
+                let layer = self.trees[tree].layer().expect("invariant: nodes are those of a layer's image");
+                return Err(Error::CorruptLayer { layer: layer.diff_id().clone(), problem });
             }
             read.insert(tree, self.trees[tree].list(path, place)?);
         }

@@ -8,10 +8,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::disk;
 use crate::erofs::{FileKind, Node};
 use crate::error::{Context, Error};
-use crate::layer::Layer;
 use crate::unpack::OPAQUE;
 use crate::view::{Tree, failed, open_beneath};
 
@@ -107,7 +105,7 @@ impl Tree<'_> {
     /// Everything in the directory at `path`, whose place that is, in no order.
     pub(crate) fn list(&self, path: &[u8], place: Place) -> Result<Vec<(Vec<u8>, Item)>, Error> {
         match self {
-            Self::Dir(layer, root) => {
+            Self::Dir(unpacked, root) => {
                 let list = || {
                     let dir = open_beneath(root.as_fd(), path)?;
                     let mut items = Vec::new();
@@ -121,7 +119,7 @@ impl Tree<'_> {
                     }
                     Ok::<_, Errno>(items)
                 };
-                list().during("list", &layer.fs().join(disk::os_path(path)))
+                list().during("list", &unpacked.join(path))
             }
             Self::Erofs(layer, image) => {
                 let Some(place) = place else { return Ok(Vec::new()) };
@@ -134,12 +132,12 @@ impl Tree<'_> {
     /// Whether the directory at `path`, whose place that is, hides what lower layers have there.
     pub(crate) fn is_opaque(&self, path: &[u8], place: Place) -> Result<bool, Error> {
         match self {
-            Self::Dir(layer, root) => {
+            Self::Dir(unpacked, root) => {
                 let look = || {
                     let dir = open_beneath(root.as_fd(), path)?;
                     value_of(&dir, OPAQUE.to_bytes())
                 };
-                let value = look().during("look at", &layer.fs().join(disk::os_path(path)))?;
+                let value = look().during("look at", &unpacked.join(path))?;
                 Ok(value == b"y")
             }
             Self::Erofs(layer, image) => {
@@ -156,8 +154,8 @@ impl Tree<'_> {
             return Ok(Vec::new());
         }
         match self {
-            Self::Dir(layer, root) => {
-                further_on_disk(root, path, kind).during("look at", &layer.fs().join(disk::os_path(path)))
+            Self::Dir(unpacked, root) => {
+                further_on_disk(root, path, kind).during("look at", &unpacked.join(path))
             }
             Self::Erofs(layer, image) => {
                 let look = || match image.find(path)? {
@@ -175,14 +173,7 @@ impl Tree<'_> {
 
     /// Whether the layer's tar only needs the directory and says nothing of it.
     pub(crate) fn only_implies(&self, path: &[u8]) -> bool {
-        let (Self::Dir(layer, _) | Self::Erofs(layer, _)) = self;
-        layer.document().implied.contains(path)
-    }
-
-    /// Whose it is.
-    pub(crate) fn layer(&self) -> &Layer {
-        let (Self::Dir(layer, _) | Self::Erofs(layer, _)) = self;
-        layer
+        self.layer().is_some_and(|layer| layer.document().implied.contains(path))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use rustix::fs::{
     Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
@@ -15,10 +16,23 @@ use crate::error::{Context, Error};
 use crate::layer::{self, Form, Layer};
 use crate::unpack::OPAQUE;
 
-/// The tree of a layer.
+/// The tree of a layer, or of the changes of a container, which have the form of an unpacked one.
 pub(crate) enum Tree<'l> {
-    Dir(&'l Layer, OwnedFd),
+    Dir(Unpacked<'l>, OwnedFd),
     Erofs(&'l Layer, Image<File>),
+}
+
+/// Where a tree is.
+pub(crate) struct Unpacked<'l> {
+    /// Whose it is; of a container's changes, nobody's.
+    layer: Option<&'l Layer>,
+    path: PathBuf,
+}
+
+impl Unpacked<'_> {
+    pub(crate) fn join(&self, path: &[u8]) -> PathBuf {
+        self.path.join(disk::os_path(path))
+    }
 }
 
 /// What stands at a path.
@@ -40,7 +54,11 @@ pub(crate) struct Look {
 impl<'l> Tree<'l> {
     pub(crate) fn of(layer: &'l Layer) -> Result<Self, Error> {
         Ok(match layer.form() {
-            Form::Dir => Self::Dir(layer, layer::open_dir(&layer.fs())?),
+            Form::Dir => {
+                let path = layer.fs();
+                let root = layer::open_dir(&path)?;
+                Self::Dir(Unpacked { layer: Some(layer), path }, root)
+            }
             Form::Erofs => {
                 let file = File::open(layer.image()).during("open", &layer.image())?;
                 Self::Erofs(layer, Image::open(file).map_err(|e| failed(layer, e))?)
@@ -48,16 +66,30 @@ impl<'l> Tree<'l> {
         })
     }
 
+    /// What a container has changed.
+    pub(crate) fn of_changes(path: PathBuf) -> Result<Self, Error> {
+        let root = layer::open_dir(&path)?;
+        Ok(Self::Dir(Unpacked { layer: None, path }, root))
+    }
+
+    /// Whose it is, if it is a layer's.
+    pub(crate) fn layer(&self) -> Option<&'l Layer> {
+        match self {
+            Self::Dir(unpacked, _) => unpacked.layer,
+            Self::Erofs(layer, _) => Some(layer),
+        }
+    }
+
     /// Looks at a directory; no component is a link or leaves the layer.
     pub(crate) fn directory(&self, path: &[u8]) -> Result<Found, Error> {
         match self {
-            Self::Dir(layer, root) => match open_beneath(root.as_fd(), path) {
+            Self::Dir(unpacked, root) => match open_beneath(root.as_fd(), path) {
                 Ok(dir) => Look::at(&dir).map(Found::Directory),
                 Err(Errno::NOENT) => Ok(Found::Missing),
                 Err(Errno::NOTDIR | Errno::LOOP) => Ok(Found::NoDirectory),
                 Err(errno) => Err(errno),
             }
-            .during("look at", &layer.fs().join(disk::os_path(path))),
+            .during("look at", &unpacked.join(path)),
             Self::Erofs(layer, image) => match image.find(path) {
                 Ok(None) => Ok(Found::Missing),
                 Ok(Some(node)) if !node.is_dir() => Ok(Found::NoDirectory),

@@ -9,6 +9,7 @@ mod attacks;
 mod bad_input;
 mod check;
 mod choose;
+mod commit;
 mod diff;
 mod ecosystem;
 mod engines;

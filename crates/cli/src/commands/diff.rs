@@ -1,4 +1,4 @@
-//! `image diff`
+//! `diff`, `container diff` and `image diff`
 
 use std::io::Write;
 
@@ -8,6 +8,7 @@ use loment_image::ShortNames;
 use loment_store::{Change, ChangeKind, ImageRecord};
 use serde::Serialize;
 
+use super::choose::latest;
 use super::pull::short_names;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -45,6 +46,42 @@ pub(super) struct Flags {
     other: Option<String>,
 }
 
+/// Show what a container has changed in its files
+///
+/// A line is A for what is added, C for what is changed or D for what is deleted, and a path.
+#[derive(Parser, Debug)]
+pub(super) struct ContainerFlags {
+    /// Show one document instead of lines: json
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
+    /// The container
+    #[arg(value_name = "CONTAINER", required_unless_present = "latest", conflicts_with = "latest")]
+    container: Option<String>,
+}
+
+/// Show what a container has changed in its files, or an image in those of another
+///
+/// A line is A for what is added, C for what is changed or D for what is deleted, and a path. Of an image without another, it is
+/// what the topmost layer changes in those below.
+#[derive(Parser, Debug)]
+pub(super) struct AnyFlags {
+    /// Show one document instead of lines: json
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
+    /// The container or image
+    #[arg(value_name = "CONTAINER|IMAGE", required_unless_present = "latest", conflicts_with = "latest")]
+    name: Option<String>,
+    /// The image it is compared with, if it is one
+    #[arg(value_name = "IMAGE")]
+    other: Option<String>,
+}
+
 /// Podman's document.
 #[derive(Default, Serialize)]
 struct Document {
@@ -56,17 +93,52 @@ struct Document {
     deleted: Vec<String>,
 }
 
-pub(super) fn run_image(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    if flags.format.as_deref().is_some_and(|format| format != "json") {
-        return Err(Error::Invalid("only supported value for '--format' is 'json'".into()));
+pub(super) fn run(globals: &Globals, flags: &AnyFlags) -> Result<u8, Error> {
+    let format = flags.format.clone();
+    let engine = globals.engine()?;
+    let container = match &flags.name {
+        Some(name) if flags.other.is_none() => match engine.container(name) {
+            Err(loment_engine::Error::NoContainer { .. }) => None,
+            found => Some(found?.config.id),
+        },
+        Some(_) => None,
+        None => Some(latest(&engine)?),
+    };
+    match (container, &flags.name) {
+        (None, Some(image)) => {
+            run_image(globals, &Flags { format, image: image.clone(), other: flags.other.clone() })
+        }
+        (container, _) => run_container(globals, &ContainerFlags { format, latest: false, container }),
     }
+}
+
+pub(super) fn run_container(globals: &Globals, flags: &ContainerFlags) -> Result<u8, Error> {
+    check(flags.format.as_deref())?;
+    let engine = globals.engine()?;
+    let name = flags.container.clone().map_or_else(|| latest(&engine), Ok)?;
+    show(&engine.changes(&name)?, flags.format.is_some())
+}
+
+pub(super) fn run_image(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    check(flags.format.as_deref())?;
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
     let image = record(&engine, &flags.image, &short_names)?;
     let other = flags.other.as_deref().map(|name| record(&engine, name, &short_names)).transpose()?;
     let changes = engine.store().changes(other.as_ref(), &image).map_err(loment_engine::Error::from)?;
+    show(&changes, flags.format.is_some())
+}
+
+fn check(format: Option<&str>) -> Result<(), Error> {
+    match format {
+        None | Some("json") => Ok(()),
+        Some(_) => Err(Error::Invalid("only supported value for '--format' is 'json'".into())),
+    }
+}
+
+fn show(changes: &[Change], as_document: bool) -> Result<u8, Error> {
     let shown = changes.iter().filter(|change| !HIDDEN.contains(&change.path.as_slice()));
-    let bytes = if flags.format.is_some() { document(shown)? } else { lines(shown) };
+    let bytes = if as_document { document(shown)? } else { lines(shown) };
     let mut out = std::io::stdout();
     match out.write_all(&bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(Error::Shown { status: 0 }),

@@ -4,6 +4,7 @@ mod access;
 mod attach;
 mod choose;
 mod cleanup;
+mod commit;
 mod container_exists;
 mod copy;
 mod create;
@@ -12,6 +13,7 @@ mod diff;
 mod events;
 mod exec;
 mod exists;
+mod export;
 #[cfg(test)]
 mod flags_tests;
 mod healthcheck;

@@ -21,9 +21,19 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| attach::run(g, &parse(g, "attach", a)?),
     },
     Command {
+        name: "commit",
+        about: "Make an image of what a container has changed",
+        run: |g, a| commit::run(g, &parse(g, "commit", a)?),
+    },
+    Command {
         name: "container cleanup",
         about: "Remove what containers that have ended left when their monitors were killed",
         run: |g, a| cleanup::run(g, &parse(g, "container cleanup", a)?),
+    },
+    Command {
+        name: "container diff",
+        about: "Show what a container has changed in its files",
+        run: |g, a| diff::run_container(g, &parse(g, "container diff", a)?),
     },
     Command {
         name: "container exists",
@@ -46,6 +56,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| create::run(g, parse(g, "create", a)?),
     },
     Command {
+        name: "diff",
+        about: "Show what a container has changed in its files, or an image in those of another",
+        run: |g, a| diff::run(g, &parse(g, "diff", a)?),
+    },
+    Command {
         name: "events",
         about: "Show what happens to containers and images, as it happens",
         run: |g, a| events::run(g, &parse(g, "events", a)?),
@@ -54,6 +69,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "exec",
         about: "Run a command in a running container",
         run: |g, a| exec::run(g, parse(g, "exec", a)?),
+    },
+    Command {
+        name: "export",
+        about: "Write the files of a container as a tar",
+        run: |g, a| export::run(g, &parse(g, "export", a)?),
     },
     Command {
         name: "image copy",
@@ -320,9 +340,12 @@ pub(super) const GROUPS: &[Group] = &[
         words: &[
             ("attach", "attach"),
             ("cleanup", "container cleanup"),
+            ("commit", "commit"),
             ("create", "create"),
+            ("diff", "container diff"),
             ("exec", "exec"),
             ("exists", "container exists"),
+            ("export", "export"),
             ("inspect", "container inspect"),
             ("kill", "kill"),
             ("list", "ps"),

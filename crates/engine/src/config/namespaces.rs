@@ -85,6 +85,23 @@ impl Users {
     }
 }
 
+impl Users {
+    /// Who a user outside is for the container: 65534, as the kernel shows it, for one whom it does not have.
+    pub fn uid_inside(&self, uid: u32) -> u32 {
+        inside(&self.uids, uid)
+    }
+
+    /// The same of a group.
+    pub fn gid_inside(&self, gid: u32) -> u32 {
+        inside(&self.gids, gid)
+    }
+}
+
+fn inside(all: &[IdMapping], id: u32) -> u32 {
+    let find = |m: &IdMapping| id.checked_sub(m.host_id).filter(|&n| n < m.size).map(|n| m.container_id + n);
+    all.iter().find_map(find).unwrap_or(65534)
+}
+
 /// A range of ids, as a specification has it (config-linux.md, "User namespace mappings").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMapping {

@@ -135,7 +135,7 @@ fn words(text: &str) -> Vec<String> {
 
 impl Change {
     /// Changes the `config` object of a configuration.
-    pub(super) fn apply(&self, config: &mut Value) {
+    pub(crate) fn apply(&self, config: &mut Value) {
         let Some(config) = config.as_object_mut() else { return };
         match self {
             Self::Cmd(words) => set(config, "Cmd", json!(words)),

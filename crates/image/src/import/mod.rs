@@ -4,7 +4,7 @@ mod change;
 
 use std::io::{BufReader, Read};
 
-use loment_store::{HashingSource, ImageId, ImageRecord, Origin, Store, sha256};
+use loment_store::{HashingSource, ImageId, ImageRecord, Layer, Lease, Origin, Store, sha256};
 use serde_json::{Value, json};
 
 pub use change::{Change, ChangeError};
@@ -47,16 +47,29 @@ pub fn import(
     let plain = inflate::reader(input, compression).map_err(|source| Error::Import { source })?;
     let layer = lease.unpack_layer(HashingSource::new(plain))?.commit(None, None)?;
     let config = configuration(layer.diff_id().hex(), options);
+    put_image(lease, &config, &[layer], &options.platform, Format::Oci, &options.created, name)
+}
+
+/// Makes an image of layers that are here, with a manifest of its own, and gives it a name, a full reference.
+pub(crate) fn put_image(
+    lease: Lease,
+    config: &Value,
+    layers: &[Layer],
+    platform: &Platform,
+    format: Format,
+    created: &str,
+    name: Option<&str>,
+) -> Result<ImageId, Error> {
     let config = config.to_string().into_bytes();
     let digest = sha256(&config);
     let descriptor = |media_type: &str, size: u64, digest: &oci_spec::image::Digest| json!({ "mediaType": media_type, "size": size, "digest": digest });
-    let format = Format::Oci;
     let plain = format.layer(crate::Compression::None).unwrap_or_default();
+    let of_layer = |layer: &Layer| descriptor(plain, layer.size(), layer.diff_id().digest());
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": format.manifest(),
         "config": descriptor(format.config(), config.len() as u64, &digest),
-        "layers": [descriptor(plain, layer.size(), layer.diff_id().digest())],
+        "layers": layers.iter().map(of_layer).collect::<Vec<_>>(),
     });
     let manifest = manifest.to_string().into_bytes();
     let manifest_digest = sha256(&manifest);
@@ -67,10 +80,10 @@ pub fn import(
     let record = ImageRecord {
         id: id.clone(),
         manifests: vec![manifest_digest.clone()],
-        layers: vec![layer.diff_id().clone()],
-        platform: (&options.platform).into(),
-        created: Some(options.created.clone()),
-        size: layer.size(),
+        layers: layers.iter().map(|layer| layer.diff_id().clone()).collect(),
+        platform: platform.into(),
+        created: Some(created.to_owned()),
+        size: layers.iter().map(Layer::size).sum(),
         pulled: now(),
         names_history: Vec::new(),
     };

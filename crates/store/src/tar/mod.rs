@@ -11,12 +11,14 @@ mod log;
 mod pax;
 mod reader;
 mod sparse;
+mod tree;
 mod write;
 
 pub use index::{ArchiveError, ArchiveIndex, Member};
 pub(crate) use log::{LogReader, Record, TarLog};
 pub(crate) use reader::{Entry, Kind, TarReader};
 pub(crate) use sparse::Extent;
+pub use tree::{TreeForm, TreeTar};
 pub use write::ArchiveWriter;
 
 /// What is wrong with a tar header.

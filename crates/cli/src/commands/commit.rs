@@ -1,0 +1,76 @@
+//! `commit`
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use loment_engine::Commit;
+use loment_image::{Change, Format};
+
+use super::pull::short_names;
+use crate::error::{Doing, Error};
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Make an image of what a container has changed
+///
+/// What is mounted in it, such as volumes, is left out.
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Say who made it
+    #[arg(short, long, value_name = "NAME")]
+    author: Option<String>,
+    /// Apply an instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION")]
+    change: Vec<String>,
+    /// Write its manifest as oci or docker
+    #[arg(short, long, value_name = "FORMAT", default_value = "oci")]
+    format: String,
+    /// Write the image's id to this file
+    #[arg(short, long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Leave this remark in its history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Pause the container meanwhile
+    #[arg(short, long)]
+    pause: bool,
+    /// Accepted for compatibility: there is no progress to show
+    #[arg(short, long)]
+    quiet: bool,
+    /// Put all of its files into one layer
+    #[arg(short, long)]
+    squash: bool,
+    /// Container
+    #[arg(value_name = "CONTAINER")]
+    container: String,
+    /// The image's name
+    #[arg(value_name = "IMAGE")]
+    image: Option<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let change = |text: &String| text.parse::<Change>().map_err(|e| Error::Invalid(e.to_string()));
+    let format = match flags.format.as_str() {
+        "oci" => Format::Oci,
+        "docker" => Format::Docker,
+        other => {
+            return Err(Error::Invalid(format!("unrecognized image format {other:?}: use oci or docker")));
+        }
+    };
+    let how = Commit {
+        name: flags.image.clone(),
+        author: flags.author.clone(),
+        message: flags.message.clone(),
+        changes: flags.change.iter().map(change).collect::<Result<_, _>>()?,
+        format,
+        pause: flags.pause,
+        squash: flags.squash,
+    };
+    let id = globals.engine()?.commit(&flags.container, &short_names(globals)?, how)?;
+    if let Some(path) = &flags.iidfile {
+        std::fs::write(path, id.to_string()).doing(|| format!("write {}", path.display()))?;
+    }
+    let shown = if globals.persona.docker_documents { id.to_string() } else { id.hex().to_owned() };
+    print(&format!("{shown}\n"))?;
+    Ok(0)
+}

@@ -1,0 +1,205 @@
+//! The files of a container as a tar, and as a layer of a new image.
+
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
+
+use loment_events::What;
+use loment_image::{CommitOptions, Format, ShortNames, commit};
+use loment_store::{Change, HashingSource, ImageId, TreeForm, TreeTar};
+use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
+use serde_json::{Map, Value, json};
+
+use crate::config::Config;
+use crate::container::{Container, Status};
+use crate::error::{Context, invalid};
+use crate::spec;
+use crate::{Engine, Error};
+
+/// How an image is made of a container.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// What it is called.
+    pub name: Option<String>,
+    /// Who made it.
+    pub author: Option<String>,
+    /// A remark.
+    pub message: Option<String>,
+    /// Changes of its configuration, in order.
+    pub changes: Vec<loment_image::Change>,
+    /// Its kind of manifest.
+    pub format: Format,
+    /// The container does nothing meanwhile.
+    pub pause: bool,
+    /// All is in one layer.
+    pub squash: bool,
+}
+
+impl Engine {
+    /// Writes the files of a container as a tar, without what is mounted in it. For a process with one thread.
+    ///
+    /// # Errors
+    /// Those of [`Engine::view`] and of writing.
+    pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        let container = self.container(name)?;
+        let view = self.view(name)?;
+        let owners = |uid, gid| view.owner_inside(uid, gid);
+        let form = TreeForm { owners: &owners, changes: false, skip: &|_, _| false };
+        let root = open_root(&view.root).context("open", &container.config.id)?;
+        write(out, root, form).context("write the files of", &container.config.id)?;
+        self.tell(&container.config, What::Export);
+        Ok(())
+    }
+
+    /// What a container has changed in the files of its image.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that was made from no image.
+    pub fn changes(&self, name: &str) -> Result<Vec<Change>, Error> {
+        let config = self.container(name)?.config;
+        let changes = self.store().changes_of_container(&config.id)?;
+        changes.ok_or_else(|| {
+            let hint = "it was not made from an image, so it is not known what was there before";
+            invalid("container", config.name, hint)
+        })
+    }
+
+    /// Makes an image of what a container has changed in that it was made from. For a process with one thread.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that was made from no image, unless all goes into one layer; those of [`Engine::view`].
+    pub fn commit(&self, name: &str, short_names: &ShortNames, how: Commit) -> Result<ImageId, Error> {
+        let new_name = how.name.as_ref().map(|name| self.full_name(name, short_names)).transpose()?;
+        let container = self.container(name)?;
+        let config = &container.config;
+        let base = match &config.image {
+            Some(image) => self.store().image(&image.id)?,
+            None if how.squash => None,
+            None => {
+                let hint = "it was not made from an image, so there is nothing to add to: use --squash";
+                return Err(invalid("container to commit", &config.name, hint));
+            }
+        };
+        let document = base.as_ref().map(|image| self.document_of(&image.id)).transpose()?;
+        let paused = how.pause && container.status == Status::Running;
+        if paused {
+            self.freeze(&container, true)?;
+        }
+        let lease = self.store_for_layers().lease()?;
+        let layer = self.layer_of(&lease, &container, how.squash);
+        if paused {
+            self.freeze(&container, false)?;
+        }
+        let layer = layer?;
+        let below = base.as_ref().filter(|_| !how.squash).map(|image| self.store().layers_of(image));
+        let options = CommitOptions {
+            author: how.author,
+            message: how.message,
+            changes: how.changes,
+            created: jiff::Timestamp::now().to_string(),
+            created_by: config.args().join(" "),
+            config: image_config(config, document.as_ref()),
+            format: how.format,
+        };
+        let below = below.transpose()?.unwrap_or_default();
+        let id = commit(lease, document, &below, &layer, new_name.as_deref(), &options)?;
+        self.tell(config, What::Commit);
+        Ok(id)
+    }
+
+    /// The configuration of an image as it is written.
+    fn document_of(&self, id: &ImageId) -> Result<Value, Error> {
+        let bytes = self.store().blob(id.digest())?;
+        serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Damaged { path: format!("configuration {id}"), source })
+    }
+
+    fn layer_of(
+        &self,
+        lease: &loment_store::Lease,
+        container: &Container,
+        whole: bool,
+    ) -> Result<loment_store::Layer, Error> {
+        let id = &container.config.id;
+        let rootfs = self.store().rootfs(id)?;
+        let view = if whole { Some(self.view(id)?) } else { None };
+        let root = match (&view, &rootfs) {
+            (Some(view), _) => open_root(&view.root),
+            (None, Some(rootfs)) => open_root(&rootfs.upper),
+            (None, None) => return Err(Error::NoContainer { name: id.clone() }),
+        };
+        let root = root.context("open", id)?;
+        let (reader, writer) = io::pipe().context("make", "a pipe")?;
+        // Overlayfs has the ids of the container's users in what it keeps.
+        let owners = |uid, gid| view.as_ref().map_or((uid, gid), |view| view.owner_inside(uid, gid));
+        let form = TreeForm { owners: &owners, changes: !whole, skip: &is_stub };
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| lease.unpack_layer(HashingSource::new(reader)));
+            let written = write(&mut BufWriter::with_capacity(256 * 1024, writer), root, form);
+            let staged = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (written, staged) {
+                (Err(error), Ok(_)) => Err(error).context("read the files of", id),
+                // What was read is at fault where nobody reads on.
+                (_, Err(error)) => Err(error.into()),
+                (Ok(()), Ok(staged)) => Ok(staged.commit(None, None)?),
+            }
+        })
+    }
+}
+
+fn write(out: &mut dyn Write, root: OwnedFd, form: TreeForm<'_>) -> io::Result<()> {
+    let mut tar = TreeTar::new(out, form);
+    tar.add_all(root, b"")?;
+    tar.finish().map(drop)
+}
+
+/// Opens a directory for reading: by its path, or what a descriptor only names.
+fn open_root(dir: impl OpenRoot) -> io::Result<OwnedFd> {
+    Ok(dir.open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?)
+}
+
+trait OpenRoot {
+    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd>;
+}
+
+impl OpenRoot for &OwnedFd {
+    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        openat(self, ".", flags, Mode::empty())
+    }
+}
+
+impl OpenRoot for &std::path::PathBuf {
+    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        openat(CWD, self, flags, Mode::empty())
+    }
+}
+
+/// What was made to have something to mount on, and is of no use in an image.
+fn is_stub(path: &[u8], stat: &Stat) -> bool {
+    let mounted =
+        spec::GENERATED.iter().any(|(_, inside)| inside.as_bytes().strip_prefix(b"/") == Some(path));
+    mounted && stat.st_size == 0
+}
+
+/// What an image of a container says about containers made from it.
+fn image_config(config: &Config, base: Option<&Value>) -> Value {
+    let of_base = base.and_then(|base| base.get("config")?.as_object().cloned());
+    let mut all: Map<String, Value> = of_base.unwrap_or_default();
+    let process = &config.process;
+    // What is true of this container only.
+    let own = ["container=", "HOSTNAME="];
+    let env: Vec<_> = process.env.iter().filter(|e| !own.iter().any(|own| e.starts_with(own))).collect();
+    let mut set = |key: &str, value: Value| {
+        let empty = value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty);
+        match empty || value.as_object().is_some_and(Map::is_empty) {
+            true => drop(all.remove(key)),
+            false => drop(all.insert(key.to_owned(), value)),
+        }
+    };
+    set("Env", json!(env));
+    set("Cmd", json!(process.command));
+    set("Entrypoint", json!(process.entrypoint));
+    set("User", json!(process.user));
+    set("WorkingDir", json!(process.workdir));
+    set("Labels", json!(config.labels));
+    Value::Object(all)
+}

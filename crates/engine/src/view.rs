@@ -1,0 +1,95 @@
+//! The files of a container, as its program has or would have them, without what is mounted there.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_monitor::launch::Rootfs;
+use loment_runtime::mount_of;
+
+use crate::config::Users;
+use crate::container::Container;
+use crate::error::Context;
+use crate::{Engine, Error};
+
+/// The root of a container's files.
+#[derive(Debug)]
+pub struct View {
+    /// Its root directory, attached nowhere.
+    pub root: OwnedFd,
+    /// Who users and groups of the container are there, if they are others.
+    users: Option<Users>,
+    /// Kept while a container that does not run is looked at: it cannot be started meanwhile.
+    _lock: Option<File>,
+}
+
+impl View {
+    /// Who an owner of files is for the container.
+    pub fn owner_inside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        match &self.users {
+            Some(users) => (users.uid_inside(uid), users.gid_inside(gid)),
+            None => (uid, gid),
+        }
+    }
+}
+
+impl Engine {
+    /// The files of a container. For a process with one thread.
+    ///
+    /// # Errors
+    /// [`Error::View`]; [`Error::Busy`].
+    pub fn view(&self, name: &str) -> Result<View, Error> {
+        let container = self.container(name)?;
+        match self.living_root(&container)? {
+            Some(root) => Ok(View { root, users: container.config.namespaces.users, _lock: None }),
+            None => self.resting_root(&container),
+        }
+    }
+
+    /// The root of a container that runs.
+    fn living_root(&self, container: &Container) -> Result<Option<OwnedFd>, Error> {
+        let Some(_process) = container.open_process() else { return Ok(None) };
+        let path = format!("/proc/{}/ns/mnt", container.state.pid);
+        let namespace = File::open(&path);
+        // Looked at after it was opened: it was that process then.
+        if container.open_process().is_none() {
+            return Ok(None);
+        }
+        let namespace = namespace.context("open", path)?;
+        let root = mount_of(namespace.as_fd(), "/".as_ref()).map_err(|e| view_failed(container, e))?;
+        Ok(Some(root))
+    }
+
+    fn resting_root(&self, container: &Container) -> Result<View, Error> {
+        let id = &container.config.id;
+        let lock = self.lock(id)?;
+        let now = self.load(id)?.ok_or_else(|| Error::NoContainer { name: id.clone() })?;
+        if now.status.is_active() {
+            // It was started just now.
+            drop(lock);
+            let again = || io::Error::other("it is being started or ended: try again");
+            let root = self.living_root(&now)?.ok_or_else(|| view_failed(&now, again()))?;
+            return Ok(View { root, users: now.config.namespaces.users, _lock: None });
+        }
+        self.clear_leftovers(&now);
+        let rootfs = match self.rootfs(&now.config)? {
+            // What was changed has been thrown away.
+            Rootfs::Throwaway { path, .. } => Rootfs::Directory { path },
+            rootfs => rootfs,
+        };
+        let scratch = now.dir.join("scratch");
+        match std::fs::create_dir(&scratch) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                Err(e).context("create", scratch.display())?
+            }
+            _ => {}
+        }
+        let root = loment_monitor::open_rootfs(&rootfs, &scratch).map_err(|e| view_failed(&now, e))?;
+        let _ = std::fs::remove_dir(&scratch);
+        Ok(View { root, users: None, _lock: Some(lock) })
+    }
+}
+
+fn view_failed(container: &Container, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::View { id: container.config.id.clone(), source: Box::new(source) }
+}

@@ -1,0 +1,376 @@
+//! Trees of files as archives.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query,
+    fstat, lgetxattr, lgetxattr_query, llistxattr, llistxattr_query, major, minor, openat, readlinkat,
+    statat,
+};
+use rustix::io::Errno;
+
+use crate::unpack::OPAQUE;
+
+/// The largest number in a field of eleven octal digits.
+const MAX_OCTAL: u64 = 0o777_7777_7777;
+/// The same of seven: owners and device numbers.
+const MAX_SHORT: u64 = 0o777_7777;
+/// What a layer's tar calls what hides something below (image-spec, layer.md, "Whiteouts").
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE_WHITEOUT: &[u8] = b".wh..wh..opq";
+
+/// What is written of a tree, and how.
+pub struct TreeForm<'f> {
+    /// Who a user and a group of the tree are in the archive.
+    pub owners: &'f dyn Fn(u32, u32) -> (u32, u32),
+    /// The tree holds the changes of an overlay: what hides something is written as layers say it.
+    pub changes: bool,
+    /// Whether what is at a path, without a slash at its beginning, is left out.
+    pub skip: &'f dyn Fn(&[u8], &Stat) -> bool,
+}
+
+impl std::fmt::Debug for TreeForm<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TreeForm").field("changes", &self.changes).finish_non_exhaustive()
+    }
+}
+
+/// Writes trees as a tar in the form of POSIX.1-2001 (pax), which GNU tar, Go and everybody else reads. What cannot be in one, sockets,
+/// is left out, as is what goes away while it is written. The same trees give the same bytes.
+#[derive(Debug)]
+pub struct TreeTar<'f, W: Write> {
+    out: W,
+    form: TreeForm<'f>,
+    /// Where files with several names were first.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl<'f, W: Write> TreeTar<'f, W> {
+    /// An archive with nothing in it yet.
+    pub fn new(out: W, form: TreeForm<'f>) -> Self {
+        Self { out, form, links: HashMap::new(), buffer: vec![0; 256 * 1024] }
+    }
+
+    /// Adds all that is in a directory, but not the directory. `path` is where it is in the archive.
+    ///
+    /// # Errors
+    /// Those of reading and writing; the archive is of no use then.
+    pub fn add_all(&mut self, dir: OwnedFd, path: &[u8]) -> io::Result<()> {
+        let mut open = vec![Level::new(dir, path.to_vec())?];
+        while let Some(level) = open.last_mut() {
+            let Some(name) = level.names.pop() else {
+                open.pop();
+                continue;
+            };
+            let path = joined(&level.path, name.to_bytes());
+            if let Some(below) = self.add(level.dir.as_fd(), &name, &path)? {
+                open.push(Level::new(below, path)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what has a name in a directory, with all that is in it. `path` is where it is in the archive.
+    ///
+    /// # Errors
+    /// Those of reading and writing; the archive is of no use then.
+    pub fn add_tree(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<()> {
+        match self.add(parent, name, path)? {
+            Some(below) => self.add_all(below, path),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the archive.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.out.write_all(&[0; 1024])?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    /// Adds one file; returns it, if it is a directory.
+    fn add(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<Option<OwnedFd>> {
+        let stat = match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            stat => stat?,
+        };
+        if (self.form.skip)(path, &stat) {
+            return Ok(None);
+        }
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory && stat.st_nlink > 1 {
+            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+                let first = first.clone();
+                self.header(path, b'1', &first, 0, &stat, &[])?;
+                return Ok(None);
+            }
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
+        }
+        match kind {
+            FileType::Directory => return self.directory(parent, name, path),
+            FileType::RegularFile => self.file(parent, name, path)?,
+            FileType::Symlink => {
+                let target = readlinkat(parent, name, Vec::new())?;
+                self.header(path, b'2', target.to_bytes(), 0, &stat, &xattrs_at(parent, name)?)?;
+            }
+            FileType::CharacterDevice if self.form.changes && stat.st_rdev == 0 => {
+                let (above, name) = split(path);
+                let hidden = joined(above, &[WHITEOUT, name].concat());
+                self.header(&hidden, b'0', b"", 0, &stat, &[])?;
+            }
+            FileType::CharacterDevice => {
+                self.header(path, b'3', b"", 0, &stat, &xattrs_at(parent, name)?)?;
+            }
+            FileType::BlockDevice => self.header(path, b'4', b"", 0, &stat, &xattrs_at(parent, name)?)?,
+            FileType::Fifo => self.header(path, b'6', b"", 0, &stat, &xattrs_at(parent, name)?)?,
+            FileType::Socket | FileType::Unknown => {}
+        }
+        Ok(None)
+    }
+
+    fn directory(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match openat(parent, name, flags, Mode::empty()) {
+            // It was replaced just now.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            dir => dir?,
+        };
+        let stat = fstat(&dir)?;
+        let xattrs = xattrs_of(&dir)?;
+        let shown: Vec<_> = xattrs.iter().filter(|(name, _)| is_shown(name)).cloned().collect();
+        self.header(&[path, b"/"].concat(), b'5', b"", 0, &stat, &shown)?;
+        let opaque = |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.to_bytes() && value == b"y";
+        if self.form.changes && xattrs.iter().any(opaque) {
+            self.header(&joined(path, OPAQUE_WHITEOUT), b'0', b"", 0, &stat, &[])?;
+        }
+        Ok(Some(dir))
+    }
+
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<()> {
+        // It may have been replaced by a pipe, which is not waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match openat(parent, name, flags, Mode::empty()) {
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(()),
+            file => file?,
+        };
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Ok(());
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
+        let xattrs: Vec<_> = xattrs_of(&file)?.into_iter().filter(|(name, _)| is_shown(name)).collect();
+        self.header(path, b'0', b"", size, &stat, &xattrs)?;
+        let mut content = File::from(file).take(size);
+        let mut left = size;
+        while left > 0 {
+            match content.read(&mut self.buffer) {
+                // It has become shorter: what was announced is there, as zeros.
+                Ok(0) => {
+                    let zeros = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+                    self.buffer[..zeros].fill(0);
+                    self.out.write_all(&self.buffer[..zeros])?;
+                    left -= zeros as u64;
+                }
+                Ok(count) => {
+                    self.out.write_all(&self.buffer[..count])?;
+                    left -= count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.pad(size)
+    }
+
+    fn header(
+        &mut self,
+        path: &[u8],
+        kind: u8,
+        link: &[u8],
+        size: u64,
+        stat: &Stat,
+        xattrs: &[(Vec<u8>, Vec<u8>)],
+    ) -> io::Result<()> {
+        let (uid, gid) = (self.form.owners)(stat.st_uid, stat.st_gid);
+        let mut pax = Vec::new();
+        let mut header = tar::Header::new_ustar();
+        let field = &mut header.as_old_mut().name;
+        if !fits(path, field) {
+            record(&mut pax, b"path", path);
+        }
+        let field = &mut header.as_old_mut().linkname;
+        if !fits(link, field) {
+            record(&mut pax, b"linkpath", link);
+        }
+        let mut number = |name: &str, value: u64, max: u64| {
+            if value > max {
+                record(&mut pax, name.as_bytes(), value.to_string().as_bytes());
+            }
+            value.min(max)
+        };
+        header.set_uid(number("uid", uid.into(), MAX_SHORT));
+        header.set_gid(number("gid", gid.into(), MAX_SHORT));
+        header.set_size(number("size", size, MAX_OCTAL));
+        let (seconds, nanos) = (stat.st_mtime, stat.st_mtime_nsec);
+        header.set_mtime(u64::try_from(seconds).unwrap_or_default().min(MAX_OCTAL));
+        if nanos != 0 || !(0..=MAX_OCTAL as i64).contains(&seconds) {
+            record(&mut pax, b"mtime", time(seconds, nanos as i64).as_bytes());
+        }
+        for (name, value) in xattrs {
+            record(&mut pax, &[b"SCHILY.xattr.", name.as_slice()].concat(), value);
+        }
+        header.set_entry_type(tar::EntryType::new(kind));
+        header.set_mode(stat.st_mode & 0o7777);
+        if matches!(kind, b'3' | b'4') {
+            header.set_device_major(major(stat.st_rdev))?;
+            header.set_device_minor(minor(stat.st_rdev))?;
+        }
+        header.set_cksum();
+        if !pax.is_empty() {
+            let mut extended = tar::Header::new_ustar();
+            fits(b"PaxHeaders/0", &mut extended.as_old_mut().name);
+            extended.set_entry_type(tar::EntryType::new(b'x'));
+            extended.set_mode(0o644);
+            extended.set_size(pax.len() as u64);
+            extended.set_cksum();
+            self.out.write_all(extended.as_bytes())?;
+            self.out.write_all(&pax)?;
+            self.pad(pax.len() as u64)?;
+        }
+        self.out.write_all(header.as_bytes())
+    }
+
+    fn pad(&mut self, size: u64) -> io::Result<()> {
+        self.out.write_all(&[0; 512][..(size.wrapping_neg() % 512) as usize])
+    }
+}
+
+/// A directory on the way.
+struct Level {
+    dir: OwnedFd,
+    path: Vec<u8>,
+    /// What is still to be added, the last first.
+    names: Vec<CString>,
+}
+
+impl Level {
+    fn new(dir: OwnedFd, path: Vec<u8>) -> io::Result<Self> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&dir)? {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        names.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(Self { dir, path, names })
+    }
+}
+
+/// Puts what fits into a field; whether all of it does.
+fn fits(text: &[u8], field: &mut [u8]) -> bool {
+    let length = text.len().min(field.len());
+    field[..length].copy_from_slice(&text[..length]);
+    length == text.len()
+}
+
+/// Adds `LENGTH NAME=VALUE`, in which the length counts itself.
+fn record(pax: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    let rest = name.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    pax.extend_from_slice(length.to_string().as_bytes());
+    pax.push(b' ');
+    pax.extend_from_slice(name);
+    pax.push(b'=');
+    pax.extend_from_slice(value);
+    pax.push(b'\n');
+}
+
+/// Seconds, with their fraction, as a decimal number.
+fn time(seconds: i64, nanos: i64) -> String {
+    let whole = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+    let sign = if whole < 0 { "-" } else { "" };
+    let (seconds, nanos) = (whole.unsigned_abs() / 1_000_000_000, whole.unsigned_abs() % 1_000_000_000);
+    match nanos {
+        0 => format!("{sign}{seconds}"),
+        _ => format!("{sign}{seconds}.{nanos:09}"),
+    }
+}
+
+/// Attributes that belong to a file wherever it is; not those of the overlay, nor the labels of this machine's security modules.
+fn is_shown(name: &[u8]) -> bool {
+    name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") || name == b"security.capability"
+}
+
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn xattrs_of(file: &OwnedFd) -> io::Result<Xattrs> {
+    let size = match flistxattr_query(file) {
+        Err(Errno::OPNOTSUPP) => 0,
+        size => size?,
+    };
+    let mut list = vec![0; size];
+    let length = if size > 0 { flistxattr(file, &mut list[..])? } else { 0 };
+    values(&list[..length], |name| {
+        let mut value = vec![0; fgetxattr_query(file, name)?];
+        let length = fgetxattr(file, name, &mut value[..])?;
+        value.truncate(length);
+        Ok(value)
+    })
+}
+
+/// The same of what is not opened: links, devices and pipes.
+fn xattrs_at(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Xattrs> {
+    let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+    let path = path.as_slice();
+    let size = match llistxattr_query(path) {
+        Err(Errno::OPNOTSUPP | Errno::NOENT) => 0,
+        size => size?,
+    };
+    let mut list = vec![0; size];
+    let length = if size > 0 { llistxattr(path, &mut list[..])? } else { 0 };
+    let mut all = values(&list[..length], |name| {
+        let mut value = vec![0; lgetxattr_query(path, name)?];
+        let length = lgetxattr(path, name, &mut value[..])?;
+        value.truncate(length);
+        Ok(value)
+    })?;
+    all.retain(|(name, _)| is_shown(name));
+    Ok(all)
+}
+
+/// The attributes of a list of names, in the order of these.
+fn values(list: &[u8], value: impl Fn(&[u8]) -> Result<Vec<u8>, Errno>) -> io::Result<Xattrs> {
+    let mut all = Vec::new();
+    for name in list.split(|&b| b == 0).filter(|name| !name.is_empty()) {
+        match value(name) {
+            // It has gone.
+            Err(Errno::NODATA) => {}
+            value => all.push((name.to_vec(), value?)),
+        }
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
