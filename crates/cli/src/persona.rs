@@ -11,6 +11,8 @@ pub(crate) struct Persona {
     pub(crate) docker_hub: bool,
     /// A missing source of a bind mount is made.
     pub(crate) makes_volume_source: bool,
+    /// Containers are given what Podman gives them unasked: the host's proxies, its names, and lines for users they do not know.
+    pub(crate) completes_containers: bool,
     /// Documents have Docker's form: `/name`, `sha256:` ids.
     pub(crate) docker_documents: bool,
     /// It is about images where they are, and has other flags and words for that.
@@ -22,6 +24,7 @@ const LOMENT: Persona = Persona {
     flavour: "loment",
     docker_hub: true,
     makes_volume_source: false,
+    completes_containers: true,
     docker_documents: false,
     remote_only: false,
 };
@@ -30,6 +33,7 @@ const PODMAN: Persona = Persona {
     flavour: "podman",
     docker_hub: false,
     makes_volume_source: false,
+    completes_containers: true,
     docker_documents: false,
     remote_only: false,
 };
@@ -38,6 +42,7 @@ const DOCKER: Persona = Persona {
     flavour: "",
     docker_hub: true,
     makes_volume_source: true,
+    completes_containers: false,
     docker_documents: true,
     remote_only: false,
 };
@@ -46,6 +51,7 @@ const SKOPEO: Persona = Persona {
     flavour: "",
     docker_hub: true,
     makes_volume_source: false,
+    completes_containers: true,
     docker_documents: false,
     remote_only: true,
 };

@@ -62,7 +62,7 @@ pub use access::Access;
 pub use archives::{Import, Loaded, RootTar, SaveFormat, SaveTo, Saved};
 pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
-pub use create::{Choices, Create};
+pub use create::{Choices, Create, EnvironmentChoices};
 pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings};
 pub use engine::Engine;
 pub use error::Error;

@@ -162,7 +162,8 @@ impl Engine {
             user: process.user.clone(),
             groups: process.groups.clone(),
             joins: spec::joins(config, |id| self.dir(id)),
-            init: process.init,
+            accounts: crate::create::accounts(&process.accounts)?,
+            init: process.init && process.init_path.is_none(),
             default_filter: config.security.seccomp == Seccomp::Default,
         };
         Ok((head, body))

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::accounts::Accounts;
 use crate::error::Context;
 use crate::supervision::Supervision;
 
@@ -70,6 +71,9 @@ pub struct Body<S = Spec> {
     /// Namespaces that it shares with other containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joins: Vec<Join>,
+    /// What its passwd and group files are to have.
+    #[serde(default)]
+    pub accounts: Option<Accounts>,
     /// Run the embedded init as process 1.
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.

@@ -16,6 +16,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+pub mod accounts;
 mod client;
 mod decide;
 mod epoll;

@@ -35,13 +35,13 @@ pub struct User {
 }
 
 /// A number as it must be written: no sign, no blank (CVE-2026-30892 was a loose parser).
-fn number(text: &str) -> Option<u32> {
+pub(crate) fn number(text: &str) -> Option<u32> {
     let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if plain { text.parse().ok().filter(|&n| n != u32::MAX) } else { None }
 }
 
 /// The lines of a passwd or group file, split.
-fn entries(file: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(crate) fn entries(file: &str) -> impl Iterator<Item = Vec<&str>> {
     file.lines().filter(|l| !l.starts_with('#')).map(|l| l.split(':').collect())
 }
 
@@ -98,7 +98,7 @@ pub fn find_in(root: &InRoot, text: &str, more: &[String]) -> Result<User, UserE
 }
 
 /// The file's text; one that is missing or no regular file counts as empty.
-fn read(root: &InRoot, path: &str) -> String {
+pub(crate) fn read(root: &InRoot, path: &str) -> String {
     let Ok(file) = root.open_regular(Path::new(path)) else { return String::new() };
     let mut bytes = Vec::new();
     let _ = file.take(MAX_FILE).read_to_end(&mut bytes);

@@ -101,11 +101,23 @@ impl InRoot {
     /// # Errors
     /// `InvalidInput` when it is no regular file.
     pub fn open_regular(&self, path: &Path) -> io::Result<std::fs::File> {
+        self.reopen_regular(path, OpenFlags::O_RDONLY)
+    }
+
+    /// As [`InRoot::open_regular`], to write at its end.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it is no regular file.
+    pub fn append_regular(&self, path: &Path) -> io::Result<std::fs::File> {
+        self.reopen_regular(path, OpenFlags::O_WRONLY | OpenFlags::O_APPEND)
+    }
+
+    fn reopen_regular(&self, path: &Path, flags: OpenFlags) -> io::Result<std::fs::File> {
         let fd = self.resolve(path)?;
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        Handle::from_fd(fd).reopen(OpenFlags::O_RDONLY).map_err(os_error)
+        Handle::from_fd(fd).reopen(flags).map_err(os_error)
     }
 
     fn open(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {

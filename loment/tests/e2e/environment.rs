@@ -84,7 +84,7 @@ fn user_directory_and_groups_come_from_image_and_flags() {
         "1000\n1000\n1000 2000\n/work/dir\n/home/app"
     );
     assert_eq!(run(&["--user", "0"], "id -u; echo $HOME"), "0\n/root");
-    assert_eq!(run(&["-u", "4321:8765"], "id -u; id -g; echo $HOME"), "4321\n8765\n/");
+    assert_eq!(run(&["-u", "4321:8765"], "id -u; id -g; echo $HOME"), "4321\n8765\n/work/dir");
     assert_eq!(run(&["-u", "app:extra"], "id -u; id -g"), "1000\n2000");
     assert_eq!(run(&["-u", "nobody"], "id -u"), "65534");
     assert_eq!(run(&["--workdir", "/made/here"], "pwd; stat -c %u ."), "/made/here\n0");

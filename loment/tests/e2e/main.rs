@@ -17,6 +17,7 @@ mod environment;
 mod events;
 mod exec;
 mod filesystem;
+mod flags;
 mod forms;
 mod health;
 mod help;

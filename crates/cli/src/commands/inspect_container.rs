@@ -1,6 +1,6 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
-use loment_engine::config::{Config, DeviceLimit, GroupManager, GroupUse, Limits, Restart, Seccomp};
+use loment_engine::config::{Attach, Config, DeviceLimit, GroupManager, GroupUse, Limits, Restart, Seccomp};
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
@@ -105,11 +105,13 @@ fn network_settings(config: &Config) -> Value {
 }
 
 fn container_config(config: &Config) -> Value {
+    let all = Attach { stdin: config.process.stdin, stdout: true, stderr: true };
+    let attach = config.process.attach.unwrap_or(all);
     let mut document = json!({
         "Hostname": config.net.hostname,
         "Domainname": "",
         "User": config.process.user,
-        "AttachStdin": config.process.stdin, "AttachStdout": true, "AttachStderr": true,
+        "AttachStdin": attach.stdin, "AttachStdout": attach.stdout, "AttachStderr": attach.stderr,
         "Tty": config.process.terminal,
         "OpenStdin": config.process.stdin, "StdinOnce": false,
         "Env": config.process.env,
@@ -124,7 +126,9 @@ fn container_config(config: &Config) -> Value {
         "StopSignal": format!("SIG{}", loment_runtime::signal_name(config.supervision.stop_signal)),
         "StopTimeout": config.supervision.stop_timeout,
         "CreateCommand": config.create_command,
-        "Umask": "0022",
+        "Umask": format!("{:04o}", config.process.umask.unwrap_or(0o022)),
+        "Timezone": config.files.time_zone.as_deref().unwrap_or_default(),
+        "Passwd": config.process.accounts.add,
     });
     if let Some(health) = &config.supervision.health {
         document["Healthcheck"] = json!({
@@ -193,7 +197,8 @@ fn host_config(c: &Container) -> Value {
         "AutoRemove": config.supervision.auto_remove,
         "Annotations": config.annotations,
         "CapAdd": config.security.cap_add, "CapDrop": config.security.cap_drop,
-        "GroupAdd": config.process.groups,
+        "GroupAdd": if config.process.keep_groups { vec!["keep-groups".into()] } else { config.process.groups.clone() },
+        "OomScoreAdj": config.process.oom_score_adj.unwrap_or(0),
         "IpcMode": namespaces.ipc.mode("shareable"), "PidMode": namespaces.pid.mode("private"),
         "UTSMode": namespaces.uts.mode("private"),
         "UsernsMode": namespaces.user.mode(if namespaces.users.is_some() { "private" } else { "" }),

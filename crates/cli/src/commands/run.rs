@@ -45,7 +45,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     }
     let streams = match is_passthrough {
         true => Streams::default(),
-        false => Streams { stdin: flags.create.interactive(), stdout: true, stderr: true },
+        false => flags.create.streams()?,
     };
     let Some(starting) = engine.start_with(&id, Some(streams), Some(own_streams()))? else { return Ok(0) };
     let session = Session {

@@ -14,6 +14,8 @@ pub struct Files {
     pub volumes: Vec<Volume>,
     /// Temporary file systems: destination and options.
     pub tmpfs: Vec<(PathBuf, Vec<String>)>,
+    /// Its /etc/localtime: `local` for the host's, or the name of a zone.
+    pub time_zone: Option<String>,
     /// Size of /dev/shm, in bytes.
     pub shm_size: u64,
     /// What its changes to its root file system may occupy.

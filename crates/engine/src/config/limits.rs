@@ -53,6 +53,8 @@ pub struct Limits {
     pub pids_limit: Option<i64>,
     /// Resource limits given by the user: they apply exactly.
     pub ulimits: Vec<Ulimit>,
+    /// Those are the ones of whoever starts it, all of them.
+    pub host_ulimits: bool,
 }
 
 /// A limit of one device.

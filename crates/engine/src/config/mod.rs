@@ -22,7 +22,7 @@ pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};
 pub use self::namespaces::{IdMapping, Namespace, Namespaces, Users};
 pub use self::net::{Net, Network};
-pub use self::process::Process;
+pub use self::process::{Accounts, Attach, Personality, Process};
 pub use self::security::{Seccomp, Security};
 pub use loment_monitor::supervision::{Restart, Supervision};
 

@@ -1,10 +1,11 @@
 //! Files that are made for a container, each time it starts.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::config::{Network, Users};
 use crate::container::Container;
-use crate::spec;
+use crate::error::invalid;
+use crate::{Error, spec};
 
 /// Writes them to its run directory, which it makes.
 pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
@@ -27,6 +28,9 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
     write_public(&dir.join("hosts"), &hosts)?;
     write_public(&dir.join("hostname"), format!("{}\n", config.net.hostname).as_bytes())?;
     write_public(&dir.join("resolv.conf"), &of_host("/etc/resolv.conf"))?;
+    if let Some(zone) = &config.files.time_zone {
+        write_public(&dir.join("localtime"), &std::fs::read(time_zone(zone))?)?;
+    }
     let image = config.image.as_ref();
     let environment = format!(
         "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
@@ -39,9 +43,29 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
     write_public(&dir.join(".containerenv"), environment.as_bytes())?;
     // Mounted in the container, whose superuser may change them.
     if let Some((uid, gid)) = config.namespaces.users.as_ref().and_then(Users::root) {
-        for (name, _) in spec::GENERATED {
+        for (name, _) in spec::generated(config) {
             std::os::unix::fs::chown(dir.join(name), Some(uid), Some(gid))?;
         }
+    }
+    Ok(())
+}
+
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// The file of a time zone, on the host.
+fn time_zone(name: &str) -> PathBuf {
+    if name == "local" { "/etc/localtime".into() } else { Path::new(ZONES).join(name) }
+}
+
+/// Refuses a time zone that this machine does not know.
+pub(super) fn check_time_zone(name: &str) -> Result<(), Error> {
+    let is_below = Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
+    if name.is_empty() || !is_below || !time_zone(name).is_file() {
+        return Err(invalid(
+            "time zone",
+            name,
+            format!("{} is no time zone file", time_zone(name).display()),
+        ));
     }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Making a container: from what the user asked and what the image says to a configuration.
 
+mod accounts;
 mod environment;
+mod expand;
 mod generated;
 mod resolve;
 mod shared;
@@ -16,6 +18,8 @@ use crate::health::HealthChoices;
 use crate::names::new_id;
 use crate::{Engine, Error};
 
+pub(crate) use self::accounts::accounts;
+pub use self::environment::EnvironmentChoices;
 pub(crate) use self::generated::write_generated;
 
 /// What the user asked for.
@@ -38,6 +42,8 @@ pub struct Choices {
     pub workdir: Option<String>,
     /// `user[:group]`.
     pub user: Option<String>,
+    /// What becomes of the variables it has by default.
+    pub environment: EnvironmentChoices,
     /// Host name.
     pub hostname: Option<String>,
     /// Whose network.

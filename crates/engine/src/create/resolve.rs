@@ -6,6 +6,7 @@ use loment_image::{ContainerDefaults, ImageConfig};
 use loment_monitor::now_rfc3339;
 
 use super::environment::environment;
+use super::generated::check_time_zone;
 use super::{Choices, Create};
 use crate::Error;
 use crate::config::{Config, GroupManager, ImageUse, LogUse, Namespace, Network, RootfsUse, VERSION};
@@ -38,6 +39,10 @@ pub(super) fn resolve(
     config.net.hostname = hostname(&config, choices.hostname.as_deref(), id)?;
     process(&mut config, &choices, defaults)?;
 
+    if let Some(zone) = &config.files.time_zone {
+        check_time_zone(zone)?;
+    }
+    super::accounts::accounts(&config.process.accounts)?;
     config.files.shm_size = choices.shm_size.unwrap_or(SHM_SIZE);
     let writes_elsewhere = config.rootfs.as_ref().is_some_and(|rootfs| !rootfs.overlay);
     if !writes_elsewhere {
@@ -87,7 +92,8 @@ fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) ->
         ));
     }
     process.user = choices.user.clone().unwrap_or_else(|| image.user.clone());
-    process.env = environment(process, &image.env, &config.flavour, &config.net.hostname);
+    let (flavour, hostname) = (&config.flavour, &config.net.hostname);
+    process.env = environment(process, &choices.environment, &image.env, flavour, hostname)?;
     Ok(())
 }
 

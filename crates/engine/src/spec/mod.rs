@@ -19,7 +19,7 @@ use crate::Error;
 use crate::config::Config;
 
 pub use capabilities::resolve as capabilities;
-pub(crate) use mounts::GENERATED;
+pub(crate) use mounts::generated;
 pub(crate) use namespaces::joins;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
@@ -39,6 +39,9 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         linux["uidMappings"] = json!(users.uids);
         linux["gidMappings"] = json!(users.gids);
     }
+    if let Some(personality) = config.process.personality {
+        linux["personality"] = json!({"domain": personality});
+    }
     if let Some(filter) = seccomp::filter(config)? {
         linux["seccomp"] = serde_json::to_value(filter).expect("a filter has string keys only");
     }
@@ -54,9 +57,12 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
     }))
 }
 
-/// The user's, and what systemd is to do when it stops the container's scope: what `stop` does.
+/// The user's, what systemd is to do when it stops the container's scope (what `stop` does), and what a specification has no field for.
 fn annotations(config: &Config) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
+    if config.process.keep_groups {
+        all.insert("run.oci.keep_original_groups".into(), "1".into());
+    }
     if config.cgroup.slice.is_some() {
         let prefix = "org.systemd.property.";
         all.insert(format!("{prefix}KillSignal"), config.supervision.stop_signal.to_string());

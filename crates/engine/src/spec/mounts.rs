@@ -4,17 +4,22 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::process;
 use crate::Error;
 use crate::config::{Config, Namespace, Network, Volume};
 use crate::error::{Context, invalid};
 
-/// The files generated for each container: name in its run directory, path in the container.
-pub(crate) const GENERATED: [(&str, &str); 4] = [
-    ("hosts", "/etc/hosts"),
-    ("hostname", "/etc/hostname"),
-    ("resolv.conf", "/etc/resolv.conf"),
-    (".containerenv", "/run/.containerenv"),
-];
+/// The files generated for a container: name in its run directory, path in the container.
+pub(crate) fn generated(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let all = [
+        ("hosts", "/etc/hosts", true),
+        ("hostname", "/etc/hostname", true),
+        ("resolv.conf", "/etc/resolv.conf", true),
+        ("localtime", "/etc/localtime", config.files.time_zone.is_some()),
+        (".containerenv", "/run/.containerenv", true),
+    ];
+    all.into_iter().filter(|(.., wanted)| *wanted).map(|(name, path, _)| (name, path))
+}
 
 /// Every mount, in order. The user's come after the default ones and replace those with the same destination.
 pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> {
@@ -35,7 +40,16 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         }
     }
     let mut mounts = defaults(config);
-    mounts.extend(generated(config, run_dir));
+    // Who shares a network shares what is known of it.
+    let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
+    mounts.extend(generated(config).map(|(name, path)| {
+        let of_network = of_network.as_deref().filter(|_| ["hosts", "resolv.conf"].contains(&name));
+        own(&of_network.unwrap_or(run_dir).join(name), path)
+    }));
+    if let (true, Some(init)) = (config.process.init, &config.process.init_path) {
+        std::fs::metadata(init).context("find init", init.display())?;
+        mounts.push(own(init, process::INIT));
+    }
     mounts.retain(|(destination, _)| !user.iter().any(|(other, _)| other == destination));
     mounts.extend(user);
     // A mount below another comes after it; otherwise the order stays.
@@ -125,16 +139,11 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         .collect()
 }
 
-fn generated(config: &Config, run_dir: &Path) -> impl Iterator<Item = (PathBuf, Value)> {
-    // Who shares a network shares what is known of it.
-    let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
-    GENERATED.iter().map(move |(name, destination)| {
-        let of_network = of_network.as_ref().filter(|_| ["hosts", "resolv.conf"].contains(name));
-        let run_dir = of_network.map_or(run_dir, PathBuf::as_path);
-        let value = json!({
-            "destination": destination, "type": "bind", "source": run_dir.join(name),
-            "options": ["bind", "rprivate", "nosuid", "nodev"],
-        });
-        (PathBuf::from(destination), value)
-    })
+/// A file that nobody asked to be mounted.
+fn own(source: &Path, destination: &str) -> (PathBuf, Value) {
+    let value = json!({
+        "destination": destination, "type": "bind", "source": source,
+        "options": ["bind", "rprivate", "nosuid", "nodev"],
+    });
+    (PathBuf::from(destination), value)
 }

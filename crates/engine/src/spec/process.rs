@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use super::{capabilities, rlimits};
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Process};
+
+/// Where an init of the host's is in a container.
+pub(super) const INIT: &str = "/run/podman-init";
 
 /// The container's own. Its user is filled in where the container's files are at hand.
 pub(super) fn value(config: &Config) -> Result<Value, Error> {
@@ -12,13 +15,22 @@ pub(super) fn value(config: &Config) -> Result<Value, Error> {
     let process = &config.process;
     Ok(json!({
         "terminal": process.terminal,
-        "user": {"uid": 0, "gid": 0, "umask": 0o022},
-        "args": config.args(),
+        "user": {"uid": 0, "gid": 0, "umask": process.umask.unwrap_or(0o022)},
+        "args": args(process, config.args()),
         "env": process.env,
         "cwd": process.workdir,
         // For a user other than root; root's are dropped again where the user is known.
         "capabilities": {"bounding": sets, "effective": sets, "permitted": sets, "ambient": capabilities::added(config)?},
         "rlimits": rlimits::resolve(config)?,
         "noNewPrivileges": config.security.no_new_privileges,
+        "oomScoreAdj": process.oom_score_adj,
     }))
+}
+
+/// What is executed: by an init of the host's, if there is one.
+fn args(process: &Process, args: Vec<String>) -> Vec<String> {
+    match &process.init_path {
+        Some(_) if process.init => [INIT, "--"].map(str::to_owned).into_iter().chain(args).collect(),
+        _ => args,
+    }
 }

@@ -43,6 +43,9 @@ fn check(limit: &Ulimit) -> Result<(), Error> {
 
 pub(crate) fn resolve(config: &Config) -> Result<Vec<Value>, Error> {
     let mut out = Vec::new();
+    if config.limits.host_ulimits {
+        return Ok(out);
+    }
     for limit in &config.limits.ulimits {
         check(limit)?;
         let number = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);

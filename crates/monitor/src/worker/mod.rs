@@ -5,6 +5,7 @@ mod clean;
 mod exec;
 mod health;
 mod joins;
+mod own_files;
 mod start;
 mod sweep;
 

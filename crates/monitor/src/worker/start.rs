@@ -10,7 +10,7 @@ use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserN
 use loment_sys::pipe;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Ends, become_user, joins, stdio};
+use super::{Ends, become_user, joins, own_files, stdio};
 use crate::error::Context;
 use crate::launch::{Body, Document, Place, Rootfs};
 use crate::protocol::Answer;
@@ -42,6 +42,7 @@ pub(crate) fn start(
         Mode::empty(),
     );
     let root = InRoot::new(root.context("open", "root file system")?);
+    own_files::complete(&mut launch, place, &root, users.as_ref())?;
     complete(&mut launch, &root, users.as_ref())?;
     drop(root);
     let spec = &launch.spec;

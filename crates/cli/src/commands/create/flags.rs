@@ -1,10 +1,12 @@
 //! The flags `run` and `create` share, and how they become a request to the engine.
 
 use clap::Args;
-use loment_engine::config::RootfsUse;
-use loment_engine::{Container, Create, Engine};
+use loment_engine::config::{Attach, RootfsUse};
+use loment_engine::{Container, Create, Engine, Streams};
 
+use super::accounts::AccountsFlags;
 use super::devices::DevicesFlags;
+use super::environment::EnvironmentFlags;
 use super::files::FilesFlags;
 use super::health::HealthFlags;
 use super::identity::IdentityFlags;
@@ -35,6 +37,10 @@ pub(in crate::commands) struct CreateFlags {
     #[command(flatten)]
     process: ProcessFlags,
     #[command(flatten)]
+    environment: EnvironmentFlags,
+    #[command(flatten)]
+    accounts: AccountsFlags,
+    #[command(flatten)]
     files: FilesFlags,
     #[command(flatten)]
     devices: DevicesFlags,
@@ -64,8 +70,11 @@ impl CreateFlags {
         self.process.tty
     }
 
-    pub(in crate::commands) fn interactive(&self) -> bool {
-        self.process.interactive
+    /// The streams that a program in the foreground shares with this one.
+    pub(in crate::commands) fn streams(&self) -> Result<Streams, Error> {
+        let all = Attach { stdin: self.process.interactive, stdout: true, stderr: true };
+        let Attach { stdin, stdout, stderr } = self.process.attached()?.unwrap_or(all);
+        Ok(Streams { stdin, stdout, stderr })
     }
 
     /// Creates the container.
@@ -104,6 +113,8 @@ impl CreateFlags {
         self.identity.apply(globals, &mut asked)?;
         asked.config.process.command = self.words[1..].to_vec();
         self.process.apply(&mut asked)?;
+        self.environment.apply(globals, &mut asked)?;
+        self.accounts.apply(globals, &mut asked);
         self.files.apply(globals, &mut asked)?;
         self.devices.apply(&mut asked)?;
         self.namespaces.apply(&mut asked)?;

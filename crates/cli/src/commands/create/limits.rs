@@ -4,7 +4,7 @@ use clap::Args;
 use loment_engine::Create;
 use loment_engine::config::Limits;
 
-use crate::commands::values::{limits as values, size};
+use crate::commands::values::{limits as values, list, size};
 use crate::error::Error;
 use crate::globals::Globals;
 
@@ -77,7 +77,7 @@ pub(super) struct LimitsFlags {
     /// Limit the number of processes and threads; -1 is no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
-    /// Set a resource limit, such as nofile=1024; -1 is no limit
+    /// Set a resource limit, such as nofile=1024; -1 is no limit; host keeps all the caller has
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
     /// Put the control group below this one, or with systemd into this slice
@@ -136,6 +136,13 @@ impl LimitsFlags {
         let of_devices = |flag: &str, texts: &[String]| -> Result<Vec<_>, Error> {
             texts.iter().map(|text| values::device_limit(flag, text)).collect()
         };
+        let ulimits = list(&self.ulimit);
+        let host_ulimits = ulimits.iter().any(|limit| limit == "host");
+        if host_ulimits && ulimits.len() > 1 {
+            return Err(Error::Invalid(
+                "--ulimit host is all limits: there can be no other beside it".into(),
+            ));
+        }
         Ok(Limits {
             memory,
             memory_swap: swap,
@@ -162,7 +169,12 @@ impl LimitsFlags {
                 .map(|text| values::file_value(text))
                 .collect::<Result<_, _>>()?,
             pids_limit: self.pids_limit.map(|n| if n == 0 { -1 } else { n }),
-            ulimits: self.ulimit.iter().map(|u| values::ulimit(u)).collect::<Result<_, _>>()?,
+            ulimits: if host_ulimits {
+                Vec::new()
+            } else {
+                ulimits.iter().map(|u| values::ulimit(u)).collect::<Result<_, _>>()?
+            },
+            host_ulimits,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! `create`
 
+mod accounts;
 mod devices;
+mod environment;
 mod files;
 mod flags;
 mod health;

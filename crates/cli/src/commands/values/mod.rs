@@ -15,6 +15,46 @@ fn invalid<T>(message: String) -> Result<T, Error> {
     Err(Error::Invalid(message))
 }
 
+/// The words of a flag that may be given several times, and have several words each time: Go's `stringSlice`, where a word in double
+/// quotes may hold commas.
+pub(super) fn list(texts: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    for text in texts {
+        let mut rest = text.as_str();
+        loop {
+            let (word, tail) = first_word(rest);
+            out.push(word);
+            match tail {
+                Some(tail) => rest = tail,
+                None => break,
+            }
+        }
+    }
+    out
+}
+
+/// A word, and what comes after the comma behind it.
+fn first_word(text: &str) -> (String, Option<&str>) {
+    if let Some(quoted) = text.strip_prefix('"') {
+        // A quote in quotes is doubled.
+        let mut quotes = quoted.match_indices('"').map(|(at, _)| at);
+        while let Some(at) = quotes.next() {
+            match &quoted[at + 1..] {
+                "" => return (quoted[..at].replace("\"\"", "\""), None),
+                rest if rest.starts_with(',') => {
+                    return (quoted[..at].replace("\"\"", "\""), Some(&rest[1..]));
+                }
+                rest if rest.starts_with('"') => drop(quotes.next()),
+                _ => break,
+            }
+        }
+    }
+    match text.split_once(',') {
+        Some((word, tail)) => (word.to_owned(), Some(tail)),
+        None => (text.to_owned(), None),
+    }
+}
+
 /// A size in bytes.
 pub(super) fn size(flag: &str, text: &str) -> Result<i64, Error> {
     parse_size(text).ok_or_else(|| {
@@ -36,5 +76,20 @@ pub(super) fn label(text: &str) -> Result<(String, String), Error> {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
         None if text.is_empty() => invalid("invalid label \"\": use NAME=VALUE".into()),
         None => Ok((text.to_owned(), String::new())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_split_at_commas_outside_of_quotes() {
+        let of = |texts: &[&str]| list(&texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["a,b", "c"]), ["a", "b", "c"]);
+        assert_eq!(of(&[r#""a,b",c"#, r#""x ""y""""#]), ["a,b", "c", r#"x "y""#]);
+        // What is no list of Go's is what it is.
+        assert_eq!(of(&[r#"a"b,c"#, r#""a"b"#, r#"""#]), [r#"a"b"#, "c", r#""a"b"#, r#"""#]);
+        assert_eq!(of(&[""]), [""]);
     }
 }

@@ -1,0 +1,5 @@
+//! Flags of `run` and `create`: each with what it does to the container, as seen from inside or in the host's /proc.
+
+mod environment;
+mod process;
+mod users;
