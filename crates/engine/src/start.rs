@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::config::{Config, Seccomp};
 use crate::container::{Container, Status, monitor_cgroup_name};
-use crate::create::write_generated;
+use crate::create::{accounts, around_image, write_generated};
 use crate::error::Context;
 use crate::{Engine, Error, spec};
 
@@ -162,7 +162,8 @@ impl Engine {
             user: process.user.clone(),
             groups: process.groups.clone(),
             joins: spec::joins(config, |id| self.dir(id)),
-            accounts: crate::create::accounts(&process.accounts)?,
+            accounts: accounts(&process.accounts)?,
+            hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),
             default_filter: config.security.seccomp == Seccomp::Default,
         };

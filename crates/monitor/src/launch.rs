@@ -74,6 +74,9 @@ pub struct Body<S = Spec> {
     /// What its passwd and group files are to have.
     #[serde(default)]
     pub accounts: Option<Accounts>,
+    /// What goes around its own /etc/hosts, if that is kept.
+    #[serde(default)]
+    pub hosts: Option<OwnHosts>,
     /// Run the embedded init as process 1.
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.
@@ -89,6 +92,15 @@ pub struct Join {
     pub container: String,
     /// Where its state is recorded.
     pub dir: PathBuf,
+}
+
+/// Lines around those of a container's own /etc/hosts; together they are mounted over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnHosts {
+    /// Before them.
+    pub before: String,
+    /// After them.
+    pub after: String,
 }
 
 /// What of that matters to a further program.

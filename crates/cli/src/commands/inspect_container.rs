@@ -1,6 +1,8 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
-use loment_engine::config::{Attach, Config, DeviceLimit, GroupManager, GroupUse, Limits, Restart, Seccomp};
+use loment_engine::config::{
+    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, Restart, Seccomp,
+};
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
 
@@ -109,7 +111,7 @@ fn container_config(config: &Config) -> Value {
     let attach = config.process.attach.unwrap_or(all);
     let mut document = json!({
         "Hostname": config.net.hostname,
-        "Domainname": "",
+        "Domainname": config.net.domainname,
         "User": config.process.user,
         "AttachStdin": attach.stdin, "AttachStdout": attach.stdout, "AttachStderr": attach.stderr,
         "Tty": config.process.terminal,
@@ -119,6 +121,7 @@ fn container_config(config: &Config) -> Value {
         "Entrypoint": config.process.entrypoint,
         "Image": config.image.as_ref().map(|i| i.name.clone()).unwrap_or_default(),
         "Volumes": null,
+        "ExposedPorts": Some(exposed(config)).filter(|ports| !ports.is_empty()),
         "WorkingDir": config.process.workdir,
         "OnBuild": null,
         "Labels": config.labels,
@@ -151,6 +154,31 @@ fn container_config(config: &Config) -> Value {
         }
     }
     document
+}
+
+/// The ports of `80/tcp` and `90-91/udp`, one by one.
+fn exposed(config: &Config) -> serde_json::Map<String, Value> {
+    let each = |text: &String| {
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let range = first.parse::<u16>().ok().zip(last.parse().ok());
+        let protocol = protocol.to_owned();
+        range.into_iter().flat_map(|(first, last)| first..=last).map(move |port| format!("{port}/{protocol}"))
+    };
+    config.net.exposed.iter().flat_map(each).map(|port| (port, json!({}))).collect()
+}
+
+fn host_entry(entry: &HostEntry) -> String {
+    format!("{}:{}", entry.names.replace(' ', ";"), entry.address)
+}
+
+fn hosts_file(base: &HostsBase) -> String {
+    match base {
+        HostsBase::Network | HostsBase::Host => String::new(),
+        HostsBase::Image => "image".into(),
+        HostsBase::Nothing => "none".into(),
+        HostsBase::File(path) => path.display().to_string(),
+    }
 }
 
 fn host_config(c: &Container) -> Value {
@@ -192,6 +220,9 @@ fn host_config(c: &Container) -> Value {
             "Size": exact_size(config.log.max_size.unwrap_or(0)), "Config": Some(&config.log.options).filter(|o| !o.is_empty()),
         },
         "NetworkMode": config.net.network.name(),
+        "Dns": config.net.resolver.servers, "DnsOptions": config.net.resolver.options, "DnsSearch": config.net.resolver.search,
+        "ExtraHosts": config.net.hosts.extra.iter().map(host_entry).collect::<Vec<_>>(),
+        "HostsFile": hosts_file(&config.net.hosts.base),
         "PortBindings": {},
         "RestartPolicy": restart_policy(config.supervision.restart),
         "AutoRemove": config.supervision.auto_remove,

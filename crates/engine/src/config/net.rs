@@ -12,6 +12,16 @@ pub struct Net {
     pub network: Network,
     /// Its own host name.
     pub hostname: String,
+    /// There is no /etc/hostname but the image's.
+    pub no_hostname: bool,
+    /// The domain that its host name is in (setdomainname(2)).
+    pub domainname: String,
+    /// Its /etc/hosts.
+    pub hosts: Hosts,
+    /// Its /etc/resolv.conf.
+    pub resolver: Resolver,
+    /// Ports that it serves: `80/tcp`, `8000-8010/udp`.
+    pub exposed: Vec<String>,
 }
 
 /// Whose network.
@@ -46,5 +56,71 @@ impl Network {
             Self::Container(id) => Some(id),
             _ => None,
         }
+    }
+}
+
+/// What is in a container's /etc/hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hosts {
+    /// There is none but the image's.
+    pub none: bool,
+    /// What it begins with.
+    pub base: HostsBase,
+    /// The host is known as `host.containers.internal`.
+    pub names_host: bool,
+    /// Further lines.
+    pub extra: Vec<HostEntry>,
+}
+
+/// What a container's /etc/hosts begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostsBase {
+    /// The host's in its network, nothing elsewhere.
+    #[default]
+    Network,
+    /// The host's.
+    Host,
+    /// The image's.
+    Image,
+    /// Nothing.
+    Nothing,
+    /// A file of the host.
+    File(PathBuf),
+}
+
+/// A line of /etc/hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostEntry {
+    /// An IP address, or [`HostEntry::GATEWAY`].
+    pub address: String,
+    /// Names, with blanks between them.
+    pub names: String,
+}
+
+impl HostEntry {
+    /// The host's own address, whatever that is when the container starts.
+    pub const GATEWAY: &str = "host-gateway";
+}
+
+/// What is in a container's /etc/resolv.conf: where this says nothing, what the host's says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resolver {
+    /// There is none but the image's.
+    pub none: bool,
+    /// Addresses of name servers.
+    pub servers: Vec<String>,
+    /// Domains in which names are looked for; `.` alone is none.
+    pub search: Vec<String>,
+    /// See resolv.conf(5).
+    pub options: Vec<String>,
+}
+
+impl Resolver {
+    /// Whether something is asked for.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
     }
 }

@@ -20,7 +20,7 @@ use crate::{Engine, Error};
 
 pub(crate) use self::accounts::accounts;
 pub use self::environment::EnvironmentChoices;
-pub(crate) use self::generated::write_generated;
+pub(crate) use self::generated::{around_image, write_generated};
 
 /// What the user asked for.
 #[derive(Clone, Debug, Default)]

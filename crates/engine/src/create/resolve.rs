@@ -37,6 +37,23 @@ pub(super) fn resolve(
 
     config.net.network = choices.network.clone().unwrap_or_default();
     config.net.hostname = hostname(&config, choices.hostname.as_deref(), id)?;
+    if !config.net.domainname.is_empty() && !config.namespaces.uts.is_own() {
+        return Err(invalid("domain name", &config.net.domainname, "the container has none of its own"));
+    }
+    if config.net.domainname.len() > 64
+        || config.net.domainname.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
+        return Err(invalid(
+            "domain name",
+            &config.net.domainname,
+            "use at most 64 characters without blanks",
+        ));
+    }
+    for port in &defaults.exposed_ports {
+        if !config.net.exposed.contains(port) {
+            config.net.exposed.push(port.clone());
+        }
+    }
     process(&mut config, &choices, defaults)?;
 
     if let Some(zone) = &config.files.time_zone {

@@ -45,10 +45,13 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
     if let Some(filter) = seccomp::filter(config)? {
         linux["seccomp"] = serde_json::to_value(filter).expect("a filter has string keys only");
     }
-    let hostname = Some(&config.net.hostname).filter(|_| config.namespaces.uts.is_own());
+    let has_names = config.namespaces.uts.is_own();
+    let hostname = Some(&config.net.hostname).filter(|_| has_names);
+    let domainname = Some(&config.net.domainname).filter(|name| has_names && !name.is_empty());
     Ok(json!({
         "ociVersion": "1.3.0",
         "hostname": hostname,
+        "domainname": domainname,
         "root": {"path": "rootfs", "readonly": config.files.read_only},
         "process": process::value(config)?,
         "mounts": mounts::all(config, run_dir)?,

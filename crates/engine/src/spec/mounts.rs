@@ -11,10 +11,11 @@ use crate::error::{Context, invalid};
 
 /// The files generated for a container: name in its run directory, path in the container.
 pub(crate) fn generated(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let net = &config.net;
     let all = [
-        ("hosts", "/etc/hosts", true),
-        ("hostname", "/etc/hostname", true),
-        ("resolv.conf", "/etc/resolv.conf", true),
+        ("hosts", "/etc/hosts", !net.hosts.none),
+        ("hostname", "/etc/hostname", !net.no_hostname),
+        ("resolv.conf", "/etc/resolv.conf", !net.resolver.none),
         ("localtime", "/etc/localtime", config.files.time_zone.is_some()),
         (".containerenv", "/run/.containerenv", true),
     ];
@@ -42,9 +43,12 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     let mut mounts = defaults(config);
     // Who shares a network shares what is known of it.
     let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
-    mounts.extend(generated(config).map(|(name, path)| {
-        let of_network = of_network.as_deref().filter(|_| ["hosts", "resolv.conf"].contains(&name));
-        own(&of_network.unwrap_or(run_dir).join(name), path)
+    mounts.extend(generated(config).filter_map(|(name, path)| {
+        match of_network.as_ref().filter(|_| ["hosts", "resolv.conf"].contains(&name)) {
+            // It may have none but its image's.
+            Some(other) => Some(other.join(name)).filter(|file| file.exists()).map(|file| own(&file, path)),
+            None => Some(own(&run_dir.join(name), path)),
+        }
     }));
     if let (true, Some(init)) = (config.process.init, &config.process.init_path) {
         std::fs::metadata(init).context("find init", init.display())?;

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType};
 use crate::Error;
 use crate::accounts::{Accounts, missing};
 use crate::error::Context;
-use crate::launch::{Body, Place, Rootfs};
+use crate::launch::{Body, OwnHosts, Place, Rootfs};
 use crate::{owner, user};
 
 /// Does it. A directory of the host's stays as it is: what it lacks is mounted over it.
@@ -30,6 +30,12 @@ pub(super) fn complete(
             owner::act(users, || remove_link(root, "etc", "localtime"))
                 .context("remove", "/etc/localtime")?;
         }
+    }
+    if let Some(OwnHosts { before, after }) = launch.hosts.take() {
+        let path = place.run_dir.join("hosts");
+        let own = user::read(root, "/etc/hosts");
+        let end = if own.is_empty() || own.ends_with('\n') { "" } else { "\n" };
+        write(&path, &[&before, &own, end, &after].concat(), users).context("write", path.display())?;
     }
     let accounts = launch.accounts.take().filter(|accounts| accounts.concern(&launch.user));
     let Some(accounts) = accounts else { return Ok(()) };

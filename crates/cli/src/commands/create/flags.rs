@@ -15,6 +15,7 @@ use super::log::LogFlags;
 use super::namespaces::NamespacesFlags;
 use super::net::NetFlags;
 use super::process::ProcessFlags;
+use super::refused::RefusedFlags;
 use super::security::SecurityFlags;
 use super::supervision::SupervisionFlags;
 use crate::commands::{progress, pull};
@@ -48,6 +49,8 @@ pub(in crate::commands) struct CreateFlags {
     namespaces: NamespacesFlags,
     #[command(flatten)]
     net: NetFlags,
+    #[command(flatten)]
+    refused: RefusedFlags,
     #[command(flatten)]
     limits: LimitsFlags,
     #[command(flatten)]
@@ -118,7 +121,8 @@ impl CreateFlags {
         self.files.apply(globals, &mut asked)?;
         self.devices.apply(&mut asked)?;
         self.namespaces.apply(&mut asked)?;
-        self.net.apply(&mut asked)?;
+        self.refused.check()?;
+        self.net.apply(globals, &mut asked)?;
         self.limits.apply(globals, &mut asked)?;
         self.security.apply(&mut asked)?;
         self.supervision.apply(&mut asked)?;

@@ -12,6 +12,7 @@ mod log;
 mod namespaces;
 mod net;
 mod process;
+mod refused;
 mod security;
 mod supervision;
 

@@ -4,6 +4,7 @@ pub(super) mod devices;
 pub(super) mod files;
 pub(super) mod limits;
 pub(super) mod namespace;
+pub(super) mod net;
 pub(super) mod process;
 pub(super) mod supervision;
 pub(super) mod users;

@@ -1,7 +1,11 @@
 //! Files that are made for a container, each time it starts.
 
+mod hosts;
+mod resolver;
+
 use std::path::{Component, Path, PathBuf};
 
+pub(crate) use self::hosts::around_image;
 use crate::config::{Network, Users};
 use crate::container::Container;
 use crate::error::invalid;
@@ -15,19 +19,20 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
     builder.mode(0o700).recursive(true).create(dir)?;
     builder.create(dir.join("scratch"))?;
     let config = &container.config;
-    let host = config.net.network == Network::Host;
-    let connected = config.net.network != Network::None;
-    let of_host = |path: &str| if connected { std::fs::read(path).unwrap_or_default() } else { Vec::new() };
-    let mut hosts = if host { of_host("/etc/hosts") } else { Vec::new() };
-    if hosts.is_empty() {
-        hosts = b"127.0.0.1\tlocalhost\n::1\tlocalhost\n".to_vec();
+    let net = &config.net;
+    if !net.hosts.none {
+        write_public(&dir.join("hosts"), hosts::text(config)?.as_bytes())?;
     }
-    if !host {
-        hosts.extend(format!("127.0.0.1\t{} {}\n", config.net.hostname, config.name).as_bytes());
+    if !net.no_hostname {
+        write_public(&dir.join("hostname"), format!("{}\n", net.hostname).as_bytes())?;
     }
-    write_public(&dir.join("hosts"), &hosts)?;
-    write_public(&dir.join("hostname"), format!("{}\n", config.net.hostname).as_bytes())?;
-    write_public(&dir.join("resolv.conf"), &of_host("/etc/resolv.conf"))?;
+    if !net.resolver.none {
+        let of_host = match net.network {
+            Network::None => String::new(),
+            _ => hosts::read("/etc/resolv.conf".as_ref())?,
+        };
+        write_public(&dir.join("resolv.conf"), resolver::text(&of_host, &net.resolver).as_bytes())?;
+    }
     if let Some(zone) = &config.files.time_zone {
         write_public(&dir.join("localtime"), &std::fs::read(time_zone(zone))?)?;
     }
