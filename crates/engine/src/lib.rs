@@ -48,6 +48,7 @@ mod names;
 mod pause;
 mod prune;
 mod push_list;
+mod relabel;
 mod remote;
 mod remove;
 mod rename;

@@ -97,6 +97,7 @@ impl Engine {
         }
         self.clear_leftovers(&container);
         self.note_stop(&container, false)?;
+        crate::relabel::relabel(&container.config)?;
         let (head, body) = self.launch(&container)?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);

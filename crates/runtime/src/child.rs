@@ -75,6 +75,10 @@ fn build(c: &Container<'_>, sources: &Sources, socket: &OwnedFd) -> Result<Optio
     masks::make_read_only(&root, &c.plan.read_only_paths)?;
     masks::mask(&root, &c.plan.masked, null, c.plan.label.as_ref())?;
     run_creation_hooks(c, socket)?;
+    if c.plan.mounts.iter().any(|m| m.read_only_later) {
+        let dev = root.resolve_no_links(Path::new("/dev")).context("open", "/dev")?;
+        rootfs::make_read_only(&dev).context("make read-only", "/dev")?;
+    }
     if c.plan.read_only {
         let fd = root.fd().try_clone_to_owned().context("open", "root file system")?;
         rootfs::make_read_only(&fd).context("make read-only", "root file system")?;

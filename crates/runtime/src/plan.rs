@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use loment_cgroup::CgroupPath;
 use loment_sys::clone::CloneFlags;
+use loment_sys::mount::ATTR_RDONLY;
 use oci_spec::runtime::{
     Linux, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Mount, PosixRlimitType, Process, Spec,
 };
@@ -36,6 +37,8 @@ pub(crate) struct MountPlan {
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
     pub(crate) idmap: Option<IdMap>,
+    /// It is made read-only when everything else is done: devices, and what is mounted below it, must get into it first.
+    pub(crate) read_only_later: bool,
     /// It is systemd's v1 hierarchy, whatever it was to be.
     pub(crate) systemd_v1: bool,
 }
@@ -246,7 +249,12 @@ fn mount(
     if let Some(label) = label {
         label.add_to(&kind, &mut options);
     }
-    Ok(MountPlan { destination, kind, source, options, idmap, systemd_v1: false })
+    let read_only = options.attr.set & ATTR_RDONLY != 0;
+    let read_only_later = read_only && !is_bind && destination == Path::new("/dev");
+    if read_only_later {
+        options.attr.set &= !ATTR_RDONLY;
+    }
+    Ok(MountPlan { destination, kind, source, options, idmap, read_only_later, systemd_v1: false })
 }
 
 fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {

@@ -39,7 +39,7 @@ pub(crate) fn pivot(root: &InRoot, no_pivot: bool) -> io::Result<()> {
     Ok(rustix::process::chdir("/")?)
 }
 
-/// Makes the root mount itself read-only; mounts below it keep what they were given.
-pub(crate) fn make_read_only(root: &OwnedFd) -> io::Result<()> {
-    change(root.as_fd(), &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
+/// Makes the mount itself that is open read-only; mounts below it keep what they were given.
+pub(crate) fn make_read_only(mount: &OwnedFd) -> io::Result<()> {
+    change(mount.as_fd(), &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
 }

@@ -36,7 +36,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "RestartCount": c.state.restarts,
         "Dependencies": config.dependencies(),
         "Driver": "overlay",
-        "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": "",
+        "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": config.security.apparmor.as_deref().unwrap_or_default(),
         "Mounts": mounts(config),
         "ExecIDs": [],
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": c.dir.join("upper"), "WorkDir": c.dir.join("work")}},
@@ -241,6 +241,7 @@ fn host_config(c: &Container) -> Value {
         "ShmSize": config.files.shm_size,
         "Runtime": "oci",
         "Init": config.process.init,
+        "Sysctls": config.namespaces.sysctls,
         "Devices": devices, "DeviceCgroupRules": config.devices.rules,
         "Ulimits": ulimits,
         "Links": null,
@@ -300,9 +301,20 @@ fn security(config: &Config) -> Vec<String> {
         Seccomp::Unconfined => out.push("seccomp=unconfined".to_owned()),
         Seccomp::Profile(_) => out.push("seccomp=profile".to_owned()),
     }
-    if config.security.no_new_privileges {
+    let security = &config.security;
+    if security.no_new_privileges {
         out.push("no-new-privileges".to_owned());
     }
-    out.extend(config.security.unmask.iter().map(|u| format!("unmask={u}")));
+    if security.writable_cgroups {
+        out.push("writable-cgroups=true".to_owned());
+    }
+    let each = |name: &'static str, list: &[String]| -> Vec<String> {
+        list.iter().map(|value| format!("{name}={value}")).collect()
+    };
+    out.extend(each("apparmor", security.apparmor.as_slice()));
+    out.extend(each("label", &security.labels));
+    out.extend(each("proc-opts", &security.proc_options));
+    out.extend(each("mask", &security.mask));
+    out.extend(each("unmask", &security.unmask));
     out
 }

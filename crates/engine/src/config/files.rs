@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Files {
     /// Its root file system cannot be changed.
     pub read_only: bool,
+    /// Nor can anything else but what is mounted for it by name: it has no temporary file systems of its own accord.
+    pub bare_read_only: bool,
     /// Files and directories of the host in it.
     pub volumes: Vec<Volume>,
     /// Temporary file systems: destination and options.
@@ -51,6 +53,19 @@ pub struct Volume {
     pub destination: PathBuf,
     /// Mount options.
     pub options: Vec<String>,
+    /// The SELinux label it is given, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relabel: Option<Relabel>,
+}
+
+/// For whom a file or directory of the host is labelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Relabel {
+    /// For all containers (`z`).
+    Shared,
+    /// For this one alone (`Z`).
+    Private,
 }
 
 /// Limits of a writable layer; `None` is none.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::devices::{DeviceUse, Devices};
-pub use self::files::{Files, ImageUse, RootfsUse, SizeLimits, Volume};
+pub use self::files::{Files, ImageUse, Relabel, RootfsUse, SizeLimits, Volume};
 pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};

@@ -1,5 +1,6 @@
 //! What a container has of its own, and what it shares.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,8 @@ pub struct Namespaces {
     pub uts: Namespace,
     /// What it sees of control groups.
     pub cgroup: Namespace,
+    /// Parameters of the kernel that they have of their own: key and value.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// Whose namespace a container is in.

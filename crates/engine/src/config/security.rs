@@ -16,8 +16,18 @@ pub struct Security {
     pub seccomp: Seccomp,
     /// No privileges through set-uid programs.
     pub no_new_privileges: bool,
+    /// Paths hidden besides those that are by default.
+    pub mask: Vec<String>,
     /// Paths shown that are hidden by default; `ALL` shows all.
     pub unmask: Vec<String>,
+    /// Further options of its /proc, proc(5).
+    pub proc_options: Vec<String>,
+    /// It may make control groups below its own.
+    pub writable_cgroups: bool,
+    /// The AppArmor profile of its programs; `unconfined` is none.
+    pub apparmor: Option<String>,
+    /// What was said about its SELinux label, as it was said: `disable`, `type:…`.
+    pub labels: Vec<String>,
 }
 
 /// A system call filter.

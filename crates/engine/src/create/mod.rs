@@ -44,6 +44,8 @@ pub struct Choices {
     pub user: Option<String>,
     /// What becomes of the variables it has by default.
     pub environment: EnvironmentChoices,
+    /// Its system call filter is the one that the image's label says, if it does and nothing else is chosen.
+    pub seccomp_of_image: bool,
     /// Host name.
     pub hostname: Option<String>,
     /// Whose network.

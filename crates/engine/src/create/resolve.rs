@@ -9,9 +9,13 @@ use super::environment::environment;
 use super::generated::check_time_zone;
 use super::{Choices, Create};
 use crate::Error;
-use crate::config::{Config, GroupManager, ImageUse, LogUse, Namespace, Network, RootfsUse, VERSION};
+use crate::config::{
+    Config, GroupManager, ImageUse, LogUse, Namespace, Network, RootfsUse, Seccomp, VERSION,
+};
 use crate::error::{Context, invalid};
 
+/// The label of an image that holds a system call filter, as JSON.
+const SECCOMP_LABEL: &str = "io.containers.seccomp.profile";
 const SHM_SIZE: u64 = 64 << 20;
 const PIDS_LIMIT: i64 = 2048;
 const STOP_TIMEOUT: u32 = 10;
@@ -54,6 +58,12 @@ pub(super) fn resolve(
             config.net.exposed.push(port.clone());
         }
     }
+    if let (true, Seccomp::Default, Some(profile)) =
+        (choices.seccomp_of_image, &config.security.seccomp, defaults.labels.get(SECCOMP_LABEL))
+    {
+        config.security.seccomp = Seccomp::Profile(profile.clone());
+    }
+    crate::relabel::prepare(&mut config)?;
     process(&mut config, &choices, defaults)?;
 
     if let Some(zone) = &config.files.time_zone {

@@ -9,6 +9,7 @@ mod process;
 mod resources;
 mod rlimits;
 mod seccomp;
+mod sysctls;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "readonlyPaths": read_only,
         "cgroupsPath": config.cgroup.path,
         "rootfsPropagation": "private",
+        "sysctl": sysctls::checked(config)?,
     });
     if let Some(users) = &config.namespaces.users {
         linux["uidMappings"] = json!(users.uids);

@@ -89,18 +89,27 @@ fn bind(volume: &Volume) -> Result<Value, Error> {
 }
 
 fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
-    let (sys, cgroup) = if config.security.privileged { ("rw", "rw") } else { ("ro", "ro") };
+    let security = &config.security;
+    let writable = |yes: bool| if yes { "rw" } else { "ro" };
+    let (sys, cgroup) =
+        (writable(security.privileged), writable(security.privileged || security.writable_cgroups));
+    let bare = config.files.read_only && config.files.bare_read_only;
+    let dev = writable(!bare);
+    let proc = ["nosuid", "noexec", "nodev"]
+        .into_iter()
+        .chain(security.proc_options.iter().map(String::as_str))
+        .collect();
     let shm = format!("size={}", config.files.shm_size);
     let mut list = vec![
-        ("/proc", "proc", "proc", vec!["nosuid", "noexec", "nodev"]),
-        ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "noexec", "strictatime", "mode=755", "size=65536k"]),
+        ("/proc", "proc", "proc", proc),
+        ("/dev", "tmpfs", "tmpfs", vec!["nosuid", "noexec", "strictatime", "mode=755", "size=65536k", dev]),
         (
             "/dev/pts",
             "devpts",
             "devpts",
             vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         ),
-        ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm]),
+        ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm, dev]),
         ("/dev/mqueue", "mqueue", "mqueue", vec!["nosuid", "noexec", "nodev"]),
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
@@ -128,7 +137,7 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     if users && foreign {
         list.retain(|(destination, ..)| *destination != "/dev/mqueue");
     }
-    if config.files.read_only {
+    if config.files.read_only && !bare {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
             list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup"]));

@@ -25,6 +25,13 @@ const READ_ONLY: [&str; 6] =
 
 /// The masked and the read-only paths of a container.
 pub(crate) fn hidden(config: &Config) -> (Vec<String>, Vec<String>) {
+    let (mut masked, read_only) = default(config);
+    masked.extend(config.security.mask.iter().cloned());
+    (masked, read_only)
+}
+
+/// Those that it has without being asked.
+fn default(config: &Config) -> (Vec<String>, Vec<String>) {
     if config.security.privileged || config.security.unmask.iter().any(|u| u.eq_ignore_ascii_case("ALL")) {
         return (Vec::new(), Vec::new());
     }
@@ -76,5 +83,9 @@ mod tests {
         );
         assert!(read_only.is_empty());
         assert_eq!(with(&["ALL"]), (vec![], vec![]));
+        let mut config = Config::default();
+        config.security.mask = vec!["/etc/x".into()];
+        config.security.privileged = true;
+        assert_eq!(hidden(&config), (vec!["/etc/x".to_owned()], vec![]));
     }
 }

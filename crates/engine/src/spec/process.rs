@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{capabilities, rlimits};
 use crate::Error;
-use crate::config::{Config, Process};
+use crate::config::{Config, Process, Security};
+use crate::error::invalid;
 
 /// Where an init of the host's is in a container.
 pub(super) const INIT: &str = "/run/podman-init";
@@ -23,8 +24,20 @@ pub(super) fn value(config: &Config) -> Result<Value, Error> {
         "capabilities": {"bounding": sets, "effective": sets, "permitted": sets, "ambient": capabilities::added(config)?},
         "rlimits": rlimits::resolve(config)?,
         "noNewPrivileges": config.security.no_new_privileges,
+        "apparmorProfile": apparmor(&config.security)?,
         "oomScoreAdj": process.oom_score_adj,
     }))
+}
+
+/// The profile, if there is one; that it is loaded is found when it is used.
+fn apparmor(security: &Security) -> Result<Option<&str>, Error> {
+    let profile = security.apparmor.as_deref().filter(|&profile| profile != "unconfined");
+    match profile {
+        Some(profile) if !loment_runtime::has_apparmor() => {
+            Err(invalid("AppArmor profile", profile, "AppArmor is not enabled on this system"))
+        }
+        profile => Ok(profile),
+    }
 }
 
 /// What is executed: by an init of the host's, if there is one.

@@ -4,4 +4,5 @@ mod environment;
 mod net;
 mod process;
 mod refused;
+mod security;
 mod users;

@@ -17,6 +17,9 @@ pub(super) struct FilesFlags {
     /// Make the root file system read-only
     #[arg(long)]
     read_only: bool,
+    /// Leave /run, /tmp, /var/tmp, /dev and /dev/shm writable in a read-only container [default: true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    read_only_tmpfs: Option<bool>,
     /// Mount a file or directory of the host, read-only with the option ro
     #[arg(short, long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
     volume: Vec<String>,
@@ -35,6 +38,7 @@ impl FilesFlags {
     pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
         let files = &mut asked.config.files;
         files.read_only = self.read_only;
+        files.bare_read_only = self.read_only_tmpfs == Some(false);
         for text in &self.volume {
             files.volumes.push(values::volume(text, globals.persona)?);
         }

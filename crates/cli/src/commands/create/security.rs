@@ -1,9 +1,11 @@
 //! Flags: what a container may do.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use loment_engine::Create;
 use loment_engine::config::{Seccomp, Security};
 
+use crate::arguments::boolean;
+use crate::commands::values::{list, security as values};
 use crate::error::{Doing, Error};
 
 #[derive(Args, Debug)]
@@ -18,16 +20,29 @@ pub(super) struct SecurityFlags {
     /// Give all devices and capabilities, and hide nothing of the host
     #[arg(long)]
     privileged: bool,
-    /// Set a security option: seccomp=FILE|unconfined, no-new-privileges, unmask=PATHS|ALL
+    /// Set a security option: seccomp=FILE|unconfined, no-new-privileges, mask=PATHS, unmask=PATHS|ALL, proc-opts=OPTIONS, apparmor=PROFILE|unconfined, label=disable, systempaths=unconfined, writable-cgroups
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
+    /// Choose the filter of system calls: default, or image for the one of the image's label io.containers.seccomp.profile
+    #[arg(long, value_name = "POLICY", value_enum, hide_possible_values = true)]
+    seccomp_policy: Option<Policy>,
+    /// Set a parameter of the kernel that the container has of its own
+    #[arg(long, value_name = "KEY=VALUE")]
+    sysctl: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Policy {
+    Default,
+    Image,
 }
 
 impl SecurityFlags {
     pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
-        let list = |names: &[String]| -> Vec<String> {
-            names.iter().flat_map(|n| n.split(',')).map(str::to_owned).collect()
-        };
+        asked.choices.seccomp_of_image = self.seccomp_policy == Some(Policy::Image);
+        let sysctls = list(&self.sysctl);
+        asked.config.namespaces.sysctls =
+            sysctls.iter().map(|text| values::sysctl(text)).collect::<Result<_, _>>()?;
         let security = &mut asked.config.security;
         security.privileged = self.privileged;
         security.cap_add = list(&self.cap_add);
@@ -36,13 +51,18 @@ impl SecurityFlags {
     }
 }
 
-/// `--security-opt`
+/// `--security-opt`: a colon behind the name is Docker's old spelling.
 fn option(text: &str, out: &mut Security) -> Result<(), Error> {
     let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
+    let paths = || value.split(':').map(str::to_owned);
     match (name, value) {
-        ("no-new-privileges", "" | "true") => out.no_new_privileges = true,
-        ("no-new-privileges", "false") => out.no_new_privileges = false,
+        ("no-new-privileges", "") => out.no_new_privileges = true,
+        ("no-new-privileges", value) => out.no_new_privileges = switch(text, value)?,
+        ("writable-cgroups", "") => out.writable_cgroups = true,
+        ("writable-cgroups", value) => out.writable_cgroups = switch(text, value)?,
         ("seccomp", "unconfined") => out.seccomp = Seccomp::Unconfined,
+        // Docker's word for the default one.
+        ("seccomp", "builtin") => out.seccomp = Seccomp::Default,
         ("seccomp", "") => {
             return Err(Error::Invalid("--security-opt seccomp= needs a file or unconfined".into()));
         }
@@ -50,10 +70,66 @@ fn option(text: &str, out: &mut Security) -> Result<(), Error> {
             let json = std::fs::read_to_string(file).doing(|| format!("open seccomp profile {file}"))?;
             out.seccomp = Seccomp::Profile(json);
         }
-        ("unmask", paths) if !paths.is_empty() => out.unmask.extend(paths.split(':').map(str::to_owned)),
-        // SELinux and AppArmor do nothing where they are off; asking for nothing is fine.
-        ("label", "disable") | ("apparmor", "unconfined") => {}
+        ("mask", value) if paths().all(|path| path.starts_with('/') && path != "/") && !value.is_empty() => {
+            out.mask.extend(paths());
+        }
+        ("unmask", value) if !value.is_empty() => out.unmask.extend(paths()),
+        ("systempaths", "unconfined") => out.unmask.push("ALL".into()),
+        ("proc-opts", value) if !value.is_empty() => {
+            out.proc_options.extend(value.split(',').map(str::to_owned));
+        }
+        ("apparmor", profile) if !profile.is_empty() => out.apparmor = Some(profile.to_owned()),
+        ("label", value) if values::is_label(value) => out.labels.push(value.to_owned()),
         _ => return Err(Error::Invalid(format!("security option {text:?} is not supported"))),
     }
     Ok(())
+}
+
+fn switch(text: &str, value: &str) -> Result<bool, Error> {
+    boolean(value).map_err(|hint| Error::Invalid(format!("invalid --security-opt {text:?}: {hint}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &[&str]) -> Result<Security, Error> {
+        let mut security = Security::default();
+        options.iter().try_for_each(|text| option(text, &mut security)).map(|()| security)
+    }
+
+    #[test]
+    fn options_have_the_spellings_of_both_peers() {
+        for yes in
+            ["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true", "no-new-privileges=1"]
+        {
+            assert!(of(&[yes]).unwrap().no_new_privileges, "{yes}");
+            assert!(!of(&[yes, "no-new-privileges:false"]).unwrap().no_new_privileges);
+        }
+        assert_eq!(of(&["systempaths=unconfined"]).unwrap().unmask, ["ALL"]);
+        assert_eq!(of(&["mask=/a:/b", "mask=/c"]).unwrap().mask, ["/a", "/b", "/c"]);
+        assert_eq!(of(&["proc-opts=hidepid=2,gid=4"]).unwrap().proc_options, ["hidepid=2", "gid=4"]);
+        assert_eq!(of(&["label:disable", "label=type:x_t"]).unwrap().labels, ["disable", "type:x_t"]);
+        assert_eq!(of(&["apparmor:unconfined"]).unwrap().apparmor.as_deref(), Some("unconfined"));
+        assert!(of(&["writable-cgroups"]).unwrap().writable_cgroups);
+        assert!(!of(&["writable-cgroups=false"]).unwrap().writable_cgroups);
+        for bad in [
+            "x",
+            "x=y",
+            "no-new-privileges=x",
+            "mask=",
+            "mask=a",
+            "mask=/",
+            "unmask=",
+            "proc-opts",
+            "apparmor=",
+            "label=",
+            "label=x",
+            "label=type:",
+            "systempaths=x",
+            "seccomp",
+        ] {
+            assert!(of(&[bad]).is_err(), "{bad}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use loment_engine::config::Volume;
+use loment_engine::config::{Relabel, Volume};
 
 use super::invalid;
 use crate::error::{Doing, Error};
@@ -32,10 +32,12 @@ pub(in crate::commands) fn volume(text: &str, persona: &Persona) -> Result<Volum
         std::fs::create_dir_all(&source).doing(|| format!("create {}", source.display()))?;
     }
     let mut kept = Vec::new();
+    let mut relabel = None;
     for option in options.unwrap_or_default().split(',').filter(|o| !o.is_empty()) {
         match option {
-            // Labels are for SELinux; where it is off, as here, they mean nothing.
-            "z" | "Z" => {}
+            // Labels are for SELinux; where it is off they mean nothing.
+            "z" => relabel = Some(Relabel::Shared),
+            "Z" => relabel = Some(Relabel::Private),
             "U" | "O" | "idmap" | "copy" | "nocopy" => {
                 return invalid(format!("volume option {option:?} in {text:?} is not supported yet"));
             }
@@ -48,7 +50,7 @@ pub(in crate::commands) fn volume(text: &str, persona: &Persona) -> Result<Volum
     if kept.iter().any(|o| o == "ro") && kept.iter().any(|o| o == "rw") {
         return invalid(format!("volume options ro and rw in {text:?} exclude each other"));
     }
-    Ok(Volume { source, destination: destination.into(), options: kept })
+    Ok(Volume { source, destination: destination.into(), options: kept, relabel })
 }
 
 /// `DESTINATION[:OPTIONS]`
@@ -83,7 +85,10 @@ mod tests {
     fn volumes_are_read_or_refused_by_name() {
         let loment = Persona::of("loment");
         let v = volume("/a:/b:ro,Z", loment).unwrap();
-        assert_eq!((v.destination, v.options), ("/b".into(), vec!["ro".to_owned()]));
+        assert_eq!(
+            (v.destination, v.options, v.relabel),
+            ("/b".into(), vec!["ro".to_owned()], Some(Relabel::Private))
+        );
         for bad in ["data:/b", "/a", "/a:b", "/a:/b:foo", "/a:/b:ro,rw", "/a:/b:U"] {
             assert!(volume(bad, loment).is_err(), "{bad}");
         }
