@@ -1,6 +1,8 @@
 //! Starting a container: its generated files, its launch document, its monitor.
 
 use std::ffi::CString;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
@@ -8,6 +10,7 @@ use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, 
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use loment_store::Store;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Pid;
 
 use crate::config::{Config, Seccomp};
 use crate::container::{Container, Status, monitor_cgroup_name};
@@ -99,11 +102,20 @@ impl Engine {
         self.note_stop(&container, false)?;
         crate::relabel::relabel(&container.config)?;
         let (head, body) = self.launch(&container)?;
+        // What cannot be written is found before anything runs.
+        let pid_file = container.config.pid_files.monitor.as_ref().map(|path| {
+            File::create(path).map(|file| (file, path)).context("write the monitor's pid to", path.display())
+        });
+        let pid_file = pid_file.transpose()?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
         let spawned = spawn_monitor(&head, &body, &request, &lock, passed.as_ref().map_or(&[], |p| p));
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
-        let (connection, monitor) = spawned;
+        let (connection, pid, monitor) = spawned;
+        if let Some((file, path)) = pid_file {
+            let written = write!(&file, "{}", pid.as_raw_nonzero());
+            written.context("write the monitor's pid to", path.display())?;
+        }
         Ok(Some(Starting { connection, monitor }))
     }
 
@@ -131,6 +143,7 @@ impl Engine {
             monitor_cgroup: monitor_cgroup_name(&config.id),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
+            pid_file: config.pid_files.container.clone(),
             removal: config.supervision.auto_remove.then(|| Removal {
                 names: self.names().0,
                 name: config.name.clone(),
@@ -218,7 +231,7 @@ fn spawn_monitor(
     request: &Request,
     lock: &std::fs::File,
     passed: &[BorrowedFd<'_>],
-) -> std::io::Result<(Connection, OwnedFd)> {
+) -> std::io::Result<(Connection, Pid, OwnedFd)> {
     let document = Document::new(head, body)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let connection = Connection::from_fd(ours);
@@ -228,7 +241,7 @@ fn spawn_monitor(
     let null = null.as_fd();
     let entry = tracking_group(&head.place)?;
     let tasks: Vec<_> = entry.v1().collect();
-    let (_, monitor) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
+    let (pid, monitor) = loment_sys::spawn::spawn(&loment_sys::spawn::Program {
         exe: loment_sys::spawn::Exe::File(exe.as_fd()),
         argv: &[CString::from(c"loment"), CString::new(launch::ARGUMENT).expect("it has no NUL")],
         envp: &[],
@@ -237,7 +250,7 @@ fn spawn_monitor(
         cgroup: entry.v2(),
         tasks: &tasks,
     })?;
-    Ok((connection, monitor))
+    Ok((connection, pid, monitor))
 }
 
 /// The monitor's own group, outside of the caller's session.

@@ -207,6 +207,9 @@ pub struct Place {
     pub dir: PathBuf,
     /// Holds the socket and generated files; removed at the end.
     pub run_dir: PathBuf,
+    /// The number of its first process is written to it.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
 }

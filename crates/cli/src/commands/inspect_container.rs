@@ -31,6 +31,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),
         "StaticDir": c.dir,
+        "PidFile": config.pid_files.container, "ConmonPidFile": config.pid_files.monitor,
         "LogPath": c.log_path().unwrap_or_default(),
         "Name": if persona.docker_documents { format!("/{}", config.name) } else { config.name.clone() },
         "RestartCount": c.state.restarts,

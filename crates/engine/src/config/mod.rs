@@ -11,6 +11,7 @@ mod process;
 mod security;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -53,6 +54,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// For the runtime.
     pub annotations: BTreeMap<String, String>,
+    /// Files in which the numbers of its processes are kept.
+    pub pid_files: PidFiles,
     /// What runs, and as whom.
     pub process: Process,
     /// What it sees of files.
@@ -75,6 +78,16 @@ pub struct Config {
     pub supervision: Supervision,
     /// Its log.
     pub log: LogUse,
+}
+
+/// Files of the host that a number is written to each time a container starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PidFiles {
+    /// That of its first process.
+    pub container: Option<PathBuf>,
+    /// That of its monitor.
+    pub monitor: Option<PathBuf>,
 }
 
 impl Config {

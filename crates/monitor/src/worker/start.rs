@@ -116,5 +116,8 @@ fn save_running(place: &Place, pid: i32, restarts: u32) -> Result<(), Error> {
         restart_at: String::new(),
         ..previous
     };
+    if let Some(file) = &place.pid_file {
+        std::fs::write(file, pid.to_string()).context("write the pid to", file.display())?;
+    }
     state.save(&place.dir, place.removal.is_none()).context("write the state in", place.dir.display())
 }

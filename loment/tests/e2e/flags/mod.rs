@@ -1,6 +1,7 @@
 //! Flags of `run` and `create`: each with what it does to the container, as seen from inside or in the host's /proc.
 
 mod environment;
+mod identity;
 mod net;
 mod process;
 mod refused;

@@ -2,17 +2,43 @@
 
 use crate::world_with;
 
+const NO_NETWORK: &str = "networks other than none and host are not there yet";
+const WINDOWS: &str = "is for Windows hosts";
+
 #[test]
 fn flags_that_cannot_be_had_say_why() {
     let (world, image) = world_with("busybox:latest");
-    for flag in ["ip", "ip6", "mac-address", "network-alias", "net-alias", "link", "link-local-ip"] {
-        let flag = format!("--{flag}");
-        // With the value in the same word, and in the next.
-        for words in [&[flag.as_str(), "x"][..], &[&format!("{flag}=x")]] {
-            let words = [&["run", "--rm", "--network", "none"], words, &[&image, "true"]].concat();
-            world.loment(words).fails_saying(125, &["networks other than none and host are not there yet"]);
-        }
+    let refused = |words: &[&str], why: &str| {
+        let words = [&["run", "--rm", "--network", "none"], words, &[&image, "true"]].concat();
+        world.loment(words).fails_saying(125, &[why]);
+    };
+    for (flag, why) in [
+        ("ip", NO_NETWORK),
+        ("ip6", NO_NETWORK),
+        ("mac-address", NO_NETWORK),
+        ("network-alias", NO_NETWORK),
+        ("net-alias", NO_NETWORK),
+        ("link", NO_NETWORK),
+        ("link-local-ip", NO_NETWORK),
+        ("decryption-key", "encrypted images"),
+        ("shm-size-systemd", "systemd"),
+        ("gpus", "no such hardware"),
+        ("cpu-count", WINDOWS),
+        ("cpu-percent", WINDOWS),
+        ("io-maxbandwidth", WINDOWS),
+        ("io-maxiops", WINDOWS),
+    ] {
+        // With the value in the next word, and in the same.
+        refused(&[&format!("--{flag}"), "x"], why);
+        refused(&[&format!("--{flag}=x")], why);
     }
+    refused(&["--use-api-socket"], "the API");
+    world.loment(["run", "--rm", "--network", "none", "--use-api-socket=false", &image, "true"]).succeeds();
+    refused(&["--runtime", "kata"], "executes no other runtime");
+    refused(&["--runtime", "/usr/bin/crun"], "executes no other runtime");
+    refused(&["--isolation", "hyperv"], WINDOWS);
+    refused(&["--isolation", "vm"], "not there yet");
+    refused(&["--isolation", "x"], "isolation");
 }
 
 #[test]

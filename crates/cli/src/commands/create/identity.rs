@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use loment_engine::{Container, Create, Engine};
 
-use crate::commands::values::label;
-use crate::error::Error;
+use crate::commands::values::{label, label_file};
+use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
 #[derive(Args, Debug)]
@@ -20,9 +20,18 @@ pub(super) struct IdentityFlags {
     /// Write the container's id to a file
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
+    /// Write the number of the container's first process to a file each time it starts
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Write the number of the container's monitor to a file each time it starts
+    #[arg(long, value_name = "FILE")]
+    conmon_pidfile: Option<PathBuf>,
     /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
+    /// Read labels from a file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
     /// Set an annotation for the runtime
     #[arg(long, value_name = "NAME=VALUE")]
     annotation: Vec<String>,
@@ -38,7 +47,16 @@ impl IdentityFlags {
         }
         let config = &mut asked.config;
         config.name = self.name.clone().unwrap_or_default();
-        config.labels = self.label.iter().map(|l| label(l)).collect::<Result<_, _>>()?;
+        for file in &self.label_file {
+            config.labels.extend(label_file(file)?);
+        }
+        for text in &self.label {
+            config.labels.extend([label(text)?]);
+        }
+        let absolute =
+            |file: &PathBuf| std::path::absolute(file).doing(|| format!("find {}", file.display()));
+        config.pid_files.container = self.pidfile.as_ref().map(absolute).transpose()?;
+        config.pid_files.monitor = self.conmon_pidfile.as_ref().map(absolute).transpose()?;
         config.annotations = self.annotation.iter().map(|a| label(a)).collect::<Result<_, _>>()?;
         config.create_command = std::env::args().collect();
         globals.persona.flavour.clone_into(&mut config.flavour);

@@ -9,35 +9,60 @@ use crate::error::Error;
 enum Why {
     /// It is about a network, and there are none yet that it could be about.
     Network,
+    /// It needs this, which is not there yet.
+    Later(&'static str),
+    /// It finds no hardware.
+    Hardware,
+    /// Other machines have what it sets.
+    Windows,
 }
 
-/// A flag that is refused. All of them take a value.
+/// A flag that is refused.
 #[derive(Debug)]
 struct Refused {
     /// Without the hyphens.
     flag: &'static str,
     /// Another spelling.
     alias: Option<&'static str>,
+    /// It is a switch.
+    is_switch: bool,
     why: Why,
 }
 
-const TABLE: [Refused; 6] = [
-    Refused { flag: "ip", alias: None, why: Why::Network },
-    Refused { flag: "ip6", alias: None, why: Why::Network },
-    Refused { flag: "mac-address", alias: None, why: Why::Network },
-    Refused { flag: "network-alias", alias: Some("net-alias"), why: Why::Network },
-    Refused { flag: "link", alias: None, why: Why::Network },
-    Refused { flag: "link-local-ip", alias: None, why: Why::Network },
+const TABLE: [Refused; 14] = [
+    flag("ip", Why::Network),
+    flag("ip6", Why::Network),
+    flag("mac-address", Why::Network),
+    Refused { alias: Some("net-alias"), ..flag("network-alias", Why::Network) },
+    flag("link", Why::Network),
+    flag("link-local-ip", Why::Network),
+    flag("decryption-key", Why::Later("encrypted images")),
+    flag("shm-size-systemd", Why::Later("containers that run systemd")),
+    Refused { is_switch: true, ..flag("use-api-socket", Why::Later("the API")) },
+    flag("gpus", Why::Hardware),
+    flag("cpu-count", Why::Windows),
+    flag("cpu-percent", Why::Windows),
+    flag("io-maxbandwidth", Why::Windows),
+    flag("io-maxiops", Why::Windows),
 ];
+
+const fn flag(flag: &'static str, why: Why) -> Refused {
+    Refused { flag, alias: None, is_switch: false, why }
+}
 
 impl Refused {
     fn message(&self) -> String {
-        let sentence = match self.why {
-            Why::Network => {
-                "can only be set in a network, and networks other than none and host are not there yet"
-            }
-        };
-        format!("--{} {sentence}", self.flag)
+        let flag = self.flag;
+        match self.why {
+            Why::Network => format!(
+                "--{flag} can only be set in a network, and networks other than none and host are not there yet"
+            ),
+            Why::Later(what) => format!("--{flag} is about {what}: that is not there yet"),
+            Why::Hardware => format!(
+                "--{flag} finds no such hardware: descriptions of devices (CDI) are not read yet, use --device with its nodes"
+            ),
+            Why::Windows => format!("--{flag} is for Windows hosts"),
+        }
     }
 }
 
@@ -54,7 +79,12 @@ impl RefusedFlags {
 
 impl FromArgMatches for RefusedFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(TABLE.iter().filter(|row| matches.contains_id(row.flag)).collect()))
+        // A switch may be off.
+        let is_given = |row: &&Refused| match row.is_switch {
+            true => matches.get_one::<bool>(row.flag) == Some(&true),
+            false => matches.contains_id(row.flag),
+        };
+        Ok(Self(TABLE.iter().filter(is_given).collect()))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -66,12 +96,12 @@ impl FromArgMatches for RefusedFlags {
 impl Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {
         TABLE.iter().fold(command, |command, row| {
-            // Whatever its value looks like, it is the flag that is refused.
-            let arg = Arg::new(row.flag)
-                .long(row.flag)
-                .action(ArgAction::Append)
-                .allow_hyphen_values(true)
-                .hide(true);
+            let arg = Arg::new(row.flag).long(row.flag).hide(true);
+            let arg = match row.is_switch {
+                true => arg.action(ArgAction::SetTrue),
+                // Whatever its value looks like, it is the flag that is refused.
+                false => arg.action(ArgAction::Append).allow_hyphen_values(true),
+            };
             command.arg(row.alias.iter().fold(arg, |arg, alias| arg.alias(*alias)))
         })
     }

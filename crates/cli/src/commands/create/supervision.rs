@@ -22,6 +22,12 @@ pub(super) struct SupervisionFlags {
     /// Kill the container when it has run for so long, in seconds; 0 is for ever
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u32>,
+    /// Choose who runs the container: loment itself, also called oci, crun, runc and default
+    #[arg(long, value_name = "RUNTIME")]
+    runtime: Option<String>,
+    /// Choose how the container is kept apart: default or process
+    #[arg(long, value_name = "WAY")]
+    isolation: Option<String>,
     /// Set the signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -33,6 +39,8 @@ pub(super) struct SupervisionFlags {
 impl SupervisionFlags {
     pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
         asked.config.requires.clone_from(&self.requires);
+        self.runtime.as_deref().map_or(Ok(()), values::runtime)?;
+        self.isolation.as_deref().map_or(Ok(()), values::isolation)?;
         let supervision = &mut asked.config.supervision;
         supervision.auto_remove = self.rm;
         supervision.restart = self.restart.as_deref().map_or(Ok(Restart::No), values::restart)?;

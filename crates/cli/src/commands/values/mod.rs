@@ -10,11 +10,26 @@ pub(super) mod security;
 pub(super) mod supervision;
 pub(super) mod users;
 
-use crate::error::Error;
+use std::path::Path;
+
+use crate::error::{Doing, Error};
 use crate::units::{parse_human_size, parse_size};
 
 fn invalid<T>(message: String) -> Result<T, Error> {
     Err(Error::Invalid(message))
+}
+
+/// The labels of a file, one in each line; comments and blank lines are left out.
+pub(super) fn label_file(path: &Path) -> Result<Vec<(String, String)>, Error> {
+    let text = std::fs::read_to_string(path).doing(|| format!("read label file {}", path.display()))?;
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let in_file = |line: &str| match label(line)? {
+        (name, _) if name.contains(char::is_whitespace) => {
+            invalid(format!("invalid label {line:?} in {}: its name has white spaces", path.display()))
+        }
+        label => Ok(label),
+    };
+    lines.map(in_file).collect()
 }
 
 /// The words of a flag that may be given several times, and have several words each time: Go's `stringSlice`, where a word in double

@@ -3,6 +3,7 @@
 use loment_engine::config::Restart;
 use loment_engine::{Grace, OnFailure};
 
+use super::invalid;
 use crate::error::Error;
 
 /// A signal, by its name or number.
@@ -83,6 +84,30 @@ pub(in crate::commands) fn on_failure(text: &str) -> Result<OnFailure, Error> {
         _ => Err(Error::Invalid(format!(
             "invalid value {text:?} for --health-on-failure: use none, kill, restart or stop"
         ))),
+    }
+}
+
+/// `--runtime`: names that mean this program.
+pub(in crate::commands) fn runtime(name: &str) -> Result<(), Error> {
+    // The last is what Docker calls its own.
+    match name {
+        "loment" | "oci" | "crun" | "runc" | "default" | "io.containerd.runc.v2" => Ok(()),
+        other => invalid(format!(
+            "--runtime {other} is refused: loment runs containers itself and executes no other runtime; leave it out, or use loment, oci, crun, runc or default"
+        )),
+    }
+}
+
+/// `--isolation`
+pub(in crate::commands) fn isolation(way: &str) -> Result<(), Error> {
+    match way {
+        "" | "default" | "process" => Ok(()),
+        "hyperv" => invalid("--isolation hyperv is for Windows hosts: use default or process".into()),
+        "vm" => invalid(
+            "--isolation vm needs machines for containers, which are not there yet: use default or process"
+                .into(),
+        ),
+        other => invalid(format!("invalid value {other:?} for --isolation: use default or process")),
     }
 }
 
