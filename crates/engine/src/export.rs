@@ -131,7 +131,11 @@ impl Engine {
         let (reader, writer) = io::pipe().context("make", "a pipe")?;
         // Overlayfs has the ids of the container's users in what it keeps.
         let owners = |uid, gid| view.as_ref().map_or((uid, gid), |view| view.owner_inside(uid, gid));
-        let form = TreeForm { owners: &owners, changes: !whole, skip: &is_stub };
+        let form = TreeForm {
+            owners: &owners,
+            changes: !whole,
+            skip: &|path, stat| is_stub(&container.config, path, stat),
+        };
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| lease.unpack_layer(HashingSource::new(reader)));
             let written = write(&mut BufWriter::with_capacity(256 * 1024, writer), root, form);
@@ -173,11 +177,10 @@ impl OpenRoot for &std::path::PathBuf {
     }
 }
 
-/// What was made to have something to mount on, and is of no use in an image.
-fn is_stub(path: &[u8], stat: &Stat) -> bool {
-    let mounted =
-        spec::GENERATED.iter().any(|(_, inside)| inside.as_bytes().strip_prefix(b"/") == Some(path));
-    mounted && stat.st_size == 0
+/// Whether that was made to have something to mount on, and is of no use in an image.
+fn is_stub(config: &Config, path: &[u8], stat: &Stat) -> bool {
+    let inside = |generated: &str| generated.as_bytes().strip_prefix(b"/") == Some(path);
+    stat.st_size == 0 && spec::generated(config).any(|(_, path)| inside(path))
 }
 
 /// What an image of a container says about containers made from it.
