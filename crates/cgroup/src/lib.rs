@@ -28,12 +28,14 @@ mod members;
 mod membership;
 mod other;
 mod path;
+mod stats;
 pub mod systemd;
 mod v1;
 mod v2;
 
 pub use error::Error;
 pub use path::CgroupPath;
+pub use stats::Usage;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;

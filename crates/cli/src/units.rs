@@ -42,12 +42,43 @@ pub(crate) fn exact_size(bytes: u64) -> String {
     with_digits(bytes, 4, "")
 }
 
+/// The same with powers of 1024: `324KiB` (go-units' BytesSize).
+pub(crate) fn binary_size(bytes: u64) -> String {
+    in_units(bytes, 1024.0, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"], 4, "")
+}
+
+/// A length of time as Go prints one: `10m32.99s`.
+pub(crate) fn go_duration(nanoseconds: u64) -> String {
+    let with_fraction = |n: u64, unit: u64| {
+        let text = format!("{}.{:0width$}", n / unit, n % unit, width = unit.ilog10() as usize);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match nanoseconds {
+        0 => "0s".into(),
+        n @ ..1_000 => format!("{n}ns"),
+        n @ ..1_000_000 => format!("{}µs", with_fraction(n, 1_000)),
+        n @ ..1_000_000_000 => format!("{}ms", with_fraction(n, 1_000_000)),
+        n => {
+            let (minutes, rest) = (n / 60_000_000_000, n % 60_000_000_000);
+            let seconds = with_fraction(rest, 1_000_000_000);
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
+}
+
 fn with_digits(bytes: u64, digits: usize, between: &str) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    in_units(bytes, 1000.0, ["B", "kB", "MB", "GB", "TB", "PB", "EB"], digits, between)
+}
+
+fn in_units(bytes: u64, step: f64, units: [&str; 7], digits: usize, between: &str) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
+    while value >= step && unit + 1 < units.len() {
+        value /= step;
         unit += 1;
     }
     // So many significant digits, without trailing zeroes.
@@ -60,7 +91,7 @@ fn with_digits(bytes: u64, digits: usize, between: &str) -> String {
     if text.contains('.') {
         text = text.trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-    format!("{text}{between}{}", UNITS[unit])
+    format!("{text}{between}{}", units[unit])
 }
 
 /// A length of time in words (go-units' HumanDuration).
@@ -128,6 +159,19 @@ mod tests {
         assert_eq!(human_size(2_000_000, false), "2MB");
         assert_eq!(exact_size(4_541_234), "4.541MB");
         assert_eq!(exact_size(123_456), "123.5kB");
+        assert_eq!(binary_size(331_776), "324KiB");
+        assert_eq!(binary_size(25_276_502_016), "23.54GiB");
+        for (nanoseconds, text) in [
+            (0, "0s"),
+            (7, "7ns"),
+            (1_500, "1.5µs"),
+            (168_637_337, "168.637337ms"),
+            (632_994_691_130, "10m32.99469113s"),
+            (60_000_000_000, "1m0s"),
+            (3_661_000_000_000, "1h1m1s"),
+        ] {
+            assert_eq!(go_duration(nanoseconds), text);
+        }
         assert_eq!(human_duration(0), "Less than a second");
         assert_eq!(human_duration(59), "59 seconds");
         assert_eq!(human_duration(61), "About a minute");

@@ -55,6 +55,7 @@ mod space;
 mod starters;
 mod sync_lists;
 mod terminal;
+mod top_and_stats;
 mod unified;
 mod waiting;
 

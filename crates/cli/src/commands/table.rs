@@ -235,6 +235,11 @@ pub(super) const COMMANDS: &[Command] = &[
         about: "Stop all processes of containers until they are unpaused",
         run: |g, a| pause::run(g, &parse(g, "pause", a)?),
     },
+    Command {
+        name: "port",
+        about: "List the ports of containers that the host hands on",
+        run: |g, a| port::run(g, &parse(g, "port", a)?),
+    },
     Command { name: "ps", about: "List containers", run: |g, a| ps::run(g, &parse(g, "ps", a)?) },
     Command {
         name: "pull",
@@ -279,6 +284,11 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command { name: "start", about: "Start containers", run: |g, a| start::run(g, &parse(g, "start", a)?) },
     Command {
+        name: "stats",
+        about: "Show what containers use, again and again",
+        run: |g, a| stats::run(g, &parse(g, "stats", a)?),
+    },
+    Command {
         name: "stop",
         about: "Stop running containers",
         run: |g, a| stop::run(g, &parse(g, "stop", a)?),
@@ -302,6 +312,11 @@ pub(super) const COMMANDS: &[Command] = &[
         name: "tag",
         about: "Give a local image further names",
         run: |g, a| tag::run(g, &parse(g, "tag", a)?),
+    },
+    Command {
+        name: "top",
+        about: "Show the processes of a container",
+        run: |g, a| top::run(g, &parse(g, "top", a)?),
     },
     Command {
         name: "unpause",
@@ -352,6 +367,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("logs", "logs"),
             ("ls", "ps"),
             ("pause", "pause"),
+            ("port", "port"),
             ("prune", "container prune"),
             ("ps", "ps"),
             ("rename", "rename"),
@@ -359,7 +375,9 @@ pub(super) const GROUPS: &[Group] = &[
             ("rm", "rm"),
             ("run", "run"),
             ("start", "start"),
+            ("stats", "stats"),
             ("stop", "stop"),
+            ("top", "top"),
             ("unpause", "unpause"),
             ("wait", "wait"),
         ],

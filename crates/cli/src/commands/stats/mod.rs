@@ -1,0 +1,140 @@
+//! `stats`
+
+mod row;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use clap::Parser;
+use loment_engine::{Container, Engine, Which};
+use serde_json::Value;
+
+use super::choose::latest;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::{by_template, print, table};
+use row::{DOCKER_COLUMNS, DOCKER_HEADERS, HEADERS, PODMAN_COLUMNS, Reading, docker_row, document, row};
+
+/// Clears a terminal and begins at its top.
+const RESET: &str = "\x1b[2J\x1b[1;1H";
+
+/// Show what containers use, again and again
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Show those that do not run, too
+    #[arg(short, long)]
+    all: bool,
+    /// Print as json, or with a Go template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Wait so many seconds between two reports
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 5, allow_negative_numbers = true)]
+    interval: i64,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
+    /// Do not clear the screen between reports
+    #[arg(long)]
+    no_reset: bool,
+    /// Show one report only
+    #[arg(long)]
+    no_stream: bool,
+    /// Do not shorten ids
+    #[arg(long)]
+    no_trunc: bool,
+    /// Containers; every running one by default
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let ways = [flags.all, flags.latest, !flags.containers.is_empty()];
+    if ways.into_iter().filter(|way| *way).count() > 1 {
+        return Err(Error::Invalid("--all, --latest and containers cannot be used together".into()));
+    }
+    let interval = u64::try_from(flags.interval).ok().filter(|&seconds| seconds > 0);
+    let Some(interval) = interval.map(Duration::from_secs) else {
+        let text = "invalid interval, must be a positive number greater zero";
+        return Err(Error::Invalid(text.into()));
+    };
+    let docker = globals.persona.docker_documents;
+    let engine = globals.engine()?;
+    let mut before = HashMap::new();
+    if docker {
+        // Docker's first report is of a second, Podman's of all the time since the start.
+        before = read(&engine, flags, &before)?.into_iter().map(|r| (r.id().to_owned(), r.mark())).collect();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    loop {
+        let readings = read(&engine, flags, &before)?;
+        let text = report(flags, docker, &readings)?;
+        let reset = if flags.no_stream || flags.no_reset { "" } else { RESET };
+        print(&format!("{reset}{text}"))?;
+        if flags.no_stream {
+            return Ok(0);
+        }
+        before = readings.iter().map(|r| (r.id().to_owned(), r.mark())).collect();
+        std::thread::sleep(if docker { Duration::from_secs(1) } else { interval });
+    }
+}
+
+fn read(engine: &Engine, flags: &Flags, before: &HashMap<String, row::Mark>) -> Result<Vec<Reading>, Error> {
+    let mut readings = Vec::new();
+    for container in containers(engine, flags)? {
+        let figures = engine.figures(&container)?;
+        let mark = before.get(&container.config.id);
+        readings.push(Reading::new(container, figures, mark));
+    }
+    Ok(readings)
+}
+
+fn containers(engine: &Engine, flags: &Flags) -> Result<Vec<Container>, Error> {
+    let of = |names: &[String]| -> Result<Vec<Container>, Error> {
+        Ok(names.iter().map(|name| engine.container(name)).collect::<Result<_, _>>()?)
+    };
+    if flags.latest {
+        return of(&[latest(engine)?]);
+    }
+    if !flags.containers.is_empty() {
+        return of(&flags.containers);
+    }
+    let which = if flags.all { Which::All } else { Which::Active };
+    let listed = engine.list(which)?.into_iter().filter(|c| c.problem.is_none());
+    let mut found = Vec::new();
+    for one in listed {
+        match engine.container(&one.id) {
+            // It has gone in this moment.
+            Err(loment_engine::Error::NoContainer { .. }) => {}
+            container => found.push(container?),
+        }
+    }
+    Ok(found)
+}
+
+fn report(flags: &Flags, docker: bool, readings: &[Reading]) -> Result<String, Error> {
+    let no_trunc = flags.no_trunc;
+    let rows: Vec<Value> = match docker {
+        true => readings.iter().map(|reading| docker_row(reading, no_trunc)).collect(),
+        false => readings.iter().map(|reading| row(reading, no_trunc)).collect(),
+    };
+    let headers: &[(&str, &str)] = if docker { &DOCKER_HEADERS } else { &HEADERS };
+    let columns: &[&str] = if docker { &DOCKER_COLUMNS } else { &PODMAN_COLUMNS };
+    match flags.format.as_deref() {
+        Some("json") if docker => Ok(rows.iter().map(|row| format!("{row}\n")).collect()),
+        Some("json") => {
+            let documents: Vec<Value> = readings.iter().map(|reading| document(reading, no_trunc)).collect();
+            Ok(format!("{:#}\n", Value::from(documents)))
+        }
+        Some(template) if template != "table" => by_template(template, headers, &rows),
+        _ => {
+            let header = |c: &&str| headers.iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
+            let cell = |row: &Value, column: &str| match &row[column] {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let mut lines: Vec<Vec<String>> = vec![columns.iter().map(header).collect()];
+            lines.extend(rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect::<Vec<_>>()));
+            table(&lines)
+        }
+    }
+}
