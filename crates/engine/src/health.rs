@@ -68,7 +68,7 @@ impl HealthChoices {
 }
 
 /// What is executed for a test as images write it.
-fn program(test: &[String], shell: Option<&[String]>) -> Vec<String> {
+pub(crate) fn program(test: &[String], shell: Option<&[String]>) -> Vec<String> {
     let default = ["/bin/sh".to_owned(), "-c".to_owned()];
     match test {
         [kind, rest @ ..] if kind == "CMD" => rest.to_vec(),

@@ -58,6 +58,7 @@ mod spec;
 mod start;
 mod stop;
 mod transfer;
+mod update;
 mod usage;
 mod view;
 
@@ -90,4 +91,5 @@ pub use spec::capabilities;
 pub use start::Starting;
 pub use stop::{Grace, StopOptions};
 pub use transfer::{Side, copy_image};
+pub use update::{HealthUpdate, Update};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use loment_cgroup::systemd::{Manager, Property, Scope, ScopeName};
 use loment_cgroup::{Cgroup, CgroupPath, Error, Host, OomCounter};
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use crate::launch::Place;
 
@@ -38,6 +38,19 @@ pub(crate) fn to_make<'h>(host: &'h Host, place: &Place, spec: &Spec) -> Result<
 /// The group that it has, to be joined.
 pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, Error> {
     Ok(host.cgroup(CgroupPath::new(&place.cgroup)?))
+}
+
+/// Changes the limits of one that runs; those that are not given stay.
+///
+/// # Errors
+/// What the kernel, or systemd, says.
+pub fn limit(place: &Place, resources: &LinuxResources) -> Result<(), Error> {
+    let host = Host::detect()?;
+    let group = match scope(place)? {
+        Some(scope) => host.scope(scope),
+        None => to_join(&host, place)?,
+    };
+    group.apply(resources)
 }
 
 /// Whether something in it was killed for lack of memory.

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod accounts;
+pub mod changes;
 mod client;
 mod decide;
 mod epoll;
@@ -44,7 +45,7 @@ mod worker;
 
 pub use erofs::mounts_files;
 pub use error::Error;
-pub use groups::scope_name;
+pub use groups::{limit, scope_name};
 pub use loment_logs::now_rfc3339;
 pub use mounts::is_mount_point;
 pub use overlay::{open_rootfs, show_layers};

@@ -92,6 +92,8 @@ pub enum Request {
     Exec(Box<Exec>),
     /// Tell when the container has ended.
     Wait,
+    /// Look at the container's record again: it was changed.
+    Reread,
     /// Check the container's health now, and tell how the check ended.
     Check,
     /// End the container, do not start it again, and tell when that is done.
@@ -147,6 +149,7 @@ impl Request {
             Self::Exec(exec) => packet(b'X', &document(exec.as_ref())?),
             Self::Wait => vec![b'Q'],
             Self::Check => vec![b'H'],
+            Self::Reread => vec![b'R'],
             Self::Stop(stop) => packet(b'S', &document(stop)?),
             Self::Input(data) => packet(b'I', data),
             Self::InputEnd => vec![b'D'],
@@ -181,6 +184,7 @@ impl Request {
             b'X' => Self::Exec(serde_json::from_slice(payload)?),
             b'Q' => Self::Wait,
             b'H' => Self::Check,
+            b'R' => Self::Reread,
             b'S' => Self::Stop(serde_json::from_slice(payload)?),
             b'I' => Self::Input(payload.to_vec()),
             b'D' => Self::InputEnd,

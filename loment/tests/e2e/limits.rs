@@ -23,7 +23,7 @@ fn group(world: &World, name: &str, controller: &str) -> Option<PathBuf> {
 }
 
 /// What the first of `files` that exists in the container's group holds.
-fn setting(world: &World, name: &str, controller: &str, files: &[&str]) -> Option<String> {
+pub(crate) fn setting(world: &World, name: &str, controller: &str, files: &[&str]) -> Option<String> {
     let dir = group(world, name, controller)?;
     let text = files.iter().find_map(|f| fs::read_to_string(dir.join(f)).ok());
     Some(text.unwrap_or_else(|| panic!("none of {files:?} in {}", dir.display())).trim().to_owned())

@@ -57,6 +57,7 @@ mod sync_lists;
 mod terminal;
 mod top_and_stats;
 mod unified;
+mod update;
 mod waiting;
 
 use std::path::Path;

@@ -56,6 +56,7 @@ mod table;
 mod tag;
 mod top;
 mod tree;
+mod update;
 mod values;
 mod version;
 mod wait;

@@ -329,6 +329,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| tag::run_untag(g, &parse(g, "untag", a)?),
     },
     Command {
+        name: "update",
+        about: "Change limits, policies and checks of containers",
+        run: |g, a| update::run(g, &parse(g, "update", a)?),
+    },
+    Command {
         name: "version",
         about: "Display version information",
         run: |g, a| version::run(g, &parse(g, "version", a)?),
@@ -379,6 +384,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("stop", "stop"),
             ("top", "top"),
             ("unpause", "unpause"),
+            ("update", "update"),
             ("wait", "wait"),
         ],
     },

@@ -17,7 +17,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 
 pub use capabilities::resolve as capabilities;
 pub(crate) use mounts::generated;
@@ -60,6 +60,16 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "linux": linux,
         "annotations": annotations(config),
     }))
+}
+
+/// Limits of a container's control group, as a specification has them, without rules about devices.
+pub(crate) fn resources(limits: &Limits) -> Result<Value, Error> {
+    resources::resources(limits, Vec::new())
+}
+
+/// Resource limits of a container's program, as a specification has them.
+pub(crate) fn rlimits(config: &Config) -> Result<Value, Error> {
+    rlimits::resolve(config).map(Value::from)
 }
 
 /// The user's, what systemd is to do when it stops the container's scope (what `stop` does), and what a specification has no field for.

@@ -82,6 +82,7 @@ impl Monitor {
             (Request::Wait, None) => self.join_main(n, slot, Streams::default()),
             (Request::Exec(exec), None) => self.exec(n, slot, &exec),
             (Request::Check, None) => self.check_for(n, slot),
+            (Request::Reread, None) => self.reread(n, slot),
             (Request::Stop(stop), None) => {
                 self.join_main(n, slot, Streams::default());
                 self.stop(slot, &stop);

@@ -58,6 +58,8 @@ pub(super) struct Supervised {
     pub(super) checks: Checks,
     /// The session of the check that runs.
     pub(super) check: Option<u32>,
+    /// That one is of before its checks were changed.
+    pub(super) stale_check: bool,
     /// How often it was started again.
     restarts: u32,
     /// How long the last of these was waited for.
@@ -95,6 +97,7 @@ impl Supervised {
             start_again: false,
             checks: Checks::default(),
             check: None,
+            stale_check: false,
             restarts: 0,
             waited: Duration::ZERO,
             started: None,
@@ -203,15 +206,9 @@ impl Monitor {
     fn clean_up_with(&mut self, slot: u32, exit: Option<Exit>, error: String, parting: Answer) {
         self.timers.cancel_all(slot);
         let Some(c) = self.container(slot) else { return };
-        c.check = None;
+        (c.check, c.stale_check) = (None, false);
         // It may have been changed since it was started.
-        if let Some(recorded) = Recorded::read(&c.head.place.dir) {
-            c.head.supervision = recorded.supervision;
-            c.head.reporter.rename(&recorded.name);
-            if let Some(removal) = &mut c.head.place.removal {
-                removal.name = recorded.name;
-            }
-        }
+        c.reread();
         let again = std::mem::take(&mut c.start_again) && !c.stopped;
         let restart = exit.and_then(|exit| c.restart_after(exit).or(again.then_some(Duration::ZERO)));
         let out_of_memory = c.memory.ran_out(&c.head.place, exit);
@@ -297,6 +294,17 @@ impl Monitor {
 }
 
 impl Supervised {
+    /// Reads again of its record what may change while it runs; whether that could be read.
+    pub(super) fn reread(&mut self) -> bool {
+        let Some(recorded) = Recorded::read(&self.head.place.dir) else { return false };
+        self.head.supervision = recorded.supervision;
+        self.head.reporter.rename(&recorded.name);
+        if let Some(removal) = &mut self.head.place.removal {
+            removal.name = recorded.name;
+        }
+        true
+    }
+
     fn restart_after(&self, exit: Exit) -> Option<Duration> {
         let ended = Ended {
             failed: exit.status() != 0,

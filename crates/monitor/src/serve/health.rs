@@ -55,6 +55,24 @@ impl Monitor {
         }
     }
 
+    /// The record was changed: what is checked, and when, may be other.
+    pub(super) fn reread(&mut self, client: u32, slot: u32) {
+        let running = self.running(slot).is_some();
+        let Some(c) = self.container(slot) else { return self.drop_client(client) };
+        let before = c.head.supervision.health.clone();
+        if !c.reread() {
+            let message = "the container's record cannot be read".to_owned();
+            return self.send(client, &Answer::Failed { cause: Cause::Setup, message });
+        }
+        if running && c.head.supervision.health != before {
+            c.stale_check = c.check.is_some();
+            self.timers.cancel(Timer::Check(slot));
+            self.end_check(slot);
+            self.begin_checks(slot);
+        }
+        self.send(client, &Answer::Exited { status: 0 });
+    }
+
     /// A client wants the result of a check: of the one that runs, or of one that is run for it.
     pub(super) fn check_for(&mut self, client: u32, slot: u32) {
         let has_check = self.container(slot).is_some_and(|c| c.head.supervision.health.is_some());
@@ -94,8 +112,13 @@ impl Monitor {
         let running = self.running(slot).is_some();
         let Some(c) = self.container(slot) else { return };
         c.check = None;
+        let stale = std::mem::take(&mut c.stale_check);
         // What ended with its container says nothing.
         if !running {
+            return;
+        }
+        if stale {
+            self.timers.set(Timer::Check(slot), Duration::ZERO);
             return;
         }
         let ran = c.started.map_or(Duration::ZERO, |at: Instant| at.elapsed());

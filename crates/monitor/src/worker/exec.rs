@@ -8,6 +8,7 @@ use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{Ends, become_user, stdio};
+use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Document, ExecBody, Place};
 use crate::protocol::Exec;
@@ -34,7 +35,12 @@ pub(crate) fn exec(
         rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     let user = request.user.as_ref().unwrap_or(&body.user);
     let found = user::find_in(&InRoot::new(root.context("open", path)?), user, &body.groups)?;
-    let mut process = like(body.spec.process, request);
+    let mut process = body.spec.process;
+    // What the container was started with, which may not be what it was launched with.
+    if let Some(changes) = Changes::now(&place.run_dir).context("read changes in", place.run_dir.display())? {
+        changes.apply_to(&mut process);
+    }
+    let mut process = like(process, request);
     become_user(&mut process, &found);
     let filter = body.spec.linux.seccomp.filter(|_| !(request.privileged && body.default_filter));
     let annotations = Some(&body.spec.annotations);

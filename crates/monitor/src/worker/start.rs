@@ -11,6 +11,7 @@ use loment_sys::pipe;
 use rustix::fs::{Mode, OFlags};
 
 use super::{Ends, become_user, joins, own_files, stdio};
+use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Body, Document, Place, Rootfs};
 use crate::protocol::Answer;
@@ -26,6 +27,11 @@ pub(crate) fn start(
     socket: &OwnedFd,
 ) -> Result<Created, Error> {
     let mut launch: Body = document.body()?;
+    if let Some(changes) =
+        Changes::take(&place.run_dir).context("read changes in", place.run_dir.display())?
+    {
+        changes.apply(&mut launch.spec);
+    }
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
     let joined = joins::join(&mut launch.spec, &launch.joins)?;
