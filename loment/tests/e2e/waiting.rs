@@ -20,7 +20,6 @@ fn a_container_can_be_waited_for_to_be_something() {
     assert_eq!(wait(&["--condition", "created", "made"]), "-1");
     assert_eq!(wait(&["--condition", "configured", "--condition", "running", "made"]), "-1");
     let health = ["--health-cmd", "test -e /dev/shm/well", "--health-interval", "100ms", "--rootfs"];
-    // Each begins before what it waits for.
     let begin = |arguments: &[&str]| {
         let mut command = world.command([&["wait", "--interval", "20ms"], arguments].concat());
         command.stdout(Stdio::piped()).spawn().unwrap()
@@ -39,11 +38,16 @@ fn a_container_can_be_waited_for_to_be_something() {
     world.loment(["pause", "c"]).succeeds();
     assert_eq!(output(paused), "-1\n");
     world.loment(["unpause", "c"]).succeeds();
+    // Of what stays true, it does not matter when it begins.
     let healthy = begin(&["--condition", "healthy", "c"]);
     world.loment(["exec", "c", "touch", "/dev/shm/well"]).succeeds();
     assert_eq!(output(healthy), "-1\n");
     // Of several, the first is enough.
     let first = begin(&["--exit-first-match", "--condition", "removing", "c", "made"]);
+    // clock_nanosleep(2): it has looked.
+    let sleeps = |call: String| call.starts_with("230 ");
+    let call = format!("/proc/{}/syscall", first.id());
+    eventually("it waits", || std::fs::read_to_string(&call).is_ok_and(sleeps));
     world.loment(["rm", "made"]).succeeds();
     assert_eq!(output(first), "7\n");
     let first = begin(&["--exit-first-match", "c", "c"]);
