@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// Several objects were given; each one's error was shown when it happened.
     #[error("")]
     Shown { status: u8 },
+    // The words are Go's.
+    #[error("template {template:?}: can't evaluate field {field}: use {}", known.join(", "))]
+    Field { template: String, field: String, known: Vec<String> },
     #[error("template {template:?}")]
     Template { template: String, source: gotmpl::TemplateError },
 }

@@ -25,6 +25,7 @@ mod runtime;
 mod short_names;
 mod storage_options;
 mod sweeper;
+mod template;
 mod terminal;
 mod units;
 

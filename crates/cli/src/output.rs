@@ -5,6 +5,7 @@ use std::io::Write;
 use serde_json::Value;
 
 use crate::error::{Doing, Error};
+use crate::template::Template;
 
 /// Writes to standard output. A reader that has gone ends the program quietly, as for any filter.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
@@ -52,57 +53,63 @@ pub(crate) fn by_template(
     headers: &[(&str, &str)],
     records: &[Value],
 ) -> Result<String, Error> {
-    let (columns, is_table) = match template.strip_prefix("table ") {
-        Some(rest) => (rest, true),
-        None => (template, false),
-    };
-    let columns = columns.replace("\\t", "\t").replace("\\n", "\n");
-    let mut lines = Vec::new();
-    if is_table {
-        let names: serde_json::Map<String, Value> =
-            headers.iter().map(|(field, header)| ((*field).to_owned(), Value::from(*header))).collect();
-        lines.push(execute(&columns, &names.into())?);
-    }
-    for record in records {
-        lines.push(execute(&columns, record)?);
-    }
-    if is_table {
-        return table(&lines.iter().map(|l| l.split('\t').map(str::to_owned).collect()).collect::<Vec<_>>());
-    }
-    Ok(lines.into_iter().map(|l| l + "\n").collect())
+    Listing::parse(template)?.text(headers, records)
 }
 
-/// Executes a Go template on one record, with the functions Docker and Podman add.
+/// A template for a list of records.
+pub(crate) struct Listing {
+    pub(crate) template: Template,
+    is_table: bool,
+}
+
+impl Listing {
+    /// Reads one, with `table ` before it or without.
+    pub(crate) fn parse(template: &str) -> Result<Self, Error> {
+        let (columns, is_table) = match template.strip_prefix("table ") {
+            Some(rest) => (rest, true),
+            None => (template, false),
+        };
+        let columns = columns.replace("\\t", "\t").replace("\\n", "\n");
+        Ok(Self { template: Template::parse(&columns)?, is_table })
+    }
+
+    /// What it makes of records. Fields that these have not, nor `headers`, are refused if there is anything to execute it on.
+    pub(crate) fn text(&self, headers: &[(&str, &str)], records: &[Value]) -> Result<String, Error> {
+        let template = &self.template;
+        let of_first = records.first().and_then(Value::as_object);
+        if self.is_table || of_first.is_some() {
+            let of_headers = headers.iter().map(|(field, _)| *field);
+            let of_records = of_first.into_iter().flat_map(|record| record.keys().map(String::as_str));
+            template.check(|| of_headers.chain(of_records).collect())?;
+        }
+        if template.is_of_list() && !self.is_table {
+            // What ends its lines is its own.
+            return template.execute(&records.to_vec().into());
+        }
+        let mut lines = Vec::new();
+        if self.is_table {
+            let names: serde_json::Map<String, Value> =
+                headers.iter().map(|(field, header)| ((*field).to_owned(), Value::from(*header))).collect();
+            lines.push(template.execute(&names.into())?);
+        }
+        for record in records {
+            lines.push(template.execute(record)?);
+        }
+        if self.is_table {
+            let cells = |line: &String| line.split('\t').map(str::to_owned).collect();
+            return table(&lines.iter().map(cells).collect::<Vec<_>>());
+        }
+        Ok(lines.into_iter().map(|l| l + "\n").collect())
+    }
+}
+
+/// Executes a Go template on one document, which has all fields that it may name.
 pub(crate) fn execute(template: &str, record: &Value) -> Result<String, Error> {
-    let failed = |source| Error::Template { template: template.to_owned(), source };
-    let data = gotmpl::to_value(record).map_err(failed)?;
-    gotmpl::Template::new("format")
-        .func("json", |args: &[gotmpl::Value]| {
-            Ok(args.first().map(to_json).unwrap_or_default().to_string().into())
-        })
-        .func("upper", |args: &[gotmpl::Value]| Ok(text(args).to_uppercase().into()))
-        .func("lower", |args: &[gotmpl::Value]| Ok(text(args).to_lowercase().into()))
-        .parse(template)
-        .and_then(|t| t.execute_to_string(&data))
-        .map_err(failed)
-}
-
-fn text(args: &[gotmpl::Value]) -> String {
-    args.first().and_then(|a| a.as_str()).unwrap_or_default().to_owned()
-}
-
-fn to_json(value: &gotmpl::Value) -> Value {
-    use gotmpl::Value as Go;
-    match value {
-        Go::Bool(b) => (*b).into(),
-        Go::Int(n) => (*n).into(),
-        Go::Uint(n) => (*n).into(),
-        Go::Float(n) => (*n).into(),
-        Go::String(s) => s.to_string().into(),
-        Go::List(list) => list.iter().map(to_json).collect(),
-        Go::Map(map) => map.iter().map(|(k, v)| (k.to_string(), to_json(v))).collect(),
-        _ => Value::Null,
+    let template = Template::parse(template)?;
+    if let Some(fields) = record.as_object() {
+        template.check(|| fields.keys().map(String::as_str).collect())?;
     }
+    template.execute(record)
 }
 
 #[cfg(test)]
@@ -110,12 +117,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_see_fields_and_functions() {
+    fn templates_see_fields() {
         let record = serde_json::json!({"Name": "web", "Labels": {"a": "b"}, "N": 3});
-        assert_eq!(
-            execute("{{.Name}} {{json .Labels}} {{upper .Name}} {{.N}}", &record).unwrap(),
-            r#"web {"a":"b"} WEB 3"#
-        );
+        assert_eq!(execute("{{.Name}} {{.N}}", &record).unwrap(), "web 3");
+        let error = execute("{{.Nope}}", &record).unwrap_err();
+        assert_eq!(error.status(125), 125);
+        let of_list = "{{range .}}{{.Name}};{{end}}";
+        assert_eq!(by_template(of_list, &[], &[record.clone(), record.clone()]).unwrap(), "web;web;");
+        // Where there is nothing, nothing is executed.
+        assert_eq!(by_template("{{.Nope}}", &[], &[]).unwrap(), "");
+        assert!(by_template("table {{.Nope}}", &[("Name", "NAMES")], &[]).is_err());
+        assert!(by_template("{{.Nope}}", &[], std::slice::from_ref(&record)).is_err());
         let out =
             by_template("table {{.Name}}\\t{{.N}}", &[("Name", "NAMES"), ("N", "COUNT")], &[record]).unwrap();
         assert_eq!(out, "NAMES       COUNT\nweb         3\n");

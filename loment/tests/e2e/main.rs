@@ -54,6 +54,7 @@ mod slow;
 mod space;
 mod starters;
 mod sync_lists;
+mod templates;
 mod terminal;
 mod top_and_stats;
 mod unified;

@@ -22,7 +22,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let document = document(globals)?;
     let text = match flags.format.as_deref() {
         Some("json") => format!("{document:#}\n"),
-        Some(template) => execute(template, &document)? + "\n",
+        Some(template) => execute(template, &for_templates(document))? + "\n",
         None => outline(&document, 0),
     };
     print(&text)?;
@@ -78,6 +78,50 @@ fn document(globals: &Globals) -> Result<Value, Error> {
         },
         "version": {"Version": env!("CARGO_PKG_VERSION"), "OsArch": format!("{}/{}", platform.os, platform.architecture)},
     }))
+}
+
+/// What templates see: the document, and the same under the names that Podman's and Docker's types have for it.
+fn for_templates(mut document: Value) -> Value {
+    let (host, store) = (document["host"].clone(), document["store"].clone());
+    let (security, containers) = (&host["security"], &store["containerStore"]);
+    let version = &document["version"]["Version"];
+    let names = json!({
+        "Host": {
+            "Arch": host["arch"], "CgroupManager": host["cgroupManager"], "CgroupsVersion": host["cgroupVersion"],
+            "CPUs": host["cpus"], "EventLogger": host["eventLogger"], "Hostname": host["hostname"],
+            "Kernel": host["kernel"], "LogDriver": host["logDriver"], "MemFree": host["memFree"],
+            "MemTotal": host["memTotal"], "NetworkBackend": host["networkBackend"],
+            "OCIRuntime": {"Name": host["ociRuntime"]["name"], "Version": host["ociRuntime"]["version"]},
+            "OS": host["os"], "SwapFree": host["swapFree"], "SwapTotal": host["swapTotal"],
+            "Security": {
+                "AppArmorEnabled": security["apparmorEnabled"], "DefaultCapabilities": security["capabilities"],
+                "Rootless": security["rootless"], "SECCOMPEnabled": security["seccompEnabled"],
+                "SELinuxEnabled": security["selinuxEnabled"],
+            },
+            "Uptime": host["uptimeSeconds"],
+        },
+        "Store": {
+            "ContainerStore": {
+                "Number": containers["number"], "Running": containers["running"], "Paused": containers["paused"],
+                "Stopped": containers["stopped"],
+            },
+            "GraphDriverName": store["graphDriverName"], "GraphRoot": store["graphRoot"],
+            "ImageStore": {"Number": store["imageStore"]["number"]}, "RunRoot": store["runRoot"],
+        },
+        "Version": {"Version": version, "OsArch": document["version"]["OsArch"]},
+        "Architecture": host["arch"], "CgroupDriver": host["cgroupManager"],
+        "CgroupVersion": if host["cgroupVersion"] == "v2" { "2" } else { "1" },
+        "Containers": containers["number"], "ContainersPaused": containers["paused"],
+        "ContainersRunning": containers["running"], "ContainersStopped": containers["stopped"],
+        "DefaultRuntime": host["ociRuntime"]["name"], "DockerRootDir": store["graphRoot"],
+        "Driver": store["graphDriverName"], "Images": store["imageStore"]["number"],
+        "KernelVersion": host["kernel"], "LoggingDriver": host["logDriver"], "MemTotal": host["memTotal"],
+        "NCPU": host["cpus"], "Name": host["hostname"], "OSType": host["os"], "ServerVersion": version,
+    });
+    if let (Value::Object(document), Value::Object(names)) = (&mut document, names) {
+        document.extend(names);
+    }
+    document
 }
 
 /// The document as Podman shows it: names, two blanks deeper for what is inside.

@@ -15,7 +15,7 @@ use crate::{eventually, world};
 pub(crate) const LIMITS: [&str; 4] = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"];
 
 /// A world with our binary as `loment-runtime` and `crun`, and a root file system.
-fn prepared() -> World {
+pub(crate) fn prepared() -> World {
     let world = world();
     for name in ["loment-runtime", "crun"] {
         world.named(name, ["--version"]).succeeds();
@@ -25,7 +25,7 @@ fn prepared() -> World {
 }
 
 /// Our runtime, and the one that it replaces.
-fn runtimes(world: &World) -> [String; 2] {
+pub(crate) fn runtimes(world: &World) -> [String; 2] {
     [
         world.dir().join("loment-runtime").to_str().unwrap().to_owned(),
         which("runc").to_str().unwrap().to_owned(),
@@ -46,14 +46,14 @@ pub(crate) fn command(world: &World, program: &str) -> Command {
 }
 
 /// Podman with a store of its own.
-struct Podman<'w> {
+pub(crate) struct Podman<'w> {
     world: &'w World,
     runtime: String,
     name: &'static str,
 }
 
 impl<'w> Podman<'w> {
-    fn new(world: &'w World, runtime: &str, name: &'static str) -> Self {
+    pub(crate) fn new(world: &'w World, runtime: &str, name: &'static str) -> Self {
         let podman = Self { world, runtime: runtime.to_owned(), name };
         let tar = world.path("image.tar");
         let rootfs = world.path("rootfs");
@@ -79,7 +79,7 @@ impl<'w> Podman<'w> {
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         run(&mut self.command(arguments), Patience::NORMAL)
     }
 
@@ -321,7 +321,7 @@ impl<'w> Containerd<'w> {
     }
 
     #[track_caller]
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         run(&mut self.ctr(arguments), Patience::NORMAL)
     }
 }

@@ -3,16 +3,23 @@
 mod row;
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use loment_engine::Listed;
+use loment_engine::{Engine, Listed};
 use serde_json::Value;
 
 use super::pull::short_names;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, print, table};
-use row::{HEADERS, row, text};
+use crate::output::{Listing, print, table};
+use row::{Rows, headers};
+
+const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "CreatedHuman", "Status", "Ports", "Names", "Size"];
+const OF_NAMESPACES: [&str; 10] =
+    ["ID", "Names", "Pid", "CGROUPNS", "IPC", "MNT", "NET", "PIDNS", "USERNS", "UTS"];
+/// Clears a terminal and begins at its top.
+const RESET: &str = "\x1b[2J\x1b[1;1H";
 
 /// List containers
 #[derive(Parser, Debug)]
@@ -42,6 +49,21 @@ pub(super) struct Flags {
     /// Print no headings
     #[arg(long)]
     noheading: bool,
+    /// Show the numbers of namespaces
+    #[arg(long, alias = "namespace")]
+    ns: bool,
+    /// Show what each occupies on disk, and with its image
+    #[arg(short, long)]
+    size: bool,
+    /// Accepted for compatibility: all containers are loment's own
+    #[arg(long)]
+    external: bool,
+    /// Accepted for compatibility: what is shown is what the kernel says now
+    #[arg(long)]
+    sync: bool,
+    /// Show the list again every so many seconds
+    #[arg(short, long, value_name = "SECONDS")]
+    watch: Option<u64>,
     /// Sort by this [default: created, the oldest first (docker: the newest)]
     #[arg(long, value_name = "FIELD")]
     sort: Option<Sort>,
@@ -57,11 +79,34 @@ enum Sort {
     Image,
     Names,
     Runningfor,
+    Size,
     Status,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    flags.check()?;
     let engine = globals.engine()?;
+    let listing = match flags.format.as_deref() {
+        None | Some("json" | "table") => None,
+        Some(template) => Some(Listing::parse(template)?),
+    };
+    loop {
+        let text = show(globals, &engine, flags, listing.as_ref())?;
+        let Some(seconds) = flags.watch.filter(|&seconds| seconds > 0) else {
+            return print(&text).map(|()| 0);
+        };
+        print(&format!("{RESET}{text}"))?;
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
+fn show(
+    globals: &Globals,
+    engine: &Engine,
+    flags: &Flags,
+    listing: Option<&Listing>,
+) -> Result<String, Error> {
+    let docker = globals.persona.docker_documents;
     let filters = engine.list_filters(&flags.filter, || short_names(globals))?;
     let limit = if flags.latest { Some(1) } else { flags.last.filter(|&n| n > 0) };
     let mut containers = engine.list(filters.which(flags.all || limit.is_some()))?;
@@ -70,29 +115,74 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         // The oldest are first.
         containers.drain(..containers.len().saturating_sub(n));
     }
-    sort(&mut containers, flags.sort, globals.persona.docker_documents);
-    let rows: Vec<Value> = containers.iter().map(|c| row(globals, flags.no_trunc, c)).collect();
-    let text = match flags.format.as_deref() {
-        Some("json") => format!("{:#}\n", Value::from(rows)),
-        Some(template) => by_template(template, &HEADERS, &rows)?,
-        None if flags.quiet => rows.iter().map(|r| text(r, "ID") + "\n").collect(),
-        None => table(&lines(flags, &rows))?,
+    let rows = Rows::new(globals, engine, flags.no_trunc);
+    sort(&mut containers, &rows, flags.sort, docker);
+    if let Some(listing) = listing {
+        let wants = |field: &str| listing.template.wants(field);
+        let records: Vec<Value> = containers.iter().map(|c| rows.record(c, wants)).collect();
+        return listing.text(&headers(), &records);
+    }
+    if flags.format.as_deref() == Some("json") {
+        if docker {
+            return Ok(containers
+                .iter()
+                .map(|c| format!("{}\n", rows.docker_document(c, flags.size)))
+                .collect());
+        }
+        let all = containers.iter().map(|c| rows.podman_document(c, flags.size, flags.ns));
+        return Ok(format!("{:#}\n", all.collect::<Value>()));
+    }
+    if flags.quiet {
+        return Ok(containers.iter().map(|c| rows.cell(c, "ID") + "\n").collect());
+    }
+    let columns = match (flags.ns, flags.size) {
+        (true, _) => &OF_NAMESPACES[..],
+        (false, true) => &COLUMNS[..],
+        (false, false) => &COLUMNS[..COLUMNS.len() - 1],
     };
-    print(&text)?;
-    Ok(0)
+    let header = |c: &&str| headers().iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
+    let mut lines: Vec<Vec<String>> = Vec::with_capacity(containers.len() + 1);
+    if !flags.noheading {
+        lines.push(columns.iter().map(header).collect());
+    }
+    lines.extend(
+        containers.iter().map(|c| columns.iter().map(|column| rows.cell(c, column)).collect::<Vec<_>>()),
+    );
+    table(&lines)
+}
+
+impl Flags {
+    /// In Podman's words.
+    fn check(&self) -> Result<(), Error> {
+        let message = if self.quiet && (self.size || self.ns) {
+            "quiet conflicts with size and namespace"
+        } else if self.size && self.ns {
+            "size and namespace options conflict"
+        } else if self.latest && self.last.is_some_and(|last| last >= 0) {
+            "last and latest are mutually exclusive"
+        } else if self.latest && self.watch.is_some_and(|seconds| seconds > 0) {
+            "the watch and latest flags cannot be used together"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Invalid(message.into()))
+    }
 }
 
 /// Containers come with the oldest first, and stay so where they are equal.
-fn sort(containers: &mut [Listed], by: Option<Sort>, newest_first: bool) {
+fn sort(containers: &mut [Listed], rows: &Rows<'_>, by: Option<Sort>, newest_first: bool) {
     let Some(by) = by else {
         if newest_first {
             containers.reverse();
         }
         return;
     };
+    if by == Sort::Size {
+        return containers.sort_by_cached_key(|c| rows.size(c).own);
+    }
     containers.sort_by(|a, b| match by {
         Sort::Command => a.args.cmp(&b.args),
-        Sort::Created => Ordering::Equal,
+        Sort::Created | Sort::Size => Ordering::Equal,
         Sort::Id => a.id.cmp(&b.id),
         Sort::Image => image(a).cmp(&image(b)),
         Sort::Names => a.name.cmp(&b.name),
@@ -103,15 +193,4 @@ fn sort(containers: &mut [Listed], by: Option<Sort>, newest_first: bool) {
 
 fn image(container: &Listed) -> Option<&str> {
     container.image.as_ref().map(|image| image.name.as_str())
-}
-
-fn lines(flags: &Flags, rows: &[Value]) -> Vec<Vec<String>> {
-    const COLUMNS: [&str; 7] = ["ID", "Image", "Command", "CreatedHuman", "Status", "Ports", "Names"];
-    let header = |c: &&str| HEADERS.iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
-    let mut out = Vec::new();
-    if !flags.noheading {
-        out.push(COLUMNS.iter().map(header).collect());
-    }
-    out.extend(rows.iter().map(|r| COLUMNS.iter().map(|c| text(r, c)).collect::<Vec<_>>()));
-    out
 }
