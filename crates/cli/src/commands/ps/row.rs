@@ -249,7 +249,7 @@ fn seconds(moment: &str) -> i64 {
 }
 
 /// Podman counts none and the host's for no network.
-fn networks(c: &Listed, docker: bool) -> Vec<&'static str> {
+fn networks(c: &Listed, docker: bool) -> Vec<String> {
     if docker { vec![c.network.name()] } else { Vec::new() }
 }
 
