@@ -60,6 +60,8 @@ pub enum Error {
          or use rm --force"
     )]
     Busy { id: String, seconds: u64 },
+    #[error("copy {path}")]
+    Copy { path: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("look at the files of container {id}")]
     View { id: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("container {id} has no health check: give it one with --health-cmd")]

@@ -20,7 +20,7 @@ pub struct View {
     /// Who users and groups of the container are there, if they are others.
     users: Option<Users>,
     /// Kept while a container that does not run is looked at: it cannot be started meanwhile.
-    _lock: Option<File>,
+    pub(crate) lock: Option<File>,
 }
 
 impl View {
@@ -41,7 +41,7 @@ impl Engine {
     pub fn view(&self, name: &str) -> Result<View, Error> {
         let container = self.container(name)?;
         match self.living_root(&container)? {
-            Some(root) => Ok(View { root, users: container.config.namespaces.users, _lock: None }),
+            Some(root) => Ok(View { root, users: container.config.namespaces.users, lock: None }),
             None => self.resting_root(&container),
         }
     }
@@ -69,7 +69,7 @@ impl Engine {
             drop(lock);
             let again = || io::Error::other("it is being started or ended: try again");
             let root = self.living_root(&now)?.ok_or_else(|| view_failed(&now, again()))?;
-            return Ok(View { root, users: now.config.namespaces.users, _lock: None });
+            return Ok(View { root, users: now.config.namespaces.users, lock: None });
         }
         self.clear_leftovers(&now);
         let rootfs = match self.rootfs(&now.config)? {
@@ -85,8 +85,7 @@ impl Engine {
             _ => {}
         }
         let root = loment_monitor::open_rootfs(&rootfs, &scratch).map_err(|e| view_failed(&now, e))?;
-        let _ = std::fs::remove_dir(&scratch);
-        Ok(View { root, users: None, _lock: Some(lock) })
+        Ok(View { root, users: None, lock: Some(lock) })
     }
 }
 

@@ -268,6 +268,30 @@ pub fn open_rootfs(rootfs: &Rootfs, scratch: &Path) -> Result<OwnedFd, Error> {
     Ok(built?.tree)
 }
 
+/// Attaches a root file system on `scratch`, and on it what is to be mounted there: sources and, in the root, destinations. Returns
+/// the root. All of it is in a mount namespace of the caller's own, which has one thread and stays there.
+///
+/// # Errors
+/// [`Error::Io`] for a source that is not there.
+pub fn attach_over(tree: &OwnedFd, scratch: &Path, mounts: &[(&Path, &Path)]) -> Result<OwnedFd, Error> {
+    own_namespace().context("make", "a mount namespace")?;
+    place(tree, CWD, scratch).context("mount", scratch.display())?;
+    let root = InRoot::new(open_dir(scratch).context("open", scratch.display())?);
+    for (source, destination) in mounts {
+        let attach = || -> io::Result<()> {
+            let mount = clone_tree(source)?;
+            let target = match source.is_dir() {
+                true => root.make_dir_all(destination)?,
+                false => root.make_file(destination)?,
+            };
+            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            Ok(move_mount(&mount, "", &target, "", flags)?)
+        };
+        attach().context("mount", source.display())?;
+    }
+    open_dir(scratch).context("open", scratch.display())
+}
+
 /// Layers over each other on `target`, in the mount namespace of the caller, which has one thread. `scratch` and `target` are
 /// existing directories.
 ///

@@ -6,16 +6,27 @@ use loment_runtime::UserNamespace;
 use loment_sys::process::set_file_ids;
 use rustix::thread::{CapabilitySets, capabilities, set_capabilities};
 
-/// Does something as the superuser of a user namespace where files are concerned, and with all of the caller's capabilities:
-/// where ids are mapped, files can only be made by somebody who has an id there. Without a namespace just does it. For the
-/// superuser outside, in a process with one thread.
+/// Does something as the superuser of a user namespace where files are concerned: see [`act_as`].
 pub(crate) fn act<T>(users: Option<&UserNamespace>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let Some(users) = users else { return act() };
-    let before = capabilities(None)?;
-    set_file_ids(users.root.0, users.root.1)?;
+    act_as(users.map(|users| users.root), act)
+}
+
+/// Does something as a user and a group where files are concerned, and with all of the caller's capabilities: where ids are mapped,
+/// files can only be made by somebody who has an id there. Without one just does it. For the superuser; it is the calling thread
+/// that acts.
+///
+/// # Errors
+/// Those of `act`, and `EINVAL` for ids that are none.
+pub fn act_as<T, E: From<io::Error>>(
+    user: Option<(u32, u32)>,
+    act: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let Some((uid, gid)) = user else { return act() };
+    let before = capabilities(None).map_err(io::Error::from)?;
+    set_file_ids(uid, gid)?;
     // Which took those about files (capabilities(7), "Effect of user ID changes on capabilities").
     let kept = set_capabilities(None, CapabilitySets { effective: before.effective, ..before });
-    let result = kept.map_err(io::Error::from).and_then(|()| act());
+    let result = kept.map_err(|errno| E::from(errno.into())).and_then(|()| act());
     set_file_ids(0, 0)?;
     result
 }

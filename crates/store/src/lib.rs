@@ -88,7 +88,10 @@ pub use loment_sys::quota::Limits;
 pub use name::{ImageName, IndexName, Origin, Target};
 pub use partial::Partial;
 pub use store::Store;
-pub use tar::{ArchiveError, ArchiveIndex, ArchiveWriter, HeaderProblem, Member, TreeForm, TreeTar};
+pub use tar::{
+    ArchiveError, ArchiveIndex, ArchiveWriter, ExtractError, HeaderProblem, Member, Place, Rules, TreeForm,
+    TreeTar, extract,
+};
 pub use unpack::{EntryProblem, UnpackError};
 
 /// Reads any bytes as the image of a layer, for the fuzzer: what damaged disks hold is refused, not trusted.

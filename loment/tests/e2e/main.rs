@@ -10,6 +10,7 @@ mod bad_input;
 mod check;
 mod choose;
 mod commit;
+mod cp;
 mod diff;
 mod ecosystem;
 mod engines;

@@ -23,6 +23,11 @@ fn without(world: &World, arguments: &[&str]) -> Output {
     run(&mut through(&WITHOUT_MOUNT_SETATTR, &world.command(arguments)), Patience::NORMAL)
 }
 
+/// The lines about what a container has of its own: what other tests mount on the machine comes and goes.
+fn of_container(mounts: &str) -> Vec<String> {
+    mounts.lines().filter(|line| !line.starts_with("/tmp/")).map(str::to_owned).collect()
+}
+
 #[test]
 fn mounts_are_the_same_without_mount_setattr() {
     let (world, fs) = world_over_directory();
@@ -46,11 +51,11 @@ fn mounts_are_the_same_without_mount_setattr() {
     ];
     for (flags, root) in &variants {
         let flags = [&volumes[..], flags, &["--rootfs"]].concat();
-        let wanted = sh(&world, &flags, root, MOUNTS);
+        let wanted = of_container(&sh(&world, &flags, root, MOUNTS));
         let head = ["run", "--rm", "--network", "none"];
         let output = without(&world, &[&head, &flags[..], &[root, "sh", "-c", MOUNTS]].concat());
-        assert_eq!(output.succeeds(), wanted, "{flags:?}");
-        assert!(wanted.lines().count() > 20, "{wanted}");
+        assert_eq!(of_container(output.succeeds()), wanted, "{flags:?}");
+        assert!(wanted.len() > 20, "{wanted:?}");
     }
     // The filter is there, or this would test nothing.
     let output = without(

@@ -7,6 +7,7 @@ mod cleanup;
 mod commit;
 mod container_exists;
 mod copy;
+mod cp;
 mod create;
 mod df;
 mod diff;

@@ -51,6 +51,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| prune::run_container(g, &parse(g, "container prune", a)?),
     },
     Command {
+        name: "cp",
+        about: "Copy files into a container or out of it",
+        run: |g, a| cp::run(g, &parse(g, "cp", a)?),
+    },
+    Command {
         name: "create",
         about: "Create but do not start a container",
         run: |g, a| create::run(g, parse(g, "create", a)?),
@@ -361,6 +366,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("attach", "attach"),
             ("cleanup", "container cleanup"),
             ("commit", "commit"),
+            ("cp", "cp"),
             ("create", "create"),
             ("diff", "container diff"),
             ("exec", "exec"),

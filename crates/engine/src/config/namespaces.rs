@@ -100,6 +100,23 @@ impl Users {
     }
 }
 
+impl Users {
+    /// Who a user of the container is outside.
+    pub fn uid_outside(&self, uid: u32) -> Option<u32> {
+        outside(&self.uids, uid)
+    }
+
+    /// The same of a group.
+    pub fn gid_outside(&self, gid: u32) -> Option<u32> {
+        outside(&self.gids, gid)
+    }
+}
+
+fn outside(all: &[IdMapping], id: u32) -> Option<u32> {
+    let find = |m: &IdMapping| id.checked_sub(m.container_id).filter(|&n| n < m.size).map(|n| m.host_id + n);
+    all.iter().find_map(find)
+}
+
 fn inside(all: &[IdMapping], id: u32) -> u32 {
     let find = |m: &IdMapping| id.checked_sub(m.host_id).filter(|&n| n < m.size).map(|n| m.container_id + n);
     all.iter().find_map(find).unwrap_or(65534)

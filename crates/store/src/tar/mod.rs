@@ -5,6 +5,7 @@
 //! (CVE-2025-62518 is what happens when two readers do not). Where formats leave room we read as Go's
 //! `archive/tar` does, since that is what every other engine verifies images with.
 
+mod extract;
 mod header;
 mod index;
 mod log;
@@ -14,6 +15,7 @@ mod sparse;
 mod tree;
 mod write;
 
+pub use extract::{ExtractError, Place, Rules, extract};
 pub use index::{ArchiveError, ArchiveIndex, Member};
 pub(crate) use log::{LogReader, Record, TarLog};
 pub(crate) use reader::{Entry, Kind, TarReader};

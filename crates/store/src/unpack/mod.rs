@@ -33,7 +33,8 @@ pub(crate) use dirs::WalkError;
 use dirs::{Defaults, DirStack, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
-use rules::{Attrs, DirMeta, DirMetas, MAX_PATH, Place, device, link_target, normalise, shown_link, split};
+pub(crate) use rules::device;
+use rules::{Attrs, DirMeta, DirMetas, MAX_PATH, Place, link_target, normalise, shown_link, split};
 
 /// What a finished unpacking knows about the layer.
 #[derive(Debug)]
