@@ -11,6 +11,7 @@ use loment_monitor::launch::DEPENDENTS;
 
 use crate::config::Config;
 use crate::error::Context;
+use crate::start::Handed;
 use crate::{Engine, Error};
 
 impl Config {
@@ -63,7 +64,7 @@ impl Engine {
         let mut order = Vec::new();
         self.order(config, &mut BTreeSet::new(), &mut order)?;
         for other in order {
-            if let Some(starting) = self.start_it(&other, None, None, false)? {
+            if let Some(starting) = self.start_it(&other, None, Handed::default(), false)? {
                 self.wait_until_started(&other, &starting.connection)?;
             }
         }

@@ -90,7 +90,7 @@ pub use prune::{ContainerFilters, Pruned};
 pub use push_list::{raw_config, raw_manifest};
 pub use remote::{delete, search, tags};
 pub use spec::capabilities;
-pub use start::Starting;
+pub use start::{Handed, Starting};
 pub use stop::{Grace, StopOptions};
 pub use transfer::{Side, copy_image};
 pub use update::{HealthUpdate, Update};

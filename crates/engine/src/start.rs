@@ -30,14 +30,23 @@ pub struct Starting {
     pub monitor: OwnedFd,
 }
 
+/// What a container gets of whoever starts it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Handed<'a> {
+    /// For a container whose log driver is `passthrough`: its own standard streams.
+    pub stdio: Option<[BorrowedFd<'a>; 3]>,
+    /// Descriptors of which its program has copies under these numbers, from 3 on; so it has when its monitor starts it again.
+    pub descriptors: &'a [(i32, OwnedFd)],
+}
+
 impl Engine {
     /// Starts a container and returns when its program runs. One that runs already is left alone. `stdio` as in
-    /// [`Engine::start_with`].
+    /// [`Handed`].
     ///
     /// # Errors
     /// [`Error::Start`] with the step that failed.
     pub fn start(&self, name: &str, stdio: Option<[BorrowedFd<'_>; 3]>) -> Result<Vec<String>, Error> {
-        match self.start_with(name, None, stdio)? {
+        match self.start_with(name, None, Handed { stdio, ..Handed::default() })? {
             Some(starting) => self.wait_until_started(name, &starting.connection),
             None => Ok(Vec::new()),
         }
@@ -46,17 +55,15 @@ impl Engine {
     /// Starts a container with the first client's streams in place before its program can write. `None` when it runs
     /// already. The connection's next answers are warnings, then [`Answer::Started`] or [`Answer::Failed`].
     ///
-    /// `stdio` is for a container whose log driver is `passthrough`: it gets these streams as its own.
-    ///
     /// # Errors
     /// [`Error::Io`]; [`Error::NoStreams`] for such a container without them.
     pub fn start_with(
         &self,
         name: &str,
         streams: Option<Streams>,
-        stdio: Option<[BorrowedFd<'_>; 3]>,
+        handed: Handed<'_>,
     ) -> Result<Option<Starting>, Error> {
-        self.start_it(name, streams, stdio, true)
+        self.start_it(name, streams, handed, true)
     }
 
     /// The same, of what the container needs only if that is wanted.
@@ -64,7 +71,7 @@ impl Engine {
         &self,
         name: &str,
         streams: Option<Streams>,
-        stdio: Option<[BorrowedFd<'_>; 3]>,
+        handed: Handed<'_>,
         mut with_dependencies: bool,
     ) -> Result<Option<Starting>, Error> {
         let id = self.id(name)?;
@@ -94,14 +101,15 @@ impl Engine {
             self.wait_for_monitor(&container)?;
         };
         let driver = container.config.log.driver;
-        let passed = stdio.filter(|_| driver.is_passthrough());
+        let passed = handed.stdio.filter(|_| driver.is_passthrough());
         if driver.is_passthrough() && passed.is_none() {
             return Err(Error::NoStreams { driver: driver.name() });
         }
         self.clear_leftovers(&container);
         self.note_stop(&container, false)?;
         crate::relabel::relabel(&container.config)?;
-        let (head, body) = self.launch(&container)?;
+        let (mut head, body) = self.launch(&container)?;
+        head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
         // What cannot be written is found before anything runs.
         let pid_file = container.config.pid_files.monitor.as_ref().map(|path| {
             File::create(path).map(|file| (file, path)).context("write the monitor's pid to", path.display())
@@ -109,7 +117,8 @@ impl Engine {
         let pid_file = pid_file.transpose()?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
         let request = streams.map_or(Request::Wait, Request::Attach);
-        let spawned = spawn_monitor(&head, &body, &request, &lock, passed.as_ref().map_or(&[], |p| p));
+        let passed = passed.into_iter().flatten().chain(handed.descriptors.iter().map(|(_, fd)| fd.as_fd()));
+        let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>());
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, pid, monitor) = spawned;
         if let Some((file, path)) = pid_file {
@@ -167,6 +176,7 @@ impl Engine {
             terminal: process.terminal,
             stdin: process.stdin,
             log: container.log_settings()?,
+            passed: Vec::new(),
             supervision: config.supervision.clone(),
             reporter: self.reporter(config),
         };

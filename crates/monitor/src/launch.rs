@@ -34,7 +34,8 @@ pub const LAUNCH_FD: i32 = 3;
 pub const CLIENT_FD: i32 = 4;
 /// The descriptor of the container's locked directory.
 pub const LOCK_FD: i32 = 5;
-/// The first of the three streams of a container that has those of its starter.
+/// The first of the three streams of a container that has those of its starter. After them, or here where there are none, come the
+/// descriptors of [`Head::passed`].
 pub const STREAMS_FD: i32 = 6;
 
 /// What a monitor itself needs to know.
@@ -52,6 +53,9 @@ pub struct Head {
     pub log: loment_logs::Settings,
     /// How it is looked after.
     pub supervision: Supervision,
+    /// The numbers under which its program gets descriptors of its starter.
+    #[serde(default)]
+    pub passed: Vec<i32>,
     /// Who tells of it; nobody, to engines that know nothing of that.
     #[serde(default)]
     pub reporter: Reporter,

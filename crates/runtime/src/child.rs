@@ -260,7 +260,16 @@ fn become_program(
         keep.extend(hooks.output.files());
     }
     keep.extend(init.as_ref().map(AsFd::as_fd));
-    let kept = loment_sys::fd::keep_only(&keep, 3 + c.keep_fds).context("close", "descriptors")?;
+    let passed_at = keep.len();
+    keep.extend(c.pass.iter().map(|(_, fd)| *fd));
+    let first = c.pass.iter().map(|(number, _)| number + 1).max().unwrap_or(3 + c.keep_fds as i32);
+    let mut kept = loment_sys::fd::keep_only(&keep, first as u32).context("close", "descriptors")?;
+    if !c.pass.is_empty() {
+        let copies = kept.split_off(passed_at);
+        let passed: Vec<_> = c.pass.iter().map(|(number, _)| *number).zip(&copies).collect();
+        loment_sys::fd::pass(&passed, first).context("pass", "descriptors")?;
+        std::mem::forget(copies);
+    }
     std::mem::forget((terminal, init));
     let mut kept = kept.into_iter();
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };

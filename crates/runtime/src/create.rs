@@ -61,6 +61,8 @@ pub struct Container<'a> {
     pub tasks: &'a [OwnedFd],
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
+    /// Descriptors that it gets under these numbers, from 3 on; it has no others then.
+    pub pass: &'a [(RawFd, BorrowedFd<'a>)],
     /// Give it a session keyring of its own.
     pub keyring: bool,
     /// Run the embedded init as process 1, and the program as its child.

@@ -13,7 +13,7 @@
 //! let plan = Plan::new(&bundle.spec, &bundle.path)?;
 //! let description = Description::new("demo", &bundle.path, bundle.spec.annotations().as_ref());
 //! let container = Container { plan: &plan, description: &description, rootfs: Rootfs::Bundle, mounts: &[], stdio: Stdio::Inherit,
-//!     start: Start::Now, cgroup: Some(&group), tasks: &[], keep_fds: 0, keyring: true, init: false, sibling: false, pivot: true };
+//!     start: Start::Now, cgroup: Some(&group), tasks: &[], keep_fds: 0, pass: &[], keyring: true, init: false, sibling: false, pivot: true };
 //! let created = create(&container, |_pid| {})?;
 //! let exit = loment_sys::wait::wait_exit(&created.pidfd)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -75,6 +75,24 @@ pub fn take_inherited(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Of the numbers below `end` and from 3 on, gives those of `passed` to these descriptors, inheritable, and closes the others.
+///
+/// For a child that is about to run another program, as [`keep_only`]: values that own a descriptor there must not be used, nor
+/// dropped. The descriptors themselves are at `end` or above.
+///
+/// # Errors
+/// The kernel's errno (dup2(2)).
+pub fn pass(passed: &[(RawFd, &OwnedFd)], end: RawFd) -> io::Result<()> {
+    for number in 3..end {
+        match passed.iter().find(|(target, _)| *target == number) {
+            Some((_, fd)) => install_at(fd, number)?,
+            // SAFETY: as announced; a number that is not open returns EBADF.
+            None => drop(unsafe { libc::close(number) }),
+        }
+    }
+    Ok(())
+}
+
 /// Puts `fd` at the number `target` (which it may already have), inheritable by the next program.
 ///
 /// # Errors

@@ -33,6 +33,7 @@ mod logs;
 mod manifest;
 mod pause;
 mod port;
+mod preserve;
 mod progress;
 mod prune;
 mod ps;

@@ -1,9 +1,10 @@
 //! `run`
 
 use clap::Parser;
-use loment_engine::Streams;
+use loment_engine::{Handed, Streams};
 
 use super::create::CreateFlags;
+use super::preserve;
 use crate::attach::{Session, exit_status, own_streams};
 use crate::detach;
 use crate::error::Error;
@@ -23,19 +24,30 @@ pub(super) struct Flags {
     /// Hand signals on to the container
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
+    /// Hand so many descriptors on to the program, from 3 on
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: u32,
+    /// Hand these descriptors on to the program
+    #[arg(long, value_name = "DESCRIPTOR")]
+    preserve_fd: Vec<String>,
     #[command(flatten)]
     create: CreateFlags,
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     detach::Detach::parse(&flags.detach_keys)?;
+    // Before anything else is opened, which could have the number of one that was not handed on.
+    let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;
     let container = flags.create.create(globals, &engine)?;
     let id = container.config.id.clone();
+    let handed = Handed { stdio: Some(own_streams()), descriptors: &descriptors };
     let is_passthrough = container.config.log.driver.is_passthrough();
     if flags.detach {
-        for warning in engine.start(&id, Some(own_streams()))? {
-            complain(&format!("Warning: {warning}"));
+        if let Some(starting) = engine.start_with(&id, None, handed)? {
+            for warning in engine.wait_until_started(&id, &starting.connection)? {
+                complain(&format!("Warning: {warning}"));
+            }
         }
         // Standard output is the container's then.
         if !is_passthrough {
@@ -47,7 +59,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         true => Streams::default(),
         false => flags.create.streams()?,
     };
-    let Some(starting) = engine.start_with(&id, Some(streams), Some(own_streams()))? else { return Ok(0) };
+    let Some(starting) = engine.start_with(&id, Some(streams), handed)? else { return Ok(0) };
     let session = Session {
         connection: starting.connection,
         streams,

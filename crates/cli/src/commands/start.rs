@@ -1,7 +1,7 @@
 //! `start`
 
 use clap::Parser;
-use loment_engine::{Engine, Streams};
+use loment_engine::{Engine, Handed, Streams};
 
 use super::choose::{Choice, filtered};
 use super::for_each;
@@ -68,7 +68,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             Streams { stdin: flags.interactive && container.config.process.stdin, stdout: true, stderr: true }
         }
     };
-    let Some(starting) = engine.start_with(name, Some(streams), Some(own_streams()))? else {
+    let handed = Handed { stdio: Some(own_streams()), ..Handed::default() };
+    let Some(starting) = engine.start_with(name, Some(streams), handed)? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
     let session = Session {

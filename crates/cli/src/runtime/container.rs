@@ -195,6 +195,7 @@ impl Making<'_> {
             cgroup: group.as_ref(),
             tasks: &tasks,
             keep_fds: self.keep_fds,
+            pass: &[],
             keyring: !self.options.no_new_keyring,
             init: false,
             sibling: false,

@@ -42,6 +42,8 @@ pub(super) struct Supervised {
     pub(super) log_worker: Option<i32>,
     /// Its program's streams each time it is started, if they are those of its starter.
     pub(super) passed: Option<worker::Ends>,
+    /// Further descriptors of its starter's, and their numbers in its program.
+    pub(super) descriptors: Vec<(i32, OwnedFd)>,
     pub(super) memory: Memory,
     /// The session of its program.
     pub(super) main: u32,
@@ -88,6 +90,7 @@ impl Supervised {
             log: Writer::none(),
             log_worker: None,
             passed: None,
+            descriptors: Vec::new(),
             memory: Memory::new(place),
             main,
             stage: Stage::Active,
@@ -152,7 +155,7 @@ impl Monitor {
             match monitor.containers.get(slot as usize) {
                 Some(Some(c)) => {
                     let ends = c.passed.as_ref().or(setup.ends.as_ref());
-                    worker::start(&c.document, &c.head.place, restarts, ends, &setup.report)
+                    worker::start(&c.document, &c.head.place, restarts, (ends, &c.descriptors), &setup.report)
                         .inspect(|_| worker::tell_of_start(&c.head.reporter, attached))
                 }
                 _ => unreachable!("it was there before the fork"),

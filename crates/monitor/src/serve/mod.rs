@@ -39,9 +39,15 @@ pub fn serve() -> Result<(), Error> {
         }
         _ => None,
     };
+    let after = if passed.is_some() { STREAMS_FD + 3 } else { STREAMS_FD };
+    let numbers = monitor.container(slot).map(|c| c.head.passed.clone()).unwrap_or_default();
+    let descriptors = numbers.into_iter().zip(after..).map(|(number, fd)| {
+        Ok((number, fd::take_inherited(fd).context("open", "a descriptor of the starter")?))
+    });
+    let descriptors = descriptors.collect::<Result<_, Error>>()?;
     let lock = fd::take_inherited(LOCK_FD).context("open", "the container's lock")?;
     if let Some(c) = monitor.container(slot) {
-        (c.lock, c.passed) = (Some(lock), passed);
+        (c.lock, c.passed, c.descriptors) = (Some(lock), passed, descriptors);
     }
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;

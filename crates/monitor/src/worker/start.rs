@@ -23,7 +23,7 @@ pub(crate) fn start(
     document: &Document,
     place: &Place,
     restarts: u32,
-    ends: Option<&Ends>,
+    (ends, descriptors): (Option<&Ends>, &[(i32, OwnedFd)]),
     socket: &OwnedFd,
 ) -> Result<Created, Error> {
     let mut launch: Body = document.body()?;
@@ -57,6 +57,7 @@ pub(crate) fn start(
     let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
     group.create()?;
     let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
+        let passed: Vec<_> = descriptors.iter().map(|(number, fd)| (*number, fd.as_fd())).collect();
         let container = Container {
             plan: &plan,
             description: &description,
@@ -67,6 +68,7 @@ pub(crate) fn start(
             cgroup: Some(&group),
             tasks: &[],
             keep_fds: 0,
+            pass: &passed,
             keyring: true,
             init: launch.init,
             sibling: true,

@@ -1,0 +1,70 @@
+//! Descriptors of the caller's.
+
+use std::process::Command;
+
+use loment_testkit::{Output, Patience, run};
+
+use crate::{eventually, through, world_over_directory, world_with};
+
+/// `run FLAGS … SCRIPT` by a shell that opens things first.
+#[track_caller]
+fn with(open: &str, command: &Command) -> Output {
+    run(&mut through(&["/bin/sh", "-c", &format!("{open}; exec \"$@\""), "sh"], command), Patience::NORMAL)
+}
+
+const LIST: &str = "cd /proc/self/fd && for n in 3 4 5 6 7 8 9; do test -e $n && echo -n \"$n \"; done; true";
+
+#[test]
+fn descriptors_are_handed_on_as_asked_for() {
+    let (world, image) = world_with("busybox:latest");
+    let (one, other) = (world.write("one", "one"), world.write("other", "other"));
+    let open = format!("exec 3<{one} 4<{other} 5<{one} 7<{other}");
+    let said = |flags: &[&str], script: &str| {
+        let words = [&["run", "--rm", "--network", "none"], flags, &[&image, "sh", "-c", script]].concat();
+        with(&open, &world.command(words)).succeeds().to_owned()
+    };
+    // Without being asked, none.
+    assert_eq!(said(&[], LIST), "");
+    assert_eq!(
+        said(&["--preserve-fds", "2"], "cat <&3; cat <&4; test -e /proc/self/fd/5 || echo -n ' no 5'"),
+        "oneother no 5"
+    );
+    assert_eq!(said(&["--preserve-fds=3", "--init"], LIST), "3 4 5 ");
+    assert_eq!(said(&["--preserve-fd", "7,4"], &format!("cat <&7; {LIST}")), "other4 7 ");
+    // With the streams of the caller, too.
+    assert_eq!(said(&["--preserve-fd", "5", "--log-driver", "passthrough"], "cat <&5"), "one");
+    let refused = |flags: &[&str], words: &[&str]| {
+        let typed = [&["run", "--rm", "--network", "none"], flags, &[&image, "true"]].concat();
+        with("exec 3<&- 4<&-", &world.command(typed)).fails_saying(125, words);
+    };
+    refused(&["--preserve-fds", "2"], &["file descriptor 3 is not available"]);
+    refused(&["--preserve-fd", "0"], &["--preserve-fd"]);
+    refused(&["--preserve-fds", "100000"], &["--preserve-fds"]);
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_program_that_is_started_again_has_them_again() {
+    let (world, fs) = world_over_directory();
+    let log = world.write("log", "");
+    let words = [
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--name",
+        "c",
+        "--restart",
+        "on-failure:2",
+        "--preserve-fds",
+        "1",
+        "--rootfs",
+        &fs,
+        "sh",
+        "-c",
+        "echo ran >&3; exit 1",
+    ];
+    with(&format!("exec 3>>{log}"), &world.command(words)).succeeds();
+    eventually("it has run three times", || std::fs::read_to_string(&log).unwrap() == "ran\nran\nran\n");
+    world.loment(["rm", "-f", "c"]).succeeds();
+}
