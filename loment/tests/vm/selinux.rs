@@ -4,6 +4,7 @@
 
 mod files;
 mod programs;
+mod relabel;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
