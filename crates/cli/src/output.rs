@@ -69,7 +69,11 @@ impl Listing {
             Some(rest) => (rest, true),
             None => (template, false),
         };
-        let columns = columns.replace("\\t", "\t").replace("\\n", "\n");
+        let mut columns = columns.replace("\\t", "\t").replace("\\n", "\n");
+        if is_table {
+            // As with Podman, a blank between two fields is between two columns.
+            columns = columns.replace("}} {{", "}}\t{{");
+        }
         Ok(Self { template: Template::parse(&columns)?, is_table })
     }
 
@@ -83,8 +87,9 @@ impl Listing {
             template.check(|| of_headers.chain(of_records).collect())?;
         }
         if template.is_of_list() && !self.is_table {
-            // What ends its lines is its own.
-            return template.execute(&records.to_vec().into());
+            // What ends its lines is its own, but for the last.
+            let text = template.execute(&records.to_vec().into())?;
+            return Ok(if template.text().ends_with('\n') { text } else { text + "\n" });
         }
         let mut lines = Vec::new();
         if self.is_table {
@@ -123,7 +128,7 @@ mod tests {
         let error = execute("{{.Nope}}", &record).unwrap_err();
         assert_eq!(error.status(125), 125);
         let of_list = "{{range .}}{{.Name}};{{end}}";
-        assert_eq!(by_template(of_list, &[], &[record.clone(), record.clone()]).unwrap(), "web;web;");
+        assert_eq!(by_template(of_list, &[], &[record.clone(), record.clone()]).unwrap(), "web;web;\n");
         // Where there is nothing, nothing is executed.
         assert_eq!(by_template("{{.Nope}}", &[], &[]).unwrap(), "");
         assert!(by_template("table {{.Nope}}", &[("Name", "NAMES")], &[]).is_err());

@@ -61,6 +61,12 @@ impl Template {
         self.fields.as_ref().is_none_or(|fields| fields.iter().any(|asked| asked == field))
     }
 
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it says itself what is done with all records.
     pub(crate) fn is_of_list(&self) -> bool {
         self.is_of_list
     }

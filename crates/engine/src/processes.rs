@@ -1,5 +1,6 @@
 //! The processes of a container, seen from outside: nothing is executed for it, neither in the container nor on the host.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
@@ -109,7 +110,7 @@ impl std::fmt::Display for Capabilities {
 }
 
 impl Engine {
-    /// The processes in a container, those of `exec` included, in the order of their numbers on the host.
+    /// The processes in a container, those of `exec` included, the oldest first.
     ///
     /// # Errors
     /// [`Error::State`] when it does not run.
@@ -139,7 +140,8 @@ impl Engine {
             return Err(not_running());
         }
         let mut all: Vec<Process> = open.iter().filter_map(|(pid, dir)| process(*pid, dir, &world)).collect();
-        all.sort_by_key(|process| process.host_pid);
+        // Numbers begin again when there are no more.
+        all.sort_by_key(|process| (Reverse(process.age), process.pid));
         let known: HashMap<i32, i32> = all.iter().map(|process| (process.host_pid, process.pid)).collect();
         for process in &mut all {
             process.ppid = known.get(&process.host_ppid).copied().unwrap_or(0);

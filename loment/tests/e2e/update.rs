@@ -71,6 +71,7 @@ fn limits_change_while_a_container_runs_and_stay() {
     }
     check("after refusals");
     assert_eq!(world.inspect("{{.HostConfig.CpusetCpus}}", "c"), "0");
+    world.loment(["update", "--memory", "100m", "--memory-swap", "200m", "c"]).succeeds();
     world.loment(["update", "--memory", "80m", "--memory-swap", "-1", "--latest"]).succeeds();
     assert_eq!(world.inspect("{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}}", "c"), "83886080 -1");
     assert_eq!(world.persona("docker", ["update", "--pids-limit", "-1", "c"]).succeeds(), "c");

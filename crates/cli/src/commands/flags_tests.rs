@@ -48,6 +48,7 @@ macro_rules! all_pairs {
 #[test]
 fn a_switch_that_is_off_conflicts_with_nothing() {
     let pairs = all_pairs![
+        cleanup::Flags,
         copy::Flags,
         create::Flags,
         df::Flags,
