@@ -10,7 +10,7 @@ use loment_engine::{Engine, Listed};
 use serde_json::Value;
 
 use super::pull::short_names;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::{Listing, print, table};
 use row::{Rows, headers};
@@ -129,8 +129,9 @@ fn show(
                 .map(|c| format!("{}\n", rows.docker_document(c, flags.size)))
                 .collect());
         }
-        let all = containers.iter().map(|c| rows.podman_document(c, flags.size, flags.ns));
-        return Ok(format!("{:#}\n", all.collect::<Value>()));
+        let all: Vec<_> = containers.iter().map(|c| rows.podman_document(c, flags.size, flags.ns)).collect();
+        let text = serde_json::to_string_pretty(&all).map_err(std::io::Error::from);
+        return Ok(text.doing(|| "write json".into())? + "\n");
     }
     if flags.quiet {
         return Ok(containers.iter().map(|c| rows.cell(c, "ID") + "\n").collect());

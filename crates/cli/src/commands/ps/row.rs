@@ -1,11 +1,12 @@
 //! A container in a list, field by field: of 2,000 containers nothing is made that is not shown.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use loment_engine::{Engine, Listed, Status};
 use loment_image::Reference;
 use loment_store::ImageId;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::globals::Globals;
@@ -196,37 +197,42 @@ impl<'g> Rows<'g> {
     }
 
     /// The document that Podman prints as json.
-    pub(super) fn podman_document(&self, c: &Listed, with_size: bool, with_namespaces: bool) -> Value {
+    pub(super) fn podman_document<'c>(
+        &self,
+        c: &'c Listed,
+        with_size: bool,
+        with_namespaces: bool,
+    ) -> Document<'c> {
         let size = with_size.then(|| self.size(c));
-        json!({
-            "AutoRemove": c.supervision.auto_remove,
-            "CIDFile": "",
-            "Command": c.args,
-            "CreatedAt": ago(&c.created),
-            "Exited": c.status == Status::Exited,
-            "ExitedAt": seconds(&c.state.finished_at),
-            "ExitCode": c.state.exit_code,
-            "ExposedPorts": null,
-            "Id": c.id,
-            "Image": self.image_name(c),
-            "ImageID": c.image.as_ref().map(|image| image.id.hex()).unwrap_or_default(),
-            "IsInfra": false,
-            "Labels": Some(&c.labels).filter(|labels| !labels.is_empty()),
-            "Mounts": self.mounts(c),
-            "Names": [c.name],
-            "Namespaces": if with_namespaces { namespaces(c) } else { json!({}) },
-            "Networks": networks(c, false),
-            "Pid": if c.status.has_process() { c.state.pid } else { 0 },
-            "Pod": "",
-            "PodName": "",
-            "Ports": null,
-            "Restarts": c.state.restarts,
-            "Size": size.map(|size| json!({"rootFsSize": size.all, "rwSize": size.own})),
-            "StartedAt": seconds(&c.state.started_at),
-            "State": c.status.name(),
-            "Status": status(c),
-            "Created": seconds(&c.created),
-        })
+        Document {
+            auto_remove: c.supervision.auto_remove,
+            cid_file: "",
+            command: &c.args,
+            created_at: ago(&c.created),
+            exited: c.status == Status::Exited,
+            exited_at: seconds(&c.state.finished_at),
+            exit_code: c.state.exit_code,
+            exposed_ports: (),
+            id: &c.id,
+            image: self.image_name(c),
+            image_id: c.image.as_ref().map(|image| image.id.hex()).unwrap_or_default(),
+            is_infra: false,
+            labels: Some(&c.labels).filter(|labels| !labels.is_empty()),
+            mounts: self.mounts(c),
+            names: [&c.name],
+            namespaces: if with_namespaces { namespaces(c) } else { json!({}) },
+            networks: networks(c, false),
+            pid: if c.status.has_process() { c.state.pid } else { 0 },
+            pod: "",
+            pod_name: "",
+            ports: (),
+            restarts: c.state.restarts,
+            size: size.map(|size| json!({"rootFsSize": size.all, "rwSize": size.own})),
+            started_at: seconds(&c.state.started_at),
+            state: c.status.name(),
+            status: status(c),
+            created: seconds(&c.created),
+        }
     }
 
     /// The line that Docker prints as json.
@@ -241,6 +247,43 @@ impl<'g> Rows<'g> {
             "State": c.status.name(), "Status": status(c),
         })
     }
+}
+
+/// A container as Podman's json has it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Document<'c> {
+    auto_remove: bool,
+    #[serde(rename = "CIDFile")]
+    cid_file: &'static str,
+    command: &'c [String],
+    created_at: String,
+    exited: bool,
+    exited_at: i64,
+    exit_code: i32,
+    /// Null: no container has any.
+    exposed_ports: (),
+    id: &'c str,
+    image: String,
+    #[serde(rename = "ImageID")]
+    image_id: &'c str,
+    is_infra: bool,
+    labels: Option<&'c BTreeMap<String, String>>,
+    mounts: Vec<String>,
+    names: [&'c str; 1],
+    namespaces: Value,
+    networks: Vec<String>,
+    pid: i32,
+    pod: &'static str,
+    pod_name: &'static str,
+    /// Null.
+    ports: (),
+    restarts: u32,
+    size: Option<Value>,
+    started_at: i64,
+    state: &'static str,
+    status: String,
+    created: i64,
 }
 
 /// Seconds since 1970.
