@@ -216,7 +216,11 @@ fn functions(template: gotmpl::Template) -> gotmpl::Template {
         .func("title", |args: &[Go]| Ok(title(text(args, 0)?).into()))
         .func("split", |args: &[Go]| {
             let (text, separator) = (text(args, 0)?, text(args, 1)?);
-            Ok(list(text.split(separator).map(str::to_owned)))
+            Ok(match separator {
+                // As in Go: letter by letter.
+                "" => list(text.chars().map(String::from)),
+                _ => list(text.split(separator).map(str::to_owned)),
+            })
         })
         .func("join", join)
         .func("pad", |args: &[Go]| {
@@ -321,6 +325,7 @@ mod tests {
             (r#"{{join .List ", "}}"#, "x, y"),
             (r#"{{range split "a:b" ":"}}<{{.}}>{{end}}"#, "<a><b>"),
             (r#"{{index (split "a:b" ":") 1}}"#, "b"),
+            (r#"{{join (split "abc" "") "-"}}"#, "a-b-c"),
             ("[{{pad .Name 1 2}}][{{pad \"\" 1 2}}]", "[ web  ][]"),
             ("{{truncate .Name 2}}{{truncate .Name 9}}", "weweb"),
             (r#"{{println .Name "x"}}"#, "web x\n"),

@@ -21,6 +21,8 @@ const MAX_FILE: u64 = 4 << 20;
 /// Nanoseconds in a tick of the kernel's counters (USER_HZ is 100 on every architecture we build for).
 const TICK: u64 = 10_000_000;
 const KIB: u64 = 1024;
+/// So many processes are looked at at a time.
+const AT_ONCE: usize = 256;
 
 /// A process of a container. Numbers are those of the container's namespaces unless said otherwise.
 #[derive(Clone, Debug, Default)]
@@ -126,20 +128,26 @@ impl Engine {
             World::of(container.state.pid).context("read", format!("/proc/{}", container.state.pid))?;
         let group = CgroupPath::new(container.cgroup())?;
         let members = || self.groups().and_then(|host| Ok(host.cgroup(group.clone()).pids()?));
-        let mut open: Vec<(i32, OwnedFd)> = Vec::new();
-        for pid in members()? {
-            // One that has ended is no process of it any more.
-            if let Ok(dir) = directory(pid) {
-                open.push((pid, dir));
+        let mut all: Vec<Process> = Vec::new();
+        // Some at a time: descriptors are few.
+        for some in members()?.chunks(AT_ONCE) {
+            let mut open: Vec<(i32, OwnedFd)> = Vec::with_capacity(some.len());
+            for &pid in some {
+                match directory(pid) {
+                    Ok(dir) => open.push((pid, dir)),
+                    // One that has ended is no process of it any more.
+                    Err(rustix::io::Errno::NOENT) => {}
+                    Err(e) => return Err(e).context("open", format!("/proc/{pid}")),
+                }
             }
+            // A number that is still in the group after its directory was opened has not become another process's.
+            let still = members()?;
+            open.retain(|(pid, _)| still.contains(pid));
+            all.extend(open.iter().filter_map(|(pid, dir)| process(*pid, dir, &world)));
         }
-        // A number that is still in the group after its directory was opened has not become another process's.
-        let still = members()?;
-        open.retain(|(pid, _)| still.contains(pid));
         if loment_sys::process::pidfd_signal(first.as_fd(), 0).is_err() {
             return Err(not_running());
         }
-        let mut all: Vec<Process> = open.iter().filter_map(|(pid, dir)| process(*pid, dir, &world)).collect();
         // Numbers begin again when there are no more.
         all.sort_by_key(|process| (Reverse(process.age), process.pid));
         let known: HashMap<i32, i32> = all.iter().map(|process| (process.host_pid, process.pid)).collect();

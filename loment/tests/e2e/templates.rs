@@ -50,7 +50,7 @@ fn a_field_that_nothing_has_is_refused() {
     for (template, result) in [
         (r#"{{.Label "a"}}[{{.Label "b"}}]"#, "b[]"),
         ("{{range .}}{{.Names}};{{end}}", "c;"),
-        ("{{upper .Names}} {{truncate .State 3}} {{join (split .Names \"\") \"-\"}}", "C cre -c-"),
+        ("{{upper .Names}} {{truncate .State 3}} {{join (split .Names \"\") \"-\"}}", "C cre c"),
         ("{{json .Names}}{{pad .Names 1 1}}|", "\"c\" c |"),
         ("{{println .Names}}", "c\n"),
     ] {
