@@ -53,6 +53,8 @@ pub struct Listed {
     pub annotations: BTreeMap<String, String>,
     /// Whose network it has.
     pub network: Network,
+    /// Ports that it serves, as its configuration has them.
+    pub exposed: Vec<String>,
     /// Files and directories of the host in it.
     pub volumes: Vec<Volume>,
     /// How it is looked after.
@@ -110,6 +112,7 @@ struct Volumes {
 #[serde(default)]
 struct NetworkOf {
     network: Network,
+    exposed: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -175,6 +178,7 @@ fn unreadable(id: String, name: String, problem: String) -> Listed {
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         network: Network::default(),
+        exposed: Vec::new(),
         volumes: Vec::new(),
         supervision: Supervision::default(),
         state: State::default(),
@@ -224,6 +228,7 @@ impl Records {
             labels: record.labels,
             annotations: record.annotations,
             network: record.net.network,
+            exposed: record.net.exposed,
             volumes: record.files.volumes,
             supervision: record.supervision,
             state,

@@ -10,7 +10,7 @@ use loment_monitor::supervision::{Restart, Supervision};
 use loment_store::ImageId;
 use regex::Regex;
 
-use crate::config::ImageUse;
+use crate::config::{ImageUse, PortRange};
 use crate::container::Status;
 use crate::error::invalid;
 use crate::family::Family;
@@ -56,6 +56,7 @@ enum Test {
     Before(String),
     Command(Regex),
     Exited(i32),
+    Expose(PortRange),
     Health(String),
     Id(String),
     IdLike(Regex),
@@ -129,8 +130,12 @@ impl Engine {
             // Docker's names begin with one.
             "name" => Test::Name(pattern(&value.replace('/', ""))?),
             "network" => Test::Network(value.to_owned()),
+            "expose" => {
+                let ports = PortRange::parse(value);
+                Test::Expose(ports.ok_or_else(|| bad("use PORT[-PORT][/PROTOCOL]".into()))?)
+            }
             // There is nothing of these in any container.
-            "expose" | "pod" | "publish" => Test::Never,
+            "pod" | "publish" => Test::Never,
             "is-task" => Test::Task(boolean()?),
             "restart-policy" => {
                 // For Podman, none has no other name.
@@ -187,6 +192,9 @@ impl ListFilters<'_> {
             Test::Label(key, value) => has(&c.labels, key, value.as_deref()),
             Test::Name(pattern) => pattern.is_match(&c.name),
             Test::Network(name) => c.network.name() == *name,
+            Test::Expose(wanted) => {
+                c.exposed.iter().filter_map(|text| PortRange::parse(text)).any(|ports| ports.meets(wanted))
+            }
             Test::Never => false,
             Test::RestartPolicy(wanted) => policy(&c.supervision) == *wanted,
             Test::StartsOnBoot(wanted) => self.starts_on_boot(c) == *wanted,

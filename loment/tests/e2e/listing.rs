@@ -31,13 +31,13 @@ fn of_filters_of_one_name_one_must_hold_and_of_all_names_each() {
     let create = |name: &str, flags: &[&str], program: &[&str]| {
         create(&world, name, &[flags, &rootfs[..1]].concat(), rootfs[1], program)
     };
-    let a = create("a1", &["--label", "x=1", "--label", "y=1"], &["true"]);
+    let a = create("a1", &["--label", "x=1", "--label", "y=1", "--expose", "8000-8010/udp"], &["true"]);
     create("b2", &["--label", "x=2", "--annotation", "k=v"], &["sh", "-c", "exit 3"]);
     create("c3", &["--volume", "/etc:/host:ro", "--network", "host"], &["false"]);
     world.loment(["start", "--attach", "b2"]).fails(3);
     world.loment(["start", "--attach", "c3"]).fails(1);
     let short = format!("id={}", &a[..6]);
-    let cases: [(&[&str], &str); 41] = [
+    let cases: [(&[&str], &str); 43] = [
         (&[], "a1 b2 c3"),
         (&["name=a", "name=b"], "a1 b2"),
         (&["name=^a"], "a1"),
@@ -54,6 +54,8 @@ fn of_filters_of_one_name_one_must_hold_and_of_all_names_each() {
         (&["exited=0"], ""),
         (&[&short], "a1"),
         (&["id=zz"], ""),
+        (&["expose=8005/udp"], "a1"),
+        (&["expose=8005"], ""),
         (&["label=x"], "a1 b2"),
         (&["label=x=1"], "a1"),
         (&["label=x", "label=y"], "a1"),

@@ -7,6 +7,7 @@ mod archives;
 mod attach;
 mod attacks;
 mod bad_input;
+mod boot;
 mod check;
 mod choose;
 mod commit;

@@ -1,7 +1,8 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
 use loment_engine::config::{
-    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, Restart, Seccomp,
+    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, PortRange, Restart,
+    Seccomp,
 };
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
@@ -159,14 +160,9 @@ fn container_config(config: &Config) -> Value {
 
 /// The ports of `80/tcp` and `90-91/udp`, one by one.
 fn exposed(config: &Config) -> serde_json::Map<String, Value> {
-    let each = |text: &String| {
-        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
-        let range = first.parse::<u16>().ok().zip(last.parse().ok());
-        let protocol = protocol.to_owned();
-        range.into_iter().flat_map(|(first, last)| first..=last).map(move |port| format!("{port}/{protocol}"))
-    };
-    config.net.exposed.iter().flat_map(each).map(|port| (port, json!({}))).collect()
+    let ranges = config.net.exposed.iter().filter_map(|text| PortRange::parse(text));
+    let each = |range: PortRange| range.ports.map(move |port| format!("{port}/{}", range.protocol));
+    ranges.flat_map(each).map(|port| (port, json!({}))).collect()
 }
 
 fn host_entry(entry: &HostEntry) -> String {

@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+mod boot;
 mod choose;
 mod cleanup;
 mod commit;

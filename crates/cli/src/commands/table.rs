@@ -299,6 +299,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| stop::run(g, &parse(g, "stop", a)?),
     },
     Command {
+        name: "system boot",
+        about: "Start the containers that are to run whenever the machine does",
+        run: |g, a| boot::run(g, &parse(g, "system boot", a)?),
+    },
+    Command {
         name: "system check",
         about: "Check that everything in storage is as it was stored",
         run: |g, a| system_check::run(g, &parse(g, "system check", a)?),
@@ -444,6 +449,7 @@ pub(super) const GROUPS: &[Group] = &[
         name: "system",
         about: "Manage loment",
         words: &[
+            ("boot", "system boot"),
             ("check", "system check"),
             ("df", "system df"),
             ("events", "events"),

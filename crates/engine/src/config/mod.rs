@@ -22,7 +22,7 @@ pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};
 pub use self::namespaces::{IdMapping, Namespace, Namespaces, Users};
-pub use self::net::{HostEntry, Hosts, HostsBase, Net, Network, Resolver};
+pub use self::net::{HostEntry, Hosts, HostsBase, Net, Network, PortRange, Resolver};
 pub use self::process::{Accounts, Attach, Personality, Process};
 pub use self::security::{Seccomp, Security};
 pub use loment_monitor::supervision::{Restart, Supervision};

@@ -1,5 +1,6 @@
 //! A container's network, and what it is called there.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,31 @@ pub struct Net {
     pub resolver: Resolver,
     /// Ports that it serves: `80/tcp`, `8000-8010/udp`.
     pub exposed: Vec<String>,
+}
+
+/// Ports of one protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first and the last.
+    pub ports: RangeInclusive<u16>,
+    /// `tcp`, if nothing else is said.
+    pub protocol: String,
+}
+
+impl PortRange {
+    /// Reads `80`, `80/tcp` or `8000-8010/udp`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then(|| Self { ports: first..=last, protocol: protocol.to_owned() })
+    }
+
+    /// Whether they have one in common.
+    pub fn meets(&self, other: &Self) -> bool {
+        let (a, b) = (&self.ports, &other.ports);
+        self.protocol == other.protocol && a.start() <= b.end() && b.start() <= a.end()
+    }
 }
 
 /// Whose network.

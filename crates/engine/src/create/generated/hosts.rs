@@ -1,7 +1,7 @@
 //! A container's /etc/hosts.
 
 use std::io;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
 use loment_monitor::launch::OwnHosts;
@@ -77,12 +77,15 @@ fn no_address() -> io::Error {
 /// The address by which this machine goes elsewhere. Nothing is sent: the kernel chooses it when a datagram's way is fixed. The
 /// addresses are for documentation (RFC 5737, RFC 3849).
 fn own_address() -> Option<IpAddr> {
-    let by = |own: &str, other: &str| -> io::Result<IpAddr> {
-        let socket = UdpSocket::bind((own, 0))?;
-        socket.connect((other, 9))?;
+    // Names, even those that are addresses, would be looked up by the C library.
+    let by = |own: IpAddr, other: IpAddr| -> io::Result<IpAddr> {
+        let socket = UdpSocket::bind(SocketAddr::new(own, 0))?;
+        socket.connect(SocketAddr::new(other, 9))?;
         Ok(socket.local_addr()?.ip())
     };
-    by("0.0.0.0", "198.51.100.1").or_else(|_| by("::", "2001:db8::1")).ok()
+    let v4 = by(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(198, 51, 100, 1).into());
+    let v6 = || by(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    v4.or_else(|_| v6()).ok()
 }
 
 /// A file of the host, which may lack it.
