@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use loment_monitor::{act_as, attach_over};
+use loment_monitor::{Attached, act_as, attach_over};
 use loment_runtime::InRoot;
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, openat, openat2, readlinkat, statat,
+};
 use rustix::io::Errno;
 
-use crate::config::{Config, Users};
+use crate::config::{Config, Users, Volume};
 use crate::container::Container;
 use crate::error::Context;
 use crate::{Engine, Error};
@@ -62,6 +64,10 @@ struct Tree {
     config: Option<Config>,
     /// Who users of the container are in the tree, if they are others.
     users: Option<Users>,
+    /// Devices of what is not copied with what is around it.
+    kernels: Vec<u64>,
+    /// What is mounted there stays as long as this is open.
+    _namespace: Option<OwnedFd>,
     _lock: Option<File>,
 }
 
@@ -77,25 +83,37 @@ impl Engine {
             // Who writes it may be looking at the same container, which only one at a time can.
             source.fill_buf().context("read", "the archive")?;
         }
-        // Trees are opened before anything is copied, and before there is another thread.
-        let ids = [&from, &to].map(|at| match at {
-            FilesAt::Container(name, _) => self.id(name).map(Some),
-            _ => Ok(None),
-        });
-        let [from_id, to_id] = ids;
-        let (from_id, to_id) = (from_id?, to_id?);
-        let is_path = |at: &FilesAt<'_>| matches!(at, FilesAt::Host(_) | FilesAt::Container(..));
-        let source_tree = is_path(&from).then(|| self.tree(from_id.as_deref())).transpose()?;
-        let same = from_id.is_some() && from_id == to_id;
-        let own = (is_path(&to) && !same).then(|| self.tree(to_id.as_deref())).transpose()?;
-        let target_tree = own.as_ref().or(source_tree.as_ref().filter(|_| same));
         let path = |at: &FilesAt<'_>| match at {
             FilesAt::Host(path) => absolute(path).map(Some),
             FilesAt::Container(_, path) => Ok(Some(PathBuf::from(path))),
             _ => Ok(None),
         };
-        let source = source_tree.as_ref().zip(path(&from)?);
-        let target = target_tree.zip(path(&to)?);
+        let (from_path, to_path) = (path(&from)?, path(&to)?);
+        // Trees are opened before anything is copied, and before there is another thread.
+        let id = |at: &FilesAt<'_>| match at {
+            FilesAt::Container(name, _) => self.id(name).map(Some),
+            _ => Ok(None),
+        };
+        let (from_id, to_id) = (id(&from)?, id(&to)?);
+        let same = from_id.is_some() && from_id == to_id;
+        let open = |wanted: bool, id: &Option<String>, writes: bool| {
+            wanted.then(|| self.tree(id.as_deref(), writes)).transpose()
+        };
+        let opens_target = to_path.is_some() && !same;
+        // Two of these at once take the locks of two containers in one order.
+        let (source_tree, own) = match to_id < from_id {
+            true => {
+                let own = open(opens_target, &to_id, true)?;
+                (open(from_path.is_some(), &from_id, same)?, own)
+            }
+            false => {
+                let source = open(from_path.is_some(), &from_id, same)?;
+                (source, open(opens_target, &to_id, true)?)
+            }
+        };
+        let target_tree = own.as_ref().or(source_tree.as_ref().filter(|_| same));
+        let source = source_tree.as_ref().zip(from_path);
+        let target = target_tree.zip(to_path);
         let text = |at: &FilesAt<'_>| match at {
             FilesAt::Host(path) | FilesAt::Container(_, path) => (*path).to_owned(),
             _ => String::new(),
@@ -121,7 +139,7 @@ impl Engine {
             }
             (Some((tree, path)), _, None, FilesAt::Writer(mut out)) => {
                 let what = tree.find(&path, &from_text, how.follow)?;
-                let name = what.name();
+                let name = if what.content { Vec::new() } else { what.name() };
                 tree.write(&what, &name, &mut out).map_err(|error| failed(&from_text, error))
             }
             (None, FilesAt::Reader(source), Some((into, to_path)), _) => {
@@ -133,43 +151,87 @@ impl Engine {
     }
 
     /// The files of a container, with what is mounted there; or of this machine.
-    fn tree(&self, name: Option<&str>) -> Result<Tree, Error> {
-        let Some(name) = name else {
+    fn tree(&self, id: Option<&str>, writes: bool) -> Result<Tree, Error> {
+        let Some(id) = id else {
             let root = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             let root = root.context("open", "/")?;
-            return Ok(Tree { root, config: None, users: None, _lock: None });
+            return Ok(Tree {
+                root,
+                config: None,
+                users: None,
+                kernels: Vec::new(),
+                _namespace: None,
+                _lock: None,
+            });
         };
-        let container = self.container(name)?;
-        if let Some(root) = living_root(&container)? {
+        let container = self.container(id)?;
+        if let Some((root, namespace)) = living_root(&container)? {
             let users = container.config.namespaces.users.clone();
-            return Ok(Tree { root, config: Some(container.config), users, _lock: None });
+            let kernels = kernels(&root);
+            let config = Some(container.config);
+            return Ok(Tree { root, config, users, kernels, _namespace: Some(namespace), _lock: None });
         }
-        let view = self.view(name)?;
+        let view = self.view(id)?;
         let config = container.config;
+        let failed = |source| Error::View { id: config.id.clone(), source };
+        let mut mounts: Vec<_> = config.files.volumes.iter().map(attached).collect();
+        if mounts.is_empty() {
+            let (root, lock) = (view.root, view.lock);
+            let config = Some(config);
+            return Ok(Tree {
+                root,
+                config,
+                users: None,
+                kernels: Vec::new(),
+                _namespace: None,
+                _lock: lock,
+            });
+        }
+        if config.namespaces.users.is_some() {
+            let text = "it has users of its own and volumes, which are seen by these only while it runs: start it first";
+            return Err(failed(io::Error::other(text).into()));
+        }
+        // One below another comes after it, as when it runs.
+        mounts.sort_by_key(|mount| mount.destination.components().count());
         let scratch = self.dir(&config.id).join("scratch");
-        let mounts: Vec<_> = config.files.volumes.iter().map(|v| (&*v.source, &*v.destination)).collect();
-        let root = match mounts[..] {
-            [] => view.root,
-            _ => attach_over(&view.root, &scratch, &mounts)
-                .map_err(|source| Error::View { id: config.id.clone(), source: Box::new(source) })?,
-        };
-        Ok(Tree { root, config: Some(config), users: None, _lock: view.lock })
+        let (root, namespace) =
+            attach_over(&view.root, &scratch, &mounts, writes).map_err(|e| failed(Box::new(e)))?;
+        let config = Some(config);
+        let (_namespace, _lock) = (Some(namespace), view.lock);
+        Ok(Tree { root, config, users: None, kernels: Vec::new(), _namespace, _lock })
     }
 }
 
-/// The root that a container's first process has.
-fn living_root(container: &Container) -> Result<Option<OwnedFd>, Error> {
+fn attached(volume: &Volume) -> Attached<'_> {
+    let read_only = volume.options.iter().any(|option| option == "ro" || option == "rro");
+    Attached { source: &volume.source, destination: &volume.destination, read_only }
+}
+
+/// The devices of file systems that show the kernel, and what is made for each start.
+fn kernels(root: &OwnedFd) -> Vec<u64> {
+    let device = |path: &str| statat(root, path, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat.st_dev);
+    let own = device(".");
+    let all = ["proc", "sys", "dev"].map(device).into_iter().flatten();
+    all.filter(|device| Ok(*device) != own).collect()
+}
+
+/// The root that a container's first process has, and the mount namespace that its files are in, which goes with that process
+/// otherwise.
+fn living_root(container: &Container) -> Result<Option<(OwnedFd, OwnedFd)>, Error> {
     if container.open_process().is_none() {
         return Ok(None);
     }
-    let path = format!("/proc/{}/root", container.state.pid);
+    let pid = container.state.pid;
+    let root = format!("/proc/{pid}/root");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = openat(CWD, path.as_str(), flags, Mode::empty());
-    // Looked at after it was opened: it was that process then.
+    let opened = openat(CWD, root.as_str(), flags, Mode::empty());
+    let namespace = File::open(format!("/proc/{pid}/ns/mnt"));
+    // Looked at after they were opened: it was that process then.
     if container.open_process().is_none() {
         return Ok(None);
     }
-    root.map(Some).context("open", path)
+    let namespace = namespace.context("open", format_args!("/proc/{pid}/ns/mnt"))?;
+    Ok(Some((opened.context("open", root)?, namespace.into())))
 }
 
 fn absolute(path: &str) -> Result<PathBuf, Error> {
@@ -216,14 +278,15 @@ impl Tree {
         Err(Errno::AGAIN)
     }
 
-    /// Where a path leads when links at its end are followed; as far as there is something.
+    /// Where a path leads when links at its end are followed; as far as there is something. What goes up on the way stays, for the
+    /// kernel to follow: it may come after a link.
     fn follow(&self, path: &Path) -> Result<PathBuf, Errno> {
-        let mut path = normal(path);
+        let mut path = Path::new("/").join(path);
         for _ in 0..MAX_LINKS {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(path) };
             let Ok(dir) = self.open(parent, OFlags::PATH | OFlags::DIRECTORY) else { return Ok(path) };
             match readlinkat(&dir, name, Vec::new()) {
-                Ok(target) => path = normal(&parent.join(OsStr::from_bytes(target.to_bytes()))),
+                Ok(target) => path = parent.join(OsStr::from_bytes(target.to_bytes())),
                 Err(_) => return Ok(path),
             }
         }
@@ -235,10 +298,13 @@ impl Tree {
         let content = text == "." || text.ends_with("/.");
         let follow = follow || content || text.ends_with('/');
         let found = || -> io::Result<What> {
-            let path = if follow { self.follow(path)? } else { normal(path) };
-            let parent =
-                self.open(path.parent().unwrap_or(Path::new("/")), OFlags::PATH | OFlags::DIRECTORY)?;
-            let name = path.file_name().unwrap_or_default();
+            let path = if follow { self.follow(path)? } else { Path::new("/").join(path) };
+            // What ends in .. is a directory whose name is not known, as a root is.
+            let (above, name) = match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) => (parent, name),
+                _ => (path.as_path(), OsStr::new("")),
+            };
+            let parent = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
             let shown = if name.is_empty() { OsStr::new(".") } else { name };
             let stat = statat(&parent, shown, AtFlags::SYMLINK_NOFOLLOW)?;
             let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
@@ -265,6 +331,7 @@ impl Tree {
         match here {
             Some(FileType::Directory) if what.content => Ok((self.at(&path)?, Vec::new())),
             Some(FileType::Directory) => Ok((self.at(&path)?, what.name())),
+            Some(_) if text.ends_with('/') => Err(failed(text, io::Error::from(Errno::NOTDIR))),
             None if text.ends_with('/') && !what.is_dir => {
                 Err(failed(text, io::Error::other("there is no such directory")))
             }
@@ -284,9 +351,10 @@ impl Tree {
 
     /// A directory that an archive is unpacked in.
     fn directory(&self, path: &Path, text: &str) -> Result<Place, Error> {
-        let opened = self.open(&normal(path), OFlags::PATH | OFlags::DIRECTORY);
+        let path = Path::new("/").join(path);
+        let opened = self.open(&path, OFlags::PATH | OFlags::DIRECTORY);
         opened.map_err(|errno| failed(text, io::Error::from(errno)))?;
-        self.at(&normal(path))
+        self.at(&path)
     }
 
     fn at(&self, path: &Path) -> Result<Place, Error> {
@@ -305,7 +373,11 @@ impl Tree {
             Some(users) => (users.uid_inside(uid), users.gid_inside(gid)),
             None => (uid, gid),
         };
-        let form = TreeForm { owners: &inside, changes: false, skip: &|_, _| false };
+        // What was asked for by its name is copied, whatever it is.
+        let shown = if what.name.is_empty() { c"." } else { what.name.as_c_str() };
+        let own = statat(&what.parent, shown, AtFlags::SYMLINK_NOFOLLOW)?.st_dev;
+        let is_kernels = |_: &[u8], stat: &Stat| stat.st_dev != own && self.kernels.contains(&stat.st_dev);
+        let form = TreeForm { owners: &inside, changes: false, skip: &is_kernels };
         let mut tar = TreeTar::new(out, form);
         if what.is_dir && (name.is_empty() || what.name.is_empty()) {
             let own =
@@ -334,32 +406,22 @@ impl Tree {
         let user = match how.owner {
             NewOwner::Same => None,
             NewOwner::Root => Some((0, 0)),
-            NewOwner::ContainersUser => Some(self.user()),
+            NewOwner::ContainersUser => Some(self.user()?),
         };
         let owners = |uid, gid| user.map_or_else(|| outside(uid, gid), |(uid, gid)| outside(uid, gid));
-        let rules = Rules { owners: &owners, replace: how.overwrite };
+        // What a container has made may do nothing here that its owner did not ask for.
+        let trusted = self.config.is_some() || how.owner == NewOwner::Same;
+        let rules = Rules { owners: &owners, replace: how.overwrite, trusted };
         let as_root = self.users.as_ref().and_then(Users::root);
         act_as(as_root, || extract(source, place, &rules))
     }
 
     /// The container's user, by its own files.
-    fn user(&self) -> (u64, u64) {
-        let Some(config) = &self.config else { return (0, 0) };
-        let Ok(root) = self.root.try_clone() else { return (0, 0) };
-        let found = loment_monitor::user::find_in(&InRoot::new(root), &config.process.user, &[]);
-        found.map_or((0, 0), |user| (user.uid.into(), user.gid.into()))
+    fn user(&self) -> io::Result<(u64, u64)> {
+        let Some(config) = &self.config else { return Ok((0, 0)) };
+        let root = InRoot::new(self.root.try_clone()?);
+        let found =
+            loment_monitor::user::find_in(&root, &config.process.user, &[]).map_err(io::Error::other)?;
+        Ok((found.uid.into(), found.gid.into()))
     }
-}
-
-/// From the root, without `.` and `..`; the latter stops there.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(out.pop()),
-            Component::Normal(name) => out.push(name),
-            _ => {}
-        }
-    }
-    out
 }

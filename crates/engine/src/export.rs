@@ -80,15 +80,13 @@ impl Engine {
             }
         };
         let document = base.as_ref().map(|image| self.document_of(&image.id)).transpose()?;
-        let paused = how.pause && container.status == Status::Running;
-        if paused {
-            self.freeze(&container, true)?;
-        }
         let lease = self.store_for_layers().lease()?;
+        let frozen = match how.pause && container.status == Status::Running {
+            true => Some(Frozen::new(self, &container)?),
+            false => None,
+        };
         let layer = self.layer_of(&lease, &container, how.squash);
-        if paused {
-            self.freeze(&container, false)?;
-        }
+        drop(frozen);
         let layer = layer?;
         let below = base.as_ref().filter(|_| !how.squash).map(|image| self.store().layers_of(image));
         let options = CommitOptions {
@@ -147,6 +145,22 @@ impl Engine {
                 (Ok(()), Ok(staged)) => Ok(staged.commit(None, None)?),
             }
         })
+    }
+}
+
+/// A container that does nothing while this lives.
+struct Frozen<'a>(&'a Engine, &'a Container);
+
+impl<'a> Frozen<'a> {
+    fn new(engine: &'a Engine, container: &'a Container) -> Result<Self, Error> {
+        engine.freeze(container, true).map(|()| Self(engine, container))
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // One that has ended meanwhile needs it no more.
+        let _ = self.0.freeze(self.1, false);
     }
 }
 

@@ -71,7 +71,9 @@ impl Engine {
         let is_near = |name: &Reference| name.domain() == there.domain() && name.path() != there.path();
         for image in images {
             let names = self.store().names_of(image)?;
-            let mut names = names.iter().filter_map(|named| named.name.parse().ok());
+            // A name that was only given here is that of no repository there.
+            let there = names.iter().filter(|named| named.of_registry);
+            let mut names = there.filter_map(|named| named.name.parse().ok());
             if let Some(near) = names.find(is_near) {
                 return Ok(Some(near));
             }

@@ -2,6 +2,7 @@
 //! host's mount table, and nothing is left behind however the worker ends.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
 use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
-use loment_sys::mount::{ATTR_IDMAP, MountAttr, set_attributes};
+use loment_sys::mount::{ATTR_IDMAP, ATTR_RDONLY, MountAttr, set_attributes};
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -268,28 +269,54 @@ pub fn open_rootfs(rootfs: &Rootfs, scratch: &Path) -> Result<OwnedFd, Error> {
     Ok(built?.tree)
 }
 
-/// Attaches a root file system on `scratch`, and on it what is to be mounted there: sources and, in the root, destinations. Returns
-/// the root. All of it is in a mount namespace of the caller's own, which has one thread and stays there.
+/// Something that is mounted in a root file system.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached<'a> {
+    /// Here.
+    pub source: &'a Path,
+    /// In the root.
+    pub destination: &'a Path,
+    /// Nothing is written there.
+    pub read_only: bool,
+}
+
+/// Attaches a root file system on `scratch`, and on it what is to be mounted there, in this order. Returns the root, and the mount
+/// namespace that all of it is in, which lives as long as it is open; the caller, which has one thread, stays there. Without `make`
+/// nothing is changed: what has no place there is left out.
 ///
 /// # Errors
 /// [`Error::Io`] for a source that is not there.
-pub fn attach_over(tree: &OwnedFd, scratch: &Path, mounts: &[(&Path, &Path)]) -> Result<OwnedFd, Error> {
+pub fn attach_over(
+    tree: &OwnedFd,
+    scratch: &Path,
+    mounts: &[Attached<'_>],
+    make: bool,
+) -> Result<(OwnedFd, OwnedFd), Error> {
     own_namespace().context("make", "a mount namespace")?;
+    let namespace = File::open("/proc/thread-self/ns/mnt").context("open", "this mount namespace")?;
     place(tree, CWD, scratch).context("mount", scratch.display())?;
     let root = InRoot::new(open_dir(scratch).context("open", scratch.display())?);
-    for (source, destination) in mounts {
+    for Attached { source, destination, read_only } in mounts {
         let attach = || -> io::Result<()> {
             let mount = clone_tree(source)?;
-            let target = match source.is_dir() {
-                true => root.make_dir_all(destination)?,
-                false => root.make_file(destination)?,
+            if *read_only {
+                let attr = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
+                set_attributes(mount.as_fd(), c"", true, &attr)?;
+            }
+            let target = match (make, source.is_dir()) {
+                (true, true) => root.make_dir_all(destination)?,
+                (true, false) => root.make_file(destination)?,
+                (false, _) => root.resolve(destination)?,
             };
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             Ok(move_mount(&mount, "", &target, "", flags)?)
         };
-        attach().context("mount", source.display())?;
+        match attach() {
+            Err(error) if !make && error.kind() == io::ErrorKind::NotFound => {}
+            attached => attached.context("mount", source.display())?,
+        }
     }
-    open_dir(scratch).context("open", scratch.display())
+    Ok((open_dir(scratch).context("open", scratch.display())?, namespace.into()))
 }
 
 /// Layers over each other on `target`, in the mount namespace of the caller, which has one thread. `scratch` and `target` are

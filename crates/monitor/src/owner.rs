@@ -23,10 +23,21 @@ pub fn act_as<T, E: From<io::Error>>(
 ) -> Result<T, E> {
     let Some((uid, gid)) = user else { return act() };
     let before = capabilities(None).map_err(io::Error::from)?;
+    // Put back whatever happens.
+    let _back = Back;
     set_file_ids(uid, gid)?;
     // Which took those about files (capabilities(7), "Effect of user ID changes on capabilities").
     let kept = set_capabilities(None, CapabilitySets { effective: before.effective, ..before });
-    let result = kept.map_err(|errno| E::from(errno.into())).and_then(|()| act());
-    set_file_ids(0, 0)?;
-    result
+    kept.map_err(io::Error::from)?;
+    act()
+}
+
+/// Makes files as the superuser again, at its end.
+struct Back;
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // Nobody refuses that to the superuser.
+        let _ = set_file_ids(0, 0);
+    }
 }

@@ -14,7 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use loment_sys::clone::{CloneFlags, unshare};
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{
     MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_bind, mount_change, open_tree, unmount,
@@ -178,19 +178,22 @@ fn visit<T>(ns: &OwnedFd, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> 
 pub(crate) struct Here {
     namespace: File,
     root: OwnedFd,
+    directory: OwnedFd,
 }
 
 impl Here {
     pub(crate) fn new() -> io::Result<Self> {
         let namespace = File::open("/proc/thread-self/ns/mnt")?;
-        Ok(Self { namespace, root: open_dir(Path::new("/"))? })
+        let directory = openat(CWD, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self { namespace, root: open_dir(Path::new("/"))?, directory })
     }
 
     pub(crate) fn come_back(&self) -> io::Result<()> {
         move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
         // The namespace's own root may be further up than the one this process had.
         fchdir(&self.root)?;
-        Ok(chroot(".")?)
+        chroot(".")?;
+        Ok(fchdir(&self.directory)?)
     }
 }
 

@@ -269,7 +269,10 @@ impl Blob {
             let mut lane = self.client.lane()?;
             lane.sleep(self.client.pause(self.failures, wish));
             let opened = self.client.call_once(&mut lane, &self.request());
-            wish = opened.as_ref().ok().and_then(|exchange| retry_after(&exchange.head.headers));
+            wish = match &opened {
+                Ok(exchange) => retry_after(&exchange.head.headers),
+                Err(error) => error.wait(),
+            };
             match opened.and_then(|exchange| self.begin(lane, exchange)) {
                 Ok(()) => return Ok(()),
                 Err(error) => cause = error,

@@ -377,7 +377,7 @@ impl Upload {
         let expected = self.offset + chunk.len() as u64;
         call.body = chunk;
         let client = Arc::clone(self.client());
-        let plain = |error| (None, error);
+        let plain = |error: Error| (error.wait(), error);
         let mut lane = client.lane().map_err(plain)?;
         let exchange = client.call_once(&mut lane, &call).map_err(plain)?;
         let wish = retry_after(&exchange.head.headers);

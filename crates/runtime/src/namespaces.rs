@@ -252,8 +252,14 @@ impl UserNamespace {
         if let Some(join) = namespaces.joined(LinuxNamespaceType::User) {
             let (uid, gid) = (linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref());
             let root = Mappings::new("linux", uid, gid)?.and_then(|mappings| mappings.root_outside());
+            let root = root.ok_or_else(|| {
+                invalid(
+                    "linux.uidMappings",
+                    "they do not say who the superuser of the namespace that is joined is",
+                )
+            })?;
             let fd = File::open(&join.path).context("open namespace", join.path.display())?.into();
-            return Ok(Some(Self { fd, root: root.unwrap_or_default() }));
+            return Ok(Some(Self { fd, root }));
         }
         let Some(mappings) = namespaces.mappings else { return Ok(None) };
         let root = mappings.root_outside().unwrap_or_default();

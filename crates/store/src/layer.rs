@@ -274,6 +274,8 @@ impl Store {
     /// Adds `blob` to what is known about a layer. The caller computed both digests.
     pub fn add_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
         let _lock = self.lock(&format!("layer-{}", diff_id.hex()))?;
+        // What is staged without a lease is swept otherwise.
+        let _share = self.share()?;
         let dir = self.layer_path(diff_id.hex());
         let path = dir.join("layer.json");
         let Some(mut document) = disk::read_json::<LayerDocument>(&path)? else {

@@ -8,7 +8,7 @@ use crate::{eventually, sleeper, world_over_directory, world_with};
 
 /// Changes of all kinds, in a container of busybox.
 const CHANGES: &str = "mkdir /new; echo one >/new/file; ln /new/file /new/hard; ln -s /nowhere /new/link; \
-    mkfifo /new/pipe; rm -r /var/spool; mkdir -p /var/spool; touch /var/spool/other; chmod 700 /home; rm /etc/group; \
+    mkfifo /new/pipe; rm -r /var/spool; mkdir -p /var/spool; touch /var/spool/other; chmod 700 /home; rm /etc/group /etc/passwd; \
     chown 33:44 /new/hard; mkdir /tmp/sub; echo x >\"/tmp/sub/$(printf 'long%0150d' 1)\"; touch -d '2001-02-03 04:05:06' /new/file; \
     sync";
 
@@ -43,6 +43,7 @@ fn what_a_container_changed_is_shown() {
     let expected = [
         "C /etc",
         "D /etc/group",
+        "D /etc/passwd",
         "C /home",
         "A /new",
         "A /new/file",

@@ -273,3 +273,115 @@ fn links_that_change_while_files_are_copied_lead_nowhere_else() {
     }
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
 }
+
+#[test]
+fn paths_are_what_the_kernel_makes_of_them() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "a", &[], &image);
+    let links = "mkdir -p /usr/l /usr/share/x; echo here >/usr/share/x/f; ln -s usr/l /l; ln -s ../share/x/f /usr/l/f; \
+        mkdir /t; ln -s /etc /t/app";
+    world.loment(["exec", "a", "sh", "-c", links]).succeeds();
+    world.loment(["create", "--network", "none", "--name", "b", &image, "true"]).succeeds();
+    let dir = world.path("cwd");
+    std::fs::create_dir_all(dir.join("real/sub")).unwrap();
+    std::fs::create_dir_all(dir.join("real/other")).unwrap();
+    symlink("real/sub", dir.join("lnk")).unwrap();
+    symlink("../other", dir.join("real/sub/cur")).unwrap();
+    let cp = |from: &str, to: &str| run(world.command(["cp", from, to]).current_dir(&dir), Patience::NORMAL);
+    // What goes up comes after links.
+    cp("a:/l/f", "f").succeeds();
+    assert_eq!(std::fs::read_to_string(dir.join("f")).unwrap(), "here\n");
+    cp("a:/etc/passwd", "lnk/cur").succeeds();
+    assert!(dir.join("real/other/passwd").exists());
+    // Relative ones are of the working directory, whether the container runs or not.
+    cp("b:/etc/passwd", "of-b").succeeds();
+    cp("of-b", "b:/tmp/again").succeeds();
+    assert!(dir.join("of-b").exists());
+    // A slash is behind directories only.
+    cp("f", "a:/etc/passwd/").fails(125);
+    assert_ne!(world.loment(["exec", "a", "cat", "/etc/passwd"]).succeeds(), "here");
+    // A directory does not go through a link that is in its place.
+    std::fs::create_dir(dir.join("app")).unwrap();
+    std::os::unix::fs::chown(dir.join("app"), Some(1000), Some(1000)).unwrap();
+    cp("app", "a:/t/").fails_saying(125, &["there is a file or a link"]);
+    assert_eq!(world.loment(["exec", "a", "stat", "-c", "%u", "/etc"]).succeeds(), "0");
+    cp("f", "g").fails(125);
+    let input = std::fs::File::open(dir.join("f")).unwrap();
+    let refused = world.command(["cp", "-", dir.to_str().unwrap()]).stdin(input).status().unwrap();
+    assert_eq!(refused.code(), Some(125));
+    // All that a running container has, but for what shows the kernel.
+    cp("a:/", "all").succeeds();
+    assert!(dir.join("all/etc/passwd").exists() && !dir.join("all/proc/1").exists());
+}
+
+#[test]
+fn what_a_container_made_has_no_power_here() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "a", &["--cap-add", "MKNOD"], &image);
+    let made = "mkdir /d; mknod /d/disk b 8 0; mknod /d/pipe p; cp /bin/busybox /d/suid; chmod 4755 /d/suid; touch /d/file";
+    world.loment(["exec", "a", "sh", "-c", made]).succeeds();
+    let out = world.path("out");
+    world.loment(["cp", "a:/d", out.to_str().unwrap()]).succeeds();
+    assert!(!out.join("disk").exists() && out.join("pipe").exists() && out.join("file").exists());
+    assert_eq!(std::fs::metadata(out.join("suid")).unwrap().mode() & 0o7777, 0o755);
+    // From one container to another all of it goes.
+    sleeper(&world, "b", &[], &image);
+    world.loment(["cp", "a:/d", "b:/e"]).succeeds();
+    assert_eq!(world.loment(["exec", "b", "stat", "-c", "%a", "/e/suid"]).succeeds(), "4755");
+}
+
+#[test]
+fn volumes_of_a_container_that_does_not_run_are_as_it_has_them() {
+    let (world, image) = world_with("busybox:latest");
+    let [one, two] = ["one", "two"].map(|name| {
+        let dir = world.path(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir.display().to_string()
+    });
+    std::fs::write(format!("{one}/file"), "").unwrap();
+    let create = |name: &str, flags: &[&str]| {
+        world
+            .loment([&["create", "--network", "none", "--name", name], flags, &[&image, "true"]].concat())
+            .succeeds();
+    };
+    // One below another comes last, however it was said; what may not be written is not.
+    create(
+        "a",
+        &["-v", &format!("{two}:/vol/in"), "-v", &format!("{one}:/vol"), "-v", &format!("{one}:/ro:ro")],
+    );
+    let file = world.write("new", "x");
+    world.loment(["cp", &file, "a:/vol/in/x"]).succeeds();
+    assert!(Path::new(&two).join("x").exists());
+    world.loment(["cp", &file, "a:/ro/x"]).fails(125);
+    assert!(!Path::new(&one).join("x").exists());
+    // Two at once, each with volumes of its own.
+    create("b", &["-v", &format!("{two}:/vol")]);
+    world.loment(["cp", "a:/vol/file", "b:/vol/copied"]).succeeds();
+    assert!(Path::new(&two).join("copied").exists());
+    // To look at it changes nothing.
+    create("c", &["-v", &format!("{one}:/not/there/yet")]);
+    world.loment(["cp", "c:/etc/passwd", world.path("passwd").to_str().unwrap()]).succeeds();
+    assert_eq!(world.loment(["diff", "c"]).succeeds(), "");
+    create("d", &["--uidmap", "0:100000:65536", "-v", &format!("{one}:/vol")]);
+    world.loment(["cp", "d:/etc/passwd", "/dev/null"]).fails_saying(125, &["start it first"]);
+    // Both ways at once, which must not wait for each other.
+    let copies = [("a:/etc/passwd", "b:/tmp/"), ("b:/etc/passwd", "a:/tmp/")];
+    for _ in 0..5 {
+        let both = copies.map(|(from, to)| world.command(["cp", from, to]).spawn().unwrap());
+        both.into_iter().for_each(|mut one| assert!(one.wait().unwrap().success()));
+    }
+}
+
+#[test]
+fn deep_and_wide_trees_are_copied_whole() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "a", &[], &image);
+    let tree = world.path("tree");
+    for n in 0..400 {
+        std::fs::create_dir_all(tree.join(n.to_string())).unwrap();
+    }
+    run(Command::new("touch").args(["-d", "2001-02-03"]).arg(&tree), Patience::NORMAL).succeeds();
+    world.loment(["cp", tree.to_str().unwrap(), "a:/tmp/tree"]).succeeds();
+    let stat = world.loment(["exec", "a", "stat", "-c", "%y", "/tmp/tree"]);
+    assert!(stat.succeeds().starts_with("2001-02-03"), "{stat}");
+}

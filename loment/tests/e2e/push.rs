@@ -65,7 +65,9 @@ fn layers_are_taken_from_any_repository_the_image_is_known_from() {
     let image = registry.name("app:latest");
     world.loment(["pull", "--quiet", &image]).succeeds();
     let tag = registry.name("another/repository:1");
+    // One of these is there.
     world.loment(["tag", &image, &tag]).succeeds();
+    world.loment(["tag", &image, &registry.name("a/name/that/is/nowhere:1")]).succeeds();
     let pushed = world.loment(["push", &tag]);
     pushed.succeeds();
     let blobs = pushed.stderr.lines().filter(|line| line.starts_with("Copying blob "));

@@ -31,9 +31,9 @@ pub(super) struct Flags {
     /// Leave this remark in its history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// Pause the container meanwhile
-    #[arg(short, long)]
-    pause: bool,
+    /// Pause the container meanwhile [default: false, true as docker]
+    #[arg(short, long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    pause: Option<bool>,
     /// Accepted for compatibility: there is no progress to show
     #[arg(short, long)]
     quiet: bool,
@@ -63,7 +63,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         message: flags.message.clone(),
         changes: flags.change.iter().map(change).collect::<Result<_, _>>()?,
         format,
-        pause: flags.pause,
+        pause: flags.pause.unwrap_or(globals.persona.docker_documents),
         squash: flags.squash,
     };
     let id = globals.engine()?.commit(&flags.container, &short_names(globals)?, how)?;

@@ -60,7 +60,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         "-" => FilesAt::Writer(Box::new(std::io::stdout())),
         text => side(text),
     };
-    if let (FilesAt::Host(_), FilesAt::Host(_)) | (FilesAt::Host(_), FilesAt::Writer(_)) = (&from, &to) {
+    let in_container = |at: &FilesAt<'_>| matches!(at, FilesAt::Container(..));
+    if !in_container(&from) && !in_container(&to) {
         return Err(Error::Invalid("one of the paths must be in a container: write CONTAINER:PATH".into()));
     }
     let how = CopyFiles { owner, follow: flags.follow_link || !docker, overwrite: flags.overwrite };

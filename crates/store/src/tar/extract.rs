@@ -37,6 +37,8 @@ pub struct Rules<'r> {
     pub owners: &'r dyn Fn(u64, u64) -> Option<(u32, u32)>,
     /// A directory takes the place of a file, and a file that of a directory with all that is in it.
     pub replace: bool,
+    /// Devices are made, and programs keep what runs them as their owner. Not where their owner or maker is not trusted.
+    pub trusted: bool,
 }
 
 /// Why an archive could not be put somewhere.
@@ -70,12 +72,19 @@ pub fn extract(source: impl BufRead, place: &Place, rules: &Rules<'_>) -> Result
     let log = TarLog::new(io::sink()).map_err(UnpackError::Log)?;
     let mut reader = TarReader::new(source, log);
     // Directories get their times when all is in them.
-    let mut directories: Vec<(OwnedFd, Timestamps)> = Vec::new();
+    let mut directories: Vec<(PathBuf, OwnedFd, Timestamps)> = Vec::new();
     while let Some(entry) = reader.next()? {
         let name = String::from_utf8_lossy(&entry.path).into_owned();
         let failed = |(operation, source): Fault| ExtractError::Io { entry: name.clone(), operation, source };
         let Some(path) = inside(&entry.path).map_err(|e| failed(("take", e)))? else { continue };
         let maker = Maker { place, rules, entry: &entry };
+        while let Some((_, dir, times)) = directories.pop_if(|(dir, ..)| !path.starts_with(dir)) {
+            // Whoever owns the file system may not allow it.
+            let _ = futimens(&dir, &times);
+        }
+        if !rules.trusted && matches!(entry.kind, Kind::CharDevice | Kind::BlockDevice) {
+            continue;
+        }
         match entry.kind {
             Kind::File => {
                 let file = maker.file(&path).map_err(failed)?;
@@ -88,25 +97,17 @@ pub fn extract(source: impl BufRead, place: &Place, rules: &Rules<'_>) -> Result
             Kind::Directory => {
                 let dir = maker.directory(&path).map_err(failed)?;
                 maker.finish(&dir).map_err(failed)?;
-                // As many as there are levels: the ones whose subtrees are complete are done.
-                directories.push((dir, times(&entry)));
-                if directories.len() > MAX_OPEN {
-                    let (dir, times) = directories.remove(0);
-                    let _ = futimens(&dir, &times);
-                }
+                // As many as there are levels: those that are complete are done.
+                directories.push((path, dir, times(&entry)));
             }
             _ => maker.other(&path).map_err(failed)?,
         }
     }
-    for (dir, times) in directories.iter().rev() {
-        // Whoever owns the file system may not allow it.
+    for (_, dir, times) in directories.iter().rev() {
         let _ = futimens(dir, times);
     }
     Ok(())
 }
-
-/// Directories that are kept open for their times.
-const MAX_OPEN: usize = 256;
 
 type Fault = (&'static str, io::Error);
 
@@ -231,24 +232,26 @@ impl Maker<'_> {
     fn directory(&self, path: &Path) -> Result<OwnedFd, Fault> {
         let parent = self.parent(path)?;
         let name = path.file_name().unwrap_or_default();
-        let is_file = match self.open(path, OFlags::PATH) {
-            Ok(found) => rustix::fs::fstat(&found)
-                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::Directory),
-            Err(_) => false,
+        let make = || match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
+            Err(errno) if errno != Errno::EXIST => Err(("create", io::Error::from(errno))),
+            _ => Ok(()),
         };
-        if is_file {
-            if !self.rules.replace {
-                let text = "there is a file: use --overwrite to remove it";
-                return Err(("replace", io::Error::other(text)));
+        // Not through a link: whoever made it would choose what gets another owner.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(&parent, name, flags, Mode::empty());
+        make()?;
+        match open() {
+            Err(Errno::NOTDIR | Errno::LOOP) if self.rules.replace => {
+                self.clear(&parent, name)?;
+                make()?;
+                open().map_err(|errno| ("open", errno.into()))
             }
-            self.clear(&parent, name)?;
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let text = "there is a file or a link: use --overwrite to remove it";
+                Err(("replace", io::Error::other(text)))
+            }
+            opened => opened.map_err(|errno| ("open", errno.into())),
         }
-        match mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
-            Err(errno) if errno != Errno::EXIST => return Err(("create", errno.into())),
-            _ => {}
-        }
-        // One that is there may be reached through a link.
-        self.open(path, OFlags::RDONLY | OFlags::DIRECTORY).map_err(|errno| ("open", errno.into()))
     }
 
     /// Links, devices and pipes.
@@ -258,7 +261,7 @@ impl Maker<'_> {
         self.clear(&parent, name)?;
         let fault = |errno: Errno| ("create", io::Error::from(errno));
         let entry = self.entry;
-        let mode = Mode::from_raw_mode(entry.mode);
+        let mode = self.mode();
         let node = |kind| {
             let number = device(entry.device.0, entry.device.1).map_err(|_| Errno::INVAL)?;
             mknodat(&parent, name, kind, mode, makedev(number.0, number.1))
@@ -292,6 +295,11 @@ impl Maker<'_> {
         Ok(())
     }
 
+    fn mode(&self) -> Mode {
+        // Set-user-ID and set-group-ID.
+        Mode::from_raw_mode(if self.rules.trusted { self.entry.mode } else { self.entry.mode & !0o6000 })
+    }
+
     /// Owner, mode, attributes and times of a file or a directory.
     fn finish(&self, file: &OwnedFd) -> Result<(), Fault> {
         let entry = self.entry;
@@ -299,8 +307,7 @@ impl Maker<'_> {
             fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
                 .map_err(|errno| ("change the owner of", errno.into()))?;
         }
-        fchmod(file, Mode::from_raw_mode(entry.mode))
-            .map_err(|errno| ("change the mode of", errno.into()))?;
+        fchmod(file, self.mode()).map_err(|errno| ("change the mode of", errno.into()))?;
         for (name, value) in &entry.xattrs {
             match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
                 // Not every file system has them, nor may everybody set all.

@@ -106,22 +106,28 @@ impl<'f, W: Write> TreeTar<'f, W> {
             return Ok(None);
         }
         let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind != FileType::Directory && stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                let first = first.clone();
-                self.header(path, b'1', &first, 0, &stat, &[])?;
-                return Ok(None);
-            }
-            self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
+        // Overlayfs gives all whiteouts one inode.
+        let is_whiteout = self.form.changes && kind == FileType::CharacterDevice && stat.st_rdev == 0;
+        let is_left_out = matches!(kind, FileType::Socket | FileType::Unknown);
+        let has_links = kind != FileType::Directory && stat.st_nlink > 1 && !is_whiteout && !is_left_out;
+        if has_links && let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
+            let first = first.clone();
+            self.header(path, b'1', &first, 0, &stat, &[])?;
+            return Ok(None);
         }
         match kind {
             FileType::Directory => return self.directory(parent, name, path),
-            FileType::RegularFile => self.file(parent, name, path)?,
+            // It is gone.
+            FileType::RegularFile if !self.file(parent, name, path)? => return Ok(None),
+            FileType::RegularFile => {}
             FileType::Symlink => {
-                let target = readlinkat(parent, name, Vec::new())?;
+                let target = match readlinkat(parent, name, Vec::new()) {
+                    Err(Errno::NOENT) => return Ok(None),
+                    target => target?,
+                };
                 self.header(path, b'2', target.to_bytes(), 0, &stat, &xattrs_at(parent, name)?)?;
             }
-            FileType::CharacterDevice if self.form.changes && stat.st_rdev == 0 => {
+            FileType::CharacterDevice if is_whiteout => {
                 let (above, name) = split(path);
                 let hidden = joined(above, &[WHITEOUT, name].concat());
                 self.header(&hidden, b'0', b"", 0, &stat, &[])?;
@@ -132,6 +138,9 @@ impl<'f, W: Write> TreeTar<'f, W> {
             FileType::BlockDevice => self.header(path, b'4', b"", 0, &stat, &xattrs_at(parent, name)?)?,
             FileType::Fifo => self.header(path, b'6', b"", 0, &stat, &xattrs_at(parent, name)?)?,
             FileType::Socket | FileType::Unknown => {}
+        }
+        if has_links {
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_vec());
         }
         Ok(None)
     }
@@ -154,16 +163,17 @@ impl<'f, W: Write> TreeTar<'f, W> {
         Ok(Some(dir))
     }
 
-    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<()> {
+    /// Whether it was still there.
+    fn file(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> io::Result<bool> {
         // It may have been replaced by a pipe, which is not waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match openat(parent, name, flags, Mode::empty()) {
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(()),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(false),
             file => file?,
         };
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Ok(());
+            return Ok(false);
         }
         let size = u64::try_from(stat.st_size).unwrap_or_default();
         let xattrs: Vec<_> = xattrs_of(&file)?.into_iter().filter(|(name, _)| is_shown(name)).collect();
@@ -187,7 +197,8 @@ impl<'f, W: Write> TreeTar<'f, W> {
                 Err(error) => return Err(error),
             }
         }
-        self.pad(size)
+        self.pad(size)?;
+        Ok(true)
     }
 
     fn header(
@@ -372,5 +383,77 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&b| b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
         None => (b"", path),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use rustix::fs::CWD;
+
+    use super::*;
+
+    fn written(dir: &std::path::Path, changes: bool) -> Vec<(String, u8, String)> {
+        let form = TreeForm { owners: &|uid, gid| (uid, gid), changes, skip: &|_, _| false };
+        let mut tar = TreeTar::new(Vec::new(), form);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        tar.add_all(openat(CWD, dir, flags, Mode::empty()).unwrap(), b"").unwrap();
+        let bytes = tar.finish().unwrap();
+        let mut archive = tar::Archive::new(&bytes[..]);
+        let entries = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            let link = entry.link_name().unwrap().map(|link| link.display().to_string());
+            let kind = entry.header().entry_type().as_byte();
+            (entry.path().unwrap().display().to_string(), kind, link.unwrap_or_default())
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn only_what_is_written_is_linked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let _socket = std::os::unix::net::UnixListener::bind(path("a-socket")).unwrap();
+        std::fs::hard_link(path("a-socket"), path("b-socket")).unwrap();
+        std::fs::write(path("file"), "content").unwrap();
+        std::fs::hard_link(path("file"), path("link")).unwrap();
+        let device = Mode::from_raw_mode(0);
+        rustix::fs::mknodat(CWD, path("gone"), FileType::CharacterDevice, device, 0).unwrap();
+        std::fs::hard_link(path("gone"), path("gone-too")).unwrap();
+        let entry = |name: &str, kind, link: &str| (name.to_owned(), kind, link.to_owned());
+        let files = [entry("file", b'0', ""), entry("link", b'1', "file")];
+        let whiteouts = [entry(".wh.gone", b'0', ""), entry(".wh.gone-too", b'0', "")];
+        let [first, second] = files.clone();
+        assert_eq!(
+            written(dir.path(), true),
+            [&[first, whiteouts[0].clone(), whiteouts[1].clone()][..], &[second]].concat()
+        );
+        let devices = [entry("gone", b'3', ""), entry("gone-too", b'1', "gone")];
+        let [first, second] = files;
+        assert_eq!(
+            written(dir.path(), false),
+            [&[first, devices[0].clone(), devices[1].clone()][..], &[second]].concat()
+        );
+    }
+
+    #[test]
+    fn what_no_field_holds_is_in_an_extended_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "long/".repeat(40);
+        std::fs::create_dir_all(dir.path().join(&long)).unwrap();
+        let target = "t".repeat(150);
+        std::os::unix::fs::symlink(&target, dir.path().join(&long).join("link")).unwrap();
+        let file = dir.path().join("old");
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o4711)).unwrap();
+        let entries = written(dir.path(), false);
+        assert!(entries.contains(&(format!("{long}link"), b'2', target)), "{entries:?}");
+        let mut pax = Vec::new();
+        record(&mut pax, b"path", &[b'x'; 91]);
+        assert!(pax.starts_with(b"100 path=") && pax.len() == 100);
+        record(&mut pax, b"a", b"b");
+        assert!(pax.ends_with(b"\n6 a=b\n"), "{:?}", String::from_utf8_lossy(&pax));
+        assert_eq!([time(1, 0), time(1, 5), time(-1, 999_999_999)], ["1", "1.000000005", "-0.000000001"]);
     }
 }
