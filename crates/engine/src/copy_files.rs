@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::config::{Config, Users, Volume};
 use crate::container::Container;
 use crate::error::Context;
+use crate::view::open_many_files;
 use crate::{Engine, Error};
 
 /// Links followed to one file, as by the kernel (path_resolution(7)).
@@ -78,6 +79,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Copy`] with the file that cannot be copied; those of [`Engine::view`].
     pub fn copy_files(&self, from: FilesAt<'_>, to: FilesAt<'_>, how: CopyFiles) -> Result<(), Error> {
+        open_many_files();
         let mut from = from;
         if let FilesAt::Reader(source) = &mut from {
             // Who writes it may be looking at the same container, which only one at a time can.

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::container::{Container, Status};
 use crate::error::{Context, invalid};
 use crate::spec;
+use crate::view::open_many_files;
 use crate::{Engine, Error};
 
 /// How an image is made of a container.
@@ -40,6 +41,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::view`] and of writing.
     pub fn export(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        open_many_files();
         let container = self.container(name)?;
         let view = self.view(name)?;
         let owners = |uid, gid| view.owner_inside(uid, gid);
@@ -68,6 +70,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Invalid`] for one that was made from no image, unless all goes into one layer; those of [`Engine::view`].
     pub fn commit(&self, name: &str, short_names: &ShortNames, how: Commit) -> Result<ImageId, Error> {
+        open_many_files();
         let new_name = how.name.as_ref().map(|name| self.full_name(name, short_names)).transpose()?;
         let container = self.container(name)?;
         let config = &container.config;

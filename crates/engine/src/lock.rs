@@ -31,7 +31,8 @@ impl Engine {
             Err(Error::Busy { .. }) => {
                 let host = Host::detect_tracking()?;
                 // Its monitor and that one's workers hold the lock; what they have made so far is in the other group.
-                for name in [monitor_cgroup_name(id), cgroup_name(id)] {
+                let known = self.load(id).ok().flatten().map(|container| container.config.cgroup.path);
+                for name in [monitor_cgroup_name(id), known.unwrap_or_else(|| cgroup_name(id))] {
                     let group = host.cgroup(CgroupPath::new(&name)?);
                     if group.exists() {
                         group.kill()?;

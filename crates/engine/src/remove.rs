@@ -57,15 +57,14 @@ impl Engine {
     /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
     fn remove_stopped(&self, container: &Container, force: bool) -> Result<bool, Error> {
         let id = container.config.id.as_str();
+        // Before something is ended for it.
+        self.refuse_needed(id)?;
         let lock = if force { self.lock_by_force(id) } else { self.lock(id) };
         let _lock = match lock {
             Err(_) if !self.dir(id).exists() => return Ok(true),
             lock => lock?,
         };
-        let dependents = self.dependents(id);
-        if !dependents.is_empty() {
-            return Err(Error::Dependents { id: id.to_owned(), dependents });
-        }
+        self.refuse_needed(id)?;
         if let Some(now) = self.load(id)? {
             if now.status.is_active() {
                 return Ok(false);
@@ -79,6 +78,13 @@ impl Engine {
         self.forget_dependent(&container.config);
         self.tell(&container.config, What::Remove);
         Ok(true)
+    }
+
+    fn refuse_needed(&self, id: &str) -> Result<(), Error> {
+        match self.dependents(id) {
+            dependents if dependents.is_empty() => Ok(()),
+            dependents => Err(Error::Dependents { id: id.to_owned(), dependents }),
+        }
     }
 }
 

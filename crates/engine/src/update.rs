@@ -72,7 +72,8 @@ impl Engine {
     /// resource limits of its program are for its next start. Returns what the user should know, and the container as it was.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for what does not fit together; [`Error::Cgroup`] for what the kernel refuses, and then nothing is changed.
+    /// [`Error::Invalid`] for what does not fit together; [`Error::Cgroup`] for what the kernel refuses: then nothing is
+    /// recorded, and limits that it took before are in force until the container ends.
     pub fn update(&self, name: &str, update: &Update) -> Result<(Container, Vec<String>), Error> {
         let id = self.id(name)?;
         let gone = || Error::NoContainer { name: name.to_owned() };
@@ -99,11 +100,12 @@ impl Engine {
             // The kernel may refuse it: then it is not recorded.
             loment_monitor::limit(&self.place(&config), &resources)?;
         }
+        let changes = changes(&config)?;
+        self.save(&config)?;
         if container.status.is_active() {
-            let changes = changes(&config)?;
+            // After the record: what a monitor starts again must not have what nobody knows of.
             changes.save(&container.run_dir).context("write", container.run_dir.display())?;
         }
-        self.save(&config)?;
         let mut warnings = Vec::new();
         if container.status.is_active() {
             if let Some(now) = self.load(&id)?.filter(|now| now.state.pid != container.state.pid)

@@ -89,6 +89,14 @@ impl Engine {
     }
 }
 
+/// Lets this process open as many files as it may: a tree takes one for each level. For programs that start no others after that.
+pub(crate) fn open_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused, very deep trees are.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 fn view_failed(container: &Container, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::View { id: container.config.id.clone(), source: Box::new(source) }
 }

@@ -384,4 +384,10 @@ fn deep_and_wide_trees_are_copied_whole() {
     world.loment(["cp", tree.to_str().unwrap(), "a:/tmp/tree"]).succeeds();
     let stat = world.loment(["exec", "a", "stat", "-c", "%y", "/tmp/tree"]);
     assert!(stat.succeeds().starts_with("2001-02-03"), "{stat}");
+    // Deeper than there are descriptors as a rule, and as paths of the kernel go.
+    let deep = "p=/deep; i=0; while [ $i -lt 1500 ]; do p=$p/d; i=$((i+1)); done; mkdir -p $p; touch $p/end";
+    world.loment(["exec", "a", "sh", "-c", deep]).succeeds();
+    world.loment(["cp", "a:/deep", "a:/tmp/deep"]).succeeds();
+    let found = world.loment(["exec", "a", "sh", "-c", "find /tmp/deep | wc -l"]);
+    assert_eq!(found.succeeds(), "1502");
 }
