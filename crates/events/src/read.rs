@@ -15,8 +15,9 @@ use crate::event::Event;
 use crate::log::Log;
 use crate::tail::Tail;
 
-/// Files that were read and may get a line still, from whoever opened them before they were renamed.
-const OLD: usize = 4;
+/// Files that were read and may get a line still, from whoever opened them before they were renamed. On a machine with much else to do
+/// that may be many files ago.
+const OLD: usize = 32;
 /// How often files are listed again because they were renamed meanwhile.
 const TRIES: u32 = 100;
 
