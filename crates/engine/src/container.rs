@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use loment_monitor::protocol::Connection;
 use loment_monitor::state::{Phase, State, boot_id};
 use loment_runtime::state::process_start_time;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use crate::Error;
 use crate::config::Config;
+use crate::error::Context;
 
 /// What a container is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,23 @@ impl Container {
         let pidfd = pidfd_open(Pid::from_raw(self.state.pid)?, PidfdFlags::empty()).ok()?;
         // Looked at after the descriptor was opened: it cannot become another process now.
         is_alive(&self.state).then_some(pidfd)
+    }
+
+    /// What its first process has in /proc under a name, such as `ns/mnt`; `None` when it does not run.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(crate) fn open_of_process(&self, name: &str, flags: OFlags) -> Result<Option<OwnedFd>, Error> {
+        if self.open_process().is_none() {
+            return Ok(None);
+        }
+        let path = format!("/proc/{}/{name}", self.state.pid);
+        let opened = openat(CWD, path.as_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        // Looked at after it was opened: it was that process then.
+        if self.open_process().is_none() {
+            return Ok(None);
+        }
+        opened.map(Some).context("open", path)
     }
 
     /// A descriptor of its monitor, if it has one.

@@ -157,37 +157,20 @@ impl Engine {
         let Some(id) = id else {
             let root = openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
             let root = root.context("open", "/")?;
-            return Ok(Tree {
-                root,
-                config: None,
-                users: None,
-                kernels: Vec::new(),
-                _namespace: None,
-                _lock: None,
-            });
+            return Ok(Tree::of(root, None));
         };
         let container = self.container(id)?;
         if let Some((root, namespace)) = living_root(&container)? {
             let users = container.config.namespaces.users.clone();
-            let kernels = kernels(&root);
-            let config = Some(container.config);
-            return Ok(Tree { root, config, users, kernels, _namespace: Some(namespace), _lock: None });
+            let (kernels, _namespace) = (kernels(&root), Some(namespace));
+            return Ok(Tree { users, kernels, _namespace, ..Tree::of(root, Some(container.config)) });
         }
         let view = self.view(id)?;
         let config = container.config;
         let failed = |source| Error::View { id: config.id.clone(), source };
         let mut mounts: Vec<_> = config.files.volumes.iter().map(attached).collect();
         if mounts.is_empty() {
-            let (root, lock) = (view.root, view.lock);
-            let config = Some(config);
-            return Ok(Tree {
-                root,
-                config,
-                users: None,
-                kernels: Vec::new(),
-                _namespace: None,
-                _lock: lock,
-            });
+            return Ok(Tree { _lock: view.lock, ..Tree::of(view.root, Some(config)) });
         }
         if config.namespaces.users.is_some() {
             let text = "it has users of its own and volumes, which are seen by these only while it runs: start it first";
@@ -198,9 +181,7 @@ impl Engine {
         let scratch = self.dir(&config.id).join("scratch");
         let (root, namespace) =
             attach_over(&view.root, &scratch, &mounts, writes).map_err(|e| failed(Box::new(e)))?;
-        let config = Some(config);
-        let (_namespace, _lock) = (Some(namespace), view.lock);
-        Ok(Tree { root, config, users: None, kernels: Vec::new(), _namespace, _lock })
+        Ok(Tree { _namespace: Some(namespace), _lock: view.lock, ..Tree::of(root, Some(config)) })
     }
 }
 
@@ -220,20 +201,8 @@ fn kernels(root: &OwnedFd) -> Vec<u64> {
 /// The root that a container's first process has, and the mount namespace that its files are in, which goes with that process
 /// otherwise.
 fn living_root(container: &Container) -> Result<Option<(OwnedFd, OwnedFd)>, Error> {
-    if container.open_process().is_none() {
-        return Ok(None);
-    }
-    let pid = container.state.pid;
-    let root = format!("/proc/{pid}/root");
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = openat(CWD, root.as_str(), flags, Mode::empty());
-    let namespace = File::open(format!("/proc/{pid}/ns/mnt"));
-    // Looked at after they were opened: it was that process then.
-    if container.open_process().is_none() {
-        return Ok(None);
-    }
-    let namespace = namespace.context("open", format_args!("/proc/{pid}/ns/mnt"))?;
-    Ok(Some((opened.context("open", root)?, namespace.into())))
+    let root = container.open_of_process("root", OFlags::PATH | OFlags::DIRECTORY)?;
+    Ok(root.zip(container.open_of_process("ns/mnt", OFlags::RDONLY)?))
 }
 
 fn absolute(path: &str) -> Result<PathBuf, Error> {
@@ -263,6 +232,11 @@ impl What {
 }
 
 impl Tree {
+    /// One whose owners are those of the container, and which needs nothing else.
+    fn of(root: OwnedFd, config: Option<Config>) -> Self {
+        Self { root, config, users: None, kernels: Vec::new(), _namespace: None, _lock: None }
+    }
+
     /// Opens something; nothing leads out of a container.
     fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };

@@ -125,7 +125,7 @@ impl Engine {
         let view = if whole { Some(self.view(id)?) } else { None };
         let root = match (&view, &rootfs) {
             (Some(view), _) => open_root(&view.root),
-            (None, Some(rootfs)) => open_root(&rootfs.upper),
+            (None, Some(rootfs)) => openat(CWD, &rootfs.upper, FOR_READING, Mode::empty()),
             (None, None) => return Err(Error::NoContainer { name: id.clone() }),
         };
         let root = root.context("open", id)?;
@@ -173,26 +173,12 @@ fn write(out: &mut dyn Write, root: OwnedFd, form: TreeForm<'_>) -> io::Result<(
     tar.finish().map(drop)
 }
 
-/// Opens a directory for reading: by its path, or what a descriptor only names.
-fn open_root(dir: impl OpenRoot) -> io::Result<OwnedFd> {
-    Ok(dir.open(OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC)?)
+/// Opens for reading what a descriptor only names.
+fn open_root(dir: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    openat(dir, ".", FOR_READING, Mode::empty())
 }
 
-trait OpenRoot {
-    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd>;
-}
-
-impl OpenRoot for &OwnedFd {
-    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        openat(self, ".", flags, Mode::empty())
-    }
-}
-
-impl OpenRoot for &std::path::PathBuf {
-    fn open(self, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        openat(CWD, self, flags, Mode::empty())
-    }
-}
+const FOR_READING: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Whether that was made to have something to mount on, and is of no use in an image.
 fn is_stub(config: &Config, path: &[u8], stat: &Stat) -> bool {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use loment_monitor::launch::Rootfs;
 use loment_runtime::mount_of;
+use rustix::fs::OFlags;
 
 use crate::config::Users;
 use crate::container::Container;
@@ -48,14 +49,7 @@ impl Engine {
 
     /// The root of a container that runs.
     fn living_root(&self, container: &Container) -> Result<Option<OwnedFd>, Error> {
-        let Some(_process) = container.open_process() else { return Ok(None) };
-        let path = format!("/proc/{}/ns/mnt", container.state.pid);
-        let namespace = File::open(&path);
-        // Looked at after it was opened: it was that process then.
-        if container.open_process().is_none() {
-            return Ok(None);
-        }
-        let namespace = namespace.context("open", path)?;
+        let Some(namespace) = container.open_of_process("ns/mnt", OFlags::RDONLY)? else { return Ok(None) };
         let root = mount_of(namespace.as_fd(), "/".as_ref()).map_err(|e| view_failed(container, e))?;
         Ok(Some(root))
     }
