@@ -77,7 +77,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn prune_images(&self, all: bool, filters: &ImageFilters) -> Result<Pruned, Error> {
-        let mut pruned = Pruned::default();
+        let mut pruned = Pruned { reclaimed: self.store().leftovers_usage()?, ..Pruned::default() };
         let mut layers: HashMap<DiffId, u64> = HashMap::new();
         loop {
             let before = pruned.images.len();
@@ -122,6 +122,7 @@ impl Engine {
                 break;
             }
         }
+        self.store().forget_partials();
         self.store().gc()?;
         for (layer, size) in layers {
             if self.store().layer(&layer)?.is_none() {

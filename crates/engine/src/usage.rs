@@ -18,6 +18,8 @@ pub struct DiskUsage {
     pub images_size: u64,
     /// What would be free if all images without containers were removed.
     pub images_reclaimable: u64,
+    /// What is of no image, as a pull leaves it that breaks off. It is in neither of the two.
+    pub leftovers: u64,
     /// Each container.
     pub containers: Vec<ContainerUsage>,
 }
@@ -86,7 +88,8 @@ impl Engine {
             let size = self.store().rootfs_usage(&container.config.id)?;
             containers.push(ContainerUsage { container, size });
         }
-        Ok(DiskUsage { images, images_size, images_reclaimable: images_size - kept, containers })
+        let (images_reclaimable, leftovers) = (images_size - kept, self.store().leftovers_usage()?);
+        Ok(DiskUsage { images, images_size, images_reclaimable, leftovers, containers })
     }
 
     /// The layers and blobs of an image, by their digests; their sizes are added to `sizes`.

@@ -5,6 +5,7 @@
 //! quickly is quicker fetched again than kept.
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use loment_store::Partial;
@@ -20,10 +21,17 @@ const JUDGED_AFTER: u64 = 64 << 20;
 /// which is less than this in a second.
 const SLOW: f64 = (32 << 20) as f64;
 
+/// What a blob unpacks to is hardly ever more than so many times what it is.
+const UNPACKED: u64 = 4;
+
 /// What is kept of a layer.
 #[derive(Debug)]
-pub(crate) struct Beginning {
+pub(crate) struct Beginning<'p> {
     partial: Partial,
+    /// Bytes of the whole blob.
+    size: u64,
+    /// Whether room may still be taken.
+    may: &'p AtomicBool,
     /// Bytes that are kept already.
     known: u64,
     seen: u64,
@@ -35,9 +43,11 @@ pub(crate) fn is_worth(source: &dyn Source, blob: &Descriptor) -> bool {
     source.is_distant() && blob.size() >= WORTH
 }
 
-impl Beginning {
-    pub(crate) fn new(partial: Partial) -> Self {
-        Self { known: partial.length(), partial, seen: 0, since: Instant::now() }
+impl<'p> Beginning<'p> {
+    /// `may` says whether there is room for it.
+    pub(crate) fn new(partial: Partial, blob: &Descriptor, may: &'p AtomicBool) -> Self {
+        let (known, size) = (partial.length(), blob.size());
+        Self { partial, size, may, known, seen: 0, since: Instant::now() }
     }
 
     /// The blob, as far as it is here from here; `None` when nothing is, or the rest cannot be had alone.
@@ -64,7 +74,12 @@ impl Beginning {
         self.seen += bytes.len() as u64;
         let new = usize::try_from(self.known.saturating_sub(before)).unwrap_or(usize::MAX);
         if let Some(new) = bytes.get(new..) {
-            self.partial.append(new);
+            let to_come = self.size.saturating_sub(self.seen).saturating_mul(UNPACKED + 1);
+            if self.may.load(Ordering::Relaxed) {
+                self.partial.append(new, to_come);
+            } else {
+                self.discard();
+            }
         }
         let came = self.seen.saturating_sub(self.known);
         if came >= JUDGED_AFTER && came - (bytes.len() as u64) < JUDGED_AFTER {
@@ -89,4 +104,17 @@ pub(crate) fn broke_off(error: &Error) -> bool {
         Error::Blob { operation: "download", source, .. } => source.kind() != io::ErrorKind::StorageFull,
         _ => false,
     }
+}
+
+/// Whether the disk is full, or what somebody may have of it.
+pub(crate) fn ran_out(error: &Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -105,7 +105,7 @@ impl Transfer<'_> {
     /// What the bytes are counts, not what they are called.
     fn look_and_send(&self, blob: &Descriptor, goal: Goal, bytes: impl Read + Send) -> Result<Sent, Error> {
         let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
-        let (found, window, bytes) = inflate::peek_window(bytes).map_err(failed)?;
+        let (found, bytes) = inflate::peek(bytes).map_err(failed)?;
         let from = match found {
             inflate::Compression::None => Compression::None,
             inflate::Compression::Gzip => Compression::Gzip,
@@ -121,22 +121,21 @@ impl Transfer<'_> {
         if self.options.preserve_digests && !self.source.made() {
             return Err(preserve(format!("layer {}", blob.digest()), self.destination));
         }
-        // Who has a share does not wait for another.
-        let _more = self.budget.try_take(window.saturating_sub(COMMON_WINDOW));
-        self.recompress(blob, bytes, (found, window), to)
+        self.recompress(blob, bytes, found, to)
     }
 
     fn recompress(
         &self,
         blob: &Descriptor,
         bytes: impl Read + Send,
-        from: (inflate::Compression, u64),
+        from: inflate::Compression,
         to: Compression,
     ) -> Result<Sent, Error> {
         let (sink, [mut reader]) = pipe();
         let level = self.options.level;
         let (changed, result) = thread::scope(|scope| {
-            let writer = scope.spawn(move || change(blob, bytes, from, to, level, PipeSink::new(sink)));
+            let writer =
+                scope.spawn(move || change(blob, bytes, from, to, level, &self.budget, PipeSink::new(sink)));
             let mut incoming = Incoming::new(&mut reader);
             let result = self.destination.put_blob(&mut incoming).map(|()| incoming.read());
             // Who writes to nobody ends.
@@ -159,15 +158,23 @@ impl Transfer<'_> {
 fn change(
     blob: &Descriptor,
     mut bytes: impl Read + Send,
-    (from, window): (inflate::Compression, u64),
+    from: inflate::Compression,
     to: Compression,
     level: Option<i32>,
+    budget: &Budget,
     sink: PipeSink,
 ) -> Result<(), Error> {
     let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
     let mut verified = Incoming::expected(blob, &mut bytes)?;
     let input = BufReader::with_capacity(256 * 1024, &mut verified);
-    let mut plain = inflate::within(input, from, window).map_err(failed)?;
+    let mut more = None;
+    let grow = |window: u64| {
+        drop(more.take());
+        // Who has a share does not wait for another.
+        more = budget.try_take(window.saturating_sub(COMMON_WINDOW));
+        Ok(())
+    };
+    let mut plain = inflate::within(input, from, grow);
     let mut out = Compressor::new(to, level, sink).map_err(failed)?;
     io::copy(&mut plain, &mut out).map_err(failed)?;
     drop(plain);

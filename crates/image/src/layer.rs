@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 use loment_store::{Algorithm, Claim, DiffId, Hasher, Layer, LayerBlob, LayerSlot, Lease, TarSource};
 use oci_spec::image::{Descriptor, Digest};
 
-use crate::beginning::{Beginning, broke_off, is_worth};
+use crate::beginning::{Beginning, broke_off, is_worth, ran_out};
 use crate::budget::Budget;
 use crate::crew::Hand;
 use crate::error::Error;
@@ -35,12 +35,21 @@ pub(crate) struct Wanted<'w> {
     pub(crate) parts: Parts,
     pub(crate) budget: &'w Budget,
     pub(crate) hand: &'w Hand<'w>,
+    /// Whether beginnings of layers may take room, for all layers of the image.
+    pub(crate) keep: &'w AtomicBool,
 }
 
 impl Wanted<'_> {
     /// Gets it into the store; `false` when it was there.
     pub(crate) fn pull(&self) -> Result<(Layer, bool), Error> {
+        let kept = self.keep.load(Ordering::Relaxed);
         match self.attempt() {
+            // What is kept for another time takes room that this time needs.
+            Err((error, _)) if kept && ran_out(&error) => {
+                self.keep.store(false, Ordering::Relaxed);
+                self.lease.store().forget_partials();
+                self.attempt().map_err(|(error, _)| error)
+            }
             // What an earlier attempt had left was not the beginning of it, and is gone.
             Err((error, true)) if !broke_off(&error) => self.attempt().map_err(|(error, _)| error),
             result => result.map_err(|(error, _)| error),
@@ -53,9 +62,9 @@ impl Wanted<'_> {
             Found::Layer(layer) => return Ok((*layer, false)),
             Found::Slot(slot) => slot,
         };
-        let kept =
-            if is_worth(self.source, self.blob) { slot.partial(self.blob.digest()).ok() } else { None };
-        let mut kept = kept.map(Beginning::new);
+        let is_kept = self.keep.load(Ordering::Relaxed) && is_worth(self.source, self.blob);
+        let kept = if is_kept { slot.partial(self.blob.digest()).ok() } else { None };
+        let mut kept = kept.map(|partial| Beginning::new(partial, self.blob, self.keep));
         let rest = kept.as_mut().and_then(|kept| kept.resume(self.source, self.blob));
         let resumed = rest.is_some();
         let result = match rest {
@@ -96,7 +105,7 @@ impl Wanted<'_> {
         &self,
         slot: LayerSlot<'_>,
         bytes: Box<dyn Read + Send + '_>,
-        kept: Option<&mut Beginning>,
+        kept: Option<&mut Beginning<'_>>,
     ) -> Result<Layer, Error> {
         let Self { source, blob, parts, budget, hand, .. } = *self;
         let digest = blob.digest();
@@ -162,7 +171,7 @@ fn fetch(
     descriptor: &Descriptor,
     out: PipeWriter,
     hand: &Hand<'_>,
-    mut kept: Option<&mut Beginning>,
+    mut kept: Option<&mut Beginning<'_>>,
 ) -> Result<(), Stopped> {
     let (digest, size) = (descriptor.digest(), descriptor.size());
     let what = || format!("layer {digest}");
@@ -222,20 +231,27 @@ fn inflate(
     let result = (|| {
         let start = input.fill_buf().map_err(failed)?;
         let compression = inflate::detect(start);
-        let window = inflate::window(start, compression);
         if let Compression::Unsupported(compression) = compression {
             return Err(Error::Compression { digest: digest.clone(), compression }.into());
         }
         is_plain.store(compression == Compression::None, Ordering::Relaxed);
-        let _share = budget.take(window, cancelled).ok_or(Stopped::Cancelled)?;
-        let mut reader = inflate::bounded(&mut input, compression, window).map_err(failed)?;
+        // One share at a time: who waited for a second one while holding the first could wait for ever.
+        let mut share = None;
+        let grow = |window| {
+            share = None;
+            share = budget.take(window, cancelled);
+            share.as_ref().map(drop).ok_or_else(|| io::Error::other("cancelled"))
+        };
+        let mut reader = inflate::unlimited(&mut input, compression, grow);
         let mut count = 0;
         loop {
-            match out.fill(&mut reader, |bytes| count += bytes.len() as u64).map_err(failed)? {
-                Err(Closed) => return Err(Stopped::NotWanted),
-                Ok(_) if count > most => return Err(Error::Bomb { digest: digest.clone(), most }.into()),
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
+            match out.fill(&mut reader, |bytes| count += bytes.len() as u64) {
+                Err(_) if cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
+                Err(error) => return Err(failed(error).into()),
+                Ok(Err(Closed)) => return Err(Stopped::NotWanted),
+                Ok(Ok(_)) if count > most => return Err(Error::Bomb { digest: digest.clone(), most }.into()),
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => return Ok(()),
             }
         }
     })();

@@ -61,6 +61,7 @@ mod schema1;
 mod source;
 mod storage;
 mod sync_list;
+mod zstd_frames;
 
 pub use archive::{
     Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,

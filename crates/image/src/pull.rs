@@ -1,6 +1,7 @@
 //! Pulling: resolve, verify, fetch what is missing, make it visible at once.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicBool;
 
 use loment_registry::Registry;
 use loment_store::{DiffId, ImageId, ImageRecord, Layer, Origin, Store};
@@ -147,10 +148,11 @@ pub fn pull(
         return Err(Error::LayerCount { digest: found.manifest_digest().clone(), layers, diff_ids });
     }
     progress.layers(layers);
-    let budget = Budget::new(WINDOWS);
+    let (budget, keep) = (Budget::new(WINDOWS), AtomicBool::new(true));
     let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
-        Wanted { source, lease: &lease, blob, diff_id, parts: options.parts, budget: &budget, hand }.pull()
+        let (lease, budget, keep, parts) = (&lease, &budget, &keep, options.parts);
+        Wanted { source, lease, blob, diff_id, parts, budget, hand, keep }.pull()
     })?;
     progress.config(found.manifest.config());
     progress.manifest();

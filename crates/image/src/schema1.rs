@@ -238,7 +238,7 @@ fn look(file: &File, blob: &Digest) -> Result<(Compression, Digest), Error> {
         return Err(Error::Compression { digest: blob.clone(), compression });
     }
     let bytes = BufReader::with_capacity(256 * 1024, bytes);
-    let plain = inflate::reader(bytes, compression).map_err(failed("decompress"))?;
+    let plain = inflate::reader(bytes, compression);
     let mut plain = Hashed { bytes: plain, hasher: Hasher::new(Algorithm::Sha256), count: 0 };
     io::copy(&mut plain, &mut io::sink()).map_err(failed("decompress"))?;
     Ok((compression, plain.hasher.finish()))

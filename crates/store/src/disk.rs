@@ -1,7 +1,7 @@
 //! Atomic files and locks: the few ways the store touches its own directories.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -123,15 +123,34 @@ pub(crate) fn documents<T: DeserializeOwned>(
             Err(Errno::NOENT) => continue,
             other => File::from(other.during("open", &dir.join(&name))?),
         };
-        bytes.clear();
-        bytes.reserve(DOCUMENT);
-        // A file's own `read_to_end` asks for its size and position first.
-        file.take(u64::MAX).read_to_end(&mut bytes).during("read", &dir.join(&name))?;
-        let damaged = |source| Error::Document { path: dir.join(&name), source };
-        let value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        let length = read_whole(&file, &mut bytes).during("read", &dir.join(&name))?;
+        let value = match serde_json::from_slice(&bytes[..length]) {
+            Ok(value) => value,
+            // Damaged, or of a file system that gives less than it has.
+            Err(_) => match read_json(&dir.join(&name))? {
+                Some(value) => value,
+                None => continue,
+            },
+        };
         all.push((name, value));
     }
     Ok(all)
+}
+
+/// Reads a file that nobody changes to the start of a buffer, which grows as it must. What comes short of the buffer was the end, on
+/// all file systems that people use: one call for each file but large ones.
+fn read_whole(file: &File, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let mut length = 0;
+    loop {
+        if length == bytes.len() {
+            bytes.resize(bytes.len() + DOCUMENT, 0);
+        }
+        let wanted = bytes.len() - length;
+        length += match retry_on_intr(|| rustix::io::read(file, &mut bytes[length..]))? {
+            count if count < wanted => return Ok(length + count),
+            count => count,
+        };
+    }
 }
 
 /// Names in a directory; a missing directory is empty.

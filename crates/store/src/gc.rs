@@ -81,7 +81,7 @@ impl Store {
             self.unlink_dangling()?;
             self.remove_blobs(&marks, &mut freed)?;
         }
-        partial::sweep(&self.path(PARTIAL));
+        partial::sweep_old(&self.path(PARTIAL));
         self.empty_tombs_for_a_moment()?;
         Ok(freed)
     }

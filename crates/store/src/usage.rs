@@ -8,6 +8,7 @@ use oci_spec::image::Digest;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, statvfs};
 use rustix::io::Errno;
 
+use crate::check::leftovers;
 use crate::error::{Context, Error};
 use crate::layer::Layer;
 use crate::store::Store;
@@ -24,11 +25,18 @@ impl Store {
     }
 
     /// Whether there is room for `needed` bytes more, as far as can be known before they come. Reserving them would be certain, but
-    /// a directory cannot be reserved.
+    /// a directory cannot be reserved. Beginnings of blobs go for it.
     ///
     /// # Errors
     /// [`Error::NoRoom`].
     pub fn expect_room(&self, needed: u64) -> Result<(), Error> {
+        self.has_room(needed).or_else(|_| {
+            self.forget_partials();
+            self.has_room(needed)
+        })
+    }
+
+    fn has_room(&self, needed: u64) -> Result<(), Error> {
         let stat = statvfs(self.root()).during("look at", self.root())?;
         // What is kept for root counts: that is who writes here. Some file systems say nothing at all.
         let free = stat.f_bfree.saturating_mul(stat.f_frsize);
@@ -41,17 +49,28 @@ impl Store {
 
     /// Bytes that a manifest, index or configuration occupies on disk; none for a missing one.
     pub fn blob_usage(&self, digest: &Digest) -> Result<u64, Error> {
-        let path = self.blob_path(digest);
-        match statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => Ok(0),
-            result => result.during("look at", &path).map(|stat| blocks(&stat)),
-        }
+        occupied(&self.blob_path(digest))
+    }
+
+    /// Bytes that are occupied by what nobody needs, and the next prune takes: what was half made, layers and blobs of no image,
+    /// beginnings of blobs.
+    pub fn leftovers_usage(&self) -> Result<u64, Error> {
+        leftovers::find(self)?.iter().try_fold(0, |sum, leftover| Ok(sum + occupied(&leftover.path)?))
     }
 
     /// Bytes that a container's changes to its root file system occupy on disk; none where it has none.
     pub fn rootfs_usage(&self, id: &str) -> Result<u64, Error> {
         let upper = self.container_dir(id)?.join("upper");
         if upper.exists() { tree(&upper) } else { Ok(0) }
+    }
+}
+
+/// Bytes that a file or a tree occupies; none what is not there.
+fn occupied(path: &Path) -> Result<u64, Error> {
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(0),
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => tree(path),
+        result => result.during("look at", path).map(|stat| blocks(&stat)),
     }
 }
 

@@ -14,7 +14,7 @@ pub enum Compression {
     None,
     /// gzip.
     Gzip,
-    /// Zstandard.
+    /// Zstandard, in two frames: the second needs a larger window than any of zstd's own levels takes.
     Zstd,
 }
 
@@ -36,7 +36,14 @@ impl Compression {
                 let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
                 out.write_all(bytes).and_then(|()| out.finish()).expect("memory takes everything")
             }
-            Self::Zstd => zstd::encode_all(bytes, 1).expect("memory takes everything"),
+            Self::Zstd => {
+                let (first, second) = bytes.split_at(bytes.len() / 2);
+                let mut out = zstd::encode_all(first, 1).expect("memory takes everything");
+                let mut frame = zstd::Encoder::new(&mut out, 1).expect("1 is a level");
+                frame.window_log(25).expect("32 MiB is a window");
+                frame.write_all(second).and_then(|()| frame.finish()).expect("memory takes everything");
+                out
+            }
         }
     }
 }

@@ -278,10 +278,10 @@ fn a_full_disk_during_a_pull() {
 }
 
 /// A small tmpfs that is unmounted whatever happens.
-struct Small<'a>(&'a std::path::Path);
+pub(crate) struct Small<'a>(&'a std::path::Path);
 
 impl<'a> Small<'a> {
-    fn mount(path: &'a std::path::Path, size: &str) -> Self {
+    pub(crate) fn mount(path: &'a std::path::Path, size: &str) -> Self {
         let options = format!("size={size}");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &options, "small"]).arg(path), Patience::NORMAL)
             .succeeds();

@@ -42,6 +42,7 @@ mod names_of_images;
 mod namespaces;
 mod oci;
 mod old_kernels;
+mod partial;
 mod pull;
 mod pull_flags;
 mod push;

@@ -6,17 +6,22 @@ use loment_testkit::{Compression, Config, Entry, Image, Layer, Layout, Registry,
 
 use crate::{eventually, world};
 
-const RATE: u64 = 12 << 20;
+pub(crate) const RATE: u64 = 12 << 20;
 
-/// A registry with an image whose one layer is that large, and does not compress.
-fn large(world: &World, size: usize) -> Registry {
+/// So many bytes that do not compress.
+pub(crate) fn noise(size: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let mut noise = Vec::with_capacity(size);
     while noise.len() < size {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         noise.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
     }
-    let layer = Layer::of([Entry::file("noise", noise)]);
+    noise
+}
+
+/// A registry with an image whose one layer is that large, and does not compress.
+pub(crate) fn large(world: &World, size: usize) -> Registry {
+    let layer = Layer::of([Entry::file("noise", noise(size))]);
     let mut layout = Layout::create(&world.path("layout"));
     layout.add("large", &Image::new(Config::shell(), [layer.into()]), Compression::None);
     let registry = Registry::empty();

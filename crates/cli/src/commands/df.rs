@@ -67,7 +67,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 fn images(usage: &DiskUsage) -> Value {
     let active = usage.images.iter().filter(|one| one.image.containers > 0).count();
-    row("Images", usage.images.len(), active, usage.images_size, usage.images_reclaimable)
+    let [size, reclaimable] =
+        [usage.images_size, usage.images_reclaimable].map(|size| size + usage.leftovers);
+    row("Images", usage.images.len(), active, size, reclaimable)
 }
 
 fn containers(usage: &DiskUsage) -> Value {

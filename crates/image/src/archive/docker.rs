@@ -177,16 +177,16 @@ fn measure(archive: &Archive, file: &str, diff_id: &Digest) -> Result<((Member, 
             return Err(Error::Compression { digest: diff_id.clone(), compression });
         }
         _ => {
-            let mut plain = open(archive.part(member), compression).map_err(failed)?;
+            let mut plain = open(archive.part(member), compression);
             io::copy(&mut plain, &mut io::sink()).map_err(failed)?
         }
     };
     Ok(((member, compression), size))
 }
 
-fn open(part: Part<'_>, compression: Compression) -> io::Result<Box<dyn Read + Send + '_>> {
+fn open(part: Part<'_>, compression: Compression) -> Box<dyn Read + Send + '_> {
     if compression == Compression::None {
-        return Ok(Box::new(part));
+        return Box::new(part);
     }
     inflate::reader(BufReader::with_capacity(256 * 1024, part), compression)
 }
@@ -208,8 +208,7 @@ impl Source for DockerImage<'_> {
         let Some((member, compression)) = self.layers.get(digest) else {
             return Err(Error::not_there(self.archive.name(), format!("blob {}", blob.digest())));
         };
-        let failed = |source| Error::Blob { operation: "read", digest: digest.clone(), source };
-        open(self.archive.part(*member), *compression).map_err(failed)
+        Ok(open(self.archive.part(*member), *compression))
     }
 
     fn made(&self) -> bool {

@@ -89,7 +89,7 @@ impl Archive {
             return Err(Error::ArchiveCompression { archive: name.to_owned(), compression });
         }
         let input = BufReader::with_capacity(256 * 1024, input);
-        let mut plain = inflate::reader(input, compression).map_err(failed)?;
+        let mut plain = inflate::reader(input, compression);
         Self::indexed(scratch.keep(&mut plain, name)?, name.to_owned())
     }
 

@@ -44,7 +44,7 @@ pub fn import(
         return Err(Error::ArchiveCompression { archive: "to import".to_owned(), compression });
     }
     let input = BufReader::with_capacity(256 * 1024, input);
-    let plain = inflate::reader(input, compression).map_err(|source| Error::Import { source })?;
+    let plain = inflate::reader(input, compression);
     let layer = lease.unpack_layer(HashingSource::new(plain))?.commit(None, None)?;
     let config = configuration(layer.diff_id().hex(), options);
     put_image(lease, &config, &[layer], &options.platform, Format::Oci, &options.created, name)

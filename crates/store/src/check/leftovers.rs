@@ -53,7 +53,7 @@ pub struct Leftover {
 }
 
 /// Everything a sweep would take, with what it took and is still being deleted.
-pub(super) fn find(store: &Store) -> Result<Vec<Leftover>, Error> {
+pub(crate) fn find(store: &Store) -> Result<Vec<Leftover>, Error> {
     let _lock = store.exclude()?;
     let mut found = Vec::new();
     let leases = store.path("leases");
@@ -76,9 +76,10 @@ pub(super) fn find(store: &Store) -> Result<Vec<Leftover>, Error> {
     disk::names(&tombs)?.into_iter().for_each(|name| add(&mut found, LeftoverKind::Tomb, tombs.join(name)));
     let partial = store.path(PARTIAL);
     if partial.exists() {
-        disk::names(&partial)?
-            .into_iter()
-            .for_each(|name| add(&mut found, LeftoverKind::Partial, partial.join(name)));
+        // Who adds to one has it locked.
+        let unused = |path: &PathBuf| File::open(path).is_ok_and(|file| file.try_lock().is_ok());
+        let paths = disk::names(&partial)?.into_iter().map(|name| partial.join(name));
+        paths.filter(unused).for_each(|path| add(&mut found, LeftoverKind::Partial, path));
     }
     // Where a record cannot be read, nobody knows what is needed.
     let Ok(marks) = store.mark() else { return Ok(found) };

@@ -4,7 +4,7 @@
 //! seems damaged is looked at a second time: it may have been on its way out.
 
 mod layers;
-mod leftovers;
+pub(crate) mod leftovers;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
