@@ -1,7 +1,7 @@
 //! Blobs from a source to a destination, layers in another compression where that is wanted.
 
 use std::io::{self, BufReader, Read};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use oci_spec::image::Descriptor;
@@ -10,7 +10,7 @@ use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::copy::{CopyOptions, preserve};
 use crate::crew::Hand;
-use crate::destination::{Destination, Incoming, Watched};
+use crate::destination::{Destination, Incoming, Take, Watched};
 use crate::error::Error;
 use crate::format::{Sent, compression_of};
 use crate::inflate;
@@ -67,20 +67,29 @@ impl Transfer<'_> {
             Goal::Compress(to) | Goal::As(to) => to.memory(self.options.level) + COMMON_WINDOW,
         };
         let _share = self.budget.take(memory, hand.cancelled).ok_or_else(cancelled)?;
-        let watched = Watched { bytes: self.source.blob(blob)?, hand };
-        let result = match goal {
-            Goal::Keep => self.pass_on(blob, watched).map(|()| sent(label)),
-            _ => self.look_and_send(blob, goal, watched),
-        };
+        let (told, mut became) = (AtomicU64::new(0), sent(label));
+        let result = self.destination.put(&mut |take| {
+            let watched = Watched::new(self.source.blob(blob)?, hand, &told);
+            match goal {
+                Goal::Keep => self.pass_on(blob, watched, take)?,
+                _ => became = self.look_and_send(blob, goal, watched, take)?,
+            }
+            Ok(())
+        });
         match result {
             Err(_) if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
-            result => result.map(|sent| (sent, true)),
+            result => result.map(|()| (became, true)),
         }
     }
 
     /// In threads of their own: a client of a registry drives its connection while it reads what it is to send, and cannot drive
     /// another one on the way.
-    fn pass_on(&self, blob: &Descriptor, mut bytes: impl Read + Send) -> Result<(), Error> {
+    fn pass_on(
+        &self,
+        blob: &Descriptor,
+        mut bytes: impl Read + Send,
+        take: &mut Take<'_>,
+    ) -> Result<(), Error> {
         let (sink, [mut reader]) = pipe();
         thread::scope(|scope| {
             scope.spawn(move || {
@@ -94,8 +103,7 @@ impl Transfer<'_> {
                     }
                 }
             });
-            let sent = Incoming::expected(blob, &mut reader)
-                .and_then(|mut blob| self.destination.put_blob(&mut blob));
+            let sent = Incoming::expected(blob, &mut reader).and_then(|mut blob| take(&mut blob));
             // Who writes to nobody ends.
             drop(reader);
             sent
@@ -103,7 +111,13 @@ impl Transfer<'_> {
     }
 
     /// What the bytes are counts, not what they are called.
-    fn look_and_send(&self, blob: &Descriptor, goal: Goal, bytes: impl Read + Send) -> Result<Sent, Error> {
+    fn look_and_send(
+        &self,
+        blob: &Descriptor,
+        goal: Goal,
+        bytes: impl Read + Send,
+        take: &mut Take<'_>,
+    ) -> Result<Sent, Error> {
         let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
         let (found, bytes) = inflate::peek(bytes).map_err(failed)?;
         let from = match found {
@@ -115,13 +129,13 @@ impl Transfer<'_> {
             }
         };
         let Some(to) = goal.change(from) else {
-            self.pass_on(blob, bytes)?;
+            self.pass_on(blob, bytes, take)?;
             return Ok(Sent { digest: blob.digest().clone(), size: blob.size(), compression: from });
         };
         if self.options.preserve_digests && !self.source.made() {
             return Err(preserve(format!("layer {}", blob.digest()), self.destination));
         }
-        self.recompress(blob, bytes, found, to)
+        self.recompress(blob, bytes, found, to, take)
     }
 
     fn recompress(
@@ -130,6 +144,7 @@ impl Transfer<'_> {
         bytes: impl Read + Send,
         from: inflate::Compression,
         to: Compression,
+        take: &mut Take<'_>,
     ) -> Result<Sent, Error> {
         let (sink, [mut reader]) = pipe();
         let level = self.options.level;
@@ -137,7 +152,7 @@ impl Transfer<'_> {
             let writer =
                 scope.spawn(move || change(blob, bytes, from, to, level, &self.budget, PipeSink::new(sink)));
             let mut incoming = Incoming::new(&mut reader);
-            let result = self.destination.put_blob(&mut incoming).map(|()| incoming.read());
+            let result = take(&mut incoming).map(|()| incoming.read());
             // Who writes to nobody ends.
             drop(reader);
             (writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result)

@@ -1,7 +1,7 @@
 //! Where images are copied to, other than the store.
 
 use std::io::{self, Read};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use loment_store::{Algorithm, Hasher};
@@ -29,6 +29,11 @@ impl Wants {
     }
 }
 
+/// What takes a blob.
+pub type Take<'t> = dyn FnMut(&mut Incoming<'_>) -> Result<(), Error> + 't;
+/// What makes a blob from its start, each time it is called, and has it taken.
+pub type Make<'m> = dyn FnMut(&mut Take<'_>) -> Result<(), Error> + 'm;
+
 /// A place for one image or index with all it refers to.
 ///
 /// Blobs come first, then the documents that refer to them, what was asked for last.
@@ -45,6 +50,10 @@ pub trait Destination: Sync {
     fn has(&self, blob: &Descriptor) -> Result<bool, Error>;
     /// Takes a blob. It must be read to its end and [`Incoming::finish`]ed before it counts.
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error>;
+    /// Takes a blob that is made as often as need be: once, where nothing can break on the way.
+    fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
+        make(&mut |blob| self.put_blob(blob))
+    }
     /// Takes a manifest or index; the last one is `top`, what the destination is to show.
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error>;
 }
@@ -86,6 +95,10 @@ impl Destination for Members<'_> {
 
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
         self.inner.put_blob(blob)
+    }
+
+    fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
+        self.inner.put(make)
     }
 
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {
@@ -189,8 +202,17 @@ impl Read for Incoming<'_> {
 
 /// A blob that is watched, and stops when everything does.
 pub(crate) struct Watched<'s, R> {
-    pub(crate) bytes: R,
-    pub(crate) hand: &'s Hand<'s>,
+    bytes: R,
+    hand: &'s Hand<'s>,
+    count: u64,
+    told: &'s AtomicU64,
+}
+
+impl<'s, R: Read> Watched<'s, R> {
+    /// `told` is how many bytes of the blob somebody has heard of: of those that are made again nobody does.
+    pub(crate) fn new(bytes: R, hand: &'s Hand<'s>, told: &'s AtomicU64) -> Self {
+        Self { bytes, hand, count: 0, told }
+    }
 }
 
 impl<R: Read> Read for Watched<'_, R> {
@@ -199,7 +221,11 @@ impl<R: Read> Read for Watched<'_, R> {
             return Err(io::Error::other("it was cancelled"));
         }
         let count = self.bytes.read(out)?;
-        (self.hand.moved)(count as u64);
+        self.count += count as u64;
+        let before = self.told.fetch_max(self.count, Ordering::Relaxed);
+        if self.count > before {
+            (self.hand.moved)(self.count - before);
+        }
         Ok(count)
     }
 }

@@ -74,7 +74,7 @@ pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
 pub use copy::{Copied, CopyOptions, Images, Layers, copy};
 pub use daemon::{from_daemon, to_daemon};
 pub use describe::{Raw, describe, raw, raw_config};
-pub use destination::{Destination, Incoming, Members, Wants};
+pub use destination::{Destination, Incoming, Make, Members, Take, Wants};
 pub use dir::ImageDir;
 pub use error::{Attempt, Error};
 pub use format::{Format, UnknownFormat};

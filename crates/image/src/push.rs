@@ -1,7 +1,7 @@
 //! From the store to a destination: an image that is unpacked becomes layers again.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use loment_store::{ImageId, Layer, LayerBlob, Lease, Store};
@@ -11,7 +11,7 @@ use crate::budget::Budget;
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
 use crate::crew::{self, Hand};
-use crate::destination::{Destination, Incoming, Wants, Watched};
+use crate::destination::{Destination, Incoming, Take, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
 use crate::layer::WINDOWS;
@@ -86,7 +86,7 @@ pub fn push(
     let config_bytes = store.blob(config.digest())?;
     progress.config(config);
     if !destination.has(config)? {
-        destination.put_blob(&mut Incoming::expected(config, &mut &config_bytes[..])?)?;
+        destination.put(&mut |take| take(&mut Incoming::expected(config, &mut &config_bytes[..])?))?;
     }
     let from = Format::of(&known.media_type);
     let zstd = sent.iter().any(|sent| sent.compression == Compression::Zstd);
@@ -145,6 +145,14 @@ fn protected(lease: &Lease, ids: &[loment_store::DiffId]) -> Result<Vec<Layer>, 
     ids.iter().map(find).collect()
 }
 
+/// Who is told how a layer gets on.
+#[derive(Clone, Copy)]
+struct Watching<'h> {
+    hand: &'h Hand<'h>,
+    /// See [`Watched::new`].
+    told: &'h AtomicU64,
+}
+
 /// All layers of an image on their way.
 struct Job<'j> {
     layers: &'j [Layer],
@@ -166,34 +174,53 @@ impl Job<'_> {
         let (compression, level) = (self.compression(), self.options.level);
         let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
         let _share = self.budget.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
+        let (told, mut found) = (AtomicU64::new(0), None);
+        let result = self.destination.put(&mut |take| {
+            found = self.make(layer, compression, Watching { hand, told: &told }, take)?;
+            Ok(())
+        });
+        match (result, found) {
+            _ if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
+            (Err(error), _) => Err(error),
+            (Ok(()), Some((digest, size))) => Ok((Sent { digest, size, compression }, true)),
+            (Ok(()), None) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
+        }
+    }
+
+    /// Makes the bytes of a layer, and has them taken; what they were.
+    fn make(
+        &self,
+        layer: &Layer,
+        compression: Compression,
+        watching: Watching<'_>,
+        take: &mut Take<'_>,
+    ) -> Result<Option<(Digest, u64)>, Error> {
+        let level = self.options.level;
         // Of a plain tar everything is known before it is written.
         let media_type = MediaType::from(Format::Oci.layer(Compression::None).unwrap_or_default());
         let plain = Descriptor::new(media_type, layer.size(), layer.diff_id().digest().clone());
         let (sink, [reader]) = pipe();
         let (written, result) = thread::scope(|scope| {
             let writer = scope.spawn(move || compress(layer, compression, level, PipeSink::new(sink)));
-            let mut watched = Watched { bytes: reader, hand };
+            let mut watched = Watched::new(reader, watching.hand, watching.told);
             let blob = match compression {
                 Compression::None => Incoming::expected(&plain, &mut watched),
                 _ => Ok(Incoming::new(&mut watched)),
             };
-            let result = blob.and_then(|mut blob| self.destination.put_blob(&mut blob).map(|()| blob.read()));
+            let result = blob.and_then(|mut blob| take(&mut blob).map(|()| blob.read()));
             drop(watched);
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (written, result)
         });
         match (written, result) {
-            _ if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
             // The cause before its consequence: what is not wanted any more cannot be written.
-            (Ok(()), Err(error)) => Err(error),
             (Err(loment_store::Error::Io { source, .. }), Err(error))
                 if source.kind() == io::ErrorKind::BrokenPipe =>
             {
                 Err(error)
             }
             (Err(error), _) => Err(error.into()),
-            (Ok(()), Ok(Some((digest, size)))) => Ok((Sent { digest, size, compression }, true)),
-            (Ok(()), Ok(None)) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
+            (Ok(()), result) => result,
         }
     }
 

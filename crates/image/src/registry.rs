@@ -1,9 +1,11 @@
 //! Images sent to registries: the `docker:` transport's destination.
 
-use loment_registry::{Mount, Registry};
+use std::io::{self, Read};
+
+use loment_registry::{Mount, Registry, Upload};
 use oci_spec::image::Descriptor;
 
-use crate::destination::{Destination, Incoming, Wants};
+use crate::destination::{Destination, Incoming, Make, Wants};
 use crate::error::Error;
 use crate::reference::Reference;
 
@@ -34,6 +36,19 @@ impl<'r> RegistryDestination<'r> {
     pub fn near(self, repository: &str) -> Self {
         let near = Some(repository.to_owned()).filter(|near| *near != self.repository);
         Self { near, ..self }
+    }
+}
+
+impl RegistryDestination<'_> {
+    /// Sends what the registry lacks of a blob. The rest of it is read, too: its digest is that of all of it.
+    fn send(&self, blob: &mut Incoming<'_>, upload: &mut Upload) -> Result<(), Error> {
+        let there = upload.offset();
+        let passed = io::copy(&mut blob.take(there), &mut io::sink());
+        passed.map_err(|source| Error::Copy { blob: format!("for {}", self.name), source })?;
+        let length = blob.descriptor().map(|descriptor| descriptor.size().saturating_sub(there));
+        upload.send(blob, length)?;
+        let (digest, _) = blob.end(&self.name)?;
+        Ok(upload.finish(&digest)?)
     }
 }
 
@@ -69,16 +84,24 @@ impl Destination for RegistryDestination<'_> {
     }
 
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
+        self.send(blob, &mut self.registry.upload(&self.repository)?)
+    }
+
+    /// What breaks off goes on where the registry stands, or from the start: [`Upload::recover`].
+    fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
         let mut upload = self.registry.upload(&self.repository)?;
-        let length = blob.descriptor().map(Descriptor::size);
-        let sent = upload.send(blob, length).map_err(Error::from).and_then(|()| blob.end(&self.name));
-        match sent {
-            Ok((digest, _)) => Ok(upload.finish(&digest)?),
-            Err(error) => {
-                // The first error is the one to tell.
-                let _ = upload.cancel();
-                Err(error)
-            }
+        loop {
+            let error = match make(&mut |blob| self.send(blob, &mut upload)) {
+                Ok(()) => return Ok(()),
+                Err(Error::Registry(error)) => match upload.recover(error) {
+                    Ok(_) => continue,
+                    Err(error) => error.into(),
+                },
+                Err(error) => error,
+            };
+            // The first error is the one to tell.
+            let _ = upload.cancel();
+            return Err(error);
         }
     }
 

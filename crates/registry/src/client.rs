@@ -138,10 +138,10 @@ impl Client {
         self.referrers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as after so many failures.
-    pub(crate) fn wait(&self, attempt: u32) -> Result<(), Error> {
+    /// Waits as long as after so many failures, or as the other side wishes.
+    pub(crate) fn wait(&self, attempt: u32, wish: Option<Duration>) -> Result<(), Error> {
         let lane = self.lane()?;
-        lane.sleep(self.pause(attempt, None));
+        lane.sleep(self.pause(attempt, wish));
         self.put_back(lane);
         Ok(())
     }
@@ -261,6 +261,7 @@ impl Client {
         let own = self.is_own(&exchange);
         let host = if own { self.host.name.clone() } else { exchange.origin.to_string() };
         let status = exchange.head.status.as_u16();
+        let wait = retry_after(&exchange.head.headers);
         let detail = self.detail(lane, exchange);
         let object = call.object.clone();
         match status {
@@ -271,9 +272,9 @@ impl Client {
             429 => {
                 // What it has said last counts; layers that come from elsewhere are not counted by it.
                 let limit = self.rate_limit().filter(|_| own).map(Box::new);
-                Error::TooMany { object, host, detail, limit, login: own && self.is_anonymous() }
+                Error::TooMany { object, host, detail, limit, wait, login: own && self.is_anonymous() }
             }
-            _ => Error::Status { object, host, status, detail, wait: None },
+            _ => Error::Status { object, host, status, detail, wait },
         }
     }
 

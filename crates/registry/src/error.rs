@@ -119,6 +119,8 @@ pub enum Error {
         detail: String,
         /// What it allows, as far as it has said so, with this answer or an earlier one.
         limit: Option<Box<RateLimit>>,
+        /// For how long it wants not to be asked (`Retry-After`).
+        wait: Option<Duration>,
         /// Whether credentials might raise that: it is the registry itself, and none were given.
         login: bool,
     },
@@ -402,7 +404,9 @@ impl Error {
     /// For how long who answered wants not to be asked.
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
-            Self::TooManyTokens { wait, .. } | Self::Status { wait, .. } => *wait,
+            Self::TooManyTokens { wait, .. } | Self::TooMany { wait, .. } | Self::Status { wait, .. } => {
+                *wait
+            }
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Storing blobs: whole, as a stream, in chunks, or from another repository.
 
+mod again;
+
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -14,7 +16,6 @@ use crate::client::{Call, Client, Kind, Place};
 use crate::error::{Error, Problem};
 use crate::lane::Exchange;
 use crate::manifest::announced_digest;
-use crate::pace::retry_after;
 use crate::scope::Scopes;
 use crate::url::Target;
 use crate::{Registry, digest, names};
@@ -123,6 +124,10 @@ impl Registry {
             offset: 0,
             min_chunk,
             interrupted: false,
+            finishing: false,
+            resumed: false,
+            failures: 0,
+            reached: 0,
         }))
     }
 }
@@ -138,7 +143,8 @@ enum Begun {
 ///
 /// The bytes go in one request with [`send`](Self::send), which is what every registry can do. Where the registry
 /// asks for chunks, and after an interruption, they go in chunks; a chunk that is lost is sent again from where the
-/// registry says it was lost. An interrupted stream is gone on with by its owner:
+/// registry says it was lost. An interrupted stream is gone on with by its owner, who alone has the bytes;
+/// [`recover`](Self::recover) waits and says where:
 ///
 /// ```no_run
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -147,9 +153,8 @@ enum Begun {
 /// use std::io::{Seek, SeekFrom};
 /// let mut file = std::fs::File::open("layer.tar.gz")?;
 /// let mut upload = registry.upload("team/app")?;
-/// if upload.send(&mut file, None).is_err() {
-///     file.seek(SeekFrom::Start(upload.status()?))?;
-///     upload.send(&mut file, None)?;
+/// while let Err(error) = upload.send(&mut file, None) {
+///     file.seek(SeekFrom::Start(upload.recover(error)?))?;
 /// }
 /// upload.finish(&digest)?;
 /// # Ok(())
@@ -169,6 +174,13 @@ pub struct Upload {
     min_chunk: Option<u64>,
     /// What the registry has is not known.
     interrupted: bool,
+    /// The end has been asked for.
+    finishing: bool,
+    /// It was interrupted once.
+    resumed: bool,
+    /// Failures that were recovered from, since the registry had that many bytes.
+    failures: u32,
+    reached: u64,
 }
 
 impl fmt::Debug for Upload {
@@ -226,7 +238,7 @@ impl Upload {
     ///
     /// # Errors
     /// All of [`Error`].
-    pub fn finish(self, digest: &Digest) -> Result<(), Error> {
+    pub fn finish(&mut self, digest: &Digest) -> Result<(), Error> {
         names::digest(digest)?;
         self.complete(digest, Bytes::new())
     }
@@ -258,9 +270,10 @@ impl Upload {
     }
 
     /// The request that ends the upload, with what is left of it.
-    fn complete(mut self, digest: &Digest, rest: Bytes) -> Result<(), Error> {
-        self.location = self.location.with_query(&[("digest", digest.as_ref())]);
+    fn complete(&mut self, digest: &Digest, rest: Bytes) -> Result<(), Error> {
+        self.finishing = true;
         let mut call = self.call(Method::PUT);
+        call.place = Place::Location(self.location.with_query(&[("digest", digest.as_ref())]));
         call.headers.insert(CONTENT_TYPE, octets());
         call.body = rest;
         call.patient = true;
@@ -342,23 +355,21 @@ impl Upload {
         while self.offset < end {
             let rest = chunk.slice(usize::try_from(self.offset - start).unwrap_or(usize::MAX)..);
             let before = self.offset;
-            let (wish, cause) = match self.patch(rest) {
+            let cause = match self.patch(rest) {
                 Ok(()) if self.offset > before => {
                     failures = 0;
-                    (None, None)
+                    None
                 }
-                Ok(()) => (None, Some(self.problem(Problem::UploadRange))),
-                Err((wish, error)) if error.is_transient() || is_misplaced(&error) => (wish, Some(error)),
-                Err((_, error)) => return Err(error),
+                Ok(()) => Some(self.problem(Problem::UploadRange)),
+                Err(error) if error.is_transient() || is_misplaced(&error) => Some(error),
+                Err(error) => return Err(error),
             };
             if let Some(cause) = cause {
                 failures += 1;
                 if failures >= self.client().options.retry.tries {
                     return Err(cause);
                 }
-                let lane = self.client().lane()?;
-                lane.sleep(self.client().pause(failures, wish));
-                self.client().put_back(lane);
+                self.client().wait(failures, cause.wait())?;
                 self.status()?;
             }
             if self.offset < start || self.offset > end {
@@ -368,8 +379,8 @@ impl Upload {
         Ok(())
     }
 
-    /// One chunk, once. With an error comes how long the registry wants to be left alone.
-    fn patch(&mut self, chunk: Bytes) -> Result<(), (Option<std::time::Duration>, Error)> {
+    /// One chunk, once.
+    fn patch(&mut self, chunk: Bytes) -> Result<(), Error> {
         let mut call = self.call(Method::PATCH);
         call.patient = true;
         call.headers.insert(CONTENT_TYPE, octets());
@@ -377,11 +388,9 @@ impl Upload {
         let expected = self.offset + chunk.len() as u64;
         call.body = chunk;
         let client = Arc::clone(self.client());
-        let plain = |error: Error| (error.wait(), error);
-        let mut lane = client.lane().map_err(plain)?;
-        let exchange = client.call_once(&mut lane, &call).map_err(plain)?;
-        let wish = retry_after(&exchange.head.headers);
-        let exchange = self.accepted(&call, exchange, &mut lane).map_err(|error| (wish, error))?;
+        let mut lane = client.lane()?;
+        let exchange = client.call_once(&mut lane, &call)?;
+        let exchange = self.accepted(&call, exchange, &mut lane)?;
         let known = received(&exchange.head.headers).filter(|_| expected > 1);
         self.offset = known.unwrap_or(expected);
         lane.drain(exchange);

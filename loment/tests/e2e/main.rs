@@ -18,6 +18,7 @@ mod engines;
 mod environment;
 mod events;
 mod exec;
+mod faulty;
 mod filesystem;
 mod flags;
 mod forms;

@@ -10,6 +10,7 @@ mod manifests;
 mod objects;
 mod proxies;
 mod real;
+mod recover;
 mod referrers;
 mod tls;
 mod uploads;

@@ -12,7 +12,7 @@ use loment_registry::{Credentials, Error, Mount, Options, Problem, Registry};
 
 const START: &str = "/v2/a/b/blobs/uploads/";
 
-fn at(server: &Server) -> Registry {
+pub(crate) fn at(server: &Server) -> Registry {
     Registry::new(&server.host(), hasty()).unwrap()
 }
 
@@ -24,12 +24,12 @@ fn problem<T: std::fmt::Debug>(outcome: Result<T, Error>) -> Problem {
 }
 
 /// A registry for one upload; `fault` can answer instead of it, and change what it has.
-struct Store {
-    server: Server,
+pub(crate) struct Store {
+    pub(crate) server: Server,
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
-fn store(
+pub(crate) fn store(
     min_chunk: Option<usize>,
     fault: impl Fn(&Request, &mut Vec<u8>, usize) -> Option<Reply> + Send + Sync + 'static,
 ) -> Store {
@@ -86,7 +86,7 @@ fn answer(request: &Request, kept: &mut Vec<u8>, min_chunk: Option<usize>) -> Re
 
 impl Store {
     /// Method and path of each request, and the range of chunks.
-    fn log(&self) -> Vec<String> {
+    pub(crate) fn log(&self) -> Vec<String> {
         let line = |request: Request| {
             let range = request.header("content-range").map(|range| format!(" {range}")).unwrap_or_default();
             format!("{} {}{range}", request.method, request.path.split("&digest").next().unwrap())
@@ -94,7 +94,7 @@ impl Store {
         self.server.requests().into_iter().map(line).collect()
     }
 
-    fn holds(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn holds(&self, bytes: &[u8]) -> bool {
         *self.bytes.lock().unwrap() == bytes
     }
 

@@ -118,7 +118,16 @@ pub(super) fn converse(stream: TcpStream, answer: impl Fn(&Request) -> Option<Re
         if request.header("expect").is_some_and(|e| e.eq_ignore_ascii_case("100-continue")) {
             writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
-        request.body = read_body(&mut reader, &request)?;
+        let mut body = Vec::new();
+        let read = read_body(&mut reader, &request, &mut body);
+        request.body = body;
+        if let Err(error) = read {
+            // What came of an upload stays when it breaks off, and that is all.
+            if request.method == "PATCH" {
+                drop(answer(&request));
+            }
+            return Err(error);
+        }
         let Some(response) = answer(&request) else { break };
         response.write(&mut writer, request.method == "HEAD")?;
         if request.header("connection").is_some_and(|c| c.eq_ignore_ascii_case("close")) {
@@ -156,23 +165,22 @@ fn read_head(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     Ok(Some(Request { method, target, headers, body: Vec::new() }))
 }
 
-fn read_body(reader: &mut impl BufRead, request: &Request) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
+fn read_body(reader: &mut impl BufRead, request: &Request, body: &mut Vec<u8>) -> io::Result<()> {
     if request.header("transfer-encoding").is_none_or(|e| !e.eq_ignore_ascii_case("chunked")) {
         let length = request.header("content-length").map_or(Ok(0), str::parse);
-        read_exactly(reader, length.map_err(|_| invalid("a length"))?, &mut body)?;
-        return Ok(body);
+        read_exactly(reader, length.map_err(|_| invalid("a length"))?, body)?;
+        return Ok(());
     }
     loop {
         let mut line = String::new();
         reader.take(100).read_line(&mut line)?;
         let size = line.trim_end().split(';').next().unwrap_or_default();
         let size = usize::from_str_radix(size, 16).map_err(|_| invalid("the size of a chunk"))?;
-        read_exactly(reader, size, &mut body)?;
+        read_exactly(reader, size, body)?;
         reader.take(100).read_line(&mut line)?;
         // Nobody sends trailers.
         if size == 0 {
-            return Ok(body);
+            return Ok(());
         }
     }
 }

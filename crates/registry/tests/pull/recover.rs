@@ -1,0 +1,95 @@
+//! Uploads that break off, gone on with by who has the bytes.
+
+use crate::common::{Reply, Then, content, sha256};
+use crate::uploads::{Store, at, store};
+use loment_registry::{Error, Upload};
+
+/// Sends all of it, again and again as it is told.
+fn insist(store: &Store, bytes: &[u8]) -> Result<Vec<u64>, Error> {
+    let mut upload = at(&store.server).upload("a/b")?;
+    let mut starts = vec![0];
+    let attempt = |upload: &mut Upload| {
+        let start = usize::try_from(upload.offset()).unwrap();
+        upload.send(&mut &bytes[start..], None)?;
+        upload.finish(&sha256(bytes))
+    };
+    while let Err(error) = attempt(&mut upload) {
+        starts.push(upload.recover(error)?);
+    }
+    Ok(starts)
+}
+
+fn reset() -> Reply {
+    Reply { bytes: Vec::new(), then: Then::Reset }
+}
+
+#[test]
+fn a_stream_goes_on_where_the_registry_stands() {
+    let bytes = content(10 << 20);
+    let store = store(None, |request, kept, count| {
+        (request.method == "PATCH" && count == 1).then(|| {
+            kept.extend(&request.bytes[..3_000_000]);
+            reset()
+        })
+    });
+    assert_eq!(insist(&store, &bytes).unwrap(), [0, 3_000_000]);
+    assert!(store.holds(&bytes));
+}
+
+#[test]
+fn a_registry_that_is_busy_is_waited_for_so_often() {
+    let bytes = content(100_000);
+    let busy = |times: usize| {
+        store(None, move |request, _, count| {
+            let busy = request.method == "PATCH" && count <= times;
+            busy.then(|| Reply::new(503, &[("Retry-After", "0")], b""))
+        })
+    };
+    let twice = busy(2);
+    assert_eq!(insist(&twice, &bytes).unwrap(), [0, 0, 0]);
+    assert!(twice.holds(&bytes));
+    let always = busy(usize::MAX);
+    let error = insist(&always, &bytes).unwrap_err();
+    assert!(matches!(error, Error::Status { status: 503, .. }), "{error:?}");
+    assert_eq!(always.log().iter().filter(|line| line.starts_with("PATCH")).count(), 3);
+    // What will not pass is not waited for.
+    let denied = store(None, |request, _, _| (request.method == "PATCH").then(|| Reply::new(403, &[], b"")));
+    assert!(matches!(insist(&denied, &bytes), Err(Error::Denied { .. })));
+    assert_eq!(denied.log().len(), 2);
+}
+
+#[test]
+fn an_upload_that_is_forgotten_begins_anew() {
+    let bytes = content(10 << 20);
+    let forgetful = store(None, |request, kept, count| match request.method.as_str() {
+        "PATCH" if count == 1 => Some(reset()),
+        // Not known, or not told.
+        "GET" => {
+            kept.clear();
+            Some(Reply::new(404, &[], b""))
+        }
+        _ => None,
+    });
+    assert_eq!(insist(&forgetful, &bytes).unwrap(), [0, 0]);
+    assert!(forgetful.holds(&bytes));
+    assert_eq!(forgetful.log().iter().filter(|line| line.starts_with("POST")).count(), 2);
+}
+
+#[test]
+fn what_was_put_together_wrongly_is_sent_again() {
+    let bytes = content(4 << 20);
+    let store = store(None, |request, kept, count| match request.method.as_str() {
+        "PATCH" if count == 1 => {
+            kept.extend(&request.bytes[..2_000_000]);
+            kept[0] ^= 1;
+            Some(reset())
+        }
+        "POST" => {
+            kept.clear();
+            None
+        }
+        _ => None,
+    });
+    assert_eq!(insist(&store, &bytes).unwrap(), [0, 2_000_000, 0]);
+    assert!(store.holds(&bytes));
+}
