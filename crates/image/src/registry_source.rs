@@ -13,7 +13,8 @@ use crate::source::{Fetched, Source};
 
 /// What a reference names in a registry, or in one of several that have the same.
 ///
-/// The first that delivers the manifest is asked for the rest; what it does not deliver is asked of the next.
+/// The first that delivers the manifest is asked for the rest; what it does not deliver is asked of the next, and what it breaks
+/// off, too, from there on. Who does not answer any more is not asked first again.
 #[derive(Debug)]
 pub struct RegistrySource<'r> {
     stops: Vec<Stop<'r>>,
@@ -67,11 +68,35 @@ impl<'r> RegistrySource<'r> {
         for position in self.from(self.good.load(Ordering::Relaxed)) {
             let stop = &self.stops[position];
             match what(stop) {
-                Ok(answer) => return Ok((answer, position)),
+                Ok(answer) => {
+                    let silent = |attempt: &Attempt| !attempt.error.is_answer();
+                    if !failed.is_empty() && failed.iter().all(silent) {
+                        self.good.store(position, Ordering::Relaxed);
+                    }
+                    return Ok((answer, position));
+                }
                 Err(error) => failed.push(Attempt { name: stop.name.clone(), error }),
             }
         }
         Err(Error::of_attempts(failed, &self.name))
+    }
+
+    /// Bytes of a blob, wherever they are.
+    fn bytes(
+        &self,
+        blob: &Descriptor,
+        range: Range<u64>,
+        ask: impl Fn(&Stop<'r>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
+    ) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let digest = blob.digest();
+        let (bytes, position) = self.ask(|stop| ask(stop, digest, range.start))?;
+        if self.stops.len() == 1 {
+            return Ok(Box::new(bytes));
+        }
+        let next: Vec<usize> = self.from(position).skip(1).collect();
+        let (next, digest, ask) = (next.into_iter(), digest.clone(), Box::new(ask));
+        let Range { start, end } = range;
+        Ok(Box::new(Relay { source: self, digest, ask, bytes, position: start, end, next }))
     }
 
     /// All positions, from `first` on.
@@ -101,13 +126,9 @@ impl Source for RegistrySource<'_> {
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let digest = blob.digest();
-        let (bytes, position) = self.ask(|stop| stop.registry.blob(&stop.repository, digest, 0))?;
-        if self.stops.len() == 1 {
-            return Ok(Box::new(bytes));
-        }
-        let next: Vec<usize> = self.from(position).skip(1).collect();
-        Ok(Box::new(Relay { source: self, digest: digest.clone(), bytes, read: 0, next: next.into_iter() }))
+        self.bytes(blob, 0..blob.size(), |stop, digest, start| {
+            stop.registry.blob(&stop.repository, digest, start)
+        })
     }
 
     fn size_of(&self, blob: &Digest) -> Option<u64> {
@@ -119,18 +140,26 @@ impl Source for RegistrySource<'_> {
     }
 
     fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
-        let part = |stop: &Stop<'_>| stop.registry.blob_part(&stop.repository, blob.digest(), range.clone());
-        self.ask(part).map(|(bytes, _)| Some(Box::new(bytes) as Box<dyn Read + Send + '_>))
+        let end = range.end;
+        let part = move |stop: &Stop<'_>, digest: &Digest, start| {
+            stop.registry.blob_part(&stop.repository, digest, start..end)
+        };
+        self.bytes(blob, range, part).map(Some)
     }
 }
 
-/// A blob that is taken up by the next place where one does not go on.
+/// Asks a place for a blob from a byte on.
+type Ask<'r> = Box<dyn Fn(&Stop<'r>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send>;
+
+/// A blob, or a part of one, that is taken up by the next place where one does not go on.
 struct Relay<'s, 'r> {
     source: &'s RegistrySource<'r>,
     digest: Digest,
+    ask: Ask<'r>,
     bytes: Blob,
-    /// How much of it has been read.
-    read: u64,
+    /// Where in the blob the next byte is, and where those end that are wanted.
+    position: u64,
+    end: u64,
     next: std::vec::IntoIter<usize>,
 }
 
@@ -139,17 +168,23 @@ impl Read for Relay<'_, '_> {
         loop {
             let error = match self.bytes.read(buffer) {
                 Ok(count) => {
-                    self.read += count as u64;
+                    self.position += count as u64;
                     return Ok(count);
                 }
                 Err(error) => error,
             };
+            // Nothing is left to be asked for, and the error is about what came too much.
+            if self.position >= self.end {
+                return Err(error);
+            }
             // The error of the last one that delivered says more than that of one that does not have it.
             let found = self.next.by_ref().find_map(|position| {
-                let stop = &self.source.stops[position];
-                stop.registry.blob(&stop.repository, &self.digest, self.read).ok()
+                let bytes = (self.ask)(&self.source.stops[position], &self.digest, self.position);
+                bytes.ok().map(|bytes| (bytes, position))
             });
-            self.bytes = found.ok_or(error)?;
+            let (bytes, position) = found.ok_or(error)?;
+            self.source.good.store(position, Ordering::Relaxed);
+            self.bytes = bytes;
         }
     }
 }

@@ -388,6 +388,19 @@ fn allowed(host: &str, limit: Option<&RateLimit>, login: bool) -> String {
 }
 
 impl Error {
+    /// Whether somebody answered, be it with a refusal or with nonsense: not so when nobody is there, or falls silent.
+    pub fn is_answer(&self) -> bool {
+        !matches!(
+            self,
+            Self::Resolve { .. }
+                | Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Slow { .. }
+                | Self::Lost { .. }
+                | Self::ProxyRefused { .. }
+        )
+    }
+
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -1,9 +1,10 @@
-//! Pushes and copies over ways that break.
+//! Pushes, copies and pulls over ways that break.
 
 use std::process::Command;
 
 use loment_testkit::{Fault, FaultyWay, OciRegistry, Patience, Referrers, Registry, World, run};
 
+use crate::ecosystem::configure;
 use crate::slow::large;
 use crate::world;
 
@@ -101,4 +102,42 @@ fn a_copy_that_breaks_off_goes_on() {
             std::fs::remove_dir_all(world.path("copied-1")).expect("skopeo made a directory");
         }
     }
+}
+
+#[test]
+fn a_layer_goes_on_from_the_next_place_when_a_mirror_dies_in_the_middle() {
+    let world = world();
+    // In one stream; and where every connection is slow, in parts.
+    let full = large(&world, SIZE);
+    let mirror = FaultyWay::ending(&full.host(), 10 << 20);
+    let behind = FaultyWay::to(&full.host(), "", Fault::Busy, 0);
+    let conf = format!(
+        "[[registry]]\nprefix = \"images.test\"\nlocation = {:?}\n[[registry.mirror]]\nlocation = {:?}\n",
+        behind.host(),
+        mirror.host()
+    );
+    configure(&world, "registries.conf", &conf);
+    world.loment(["pull", "-q", "images.test/large:1"]).succeeds();
+    assert!(mirror.has_ended());
+    // What had come is not asked for again.
+    assert!(behind.delivered() < 16 << 20, "{}", behind.delivered());
+    world.loment(["system", "check"]).succeeds();
+}
+
+#[test]
+fn parts_of_a_layer_go_on_from_the_next_place_when_a_mirror_dies() {
+    let world = world();
+    let full = large(&world, 64 << 20);
+    let mirror = FaultyWay::slow(&full.host(), 12 << 20, 30 << 20);
+    let conf = format!(
+        "[[registry]]\nprefix = \"images.test\"\nlocation = {:?}\n[[registry.mirror]]\nlocation = {:?}\n",
+        full.host(),
+        mirror.host()
+    );
+    configure(&world, "registries.conf", &conf);
+    world.loment(["pull", "-q", "images.test/large:1"]).succeeds();
+    assert!(mirror.has_ended());
+    let asked = mirror.requests();
+    assert!(asked.iter().any(|request| request.starts_with("GET 1")), "no parts: {asked:?}");
+    world.loment(["system", "check"]).succeeds();
 }

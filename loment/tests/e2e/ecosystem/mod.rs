@@ -12,7 +12,7 @@ use std::process::Command;
 use loment_testkit::World;
 
 /// A file of the world's user: `~/.config/containers/NAME`.
-fn configure(world: &World, name: &str, text: &str) -> String {
+pub(crate) fn configure(world: &World, name: &str, text: &str) -> String {
     let path = world.dir().join("home/.config/containers").join(name);
     std::fs::create_dir_all(path.parent().expect("it has a directory")).expect("make a directory");
     std::fs::write(&path, text).expect("write a file");
