@@ -11,12 +11,13 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use loment_engine::{Ecosystem, Settings};
-use loment_image::conf::{CompressionDefaults, File, Policy, Registries};
+use loment_engine::{Ecosystem, Settings, Transfers};
+use loment_image::conf::{ConfError, File, Policy, Registries, TransferDefaults};
 use loment_registry::Proxy;
 
 use crate::error::{Doing, Error, one_line};
 use crate::logins::{Keyring, Places};
+use crate::units::delay;
 
 /// No configuration is larger.
 const MAX_FILE: u64 = 4 << 20;
@@ -134,7 +135,7 @@ fn drop_ins(name: &str, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> 
 
 /// registries.conf with its drop-ins and the recorded aliases.
 pub(crate) fn registries() -> Result<Registries, Error> {
-    let invalid = |e: loment_image::conf::ConfError| Error::Invalid(e.to_string());
+    let invalid = |e: ConfError| Error::Invalid(e.to_string());
     let texts = layered("registries.conf", &["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"])?;
     let mut registries = Registries::parse(texts.iter().map(Text::file)).map_err(invalid)?;
     if let Some(recorded) = recorded_aliases().map(|path| read(&path)).transpose()?.flatten() {
@@ -143,10 +144,19 @@ pub(crate) fn registries() -> Result<Registries, Error> {
     Ok(registries)
 }
 
-/// What containers.conf says of compression.
-pub(crate) fn compression() -> Result<CompressionDefaults, Error> {
+/// What containers.conf says of transfers: how layers are compressed, and the rest.
+pub(crate) fn transfers() -> Result<(TransferDefaults, Transfers), Error> {
     let texts = layered("containers.conf", &["CONTAINERS_CONF"])?;
-    CompressionDefaults::parse(texts.iter().map(Text::file)).map_err(|e| Error::Invalid(e.to_string()))
+    let invalid = |e: ConfError| Error::Invalid(e.to_string());
+    let all = TransferDefaults::parse(texts.iter().map(Text::file)).map_err(invalid)?;
+    let delay = all.retry_delay.as_deref().map(|text| {
+        let wrong =
+            |use_this| format!("invalid value {text:?} for retry_delay in containers.conf: {use_this}");
+        delay(text).map_err(|use_this| Error::Invalid(wrong(use_this)))
+    });
+    let transfers =
+        Transfers { parallel: all.parallel, retry: all.retry.unwrap_or(0), retry_delay: delay.transpose()? };
+    Ok((all, transfers))
 }
 
 /// Where it is recorded what somebody has once chosen for a short name.
@@ -193,7 +203,8 @@ pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
         let registries = registries()?;
         let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
         let policy = policy(&chosen.policy).map_err(|e| one_line(&e));
-        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy })
+        let (_, transfers) = transfers()?;
+        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy, transfers })
     })
 }
 

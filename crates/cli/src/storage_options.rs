@@ -1,8 +1,10 @@
 //! `--storage-opt`: before the command for the store, after `run` and `create` for one container.
 
 use loment_engine::config::SizeLimits;
+use loment_image::conf::StorageDefaults;
 use loment_store::Form;
 
+use crate::ecosystem::{self, Text};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::units::parse_size;
@@ -25,6 +27,27 @@ pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Limits of all containers: what flags say, and of all else storage.conf.
+pub(crate) fn of_all(flags: SizeLimits) -> Result<SizeLimits, Error> {
+    let texts = ecosystem::layered("storage.conf", &["CONTAINERS_STORAGE_CONF"])?;
+    if !texts.iter().any(|text| StorageDefaults::may_be_in(text.file())) {
+        return Ok(flags);
+    }
+    let found =
+        StorageDefaults::parse(texts.iter().map(Text::file)).map_err(|e| Error::Invalid(e.to_string()))?;
+    let number = |key: &str, text: Option<String>| {
+        text.map(|text| {
+            let number = parse_size(&text).and_then(|n| n.try_into().ok());
+            let wrong =
+                || format!("invalid value {text:?} for {key} in storage.conf: use a number such as 10g");
+            number.ok_or_else(|| Error::Invalid(wrong()))
+        })
+        .transpose()
+    };
+    let (bytes, inodes) = (number("size", found.size)?, number("inodes", found.inodes)?);
+    Ok(SizeLimits { bytes: flags.bytes.or(bytes), inodes: flags.inodes.or(inodes) })
 }
 
 /// Limits of one container.

@@ -1,5 +1,7 @@
 //! Sizes and times as people write and read them.
 
+use std::time::Duration;
+
 /// Bytes of a size such as `64m`, `1.5g`, `100`, `10MiB`: units are powers of 1024, as Docker and Podman have it for limits.
 pub(crate) fn parse_size(text: &str) -> Option<i64> {
     parse(text, 1024)
@@ -135,9 +137,42 @@ pub(crate) fn go_time(moment: &str) -> String {
     }
 }
 
+/// A length of time as Go writes it, such as `90s`, `500ms` or `1h30m`; none is negative.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let span = text.parse::<jiff::SignedDuration>().ok();
+    let span = span.or_else(|| (text == "0").then_some(jiff::SignedDuration::ZERO))?;
+    Duration::try_from(span).ok()
+}
+
+/// The same where a number alone is seconds.
+pub(crate) fn delay(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| duration(text)).ok_or_else(|| "use a time such as 2s, 500ms or 1m30s".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_gos() {
+        let times = [
+            ("0", 0),
+            ("500ms", 500),
+            ("90s", 90_000),
+            ("1.5m", 90_000),
+            ("24h", 86_400_000),
+            ("1h30m", 5_400_000),
+        ];
+        for (text, milliseconds) in times {
+            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for bad in ["", "x", "-1h", "5", "s", "1d", "é"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+        assert_eq!((delay("5"), delay("2s")), (Ok(Duration::from_secs(5)), Ok(Duration::from_secs(2))));
+        assert!(delay("-5").is_err() && delay("soon").is_err());
+    }
 
     #[test]
     fn sizes_are_read() {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use loment_image::conf::{Login, Policy, Registries, Subject};
 use loment_registry::{Options, Proxy, Registry};
@@ -46,6 +47,19 @@ pub struct Settings {
     pub logins: Box<dyn Logins>,
     /// policy.json; or why it cannot be used, which refuses every image and nothing else.
     pub policy: Result<Policy, String>,
+    /// containers.conf
+    pub transfers: Transfers,
+}
+
+/// How images are fetched when a command does not say it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transfers {
+    /// Layers at the same time, instead of four.
+    pub parallel: Option<usize>,
+    /// How often to try again what went wrong on the way.
+    pub retry: u32,
+    /// How long to wait before, instead of a second.
+    pub retry_delay: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -55,6 +69,7 @@ impl Default for Settings {
             proxy: Proxy::default(),
             logins: Box::new(NoLogins),
             policy: Ok(Policy::accept_anything()),
+            transfers: Transfers::default(),
         }
     }
 }

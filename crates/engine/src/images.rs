@@ -30,6 +30,9 @@ pub enum PullPolicy {
     Newer,
 }
 
+/// Before what went wrong is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
 /// How images are fetched.
 #[derive(Clone, Debug, Default)]
 pub struct PullSettings {
@@ -41,10 +44,10 @@ pub struct PullSettings {
     pub access: Access,
     /// Instead of this machine's.
     pub platform: Option<Platform>,
-    /// How often to try again what went wrong on the way.
-    pub retry: u32,
-    /// Before each of them.
-    pub retry_delay: Duration,
+    /// How often to try again what went wrong on the way, if not as configured,
+    pub retry: Option<u32>,
+    /// and how long to wait before.
+    pub retry_delay: Option<Duration>,
 }
 
 /// Somebody who knows which of several images a short name means.
@@ -166,12 +169,14 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let mut left = settings.retry;
+        let configured = settings.access.ecosystem.settings()?.transfers;
+        let mut left = settings.retry.unwrap_or(configured.retry);
+        let delay = settings.retry_delay.or(configured.retry_delay).unwrap_or(RETRY_DELAY);
         loop {
             match self.pull_one(reference, settings, progress) {
                 Err(error) if left > 0 && may_pass(&error) => {
                     left -= 1;
-                    std::thread::sleep(settings.retry_delay);
+                    std::thread::sleep(delay);
                 }
                 result => return result,
             }
@@ -200,6 +205,7 @@ impl Engine {
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();
         }
+        how.parallel = settings.access.ecosystem.settings()?.transfers.parallel.unwrap_or(how.parallel);
         let name = reference.store_name();
         Ok(pull(&origins.source(reference), &self.store_for_layers(), Some(&name), &how, progress)?)
     }

@@ -69,7 +69,7 @@ pub use check::{Checked, Repaired};
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use copy_files::{CopyFiles, FilesAt, NewOwner};
 pub use create::{Choices, Create, EnvironmentChoices};
-pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings};
+pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings, Transfers};
 pub use engine::Engine;
 pub use error::Error;
 pub use export::Commit;

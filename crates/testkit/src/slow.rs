@@ -20,6 +20,7 @@ pub struct SlowWay {
 
 #[derive(Debug, Default)]
 struct Seen {
+    connections: AtomicU64,
     delivered: AtomicU64,
     ranges: Mutex<Vec<String>>,
 }
@@ -35,6 +36,7 @@ impl SlowWay {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(&host) else { return };
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 let (Ok(to_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { return };
                 let (seen, also) = (Arc::clone(&shared), Arc::clone(&shared));
                 std::thread::spawn(move || there(client, to_server, &seen, ranges));
@@ -47,6 +49,11 @@ impl SlowWay {
     /// `127.0.0.1:PORT/NAME`.
     pub fn name(&self, name: &str) -> String {
         format!("127.0.0.1:{}/{name}", self.port)
+    }
+
+    /// How often somebody connected.
+    pub fn connections(&self) -> u64 {
+        self.seen.connections.load(Ordering::Relaxed)
     }
 
     /// Bytes that came back so far.

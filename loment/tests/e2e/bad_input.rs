@@ -64,6 +64,24 @@ fn a_size_where_none_is_kept() {
     }
     let default = ["--storage-opt", "overlay.size=10m"];
     over_tmpfs(&[&default[..], &create, &[&none, "true"]].concat()).fails_saying(125, &words);
+    let conf = world.path("storage.conf");
+    let with_conf = |text: &str, arguments: &[&str]| {
+        fs::write(&conf, text).unwrap();
+        let setting = format!("CONTAINERS_STORAGE_CONF={}", conf.display());
+        let mut command = world.command(["--root"]);
+        command.arg(&root).args(create).args(arguments);
+        let script = "mount -t tmpfs none \"$1\"; shift; exec \"$@\"";
+        let through_env =
+            ["env", &setting, "unshare", "-m", "--propagation", "private", "sh", "-ec", script, "sh"];
+        run(&mut through(&[&through_env[..], &[root.to_str().unwrap()]].concat(), &command), Patience::NORMAL)
+    };
+    for text in ["[storage.options]\nsize = \"10m\"", "[storage.options.overlay]\ninodes = \"100\""] {
+        with_conf(text, &[&none, "true"]).fails_saying(125, &words);
+    }
+    let zero = with_conf("[storage.options]\nsize = \"10m\"", &["--storage-opt", "size=0", &none, "true"]);
+    assert!(zero.code == 125 && !zero.stderr.contains("tmpfs"), "{zero}");
+    with_conf("[storage.options]\nsize = \"x\"", &[&none, "true"])
+        .fails_saying(125, &["\"x\"", "storage.conf"]);
     let without = over_tmpfs(&[&default[..], &create, &["--storage-opt", "size=0", &none, "true"]].concat());
     assert!(without.code == 125 && !without.stderr.contains("tmpfs"), "{without}");
     let directory = [&create[..], &["--storage-opt", "size=10m", "--rootfs", "/", "true"]].concat();

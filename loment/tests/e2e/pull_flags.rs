@@ -1,10 +1,14 @@
 //! How `pull` is told what, when and how often.
 
+use std::fs;
 use std::io::copy;
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-use loment_testkit::Terminal;
+use loment_testkit::{
+    Compression, Config, Entry, Image, Layer, Layout, Output, Patience, Registry, SlowWay, Terminal, Variant,
+    World, run,
+};
 
 use crate::{fixtures, world};
 
@@ -127,6 +131,47 @@ fn a_pull_is_tried_again() {
     // What is not there will not come.
     let missing = ["pull", "--retry", "3", "--retry-delay", "50s", &registry.name("nonesuch")];
     world.loment(missing).fails(125);
+}
+
+/// With what containers.conf says.
+fn configured(world: &World, engine: &str, arguments: &[&str]) -> Output {
+    let conf = world.path("containers.conf");
+    fs::write(&conf, format!("[engine]\n{engine}\n")).unwrap();
+    run(world.command(arguments.iter().copied()).env("CONTAINERS_CONF", &conf), Patience::NORMAL)
+}
+
+#[test]
+fn containers_conf_says_how_often_is_tried_again() {
+    let (world, registry) = (world(), fixtures().serve());
+    let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
+    let image = |refused| format!("{}/busybox:latest", moody(&port, refused));
+    let again = "retry = 40\nretry_delay = \"10ms\"";
+    let name = image(14);
+    configured(&world, again, &["pull", "--quiet", &name]).succeeds();
+    configured(&world, again, &["pull", "--quiet", "--retry", "0", &image(60)]).fails(125);
+    let writable = Registry::empty();
+    let to = format!("{}/pushed:1", moody(writable.host().rsplit_once(':').unwrap().1, 14));
+    configured(&world, again, &["push", "--quiet", &name, &to]).succeeds();
+    configured(&world, "retry_delay = \"soon\"", &["pull", "--quiet", &name])
+        .fails_saying(125, &["\"soon\"", "retry_delay in containers.conf"]);
+}
+
+#[test]
+fn containers_conf_says_how_many_layers_come_at_once() {
+    let (world, registry) = (world(), Registry::empty());
+    let mut layout = Layout::create(&world.path("layout"));
+    let layers = (0..8).map(|n| Layer::of([Entry::file(&format!("f{n}"), vec![n; 256 << 10])]).into());
+    layout.add("many", &Image::new(Config::shell(), layers), Compression::None);
+    layout.push("many", &registry.name("many:1"), Variant::AsIs);
+    let connections = |count: usize| {
+        let way = SlowWay::to(&registry, 2 << 20, true);
+        let world = crate::world();
+        let conf = format!("image_parallel_copies = {count}");
+        configured(&world, &conf, &["pull", "-q", "--tls-verify=false", &way.name("many:1")]).succeeds();
+        way.connections()
+    };
+    let (one, eight) = (connections(1), connections(8));
+    assert!(one < eight, "{one} with one at a time, {eight} with eight");
 }
 
 #[test]

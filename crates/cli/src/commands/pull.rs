@@ -35,12 +35,12 @@ pub(super) struct PullFlags {
     /// Accepted for compatibility: there is no other trust than digests
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     disable_content_trust: Option<bool>,
-    /// Try that often again after a failure
-    #[arg(long, value_name = "TIMES", default_value_t = 0)]
-    retry: u32,
-    /// Wait that long before each of them, such as 2s
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = super::push::delay)]
-    retry_delay: Duration,
+    /// Try that often again after a failure [default: of containers.conf, or 0]
+    #[arg(long, value_name = "TIMES")]
+    retry: Option<u32>,
+    /// Wait that long before each of them, such as 2s [default: of containers.conf, or 1s]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
+    retry_delay: Option<Duration>,
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,

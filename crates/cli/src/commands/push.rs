@@ -15,6 +15,9 @@ use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
 
+/// Before what went wrong is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+
 /// Push an image to a registry, an archive or a directory
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
@@ -44,12 +47,12 @@ pub(super) struct Flags {
     /// Accepted for compatibility: signatures are not sent
     #[arg(long)]
     remove_signatures: bool,
-    /// Try that often again after a failure
-    #[arg(long, value_name = "TIMES", default_value_t = 0)]
-    retry: u32,
-    /// Wait that long before each of them, such as 2s
-    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = delay)]
-    retry_delay: Duration,
+    /// Try that often again after a failure [default: of containers.conf, or 0]
+    #[arg(long, value_name = "TIMES")]
+    retry: Option<u32>,
+    /// Wait that long before each of them, such as 2s [default: of containers.conf, or 2s]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
+    retry_delay: Option<Duration>,
     /// The image in the store
     #[arg(value_name = "IMAGE")]
     image: String,
@@ -70,7 +73,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
     };
-    let defaults = ecosystem::compression()?;
+    let (defaults, transfers) = ecosystem::transfers()?;
     let compression = flags.compression_format.or(defaults.format).unwrap_or(Compression::Gzip);
     // A configured level is one of the configured compression.
     let configured = defaults.level.filter(|_| compression == defaults.format.unwrap_or(Compression::Gzip));
@@ -81,10 +84,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         compression,
         level: flags.compression_level.or(configured),
         force_compression: flags.force_compression,
-        ..PushOptions::default()
+        parallel: transfers.parallel.unwrap_or(PushOptions::default().parallel),
     };
     let access = flags.access.access()?;
-    let mut left = flags.retry;
+    let mut left = flags.retry.unwrap_or(transfers.retry);
+    let delay = flags.retry_delay.or(transfers.retry_delay).unwrap_or(RETRY_DELAY);
     let pushed = loop {
         let mut bars = Bars::new(flags.quiet);
         let to = Side::new(&place, &access);
@@ -96,8 +100,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             Err(error) if left > 0 => {
                 left -= 1;
                 let text = crate::error::one_line(&Error::from(error));
-                complain(&format!("Trying again in {:?}: {text}", flags.retry_delay));
-                std::thread::sleep(flags.retry_delay);
+                complain(&format!("Trying again in {delay:?}: {text}"));
+                std::thread::sleep(delay);
             }
             result => break result?,
         }
@@ -130,17 +134,4 @@ pub(super) fn check_level(flag: &str, level: Option<i32>, compression: Compressi
     let Some(level) = level.filter(|level| !levels.contains(level)) else { return Ok(()) };
     let (first, last) = (levels.start(), levels.end());
     Err(Error::Invalid(format!("invalid value {level} for {flag}: use {first} to {last}")))
-}
-
-/// A time such as 2s, 500ms or 1m.
-pub(super) fn delay(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: u64 = number.parse().map_err(|_| "use a number with ms, s or m".to_owned())?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" | "" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err("use a number with ms, s or m".to_owned()),
-    }
 }

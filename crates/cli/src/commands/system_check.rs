@@ -11,6 +11,7 @@ use super::access::AccessFlags;
 use crate::error::{Error, one_line};
 use crate::globals::Globals;
 use crate::output::print;
+use crate::units;
 
 /// Check that everything in storage is as it was stored
 #[derive(Parser, Debug)]
@@ -32,12 +33,7 @@ pub(super) struct Flags {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let span = text
-        .parse::<jiff::SignedDuration>()
-        .ok()
-        .or_else(|| (text == "0").then_some(jiff::SignedDuration::ZERO));
-    let span = span.and_then(|span| Duration::try_from(span).ok());
-    span.ok_or_else(|| "use a duration such as 90s, 24h or 1h30m".into())
+    units::duration(text).ok_or_else(|| "use a duration such as 90s, 24h or 1h30m".into())
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
@@ -151,21 +147,6 @@ fn sentence(event: &Repaired) -> String {
         Repaired::ContainerRemoved { container } => format!("Removed container {container}\n"),
         Repaired::ContainerKept { container } => {
             format!("Kept container {container}, which is damaged: remove it, or use --force\n")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        for (text, seconds) in [("0", 0), ("90s", 90), ("24h", 86_400), ("1h30m", 5400)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for bad in ["", "x", "-1h", "5"] {
-            assert!(duration(bad).is_err(), "{bad}");
         }
     }
 }

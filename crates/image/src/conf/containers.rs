@@ -1,4 +1,4 @@
-//! containers.conf (containers.conf(5)): what it says of images on their way out, and of events. The rest of it does not apply
+//! containers.conf (containers.conf(5)): what it says of images on their way, and of events. The rest of it does not apply
 //! here.
 
 use serde::Deserialize;
@@ -7,13 +7,19 @@ use super::error::ConfError;
 use super::registries::File;
 use crate::compress::Compression;
 
-/// How layers are compressed when nothing else is asked for.
+/// How images are transferred when nothing else is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CompressionDefaults {
+pub struct TransferDefaults {
     /// `compression_format`
     pub format: Option<Compression>,
     /// `compression_level`
     pub level: Option<i32>,
+    /// `image_parallel_copies`: layers at the same time; 0 says nothing.
+    pub parallel: Option<usize>,
+    /// `retry`: how often what failed is tried again.
+    pub retry: Option<u32>,
+    /// `retry_delay`: how long to wait before, as times are written; nothing when it is empty.
+    pub retry_delay: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -26,6 +32,9 @@ struct Document {
 struct Engine {
     compression_format: Option<String>,
     compression_level: Option<i32>,
+    image_parallel_copies: Option<usize>,
+    retry: Option<u32>,
+    retry_delay: Option<String>,
     events_logger: Option<String>,
     events_logfile_max_size: Option<String>,
 }
@@ -47,7 +56,7 @@ impl EventsDefaults {
         lines.filter(|line| !line.starts_with('#')).any(|line| line.contains("events_log"))
     }
 
-    /// Puts files together, as [`CompressionDefaults::parse`] does.
+    /// Puts files together, as [`TransferDefaults::parse`] does.
     ///
     /// # Errors
     /// [`ConfError`] for the first file that cannot be used.
@@ -63,7 +72,7 @@ impl EventsDefaults {
     }
 }
 
-impl CompressionDefaults {
+impl TransferDefaults {
     /// Puts files together: the main one, then drop-ins in their order.
     ///
     /// # Errors
@@ -83,7 +92,12 @@ impl CompressionDefaults {
                 all.format = Some(format);
             }
             all.level = document.engine.compression_level.or(all.level);
+            all.parallel = document.engine.image_parallel_copies.or(all.parallel);
+            all.retry = document.engine.retry.or(all.retry);
+            all.retry_delay = document.engine.retry_delay.or(all.retry_delay);
         }
+        all.parallel = all.parallel.filter(|&count| count > 0);
+        all.retry_delay = all.retry_delay.filter(|text| !text.is_empty());
         Ok(all)
     }
 }
@@ -92,9 +106,9 @@ impl CompressionDefaults {
 mod tests {
     use super::*;
 
-    fn parse(texts: &[&str]) -> Result<CompressionDefaults, String> {
+    fn parse(texts: &[&str]) -> Result<TransferDefaults, String> {
         let files = texts.iter().map(|text| File { name: "f", text });
-        CompressionDefaults::parse(files).map_err(|e| e.to_string())
+        TransferDefaults::parse(files).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -108,10 +122,24 @@ mod tests {
             parse(&["[engine]\ncompression_format = \"zstd:chunked\""]).unwrap().format,
             Some(Compression::Zstd)
         );
-        assert_eq!(parse(&["", "# nothing\n"]).unwrap(), CompressionDefaults::default());
+        assert_eq!(parse(&["", "# nothing\n"]).unwrap(), TransferDefaults::default());
         let told = parse(&["[engine]\ncompression_format = \"bzip2\""]).unwrap_err();
         assert_eq!(told, "f: invalid compression_format \"bzip2\": use gzip or zstd");
         assert!(parse(&["[engine]\ncompression_level = \"x\""]).unwrap_err().contains("line 2"));
+    }
+
+    #[test]
+    fn what_is_empty_says_nothing() {
+        let main = "[engine]\nimage_parallel_copies = 8\nretry = 5\nretry_delay = \"3s\"";
+        let found = parse(&[main]).unwrap();
+        assert_eq!(
+            (found.parallel, found.retry, found.retry_delay.as_deref()),
+            (Some(8), Some(5), Some("3s"))
+        );
+        let found =
+            parse(&[main, "[engine]\nimage_parallel_copies = 0\nretry = 0\nretry_delay = \"\""]).unwrap();
+        assert_eq!((found.parallel, found.retry, found.retry_delay), (None, Some(0), None));
+        assert!(parse(&["[engine]\nretry = -1"]).unwrap_err().contains("line 2"));
     }
 
     #[test]

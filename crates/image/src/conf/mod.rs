@@ -8,11 +8,13 @@ mod matching;
 mod policy;
 mod registries;
 mod short;
+mod storage;
 mod strict;
 
 pub use auth::{AuthFile, AuthFormat, HelperFor, Login, parse_helper_answer};
-pub use containers::{CompressionDefaults, EventsDefaults};
+pub use containers::{EventsDefaults, TransferDefaults};
 pub use error::{ConfError, Position};
 pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};
 pub use short::{Alias, ShortNameMode, ShortNames};
+pub use storage::StorageDefaults;

@@ -46,7 +46,7 @@ impl FilesFlags {
             files.tmpfs.push(values::tmpfs(text)?);
         }
         files.size = storage_options::of_container(&self.storage_opt)?;
-        asked.choices.size = globals.size;
+        asked.choices.size = storage_options::of_all(globals.size)?;
         let shm = self.shm_size.as_deref().map(|text| size("shm-size", text)).transpose()?;
         asked.choices.shm_size = shm.map(|n| n as u64);
         Ok(())

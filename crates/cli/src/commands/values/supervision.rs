@@ -5,6 +5,7 @@ use loment_engine::{Grace, OnFailure};
 
 use super::invalid;
 use crate::error::Error;
+use crate::units;
 
 /// A signal, by its name or number.
 pub(in crate::commands) fn signal(flag: &str, text: &str) -> Result<i32, Error> {
@@ -63,12 +64,7 @@ pub(in crate::commands) fn check(text: &str) -> Result<Vec<String>, Error> {
 
 /// A time such as `1m30s`, in nanoseconds; a number alone is seconds.
 pub(in crate::commands) fn nanoseconds(flag: &str, text: &str) -> Result<u64, Error> {
-    let time = match text.parse::<u64>() {
-        Ok(seconds) => seconds.checked_mul(1_000_000_000),
-        Err(_) => {
-            text.parse::<jiff::SignedDuration>().ok().and_then(|time| u64::try_from(time.as_nanos()).ok())
-        }
-    };
+    let time = units::delay(text).ok().and_then(|time| u64::try_from(time.as_nanos()).ok());
     time.ok_or_else(|| {
         Error::Invalid(format!("invalid value {text:?} for --{flag}: use a time such as 1m30s"))
     })

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::globals::{Runtime, id};
 use super::{print, stats};
+use crate::units::duration;
 
 /// How often to look for processes that were killed for lack of memory.
 const LOOK: Duration = Duration::from_millis(200);
@@ -67,31 +68,4 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
         }
     }
     Ok(0)
-}
-
-/// A length of time as Go writes it, with one unit.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let seconds = match &text[digits.len()..] {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(digits.parse::<f64>().ok()? * seconds).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_have_a_unit() {
-        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("1.5m"), Some(Duration::from_secs(90)));
-        for bad in ["5", "s", "-1s", "1d", "é", ""] {
-            assert_eq!(duration(bad), None, "{bad}");
-        }
-    }
 }
