@@ -1,12 +1,14 @@
 //! Lists on their way out.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::path::Path;
 
 use loment_image::{
-    Copied, CopyOptions, Destination, Images, Members, Place, Platform, Progress, PushOptions, Raw,
-    Reference, Scratch, ShortNames, copy, push, push_index,
+    Copied, CopyOptions, Destination, Images, Members, Near, Place, Platform, Progress, PushOptions, Raw,
+    Reference, Scratch, ShortNames, copy, layer_blobs, push, push_index,
 };
-use loment_store::{ImageId, sha256};
+use loment_store::{DiffId, ImageId, NamedImage, sha256};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::Value;
 
@@ -52,33 +54,59 @@ impl Engine {
         };
         let images = if members { self.all_here(&name, &listed)? } else { Vec::new() };
         let near = self.near(&name, images.iter().map(|(_, image)| image), to)?;
-        let copied = with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
+        let copied = with_destination(to, near, &Scratch::of(self.store()), |destination| {
             Ok(push_index(self.store(), &index, &images, destination, options, progress)?)
         })?;
         self.tell_of_push(index.digest(), to);
         Ok(copied)
     }
 
-    /// A name in another repository of a registry, which may have the layers of images already: their own names come first, then
-    /// that which was said.
+    /// Other repositories of a registry that have layers of images: those from which an image with the same layer came or where
+    /// one was sent, the latest first. So those of the image that another one was made of, too. At last what was said.
     pub(crate) fn near<'a>(
         &self,
         said: &str,
         images: impl IntoIterator<Item = &'a ImageId>,
         to: Side<'_>,
-    ) -> Result<Option<Reference>, Error> {
-        let Place::Registry(there) = to.place else { return Ok(None) };
+    ) -> Result<Near, Error> {
+        let mut near = Near::default();
+        let Place::Registry(there) = to.place else { return Ok(near) };
         let is_near = |name: &Reference| name.domain() == there.domain() && name.path() != there.path();
-        for image in images {
-            let names = self.store().names_of(image)?;
+        let images: HashSet<&ImageId> = images.into_iter().collect();
+        let mut all = self.store().images()?;
+        let wanted = all.iter().filter(|known| images.contains(&known.image.id));
+        let layers: HashSet<DiffId> = wanted.flat_map(|known| known.image.layers.clone()).collect();
+        all.sort_by_key(|known| Reverse(known.image.pulled));
+        for NamedImage { image, names } in &all {
             // A name that was only given here is that of no repository there.
             let there = names.iter().filter(|named| named.of_registry);
-            let mut names = there.filter_map(|named| named.name.parse().ok());
-            if let Some(near) = names.find(is_near) {
-                return Ok(Some(near));
+            let names: Vec<Reference> =
+                there.filter_map(|named| named.name.parse().ok()).filter(is_near).collect();
+            let has_any = images.contains(&image.id) || image.layers.iter().any(|id| layers.contains(id));
+            if names.is_empty() || !has_any {
+                continue;
+            }
+            // What cannot be read here says nothing of there.
+            let read = |manifest| layer_blobs(self.store(), manifest).unwrap_or_default();
+            let blobs = image.manifests.iter().map(read).filter(|blobs| blobs.len() == image.layers.len());
+            let blobs: Vec<Digest> = blobs
+                .flat_map(|blobs| blobs.into_iter().zip(&image.layers))
+                .filter(|(_, id)| layers.contains(id))
+                .map(|(blob, _)| blob)
+                .chain([image.id.digest().clone()])
+                .collect();
+            for name in &names {
+                blobs.iter().for_each(|blob| near.has(name.path(), blob));
+                // Other images of one index are there, too, and have no name here.
+                if images.contains(&image.id) {
+                    near.may_have(name.path());
+                }
             }
         }
-        Ok(said.parse().ok().filter(is_near))
+        if let Some(said) = said.parse().ok().filter(is_near) {
+            near.may_have(said.path());
+        }
+        Ok(near)
     }
 
     /// The images of an index.
@@ -126,7 +154,8 @@ impl Engine {
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
         let mut document = list.document.clone();
-        let copied = with_destination(to, None, &Scratch::of(self.store()), |destination| {
+        let near = self.near_list(list, to)?;
+        let copied = with_destination(to, near, &Scratch::of(self.store()), |destination| {
             let entries = document["manifests"].as_array_mut();
             for entry in entries.into_iter().flatten().filter(|_| members) {
                 let sent = self.push_member(list, entry, destination, to, options, progress)?;
@@ -151,6 +180,24 @@ impl Engine {
         })?;
         self.tell_of_push(list.id(), to);
         Ok(copied)
+    }
+
+    /// Other repositories of a registry that have images of a list: those of the store, or where the others are.
+    fn near_list(&self, list: &ImageList, to: Side<'_>) -> Result<Near, Error> {
+        let entries = list.document["manifests"].as_array().into_iter().flatten();
+        let mut images = Vec::new();
+        for digest in entries.filter_map(|entry| entry["digest"].as_str()) {
+            images.extend(self.listed_image(digest)?);
+        }
+        let mut near = self.near("", &images, to)?;
+        for source in list.name.sources.values() {
+            if let (Ok(Place::Registry(from)), Place::Registry(there)) = (Place::parse(source), to.place)
+                && from.domain() == there.domain()
+            {
+                near.may_have(from.path());
+            }
+        }
+        Ok(near)
     }
 
     /// Sends one image of a list; what it is there.

@@ -6,9 +6,9 @@ use loment_events::What;
 use loment_image::conf::Subject;
 use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
-    Images, Layers, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform, Progress,
-    Pulled, PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage, copy,
-    from_daemon, pull, push, to_daemon,
+    Images, Layers, Near, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform,
+    Progress, Pulled, PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage,
+    copy, from_daemon, pull, push, to_daemon,
 };
 use loment_registry::Daemon;
 use loment_store::{ImageId, ImageName, Origin};
@@ -75,7 +75,7 @@ impl Engine {
         }
         let named = named.and_then(|named| named.manifest);
         let near = self.near(&name, [&id], to)?;
-        let copied = with_destination(to, near.as_ref(), &Scratch::of(self.store()), |destination| {
+        let copied = with_destination(to, near, &Scratch::of(self.store()), |destination| {
             Ok(push(self.store(), &id, named.as_ref(), destination, options, progress)?)
         })?;
         if let Place::Registry(there) = to.place {
@@ -198,10 +198,12 @@ pub fn copy_image(
             Ok(Copied { digest: pulled.digest, sent: pulled.fetched })
         }
         _ => {
-            let near = match from.place {
-                Place::Registry(reference) => Some(reference),
-                _ => None,
-            };
+            let mut near = Near::default();
+            if let (Place::Registry(from), Place::Registry(to)) = (from.place, to.place)
+                && from.domain() == to.domain()
+            {
+                near.may_have(from.path());
+            }
             let scratch = Scratch::dir(temporary);
             let options = &CopyOptions { scratch: Some(scratch.clone()), ..options.clone() };
             with_source(from, &scratch, |source, _| {
@@ -334,18 +336,14 @@ pub(crate) fn look_into<T>(
 
 pub(crate) fn with_destination<T>(
     side: Side<'_>,
-    near: Option<&Reference>,
+    near: Near,
     scratch: &Scratch,
     work: impl FnOnce(&dyn Destination) -> Result<T, Error>,
 ) -> Result<T, Error> {
     match side.place {
         Place::Registry(reference) => {
             let registry = side.access.registry(reference)?;
-            let mut destination = RegistryDestination::new(&registry, reference);
-            if let Some(near) = near.filter(|near| near.domain() == reference.domain()) {
-                destination = destination.near(near.path());
-            }
-            work(&destination)
+            work(&RegistryDestination::new(&registry, reference).near(near))
         }
         Place::Oci { dir, entry } => {
             let blobs = side.blobs.map(absolute).transpose()?;

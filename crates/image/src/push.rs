@@ -106,6 +106,18 @@ pub fn push(
     Ok(Copied { digest, sent: count })
 }
 
+/// The layers that a manifest of the store lists, lowest first; none for an index.
+///
+/// # Errors
+/// [`Error::Store`], [`Error::Malformed`].
+pub fn layer_blobs(store: &Store, manifest: &Digest) -> Result<Vec<Digest>, Error> {
+    let bytes = store.blob(manifest)?;
+    Ok(match manifest::parse(&bytes, "", manifest)?.0 {
+        Document::Image(manifest) => manifest.layers().iter().map(|layer| layer.digest().clone()).collect(),
+        Document::Index(_) => Vec::new(),
+    })
+}
+
 /// A manifest of the store.
 struct Known {
     digest: Digest,

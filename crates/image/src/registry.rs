@@ -7,6 +7,7 @@ use oci_spec::image::Descriptor;
 
 use crate::destination::{Destination, Incoming, Make, Wants};
 use crate::error::Error;
+use crate::near::Near;
 use crate::reference::Reference;
 
 /// Where a reference is to point in a registry.
@@ -15,8 +16,7 @@ pub struct RegistryDestination<'r> {
     registry: &'r Registry,
     repository: String,
     manifest: String,
-    /// A repository of the same registry that may have the blobs.
-    near: Option<String>,
+    near: Near,
     name: String,
 }
 
@@ -27,14 +27,13 @@ impl<'r> RegistryDestination<'r> {
             registry,
             repository: reference.path().to_owned(),
             manifest: reference.manifest().to_owned(),
-            near: None,
+            near: Near::default(),
             name: reference.store_name(),
         }
     }
 
-    /// The same, where blobs may be taken from another repository of the registry without their bytes.
-    pub fn near(self, repository: &str) -> Self {
-        let near = Some(repository.to_owned()).filter(|near| *near != self.repository);
+    /// The same, where blobs may be taken from other repositories of the registry without their bytes.
+    pub fn near(self, near: Near) -> Self {
         Self { near, ..self }
     }
 }
@@ -72,15 +71,14 @@ impl Destination for RegistryDestination<'_> {
             ) => {}
             Err(error) => return Err(error.into()),
         }
-        let Some(near) = &self.near else { return Ok(false) };
-        match self.registry.mount(&self.repository, blob.digest(), Some(near))? {
-            Mount::Done => Ok(true),
-            Mount::Upload(upload) => {
+        for near in self.near.of(blob.digest(), &self.repository) {
+            match self.registry.mount(&self.repository, blob.digest(), Some(near))? {
+                Mount::Done => return Ok(true),
                 // Nothing is in it: whether the registry hears that it is not wanted is its own affair.
-                let _ = upload.cancel();
-                Ok(false)
+                Mount::Upload(upload) => drop(upload.cancel()),
             }
         }
+        Ok(false)
     }
 
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use loment_testkit::{Patience, World, run};
+use loment_testkit::{Output, Patience, World, run};
 
 use crate::{fixtures, sh, world, world_with};
 
@@ -72,6 +72,54 @@ fn layers_are_taken_from_any_repository_the_image_is_known_from() {
     pushed.succeeds();
     let blobs = pushed.stderr.lines().filter(|line| line.starts_with("Copying blob "));
     assert!(blobs.clone().count() > 0 && blobs.clone().all(|l| l.ends_with("already exists")), "{pushed}");
+}
+
+/// How many layers were sent, and how many were there.
+fn sent_and_there(pushed: &Output) -> (usize, usize) {
+    pushed.succeeds();
+    let blobs: Vec<_> = pushed.stderr.lines().filter(|line| line.starts_with("Copying blob ")).collect();
+    let there = blobs.iter().filter(|line| line.ends_with("already exists")).count();
+    (blobs.len() - there, there)
+}
+
+#[test]
+fn layers_are_taken_from_another_repository_when_one_has_lost_them() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("app:latest");
+    for other in ["one/app", "two/app"] {
+        let (from, to) = (format!("docker://{image}"), format!("docker://{}:1", registry.name(other)));
+        skopeo(&["copy", "--src-tls-verify=false", "--dest-tls-verify=false", &from, &to]);
+    }
+    for name in ["app:latest", "one/app:1", "two/app:1"] {
+        world.loment(["pull", "--quiet", &registry.name(name)]).succeeds();
+    }
+    // What two of three had is gone.
+    let blob = registry.blob_file(&registry.digest_of("app", "latest"));
+    let repositories = blob.ancestors().nth(5).expect("it is deep in the storage").join("repositories");
+    for lost in ["app", "one"] {
+        std::fs::remove_dir_all(repositories.join(lost)).expect("the registry has it");
+    }
+    let pushed = world.loment(["push", &image, &registry.name("new/app:1")]);
+    let (sent, there) = sent_and_there(&pushed);
+    assert!(sent == 0 && there > 0, "{pushed}");
+}
+
+#[test]
+fn layers_of_the_image_that_one_was_made_of_are_not_sent() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let image = registry.name("app:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let run = ["run", "--name", "a", "--network", "none", &image, "sh", "-c", "echo made >/made"];
+    world.loment(run).succeeds();
+    let made = registry.name("team/made:1");
+    world.loment(["commit", "a", &made]).succeeds();
+    let pushed = world.loment(["push", &made]);
+    let (sent, there) = sent_and_there(&pushed);
+    assert!(sent == 1 && there > 0, "{pushed}");
+    world.loment(["rm", "a"]).succeeds();
+    world.loment(["rmi", "--all"]).succeeds();
+    world.loment(["pull", "--quiet", &made]).succeeds();
+    assert!(sh(&world, &[], &made, "cat /made").ends_with("made"));
 }
 
 #[test]
