@@ -115,7 +115,7 @@ impl Client {
         };
         let resolver =
             Resolver { hosts: options.hosts_file.clone(), resolv_conf: options.resolv_conf.clone() };
-        let proxies = Proxies::parse(&options.proxy)?;
+        let proxies = Proxies::parse(&options.proxy);
         Ok(Self {
             dialer: Dialer { resolver, proxies, tls, limit: options.timeouts.connect },
             user_agent: user_agent.unwrap_or(fallback),

@@ -36,6 +36,11 @@ pub(crate) struct Dialer {
     pub(crate) limit: Duration,
 }
 
+/// What bytes go over: TCP, or TLS with a proxy.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// An open connection.
 pub(crate) struct Connection {
     pub(crate) sender: SendRequest<Payload>,
@@ -54,7 +59,7 @@ impl Dialer {
                 .map_err(|source| Error::Unreachable { host: host.clone(), source })?;
             return Ok(Connection { sender: handshake(&host, stream).await?, proxy: None });
         }
-        let proxy = self.proxies.hop(origin);
+        let proxy = self.proxies.hop(origin)?;
         let (first, name) = match proxy {
             Some(proxy) => (&proxy.origin, proxy.name()),
             None => (origin, origin.to_string()),
@@ -64,32 +69,70 @@ impl Dialer {
             .unwrap_or(Err(ResolveError::Timeout))
             .map_err(|source| Error::Resolve { host: first.host.clone(), source })?;
         let connecting = async {
-            let mut stream = connect(&addresses, first.port)
+            let stream = connect(&addresses, first.port)
                 .await
                 .map_err(|source| Error::Unreachable { host: name.clone(), source })?;
-            let host = origin.to_string();
-            Ok(match origin.scheme {
-                Scheme::Http => Connection { sender: handshake(&host, stream).await?, proxy: proxy.cloned() },
-                Scheme::Https => {
-                    if let Some(proxy) = proxy {
-                        proxy.tunnel(&mut stream, origin).await?;
-                    }
-                    let stream = self.secure(origin, own, stream).await?;
-                    Connection { sender: handshake(&host, stream).await?, proxy: None }
-                }
-            })
+            let Some(proxy) = proxy else { return self.speak(origin, own, stream, None).await };
+            let mut stream: Box<dyn Stream> = match proxy.origin.scheme {
+                Scheme::Http => Box::new(stream),
+                Scheme::Https => Box::new(self.secure_proxy(proxy, stream).await?),
+            };
+            match (&proxy.socks, origin.scheme) {
+                (Some(socks), _) => socks.connect(&mut stream, origin, &name).await?,
+                (None, Scheme::Https) => proxy.tunnel(&mut stream, origin).await?,
+                // It reads the requests.
+                (None, Scheme::Http) => return self.speak(origin, own, stream, Some(proxy)).await,
+            }
+            self.speak(origin, own, stream, None).await
         };
         timeout(self.limit, connecting).await.unwrap_or_else(|_| {
             Err(Error::Unreachable { host: name.clone(), source: io::ErrorKind::TimedOut.into() })
         })
     }
 
-    async fn secure(
+    /// HTTP with the host, over TLS if that is its scheme.
+    async fn speak<S>(
         &self,
         origin: &Origin,
         own: bool,
+        stream: S,
+        proxy: Option<&Hop>,
+    ) -> Result<Connection, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let host = origin.to_string();
+        let sender = match origin.scheme {
+            Scheme::Http => handshake(&host, stream).await?,
+            Scheme::Https => handshake(&host, self.secure(origin, own, stream).await?).await?,
+        };
+        Ok(Connection { sender, proxy: proxy.cloned() })
+    }
+
+    /// TLS with a proxy, which is shown no certificate.
+    async fn secure_proxy(
+        &self,
+        proxy: &Hop,
         stream: TcpStream,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static, Error> {
+        let failed = |source| Error::ProxyTls { proxy: proxy.name(), source };
+        self.secure(&proxy.origin, false, stream).await.map_err(|error| match error {
+            Error::Tls { source, .. } => failed(source),
+            Error::PlainHttp { .. } => failed("it does not speak TLS".into()),
+            Error::Lost { source, .. } => Error::Lost { host: proxy.name(), source },
+            other => other,
+        })
+    }
+
+    async fn secure<S>(
+        &self,
+        origin: &Origin,
+        own: bool,
+        stream: S,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<S>, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let configs = self.tls.configs()?;
         let config = if own { configs.own } else { configs.other };
         let host = if own { self.tls.host.clone() } else { origin.to_string() };

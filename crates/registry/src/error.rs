@@ -45,11 +45,34 @@ pub enum Error {
         /// The registry.
         host: String,
     },
-    /// A proxy of the options is not `http://HOST:PORT`. It may hold a password, so it is not shown.
-    #[error("the proxy for {scheme} cannot be used: expected http://[USER:PASSWORD@]HOST:PORT")]
+    /// What a variable names is no proxy that can be used. Said only when it would be.
+    #[error(
+        "the proxy of {variable}, {value:?}, cannot be used: expected [http://|https://|socks5://][USER:PASSWORD@]HOST[:PORT]; set NO_PROXY for hosts that need none"
+    )]
     Proxy {
-        /// `http` or `https`: which one.
-        scheme: &'static str,
+        /// `HTTP_PROXY` or `HTTPS_PROXY`.
+        variable: &'static str,
+        /// Without its login.
+        value: String,
+    },
+    /// TLS with a proxy fails.
+    #[error("TLS with {proxy} failed; its CA must be one of this machine's, or in the file of SSL_CERT_FILE")]
+    ProxyTls {
+        /// The proxy.
+        proxy: String,
+        /// What rustls says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A SOCKS proxy does not connect us.
+    #[error("{proxy} does not connect to {host}: {problem}")]
+    Socks {
+        /// The proxy.
+        proxy: String,
+        /// Host and port.
+        host: String,
+        /// What it says.
+        problem: &'static str,
     },
     /// A proxy does not connect us.
     #[error("{proxy} does not connect to {host}: it answered {}", connect_status(*.status))]
@@ -398,6 +421,7 @@ impl Error {
                 | Self::Slow { .. }
                 | Self::Lost { .. }
                 | Self::ProxyRefused { .. }
+                | Self::Socks { .. }
         )
     }
 
@@ -434,6 +458,7 @@ impl Error {
                 | Self::Lost { .. }
                 | Self::NoRoots { .. }
                 | Self::ProxyRefused { .. }
+                | Self::Socks { .. }
         )
     }
 }

@@ -53,6 +53,7 @@ mod referrers;
 mod schema1;
 mod scope;
 mod search;
+mod socks;
 mod tls;
 mod upload;
 mod url;
@@ -102,7 +103,7 @@ impl Registry {
     /// A client for `host[:port]`. Nothing is sent yet. `docker.io` means the host that serves it.
     ///
     /// # Errors
-    /// [`Error::Host`], [`Error::Bearer`], [`Error::Proxy`].
+    /// [`Error::Host`], [`Error::Bearer`].
     pub fn new(host: &str, options: Options) -> Result<Self, Error> {
         if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
             return Err(Error::Bearer { host: host.to_owned() });

@@ -10,6 +10,7 @@ use hyper::header::HeaderValue;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::error::Error;
+use crate::socks::Socks;
 use crate::url::{Origin, Scheme, Target};
 
 /// Largest answer to CONNECT.
@@ -20,7 +21,8 @@ const MAX_HEAD: usize = 16 << 10;
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// `HTTP_PROXY`: `http://[USER:PASSWORD@]HOST[:PORT]`, for hosts that are spoken to in plain http. The scheme may
-    /// be left out; no other is supported. Empty is none.
+    /// be left out, or be `https`, for a proxy that is itself spoken to over TLS, or `socks5` or `socks5h`, which are the
+    /// same: the proxy looks up names. Empty is none. One that cannot be used is an error where it would be used.
     pub http: Option<String>,
     /// `HTTPS_PROXY`: likewise, for hosts that are spoken to over TLS, which goes through it unseen.
     pub https: Option<String>,
@@ -39,17 +41,26 @@ impl fmt::Debug for Proxy {
 /// The same, parsed.
 #[derive(Default)]
 pub(crate) struct Proxies {
-    http: Option<Hop>,
-    https: Option<Hop>,
+    http: Option<Result<Hop, Unusable>>,
+    https: Option<Result<Hop, Unusable>>,
     exceptions: Vec<Exception>,
+}
+
+/// What is no proxy: where it was said, and what, without its login.
+struct Unusable {
+    variable: &'static str,
+    value: String,
 }
 
 /// A proxy.
 #[derive(Clone)]
 pub(crate) struct Hop {
+    /// Where it is, and whether it is spoken to over TLS.
     pub(crate) origin: Origin,
     /// `Proxy-Authorization`.
     pub(crate) authorization: Option<HeaderValue>,
+    /// It speaks SOCKS rather than HTTP.
+    pub(crate) socks: Option<Socks>,
 }
 
 /// Something asked for directly.
@@ -66,62 +77,91 @@ enum Pattern {
 }
 
 impl Proxies {
-    /// # Errors
-    /// [`Error::Proxy`].
-    pub(crate) fn parse(proxy: &Proxy) -> Result<Self, Error> {
-        let hop = |url: &Option<String>, scheme| match url.as_deref().map(str::trim) {
-            None | Some("") => Ok(None),
-            Some(url) => Hop::parse(url).map(Some).ok_or(Error::Proxy { scheme }),
+    pub(crate) fn parse(proxy: &Proxy) -> Self {
+        let hop = |url: &Option<String>, variable| {
+            let url = url.as_deref().map(str::trim).filter(|url| !url.is_empty())?;
+            Some(Hop::parse(url).ok_or_else(|| Unusable { variable, value: without_login(url) }))
         };
         let exceptions =
             proxy.no_proxy.as_deref().unwrap_or_default().split(',').filter_map(Exception::parse);
-        Ok(Self {
-            http: hop(&proxy.http, "http")?,
-            https: hop(&proxy.https, "https")?,
+        Self {
+            http: hop(&proxy.http, "HTTP_PROXY"),
+            https: hop(&proxy.https, "HTTPS_PROXY"),
             exceptions: exceptions.collect(),
-        })
+        }
     }
 
     /// The proxy to ask an origin through.
-    pub(crate) fn hop(&self, origin: &Origin) -> Option<&Hop> {
+    ///
+    /// # Errors
+    /// [`Error::Proxy`].
+    pub(crate) fn hop(&self, origin: &Origin) -> Result<Option<&Hop>, Error> {
         let hop = match origin.scheme {
             Scheme::Http => &self.http,
             Scheme::Https => &self.https,
         };
         let direct = origin.is_loopback() || self.exceptions.iter().any(|exception| exception.means(origin));
-        hop.as_ref().filter(|_| !direct)
+        match hop.as_ref().filter(|_| !direct) {
+            None => Ok(None),
+            Some(Ok(hop)) => Ok(Some(hop)),
+            Some(Err(Unusable { variable, value })) => Err(Error::Proxy { variable, value: value.clone() }),
+        }
     }
 }
 
+/// The usual port of SOCKS (RFC 1928 section 3).
+const SOCKS_PORT: u16 = 1080;
+
 impl Hop {
     fn parse(url: &str) -> Option<Self> {
-        let rest = match url.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some(_) => return None,
-            None => url,
+        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+        let scheme = scheme.to_ascii_lowercase();
+        let (tls, socks) = match scheme.as_str() {
+            "http" => ("http", false),
+            "https" => ("https", false),
+            "socks5" | "socks5h" => ("http", true),
+            _ => return None,
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (user, host) = match authority.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
-        let origin = Target::parse(&format!("http://{host}/")).filter(|target| target.path == "/")?.origin;
-        let authorization = match user {
+        // A name and an address in brackets have no colon behind them but for a port.
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let port = if socks && !has_port { format!(":{SOCKS_PORT}") } else { String::new() };
+        let origin =
+            Target::parse(&format!("{tls}://{host}{port}/")).filter(|target| target.path == "/")?.origin;
+        let login = match user {
             None => None,
             Some(user) => {
                 let (name, password) = user.split_once(':').unwrap_or((user, ""));
-                let pair = [unescape(name)?, b":".to_vec(), unescape(password)?].concat();
+                Some((unescape(name)?, unescape(password)?))
+            }
+        };
+        if socks {
+            return Some(Self { origin, authorization: None, socks: Some(Socks::new(login)?) });
+        }
+        let authorization = match login {
+            None => None,
+            Some((name, password)) => {
+                let pair = [name, b":".to_vec(), password].concat();
                 let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
                 value.set_sensitive(true);
                 Some(value)
             }
         };
-        Some(Self { origin, authorization })
+        Some(Self { origin, authorization, socks: None })
     }
 
     /// For messages.
     pub(crate) fn name(&self) -> String {
-        format!("proxy {}", self.origin)
+        let scheme = match (&self.socks, self.origin.scheme) {
+            (Some(_), _) => "socks5://",
+            (None, Scheme::Https) => "https://",
+            (None, Scheme::Http) => "",
+        };
+        format!("proxy {scheme}{}", self.origin)
     }
 
     /// Has the proxy connect to a host (RFC 9110 section 9.3.6).
@@ -157,6 +197,18 @@ impl Hop {
             Some(200..300) => Ok(()),
             other => Err(refused(other.unwrap_or(0))),
         }
+    }
+}
+
+/// What can be shown of what is no proxy: nothing before the last `@` but the scheme.
+fn without_login(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@') {
+        // A login may be all that looks like a scheme.
+        Some((_, host)) if scheme.contains('@') || scheme.contains(':') => host.to_owned(),
+        Some((_, host)) => format!("{scheme}{separator}{host}"),
+        None => url.to_owned(),
     }
 }
 
@@ -249,7 +301,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn proxies(http: &str, no_proxy: &str) -> Result<Proxies, Error> {
+    fn proxies(http: &str, no_proxy: &str) -> Proxies {
         let proxy = Proxy { http: Some(http.into()), https: None, no_proxy: Some(no_proxy.into()) };
         Proxies::parse(&proxy)
     }
@@ -264,29 +316,52 @@ mod tests {
             ("http://u:p%40w@p.test:3128", "p.test:3128", Some("Basic dTpwQHc=")),
             ("u@p.test:3128", "p.test:3128", Some("Basic dTo=")),
         ] {
-            let hop = proxies(url, "").unwrap().http.unwrap();
+            let Some(Ok(hop)) = proxies(url, "").http else { panic!("{url}") };
             assert_eq!(hop.origin.to_string(), origin, "{url}");
             assert_eq!(hop.authorization.as_ref().map(|it| it.to_str().unwrap()), authorization, "{url}");
         }
-        for bad in [
-            "https://p.test",
-            "socks5://p.test:1",
-            "http://",
-            "http://p.test/path",
-            "p:x",
-            "http://%@p",
-            "a b",
+        for (url, name) in [
+            ("https://p.test", "proxy https://p.test"),
+            ("HTTPS://u:p@p.test:3128", "proxy https://p.test:3128"),
+            ("socks5://p.test", "proxy socks5://p.test:1080"),
+            ("socks5h://u:p@[::1]", "proxy socks5://[::1]:1080"),
+            ("socks5://p.test:1/", "proxy socks5://p.test:1"),
         ] {
-            let Err(error) = proxies(bad, "") else { panic!("{bad}") };
-            assert!(matches!(error, Error::Proxy { scheme: "http" }));
+            let Some(Ok(hop)) = proxies(url, "").http else { panic!("{url}") };
+            assert_eq!((hop.name().as_str(), hop.socks.is_some()), (name, url.starts_with("socks")));
         }
-        assert!(proxies("", "").unwrap().http.is_none());
+        let long = format!("socks5://u:{}@p.test", "p".repeat(256));
+        for (bad, shown) in [
+            ("socks4://u:secret@p.test:1", "socks4://p.test:1"),
+            ("ftp://p.test", "ftp://p.test"),
+            ("http://", "http://"),
+            ("http://p.test/path", "http://p.test/path"),
+            ("p:x", "p:x"),
+            ("http://%@p", "http://p"),
+            ("u:s://secret@p x", "p x"),
+            ("a b", "a b"),
+            (&long, "socks5://p.test"),
+            // A name without a password.
+            ("socks5://u@p.test", "socks5://p.test"),
+        ] {
+            let proxies = proxies(bad, "");
+            let origin = Target::parse("http://a.test").unwrap().origin;
+            match proxies.hop(&origin) {
+                Err(Error::Proxy { variable: "HTTP_PROXY", value }) => assert_eq!(value, shown),
+                _ => panic!("{bad}"),
+            }
+            // Nobody else is told.
+            for direct in ["https://a.test", "http://127.0.0.1:5000"] {
+                assert!(matches!(proxies.hop(&Target::parse(direct).unwrap().origin), Ok(None)), "{bad}");
+            }
+        }
+        assert!(proxies("", "").http.is_none());
     }
 
     #[test]
     fn some_hosts_are_asked_directly() {
         let direct = |no_proxy: &str, url: &str| {
-            proxies("p.test:1", no_proxy).unwrap().hop(&Target::parse(url).unwrap().origin).is_none()
+            matches!(proxies("p.test:1", no_proxy).hop(&Target::parse(url).unwrap().origin), Ok(None))
         };
         for url in ["http://localhost:5000", "http://127.3.0.1", "http://[::1]"] {
             assert!(direct("", url), "{url}");
@@ -317,7 +392,7 @@ mod tests {
             assert_eq!(direct(no_proxy, url), expected, "{no_proxy} {url}");
         }
         let secure = Target::parse("https://a.test").unwrap().origin;
-        assert!(proxies("p.test:1", "").unwrap().hop(&secure).is_none());
+        assert!(matches!(proxies("p.test:1", "").hop(&secure), Ok(None)));
     }
 
     #[test]
