@@ -1,9 +1,10 @@
 //! What came of a layer, kept for the next attempt when this one breaks off.
 //!
 //! Layers are unpacked while they come, so that nothing of a layer is left when its transfer ends half way: the states of hashes and
-//! decompressors cannot be kept. What can is the bytes that came. They are written beside as long as they come slowly; what comes
-//! quickly is quicker fetched again than kept.
+//! decompressors cannot be kept. What can is the bytes that came. They are written beside as long as they come slowly: keeping what
+//! comes quickly costs a second copy on the disk for the sake of little time (docs/store.md has the figures).
 
+use std::cmp::Ordering::{Equal, Less};
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -50,7 +51,8 @@ impl<'p> Beginning<'p> {
         Self { partial, size, may, known, seen: 0, since: Instant::now() }
     }
 
-    /// The blob, as far as it is here from here; `None` when nothing is, or the rest cannot be had alone.
+    /// The blob, as far as it is here from here, and without a word to the source when all of it is; `None` when nothing is, or the
+    /// rest cannot be had alone.
     pub(crate) fn resume<'s>(
         &mut self,
         source: &'s dyn Source,
@@ -59,13 +61,25 @@ impl<'p> Beginning<'p> {
         if self.known == 0 {
             return None;
         }
-        let rest =
-            if self.known < blob.size() { source.part(blob, self.known..blob.size()).ok()? } else { None };
-        let both = rest.and_then(|rest| Some(Box::new(self.partial.reader().ok()?.chain(rest)) as Box<_>));
+        let here = self.partial.reader().ok();
+        let both: Option<Box<dyn Read + Send + 's>> = match (here, self.known.cmp(&blob.size())) {
+            (Some(here), Less) => source
+                .part(blob, self.known..blob.size())
+                .ok()?
+                .map(|rest| Box::new(here.chain(rest)) as Box<_>),
+            (Some(here), Equal) => Some(Box::new(here)),
+            // More than the blob is not the blob.
+            _ => None,
+        };
         if both.is_none() {
             self.discard();
         }
         both
+    }
+
+    /// Bytes that are here.
+    pub(crate) fn known(&self) -> u64 {
+        self.known
     }
 
     /// Told everything that comes, from the start.

@@ -114,7 +114,8 @@ impl Wanted<'_> {
         let (inflated, [to_hash, to_unpack]) = pipe();
         let is_plain = &AtomicBool::new(false);
         let (staged, fetch, inflation) = thread::scope(|scope| {
-            let bytes = Fetch::new(scope, source, blob, bytes, parts, budget);
+            let here = kept.as_deref().map_or(0, Beginning::known);
+            let bytes = Fetch::new(scope, source, blob, bytes, here, parts, budget);
             let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, kept));
             let inflation = scope
                 .spawn(move || inflate(fetched, digest, most, is_plain, inflated, budget, hand.cancelled));

@@ -38,6 +38,8 @@ pub(crate) struct Fetch<'scope, 'env> {
     how: Parts,
     budget: &'env Budget,
     bytes: Box<dyn Read + Send + 'scope>,
+    /// Bytes that come from nearer, before the others.
+    here: u64,
     /// Since when, and how long of that, the only connection has been waited for; `None` when it is no longer judged.
     judged: Option<(Instant, Duration)>,
     /// Bytes handed out.
@@ -45,23 +47,31 @@ pub(crate) struct Fetch<'scope, 'env> {
 }
 
 impl<'scope, 'env> Fetch<'scope, 'env> {
+    /// The first `here` of the bytes do not come over the connection, and say nothing about it.
     pub(crate) fn new(
         scope: &'scope Scope<'scope, 'env>,
         source: &'env dyn Source,
         blob: &'env Descriptor,
         bytes: Box<dyn Read + Send + 'env>,
+        here: u64,
         how: Parts,
         budget: &'env Budget,
     ) -> Self {
-        let long = how.parallel > 1 && blob.size() >= how.judged_after.saturating_mul(2);
+        let come = blob.size().saturating_sub(here);
+        let long = how.parallel > 1 && come >= how.judged_after.saturating_mul(2);
         let judged = long.then(|| (Instant::now(), Duration::ZERO));
         let way = Way { scope, source, blob, size: how.size.max(1) };
-        Self { way, how, budget, bytes, judged, position: 0 }
+        Self { way, how, budget, bytes, here, judged, position: 0 }
+    }
+
+    /// Bytes that came over the connection.
+    fn came(&self) -> u64 {
+        self.position.saturating_sub(self.here)
     }
 
     /// Once enough has come: goes on in parts if the connection was slow and they can be had.
     fn judge(&mut self) {
-        let Some((since, waited)) = self.judged.filter(|_| self.position >= self.how.judged_after) else {
+        let Some((since, waited)) = self.judged.filter(|_| self.came() >= self.how.judged_after) else {
             return;
         };
         self.judged = None;
@@ -92,8 +102,11 @@ impl Read for Fetch<'_, '_> {
         self.judge();
         let start = Instant::now();
         let count = self.bytes.read(buffer)?;
-        if let Some((_, waited)) = &mut self.judged {
-            *waited += start.elapsed();
+        match &mut self.judged {
+            // It has not begun.
+            Some(judged) if self.position < self.here => *judged = (Instant::now(), Duration::ZERO),
+            Some((_, waited)) => *waited += start.elapsed(),
+            None => {}
         }
         self.position += count as u64;
         Ok(count)

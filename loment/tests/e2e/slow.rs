@@ -103,3 +103,34 @@ fn a_beginning_that_is_none_is_thrown_away() {
     world.loment(["system", "check"]).succeeds();
     assert_eq!(std::fs::read_dir(world.root().join("partial")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_layer_that_had_come_is_not_asked_for_again() {
+    let world = world();
+    let registry = large(&world, 40 << 20);
+    let way = SlowWay::to(&registry, RATE, true);
+    let arguments = ["pull", "-q", "--tls-verify=false", &way.name("large:1")];
+    let partial = world.root().join("partial");
+    let layer = registry.manifest("large", "1")["layers"][0]["digest"].as_str().unwrap().to_owned();
+    // All of it, and as much of something else; and more than that.
+    let whole = std::fs::read(registry.blob_file(&layer)).unwrap();
+    let other = vec![0; whole.len()];
+    let more = [&whole[..], b"more"].concat();
+    for (bytes, again) in [(&whole, false), (&other, true), (&more, true)] {
+        let mut first = world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let before = way.delivered();
+        eventually("some of it has come", || way.delivered() > before + (8 << 20));
+        first.kill().unwrap();
+        first.wait().unwrap();
+        let kept = std::fs::read_dir(&partial).unwrap().next().unwrap().unwrap().path();
+        std::fs::write(&kept, bytes).unwrap();
+        let before = way.delivered();
+        world.loment(arguments).succeeds();
+        let came = way.delivered() - before;
+        // What was on its way when the first was killed comes, too.
+        assert_eq!(came > 32 << 20, again, "{came} bytes came");
+        world.loment(["system", "check"]).succeeds();
+        assert_eq!(std::fs::read_dir(&partial).unwrap().count(), 0);
+        world.loment(["rmi", "--all"]).succeeds();
+    }
+}
