@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use loment_engine::{Ecosystem, Settings, Transfers};
-use loment_image::conf::{ConfError, File, Policy, Registries, TransferDefaults};
+use loment_image::conf::{ConfError, File, Policy, Registries, SignaturePlaces, TransferDefaults};
 use loment_registry::Proxy;
 
 use crate::error::{Doing, Error, one_line};
@@ -174,8 +174,25 @@ pub(crate) fn recorded_aliases() -> Option<PathBuf> {
 pub(crate) struct Chosen {
     /// With logins.
     pub(crate) authfile: Option<PathBuf>,
+    /// About trust.
+    pub(crate) trust: Trust,
+}
+
+/// Files about trust that flags name instead of the usual ones.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trust {
     /// With the policy.
     pub(crate) policy: Judge,
+    /// The directory that says where signatures are.
+    pub(crate) registries_d: Option<PathBuf>,
+}
+
+impl Trust {
+    /// The policy that a command's own flag names goes before what `self` says.
+    pub(crate) fn or_policy(&self, flag: Option<&PathBuf>) -> Self {
+        let policy = flag.map_or_else(|| self.policy.clone(), |path| Judge::File(path.clone()));
+        Self { policy, registries_d: self.registries_d.clone() }
+    }
 }
 
 /// Who decides which images are accepted.
@@ -190,11 +207,32 @@ pub(crate) enum Judge {
     Nobody,
 }
 
-impl Judge {
-    /// The file that a command's own flag names goes before what `self` says.
-    pub(crate) fn or_file(&self, flag: Option<&PathBuf>) -> Self {
-        flag.map_or_else(|| self.clone(), |path| Self::File(path.clone()))
+/// Where signatures are, as the files of registries.d say: the user's directory, or else the machine's. One that a flag names must
+/// be there.
+fn signatures(chosen: Option<&Path>) -> Result<SignaturePlaces, Error> {
+    let own = user_config().map(|config| config.join("containers/registries.d")).filter(|dir| dir.is_dir());
+    let usual = || own.unwrap_or_else(|| PathBuf::from("/etc/containers/registries.d"));
+    let dir = chosen.map_or_else(usual, Path::to_path_buf);
+    let doing = || format!("read {}", dir.display());
+    let entries = match std::fs::read_dir(&dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound && chosen.is_none() => {
+            return Ok(SignaturePlaces::default());
+        }
+        other => other.doing(doing)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.doing(doing)?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            paths.push(path);
+        }
     }
+    paths.sort();
+    let mut texts = Vec::new();
+    for path in paths {
+        texts.extend(read(&path)?);
+    }
+    SignaturePlaces::parse(texts.iter().map(Text::file)).map_err(|e| Error::Invalid(e.to_string()))
 }
 
 /// All of it, to be read when it is needed.
@@ -202,9 +240,10 @@ pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
     Ecosystem::new(move || {
         let registries = registries()?;
         let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
-        let policy = policy(&chosen.policy).map_err(|e| one_line(&e));
+        let policy = policy(&chosen.trust.policy).map_err(|e| one_line(&e));
         let (_, transfers) = transfers()?;
-        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy, transfers })
+        let signatures = signatures(chosen.trust.registries_d.as_deref())?;
+        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy, transfers, signatures })
     })
 }
 

@@ -9,7 +9,7 @@ use loment_engine::config::{GroupManager, SizeLimits};
 use loment_image::Platform;
 use loment_store::Form;
 
-use crate::ecosystem::Judge;
+use crate::ecosystem::{Judge, Trust};
 use crate::error::Error;
 use crate::events::{self, EventsBackend};
 use crate::persona::Persona;
@@ -29,8 +29,9 @@ pub(crate) struct Globals {
     pub(crate) size: SizeLimits,
     /// Instead of this machine's platform: skopeo's `--override-…`.
     platform: Platform,
-    /// Whose word decides which images are accepted: skopeo's `--policy` and `--insecure-policy`.
-    pub(crate) policy: Judge,
+    /// Whose word decides which images are accepted, and where signatures are: skopeo's `--policy`, `--insecure-policy` and
+    /// `--registries.d`.
+    pub(crate) trust: Trust,
     /// Where events are kept; `None` is as configured.
     pub(crate) events: Option<EventsBackend>,
     /// The whole command may take so long: skopeo's `--command-timeout`.
@@ -55,7 +56,7 @@ impl Globals {
             form: None,
             size: SizeLimits::default(),
             platform: Platform::host(),
-            policy: Judge::Configured,
+            trust: Trust::default(),
             events: None,
             timeout: None,
         };
@@ -85,12 +86,12 @@ impl Globals {
                 "--events-backend" => globals.events = Some(EventsBackend::parse(&value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
                 "-D" | "--debug" | "--syslog" => {}
-                "--insecure-policy" if persona.remote_only => globals.policy = Judge::Nobody,
-                "--policy" if persona.remote_only => globals.policy = Judge::File(value()?.into()),
+                "--insecure-policy" if persona.remote_only => globals.trust.policy = Judge::Nobody,
+                "--policy" if persona.remote_only => globals.trust.policy = Judge::File(value()?.into()),
                 "--override-os" if persona.remote_only => globals.platform.os = value()?,
                 "--override-arch" if persona.remote_only => globals.platform.architecture = value()?,
                 "--override-variant" if persona.remote_only => globals.platform.variant = Some(value()?),
-                "--registries.d" if persona.remote_only => drop(value()?), // where signatures are
+                "--registries.d" if persona.remote_only => globals.trust.registries_d = Some(value()?.into()),
                 "--command-timeout" if persona.remote_only => {
                     let text = value()?;
                     let time = text.parse::<jiff::SignedDuration>().ok().and_then(|t| t.try_into().ok());

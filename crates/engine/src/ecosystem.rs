@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use loment_image::conf::{Login, Policy, Registries, Subject};
+use loment_image::conf::{Login, Policy, Registries, SignaturePlaces, Subject};
 use loment_registry::{Options, Proxy, Registry};
 
 use crate::Error;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub policy: Result<Policy, String>,
     /// containers.conf
     pub transfers: Transfers,
+    /// registries.d
+    pub signatures: SignaturePlaces,
 }
 
 /// How images are fetched when a command does not say it.
@@ -70,6 +72,7 @@ impl Default for Settings {
             logins: Box::new(NoLogins),
             policy: Ok(Policy::accept_anything()),
             transfers: Transfers::default(),
+            signatures: SignaturePlaces::default(),
         }
     }
 }

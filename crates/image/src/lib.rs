@@ -62,6 +62,7 @@ mod schema1;
 mod source;
 mod storage;
 mod sync_list;
+mod yaml;
 mod zstd_frames;
 
 pub use archive::{

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
-use crate::ecosystem::{self, Chosen, Judge};
+use crate::ecosystem::{self, Chosen, Trust};
 use crate::error::Error;
 use crate::logins::checked;
 
@@ -31,8 +31,8 @@ pub(super) struct AccessFlags {
 
 impl AccessFlags {
     pub(super) fn access(&self) -> Result<Access, Error> {
-        let policy = Judge::default().or_file(self.signature_policy.as_ref());
-        let chosen = Chosen { authfile: self.authfile.clone(), policy };
+        let trust = Trust::default().or_policy(self.signature_policy.as_ref());
+        let chosen = Chosen { authfile: self.authfile.clone(), trust };
         access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), chosen)
     }
 }

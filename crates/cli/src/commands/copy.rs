@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use loment_engine::{Side, copy_image};
+use loment_engine::{Access, Side, copy_image};
+use loment_image::conf::Subject;
 use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place};
 
 use super::progress::Bars;
@@ -13,6 +14,7 @@ use super::remote::retry;
 use super::sides::{SidesFlags, socket};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
+use crate::output::complain;
 
 /// Copy an image from one place to another
 ///
@@ -62,6 +64,9 @@ pub(super) struct Flags {
     /// Keep the blobs of the destination's OCI layout in this directory, which layouts share
     #[arg(long, value_name = "DIR")]
     dest_shared_blob_dir: Option<PathBuf>,
+    /// Copy no signatures; none are copied yet, which is said where there may be some
+    #[arg(long)]
+    remove_signatures: bool,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -91,10 +96,10 @@ enum MultiArch {
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
-    let policy = globals.policy.or_file(flags.policy.as_ref());
+    let trust = globals.trust.or_policy(flags.policy.as_ref());
     let (from_access, to_access) = (
-        flags.sides.source(flags.creds.as_deref(), &policy)?,
-        flags.sides.destination(flags.creds.as_deref(), &policy)?,
+        flags.sides.source(flags.creds.as_deref(), &trust)?,
+        flags.sides.destination(flags.creds.as_deref(), &trust)?,
     );
     let from = Side {
         daemon: socket(flags.src_daemon_host.as_deref())?,
@@ -107,6 +112,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         ..Side::new(&destination, &to_access)
     };
     let options = options(globals, flags)?;
+    if !flags.remove_signatures {
+        tell_of_signatures(&source, &from_access)?;
+    }
     let mut bars = Bars::new(flags.quiet);
     let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));
     let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
@@ -118,6 +126,19 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         std::fs::write(file, copied.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
     Ok(0)
+}
+
+/// What registries.d says of an image's signatures means that they are wanted; that they stay behind is not kept silent.
+pub(super) fn tell_of_signatures(source: &Place, access: &Access) -> Result<(), Error> {
+    let Place::Registry(reference) = source else { return Ok(()) };
+    let place = access.ecosystem.settings()?.signatures.of(&Subject::docker(reference)).cloned();
+    if place.is_some_and(|place| place.may_have_some()) {
+        complain(&format!(
+            "Signatures of {source} that registries.d tells of are not copied: loment does not read them yet \
+             (--remove-signatures: none are wanted)"
+        ));
+    }
+    Ok(())
 }
 
 fn options(globals: &Globals, flags: &Flags) -> Result<CopyOptions, Error> {

@@ -73,8 +73,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let change = |text: &String| text.parse::<Change>().map_err(|e| Error::Invalid(e.to_string()));
     let changes = flags.change.iter().map(change).collect::<Result<_, _>>()?;
     let import = Import { platform, changes, message: flags.message.clone() };
-    let policy = globals.policy.or_file(flags.signature_policy.as_ref());
-    let chosen = Chosen { policy, ..Chosen::default() };
+    let trust = globals.trust.or_policy(flags.signature_policy.as_ref());
+    let chosen = Chosen { trust, ..Chosen::default() };
     let access = access(flags.tls_verify, None, flags.cert_dir.as_ref(), chosen)?;
     let (name, short_names) = (flags.name.as_deref(), short_names(globals)?);
     let id = match url(flags)? {

@@ -43,8 +43,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
-    let policy = globals.policy.or_file(flags.signature_policy.as_ref());
-    let ecosystem = ecosystem::ecosystem(Chosen { policy, ..Chosen::default() });
+    let trust = globals.trust.or_policy(flags.signature_policy.as_ref());
+    let ecosystem = ecosystem::ecosystem(Chosen { trust, ..Chosen::default() });
     let mut bars = Bars::new(flags.quiet || docker);
     let loaded = match &flags.input {
         Some(path) => engine.load_images(path, &ecosystem, &short_names, &mut bars)?,

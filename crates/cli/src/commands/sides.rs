@@ -7,7 +7,7 @@ use loment_engine::Access;
 use loment_registry::Credentials;
 
 use super::access::access;
-use crate::ecosystem::{Chosen, Judge};
+use crate::ecosystem::{Chosen, Trust};
 use crate::error::Error;
 
 #[derive(Args, Debug, Clone)]
@@ -82,7 +82,7 @@ struct OneSide<'f> {
 
 impl SidesFlags {
     /// How the source is spoken to; `creds` are for both sides.
-    pub(super) fn source(&self, creds: Option<&str>, policy: &Judge) -> Result<Access, Error> {
+    pub(super) fn source(&self, creds: Option<&str>, trust: &Trust) -> Result<Access, Error> {
         let side = OneSide {
             creds: self.src_creds.as_deref().or(creds),
             username: &self.src_username,
@@ -93,11 +93,11 @@ impl SidesFlags {
             cert_dir: &self.src_cert_dir,
             authfile: &self.src_authfile,
         };
-        self.side(&side, policy)
+        self.side(&side, trust)
     }
 
     /// How the destination is.
-    pub(super) fn destination(&self, creds: Option<&str>, policy: &Judge) -> Result<Access, Error> {
+    pub(super) fn destination(&self, creds: Option<&str>, trust: &Trust) -> Result<Access, Error> {
         let side = OneSide {
             creds: self.dest_creds.as_deref().or(creds),
             username: &self.dest_username,
@@ -108,12 +108,12 @@ impl SidesFlags {
             cert_dir: &self.dest_cert_dir,
             authfile: &self.dest_authfile,
         };
-        self.side(&side, policy)
+        self.side(&side, trust)
     }
 
-    fn side(&self, side: &OneSide<'_>, policy: &Judge) -> Result<Access, Error> {
+    fn side(&self, side: &OneSide<'_>, trust: &Trust) -> Result<Access, Error> {
         let authfile = side.authfile.as_ref().or(self.authfile.as_ref()).cloned();
-        let chosen = Chosen { authfile, policy: policy.clone() };
+        let chosen = Chosen { authfile, trust: trust.clone() };
         let mut access = access(side.tls_verify, side.creds, side.cert_dir.as_ref(), chosen)?;
         if let (Some(username), Some(password)) = (side.username, side.password) {
             access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use loment_engine::{Access, Side, copy_image};
 use loment_image::{CopyOptions, Format, Images, Place, Reference};
 
-use super::copy::temporary;
+use super::copy::{tell_of_signatures, temporary};
 use super::progress::Bars;
 use super::remote::retry;
 use super::sides::SidesFlags;
@@ -94,8 +94,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if (flags.src, flags.dest) == (Kind::Dir, To::Dir) {
         return Err(Error::Invalid("sync from dir to dir is not implemented: use --dest docker".into()));
     }
-    let from = Rc::new(flags.sides.source(None, &globals.policy)?);
-    let to = flags.sides.destination(None, &globals.policy)?;
+    let from = Rc::new(flags.sides.source(None, &globals.trust)?);
+    let to = flags.sides.destination(None, &globals.trust)?;
     let Listed { tasks, failed: unlisted } = match flags.src {
         Kind::Docker => Listed { tasks: of_registry(&flags.source, &from, flags)?, failed: 0 },
         Kind::Dir => Listed { tasks: of_directory(&flags.source, &from)?, failed: 0 },
@@ -113,6 +113,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             continue;
         }
         complain(&format!("Copying image {number}/{count}: {source} to {destination}"));
+        if !flags.remove_signatures {
+            tell_of_signatures(source, access)?;
+        }
         let copied = prepare(&destination).and_then(|()| {
             retry(flags.sides.retry_times, || {
                 let mut bars = Bars::new(false);

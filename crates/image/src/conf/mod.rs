@@ -8,6 +8,7 @@ mod matching;
 mod policy;
 mod registries;
 mod short;
+mod signatures;
 mod storage;
 mod strict;
 
@@ -17,4 +18,5 @@ pub use error::{ConfError, Position};
 pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};
 pub use short::{Alias, ShortNameMode, ShortNames};
+pub use signatures::{SignaturePlace, SignaturePlaces};
 pub use storage::StorageDefaults;

@@ -3,7 +3,6 @@
 //! skopeo passes over what it does not understand, and copies the rest. Here a list that is not understood is refused, with the line.
 
 mod versions;
-mod yaml;
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::conf::{ConfError, File, Position};
 use crate::reference::Reference;
-use yaml::{Node, Value, failed};
+use crate::yaml::{self, Node, Value, failed};
 
 pub use versions::{ImproperRange, Versions};
 

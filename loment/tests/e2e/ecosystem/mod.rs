@@ -5,6 +5,7 @@ mod logins;
 mod policy;
 mod registries;
 mod short_names;
+mod signatures;
 mod storage;
 
 use std::process::Command;

@@ -19,13 +19,13 @@ const NODE: usize = 64;
 
 /// A value and where it is.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
-    pub(super) position: Position,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) position: Position,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text {
         text: String,
         /// Without quotes, so that it may be another thing than text.
@@ -56,7 +56,7 @@ struct Tree<'f> {
 }
 
 /// The only document of a file; `None` for one without any.
-pub(super) fn parse(file: File<'_>) -> Result<Option<Node>, ConfError> {
+pub(crate) fn parse(file: File<'_>) -> Result<Option<Node>, ConfError> {
     let mut tree = Tree { file, open: Vec::new(), anchors: HashMap::new(), size: 0, top: None };
     for event in Parser::new_from_str(file.text) {
         let (event, span) = event.map_err(|error| {
@@ -183,6 +183,6 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line(), column: marker.col() + 1 }
 }
 
-pub(super) fn failed(file: File<'_>, position: Position, message: impl Into<String>) -> ConfError {
+pub(crate) fn failed(file: File<'_>, position: Position, message: impl Into<String>) -> ConfError {
     ConfError::Syntax { file: file.name.to_owned(), position, message: message.into() }
 }
