@@ -14,6 +14,7 @@ use crate::destination::{Destination, Incoming, Take, Watched};
 use crate::error::Error;
 use crate::format::{Sent, compression_of};
 use crate::inflate;
+use crate::manifest::is_elsewhere;
 use crate::pipe::{Closed, PipeSink, pipe};
 use crate::source::Source;
 
@@ -57,6 +58,9 @@ impl Transfer<'_> {
     pub(crate) fn send(&self, blob: &Descriptor, goal: Goal, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
         let label = compression_of(blob.media_type().as_ref());
         let sent = |compression| Sent { digest: blob.digest().clone(), size: blob.size(), compression };
+        if is_elsewhere(blob) && self.destination.takes_addresses() {
+            return Ok((sent(label), false));
+        }
         if goal.change(label).is_none() && self.destination.has(blob)? {
             return Ok((sent(label), false));
         }

@@ -46,6 +46,10 @@ pub trait Destination: Sync {
     fn format(&self) -> Option<Format> {
         None
     }
+    /// Whether it takes layers that are elsewhere, by their addresses alone.
+    fn takes_addresses(&self) -> bool {
+        false
+    }
     /// Whether a blob is there already, or can be had without its bytes.
     fn has(&self, blob: &Descriptor) -> Result<bool, Error>;
     /// Takes a blob. It must be read to its end and [`Incoming::finish`]ed before it counts.
@@ -87,6 +91,10 @@ impl Destination for Members<'_> {
 
     fn format(&self) -> Option<Format> {
         self.inner.format()
+    }
+
+    fn takes_addresses(&self) -> bool {
+        self.inner.takes_addresses()
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

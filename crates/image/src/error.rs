@@ -23,6 +23,15 @@ pub enum Error {
         #[source]
         source: Box<loment_registry::Error>,
     },
+    /// A layer that registries need not have is not where its manifest says, either.
+    #[error("layer {digest} is not in the registry, and cannot be had from where its manifest says it is")]
+    Elsewhere {
+        /// Of the blob.
+        digest: Digest,
+        /// About the last of its addresses.
+        #[source]
+        source: Box<loment_registry::Error>,
+    },
     /// A source was given no place to ask.
     #[error("{name}: no registry to ask")]
     Nowhere {

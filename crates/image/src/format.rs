@@ -78,6 +78,26 @@ impl Format {
     }
 }
 
+impl Format {
+    /// Of a layer that registries may not pass on (image-spec, layer.md, "Non-Distributable Layers"); `None` for what the format
+    /// has no word for.
+    fn foreign(self, compression: Compression) -> Option<&'static str> {
+        Some(match (self, compression) {
+            (Self::Oci, Compression::None) => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            (Self::Oci, Compression::Gzip) => "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            (Self::Oci, Compression::Zstd) => "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+            (Self::Docker, Compression::None) => "application/vnd.docker.image.rootfs.foreign.diff.tar",
+            (Self::Docker, Compression::Gzip) => "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            (Self::Docker, Compression::Zstd) => return None,
+        })
+    }
+}
+
+fn is_foreign(media_type: &str) -> bool {
+    media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
+        || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
+}
+
 /// What a media type of a layer says about its compression.
 pub(crate) fn compression_of(media_type: &str) -> Compression {
     if media_type.ends_with("gzip") {
@@ -122,8 +142,9 @@ pub(crate) fn rewrite(
         config.insert("mediaType".to_owned(), json!(to.config()));
     }
     let list = manifest.get_mut("layers").and_then(Value::as_array_mut);
-    for (entry, (_, sent)) in list.into_iter().flatten().zip(layers) {
-        let media_type = to.layer(sent.compression);
+    for (entry, (known, sent)) in list.into_iter().flatten().zip(layers) {
+        let foreign = *known.digest() == sent.digest && is_foreign(known.media_type().as_ref());
+        let media_type = if foreign { to.foreign(sent.compression) } else { to.layer(sent.compression) };
         let media_type = media_type.ok_or_else(|| Error::NoWord { digest: sent.digest.clone() })?;
         if let Some(entry) = entry.as_object_mut() {
             entry.insert("mediaType".to_owned(), json!(media_type));
@@ -206,5 +227,17 @@ mod tests {
         assert_eq!(other["layers"][0]["digest"], config.to_string());
         assert_eq!(other["layers"][0]["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
         assert!(matches!(to(Format::Docker, sent(Compression::Zstd, &layer)), Err(Error::NoWord { .. })));
+        // One that is elsewhere stays that, unless it is made anew.
+        let foreign = MediaType::ImageLayerNonDistributableGzip;
+        let descriptor = Descriptor::new(foreign, 5, layer.clone());
+        for (digest, media_type) in [
+            (&layer, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+            (&config, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
+        ] {
+            let layers = [(&descriptor, sent(Compression::Gzip, digest))];
+            let docker = rewrite(bytes.as_bytes(), &layer, Format::Oci, Format::Docker, &layers).unwrap();
+            let docker: Value = serde_json::from_slice(&docker.unwrap()).unwrap();
+            assert_eq!(docker["layers"][0]["mediaType"], media_type);
+        }
     }
 }

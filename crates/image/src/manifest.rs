@@ -19,10 +19,12 @@ const DOCKER_SCHEMA1: [&str; 2] = [
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 ];
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-const DOCKER_LAYERS: [&str; 3] = [
+const DOCKER_LAYERS: [&str; 5] = [
     "application/vnd.docker.image.rootfs.diff.tar",
     "application/vnd.docker.image.rootfs.diff.tar.gzip",
     "application/vnd.docker.image.rootfs.diff.tar.zstd",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
 ];
 
 /// A manifest or index.
@@ -142,6 +144,11 @@ pub(crate) fn by_fit<'i>(index: &'i ImageIndex, wanted: &Platform) -> Vec<&'i De
     manifests
 }
 
+/// Whether a layer is to be had elsewhere, and registries need not have it: a foreign, or non-distributable, one.
+pub(crate) fn is_elsewhere(layer: &Descriptor) -> bool {
+    layer.urls().as_ref().is_some_and(|urls| !urls.is_empty())
+}
+
 /// Refuses manifests of things that are not container images, and layers in unknown forms, before anything
 /// large is fetched.
 pub(crate) fn check(manifest: &ImageManifest, digest: &Digest) -> Result<(), Error> {
@@ -235,11 +242,8 @@ mod tests {
         );
         let helm = check("application/vnd.cncf.helm.config.v1+json", "x").unwrap_err();
         assert!(helm.starts_with("configuration of manifest sha256:") && helm.contains("helm"), "{helm}");
-        for odd in [
-            "application/octet-stream",
-            "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
-            "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-        ] {
+        assert_eq!(check(DOCKER_CONFIG, "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"), Ok(()));
+        for odd in ["application/octet-stream", "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"] {
             assert!(
                 check(DOCKER_CONFIG, odd).unwrap_err().contains(&format!("unsupported media type {odd:?}"))
             );

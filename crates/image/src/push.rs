@@ -15,7 +15,7 @@ use crate::destination::{Destination, Incoming, Take, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
 use crate::layer::WINDOWS;
-use crate::manifest::{self, Document};
+use crate::manifest::{self, Document, is_elsewhere};
 use crate::pipe::{PipeSink, pipe};
 use crate::pull::Progress;
 
@@ -180,6 +180,11 @@ impl Job<'_> {
     /// Sees to it that the destination has a layer; `true` when it had to be sent.
     fn send(&self, index: usize, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
         let (layer, descriptor) = (&self.layers[index], &self.descriptors[index]);
+        if is_elsewhere(descriptor) && self.destination.takes_addresses() {
+            let compression = compression_of(descriptor.media_type().as_ref());
+            let (digest, size) = (descriptor.digest().clone(), descriptor.size());
+            return Ok((Sent { digest, size, compression }, false));
+        }
         if let Some(there) = self.there(layer, descriptor)? {
             return Ok((there, false));
         }

@@ -60,6 +60,10 @@ impl Destination for RegistryDestination<'_> {
         Wants::Compressed
     }
 
+    fn takes_addresses(&self) -> bool {
+        true
+    }
+
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
         match self.registry.head_blob(&self.repository, blob.digest()) {
             Ok(_) => return Ok(true),

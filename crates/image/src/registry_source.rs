@@ -4,12 +4,16 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use loment_registry::{Blob, Registry};
+use loment_registry::{Blob, FileUrl, Registry};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::{Attempt, Error};
+use crate::manifest::is_elsewhere;
 use crate::reference::Reference;
 use crate::source::{Fetched, Source};
+
+/// Addresses of a layer that are tried.
+const MAX_ADDRESSES: usize = 8;
 
 /// What a reference names in a registry, or in one of several that have the same.
 ///
@@ -99,6 +103,20 @@ impl<'r> RegistrySource<'r> {
         Ok(Box::new(Relay { source: self, digest, ask, bytes, position: start, end, next }))
     }
 
+    /// A blob that no registry has, from the addresses its manifest names.
+    fn elsewhere(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let mut failed = None;
+        let urls = blob.urls().iter().flatten().take(MAX_ADDRESSES);
+        for (url, stop) in urls.flat_map(|url| self.stops.last().map(|stop| (url, stop))) {
+            match url.parse::<FileUrl>().and_then(|url| stop.registry.fetch(&url)) {
+                Ok(bytes) => return Ok(Box::new(bytes)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        let source = failed.ok_or_else(|| Error::Nowhere { name: self.name.clone() })?;
+        Err(Error::Elsewhere { digest: blob.digest().clone(), source: Box::new(source) })
+    }
+
     /// All positions, from `first` on.
     fn from(&self, first: usize) -> impl Iterator<Item = usize> + use<> {
         let count = self.stops.len();
@@ -126,9 +144,12 @@ impl Source for RegistrySource<'_> {
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        self.bytes(blob, 0..blob.size(), |stop, digest, start| {
-            stop.registry.blob(&stop.repository, digest, start)
-        })
+        let ask =
+            |stop: &Stop<'_>, digest: &Digest, start| stop.registry.blob(&stop.repository, digest, start);
+        match self.bytes(blob, 0..blob.size(), ask) {
+            Err(error) if error.is_absent() && is_elsewhere(blob) => self.elsewhere(blob),
+            result => result,
+        }
     }
 
     fn size_of(&self, blob: &Digest) -> Option<u64> {

@@ -35,6 +35,14 @@ impl Registry {
         Self::start_with(dir, storage, false, "compatibility: {schema1: {enabled: true}}\n")
     }
 
+    /// An empty registry that also takes manifests with layers that are elsewhere.
+    pub fn with_addresses() -> Self {
+        let dir = crate::world::temporary();
+        let storage = dir.path().join("storage");
+        fs::create_dir(&storage).expect("make a storage directory");
+        Self::start_with(dir, storage, false, "validation: {manifests: {urls: {allow: ['.*']}}}\n")
+    }
+
     /// Serves what `storage` holds, without changes, to who logs in as `user` with the password `secret`.
     pub fn with_password(storage: &Path) -> Self {
         let dir = crate::world::temporary();

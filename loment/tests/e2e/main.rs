@@ -21,6 +21,7 @@ mod exec;
 mod faulty;
 mod filesystem;
 mod flags;
+mod foreign;
 mod forms;
 mod health;
 mod help;

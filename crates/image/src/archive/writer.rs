@@ -183,6 +183,10 @@ impl Destination for OciArchiveEntry<'_> {
         Some(Format::Oci)
     }
 
+    fn takes_addresses(&self) -> bool {
+        true
+    }
+
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
         Ok(self.writer.out.has(&blob_name(blob.digest())))
     }

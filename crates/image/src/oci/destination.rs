@@ -132,6 +132,10 @@ impl Destination for OciLayoutWriter {
         Some(Format::Oci)
     }
 
+    fn takes_addresses(&self) -> bool {
+        true
+    }
+
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {
         let path = self.blobs(blob.digest()).join(blob.digest().digest());
         Ok(fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == blob.size()))
