@@ -326,7 +326,9 @@ impl State {
         }
         let repository = self.repositories.entry(name.to_owned()).or_default();
         let list = |key: &str| manifest[key].as_array().into_iter().flatten();
-        let blobs = list("layers").chain(manifest.get("config")).map(|part| &part["digest"]);
+        // Layers with addresses may be there, and nowhere else.
+        let layers = list("layers").filter(|layer| layer["urls"].as_array().is_none_or(Vec::is_empty));
+        let blobs = layers.chain(manifest.get("config")).map(|part| &part["digest"]);
         let has_blob = |digest: &Value| digest.as_str().is_some_and(|d| repository.blobs.contains_key(d));
         let has_manifest =
             |part: &Value| part["digest"].as_str().is_some_and(|d| repository.manifests.contains_key(d));
