@@ -126,6 +126,7 @@ impl Registry {
             interrupted: false,
             finishing: false,
             resumed: false,
+            sent: 0,
             failures: 0,
             reached: 0,
         }))
@@ -178,6 +179,8 @@ pub struct Upload {
     finishing: bool,
     /// It was interrupted once.
     resumed: bool,
+    /// Where what was sent of it ends: the registry cannot have more.
+    sent: u64,
     /// Failures that were recovered from, since the registry had that many bytes.
     failures: u32,
     reached: u64,
@@ -299,13 +302,15 @@ impl Upload {
         let mut lane = client.lane()?;
         let mut body = Source::reader(from, length);
         // On failure the lane is dropped, and with it the connection: the registry sees the end at once.
-        let exchange = match client.stream(&mut lane, &call, &self.location, &mut body) {
+        let outcome = match client.stream(&mut lane, &call, &self.location, &mut body) {
             // A connection that was kept may be stale. What it swallowed is still here, if the registry lacks it.
             Err(Error::Lost { .. }) if body.rewind() && self.is_unchanged() => {
-                client.stream(&mut lane, &call, &self.location, &mut body)?
+                client.stream(&mut lane, &call, &self.location, &mut body)
             }
-            outcome => outcome?,
+            outcome => outcome,
         };
+        self.sent = self.sent.max(self.offset + body.count());
+        let exchange = outcome?;
         if exchange.head.status.as_u16() == 401 {
             return Err(Error::Interrupted { object: self.object.clone() });
         }
@@ -351,6 +356,7 @@ impl Upload {
     fn send_chunk(&mut self, chunk: Bytes) -> Result<(), Error> {
         let start = self.offset;
         let end = start + chunk.len() as u64;
+        self.sent = self.sent.max(end);
         let mut failures = 0;
         while self.offset < end {
             let rest = chunk.slice(usize::try_from(self.offset - start).unwrap_or(usize::MAX)..);

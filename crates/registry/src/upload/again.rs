@@ -79,7 +79,8 @@ impl Upload {
         let offset = received(&exchange.head.headers);
         lane.drain(exchange);
         client.put_back(lane);
-        self.offset = offset.ok_or_else(|| self.problem(Problem::UploadRange))?;
+        let sound = offset.filter(|offset| *offset <= self.sent);
+        self.offset = sound.ok_or_else(|| self.problem(Problem::UploadRange))?;
         (self.interrupted, self.resumed) = (false, true);
         Ok(())
     }

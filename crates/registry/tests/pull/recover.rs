@@ -1,5 +1,7 @@
 //! Uploads that break off, gone on with by who has the bytes.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::common::{Reply, Then, content, sha256};
 use crate::uploads::{Store, at, store};
 use loment_registry::{Error, Upload};
@@ -56,6 +58,24 @@ fn a_registry_that_is_busy_is_waited_for_so_often() {
     let denied = store(None, |request, _, _| (request.method == "PATCH").then(|| Reply::new(403, &[], b"")));
     assert!(matches!(insist(&denied, &bytes), Err(Error::Denied { .. })));
     assert_eq!(denied.log().len(), 2);
+}
+
+#[test]
+fn a_registry_that_has_more_than_it_got_is_not_believed() {
+    let bytes = content(3 << 20);
+    let count = AtomicUsize::new(0);
+    let store = store(None, move |request, _, _| match request.method.as_str() {
+        "PATCH" => Some(reset()),
+        // Ever more, so that there always seems to be progress.
+        "GET" => {
+            let more = (count.fetch_add(1, Ordering::Relaxed) + 1) * (8 << 20);
+            Some(Reply::new(204, &[("Location", "/upload"), ("Range", &format!("0-{more}"))], b""))
+        }
+        _ => None,
+    });
+    let error = insist(&store, &bytes).unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+    assert!(store.log().len() < 20, "{:?}", store.log());
 }
 
 #[test]
