@@ -75,6 +75,14 @@ pub(crate) fn new_filesystem(kind: &str, source: &Path, options: &Options) -> io
     Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, set)?)
 }
 
+/// A mount of a new file system, attached nowhere; what is no option of mounts is the file system's.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn new_mount(kind: &str, source: &Path, options: &[String]) -> io::Result<OwnedFd> {
+    new_filesystem(kind, source, &Options::parse(options))
+}
+
 /// Attaches a mount with attributes of its own, and those of its options that are for mounts below, too.
 fn finish(mount: &OwnedFd, own: MountAttr, options: &Options, target: &OwnedFd) -> io::Result<()> {
     let (propagation, recursive) = options.propagation.unwrap_or_default();
