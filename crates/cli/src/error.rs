@@ -50,8 +50,8 @@ impl Error {
     pub(crate) fn status_of_removal(&self) -> u8 {
         use loment_engine::Error as Engine;
         match self {
-            Self::Engine(Engine::NoContainer { .. } | Engine::NoImage { .. }) => 1,
-            Self::Engine(Engine::State { .. } | Engine::ImageInUse { .. }) => 2,
+            Self::Engine(Engine::NoContainer { .. } | Engine::NoImage { .. } | Engine::NoVolume { .. }) => 1,
+            Self::Engine(Engine::State { .. } | Engine::ImageInUse { .. } | Engine::VolumeInUse { .. }) => 2,
             other => other.status(ENGINE),
         }
     }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use loment_monitor::volumes::use_first;
 use loment_monitor::{Attached, act_as, attach_over};
 use loment_runtime::InRoot;
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
@@ -168,7 +169,9 @@ impl Engine {
         let view = self.view(id)?;
         let config = container.config;
         let failed = |source| Error::View { id: config.id.clone(), source };
-        let mut mounts: Vec<_> = config.files.volumes.iter().map(attached).collect();
+        self.check_volumes(&config)?;
+        let mut mounts: Vec<_> =
+            config.files.volumes.iter().filter(|v| v.image.is_none()).map(attached).collect();
         if mounts.is_empty() {
             return Ok(Tree { _lock: view.lock, ..Tree::of(view.root, Some(config)) });
         }
@@ -176,6 +179,17 @@ impl Engine {
             let text = "it has users of its own and volumes, which are seen by these only while it runs: start it first";
             return Err(failed(io::Error::other(text).into()));
         }
+        let is_part = |volume: &Volume| volume.subpath.is_some();
+        if config.files.volumes.iter().any(is_part) || !self.volume_mounts(&config).is_empty() {
+            let text = "file systems or parts of volumes are mounted in it, which are there only while it runs: start it first";
+            return Err(failed(io::Error::other(text).into()));
+        }
+        // What the image has there comes first, as when it is started.
+        let root = InRoot::new(view.root.try_clone().context("open", "root file system")?);
+        for volume in self.volumes_to_mount(&config)? {
+            use_first(&volume, &root, None).map_err(|e| failed(Box::new(e)))?;
+        }
+        drop(root);
         // One below another comes after it, as when it runs.
         mounts.sort_by_key(|mount| mount.destination.components().count());
         let scratch = self.dir(&config.id).join("scratch");
@@ -186,7 +200,8 @@ impl Engine {
 }
 
 fn attached(volume: &Volume) -> Attached<'_> {
-    let read_only = volume.options.iter().any(|option| option == "ro" || option == "rro");
+    // What is changed over a directory goes at each start.
+    let read_only = volume.is_read_only() || volume.overlay.is_some();
     Attached { source: &volume.source, destination: &volume.destination, read_only }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
-use crate::config::{Config, ImageUse, VERSION};
+use crate::config::{Config, ImageFiles, ImageUse, VERSION};
 use crate::container::{Container, Status};
 use crate::error::Context;
 use crate::events::Events;
@@ -25,6 +25,21 @@ pub(crate) const CONFIG: &str = "container.json";
 struct Made {
     version: u32,
     image: Option<ImageUse>,
+    #[serde(default)]
+    files: Mounted,
+}
+
+/// What is mounted in it.
+#[derive(Default, Deserialize)]
+struct Mounted {
+    #[serde(default)]
+    volumes: Vec<MountedImage>,
+}
+
+#[derive(Deserialize)]
+struct MountedImage {
+    #[serde(default)]
+    image: Option<ImageFiles>,
 }
 
 /// Containers and images of one root directory.
@@ -161,7 +176,12 @@ impl Engine {
         for id in ids_with_prefix(&self.containers_dir(), "") {
             let made: Result<Option<Made>, Error> = self.config(&id, |made: &Made| made.version);
             let image = match made {
-                Ok(made) => made.and_then(|made| made.image).map(|image| image.id),
+                Ok(made) => made.and_then(|made| {
+                    for image in made.files.volumes.into_iter().filter_map(|volume| volume.image) {
+                        uses.entry(image.id).or_default().push(id.clone());
+                    }
+                    Some(made.image?.id)
+                }),
                 // What the store says of its files is another document.
                 Err(_) => self.store().rootfs(&id).ok().flatten().map(|rootfs| rootfs.image),
             };
@@ -199,7 +219,7 @@ impl Engine {
         for id in ids_with_prefix(&self.containers_dir(), "") {
             match self.load(&id) {
                 Ok(Some(container)) => all.push(container),
-                Ok(None) if self.is_half_made(&id) => self.store().remove_container(&id)?,
+                Ok(None) if self.is_half_made(&id) => self.remove_half_made(&id)?,
                 // One damaged record must not make the others unreachable.
                 Ok(None) | Err(_) => {}
             }

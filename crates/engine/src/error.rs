@@ -53,6 +53,25 @@ pub enum Error {
         dependents.join(", ")
     )]
     Dependents { id: String, dependents: Vec<String> },
+    #[error("no volume with name {name:?} found: no such volume")]
+    NoVolume { name: String },
+    #[error("more than one volume has a name that begins with {name}: give more of it")]
+    AmbiguousVolume { name: String },
+    #[error("volume with name {name} already exists: volume already exists")]
+    VolumeExists { name: String },
+    // The words are Podman's.
+    #[error("volume {name} is being used by the following container(s): {}: volume is being used", users.join(", "))]
+    VolumeInUse { name: String, users: Vec<String> },
+    #[error(
+        "volume {name} is being changed by another command, which has not finished for {seconds} seconds"
+    )]
+    VolumeBusy { name: String, seconds: u64 },
+    #[error("mount volume {name}")]
+    VolumeMount { name: String, source: Box<loment_monitor::Error> },
+    #[error(
+        "volume {name} of container {id} is not there any more: make it with volume create, or remove the container"
+    )]
+    VolumeGone { name: String, id: String },
     #[error("{message}")]
     Start { cause: Cause, message: String },
     #[error(
@@ -130,8 +149,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a container is there, and what it is cannot be read.
-    pub(crate) fn is_unreadable(&self) -> bool {
+    /// Whether a container or a volume is there, and what it is cannot be read.
+    pub fn is_unreadable(&self) -> bool {
         let reads = |operation: &str| operation.starts_with("read");
         match self {
             Self::Damaged { .. } | Self::Version { .. } => true,

@@ -1,5 +1,6 @@
 //! Telling of what happens: where that is written, and who it is about.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -66,6 +67,12 @@ impl Engine {
     pub(crate) fn tell_of_image(&self, what: What, id: &str, name: &str) {
         let subject = Subject { id: id.to_owned(), name: name.to_owned(), ..Subject::default() };
         self.tell_event(Event::new(Kind::Image, what, &subject));
+    }
+
+    /// Tells what was done with a volume.
+    pub(crate) fn tell_of_volume(&self, what: What, name: &str, labels: &BTreeMap<String, String>) {
+        let subject = Subject { name: name.to_owned(), labels: labels.clone(), ..Subject::default() };
+        self.tell_event(Event::new(Kind::Volume, what, &subject));
     }
 
     /// Tells that an image could not be fetched.

@@ -1,5 +1,7 @@
 //! Patterns of names, as Go's `path.Match` has them, which Docker's and Podman's filters use.
 
+use std::path::{Component, Path, PathBuf};
+
 /// Whether all of `text` is what `pattern` says: `*` is anything without a slash, `?` one character that is no slash, `[a-z]` one of
 /// a class, `[^a-z]` one of none, and `\` takes what follows as it is. A pattern that cannot be read fits nothing.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
@@ -61,6 +63,26 @@ fn class(pattern: &[char], c: char) -> Option<usize> {
         fits |= (low..=high).contains(&c);
     }
     (fits != negated && c != '/').then_some(at + 1)
+}
+
+/// The absolute paths that fit a pattern, which may have stars in any of its names; sorted. Names that begin with a dot are meant by
+/// patterns that do.
+pub fn paths_like(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("/")];
+    for component in pattern.components() {
+        let Component::Normal(name) = component else { continue };
+        let Some(text) = name.to_str().filter(|text| text.contains(['*', '?', '[', '\\'])) else {
+            found.iter_mut().for_each(|path| path.push(name));
+            continue;
+        };
+        let entries = found.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten());
+        let fits = |name: &str| matches(text, name) && name.starts_with('.') == text.starts_with('.');
+        let fitting = entries.filter(|entry| entry.file_name().to_str().is_some_and(fits));
+        found = fitting.map(|entry| entry.path()).collect();
+    }
+    found.retain(|path| path.symlink_metadata().is_ok());
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]

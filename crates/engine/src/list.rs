@@ -144,7 +144,7 @@ impl Engine {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) if which == Which::All && self.is_half_made(&id) => {
-                    self.store().remove_container(&id)?;
+                    self.remove_half_made(&id)?;
                 }
                 Ok(None) => {}
                 Err(_) if which == Which::Active => {}

@@ -205,12 +205,14 @@ impl ListFilters<'_> {
             }
             Test::Until(moment) => moment_of(Some(&c.created)) < *moment,
             Test::Volume(wanted) => c.volumes.iter().any(|volume| {
-                let (source, destination) = (&volume.source, &volume.destination);
+                let is_from = |text: &str| {
+                    let name = volume.volume.as_ref().map(|used| used.name.as_str());
+                    name.map_or(volume.source.as_os_str() == text, |name| name == text)
+                };
+                let destination = volume.destination.as_os_str();
                 match wanted.split_once(':') {
-                    Some((from, to)) => source.as_os_str() == from && destination.as_os_str() == to,
-                    None => {
-                        source.as_os_str() == wanted.as_str() || destination.as_os_str() == wanted.as_str()
-                    }
+                    Some((from, to)) => is_from(from) && destination == to,
+                    None => is_from(wanted) || destination == wanted.as_str(),
                 }
             }),
         }

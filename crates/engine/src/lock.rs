@@ -1,6 +1,10 @@
-//! The lock of a container, which serialises changes of its life. It is the lock of its directory (flock(2)).
+//! The locks of containers and volumes, which serialise changes of their lives: those of their directories (flock(2)).
+//!
+//! Who has the lock of a volume waits for no container.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loment_cgroup::{CgroupPath, Host};
@@ -45,20 +49,42 @@ impl Engine {
     }
 
     fn lock_within(&self, id: &str, patience: Duration) -> Result<File, Error> {
-        let path = self.dir(id);
-        let file = File::open(&path).context("open", path.display())?;
-        let (end, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if Instant::now() < end => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Busy { id: id.to_owned(), seconds: patience.as_secs() });
-                }
-                Err(TryLockError::Error(error)) => return Err(error).context("lock", path.display()),
+        let busy = || Error::Busy { id: id.to_owned(), seconds: patience.as_secs() };
+        lock_dir(&self.dir(id), patience, busy)
+    }
+
+    /// Waits until nobody else changes a volume, which is for moments; `None` when there is none.
+    pub(crate) fn lock_volume(&self, name: &str) -> Result<Option<File>, Error> {
+        let path = self.volume_dir(name);
+        let busy = || Error::VolumeBusy { name: name.to_owned(), seconds: PATIENCE.as_secs() };
+        let lock = match lock_dir(&path, PATIENCE, busy) {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(PAUSE);
+            lock => lock?,
+        };
+        // It may have been removed meanwhile, and another made in its place.
+        let is_same = |now: &std::fs::Metadata, then: &std::fs::Metadata| {
+            (now.dev(), now.ino()) == (then.dev(), then.ino())
+        };
+        match (std::fs::symlink_metadata(&path), lock.metadata()) {
+            (Ok(now), Ok(then)) if is_same(&now, &then) => Ok(Some(lock)),
+            _ => Ok(None),
         }
+    }
+}
+
+fn lock_dir(path: &Path, patience: Duration, busy: impl Fn() -> Error) -> Result<File, Error> {
+    let file = File::open(path).context("open", path.display())?;
+    let (end, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {}
+            Err(TryLockError::WouldBlock) => return Err(busy()),
+            Err(TryLockError::Error(error)) => return Err(error).context("lock", path.display()),
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE);
     }
 }

@@ -47,14 +47,19 @@ fn suggestion() -> io::Result<String> {
     Ok(format!("{}_{}", pick(&FIRST, bytes[0], bytes[1]), pick(&SECOND, bytes[2], bytes[3])))
 }
 
-/// Checks a name as Podman and Docker do.
+/// Checks a container's name as Podman and Docker do.
 pub(crate) fn check(name: &str) -> Result<(), Error> {
+    check_name_of("container name", name)
+}
+
+/// The same of something else.
+pub(crate) fn check_name_of(what: &'static str, name: &str) -> Result<(), Error> {
     let ok = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     if first && name.len() <= 255 && name.bytes().all(ok) {
         return Ok(());
     }
-    Err(invalid("container name", name, "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*"))
+    Err(invalid(what, name, "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*"))
 }
 
 /// The links in `names/`.

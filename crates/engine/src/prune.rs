@@ -19,6 +19,8 @@ pub struct Pruned {
     pub containers: Vec<String>,
     /// Images: their ids and names.
     pub images: Vec<(String, Vec<String>)>,
+    /// Volumes, by name.
+    pub volumes: Vec<String>,
     /// What is free now, in bytes on disk.
     pub reclaimed: u64,
 }
@@ -170,6 +172,7 @@ impl Pruned {
     pub fn and(mut self, other: Self) -> Self {
         self.containers.extend(other.containers);
         self.images.extend(other.images);
+        self.volumes.extend(other.volumes);
         self.reclaimed += other.reclaimed;
         self
     }

@@ -69,7 +69,9 @@ pub(crate) fn prepare(config: &mut Config) -> Result<(), Error> {
             "programs of containers have no SELinux label yet",
         ));
     }
-    for volume in config.files.volumes.iter().filter(|volume| volume.relabel.is_some()) {
+    for volume in
+        config.files.volumes.iter().filter(|volume| volume.relabel.is_some() && volume.volume.is_none())
+    {
         let source = std::fs::canonicalize(&volume.source).context("find", volume.source.display())?;
         if NEVER.iter().any(|path| Path::new(path) == source) {
             let hint = "SELinux relabeling of this is not allowed: mount it without z or Z";

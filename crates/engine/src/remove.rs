@@ -26,6 +26,20 @@ impl Engine {
     /// # Errors
     /// [`Error::State`], [`Error::Unkillable`]; [`Error::Unreadable`] for one that can be removed by force only.
     pub fn remove(&self, name: &str, force: bool, timeout: Option<u32>) -> Result<Container, Error> {
+        self.remove_with_volumes(name, force, timeout, false)
+    }
+
+    /// The same, with its anonymous volumes if that is wanted.
+    ///
+    /// # Errors
+    /// As [`Engine::remove`].
+    pub fn remove_with_volumes(
+        &self,
+        name: &str,
+        force: bool,
+        timeout: Option<u32>,
+        volumes: bool,
+    ) -> Result<Container, Error> {
         let container = match self.container(name) {
             Err(error) if error.is_unreadable() => {
                 let id = self.id(name)?;
@@ -38,7 +52,7 @@ impl Engine {
         };
         let id = container.config.id.as_str();
         for _ in 0..TRIES {
-            if self.remove_stopped(&container, force)? {
+            if self.remove_stopped(&container, force, volumes)? {
                 return Ok(container);
             }
             if !force {
@@ -55,7 +69,7 @@ impl Engine {
     }
 
     /// Removes a container that does not run; `false` when it does. Looked at under the lock: it may just be starting.
-    fn remove_stopped(&self, container: &Container, force: bool) -> Result<bool, Error> {
+    fn remove_stopped(&self, container: &Container, force: bool, volumes: bool) -> Result<bool, Error> {
         let id = container.config.id.as_str();
         // Before something is ended for it.
         self.refuse_needed(id)?;
@@ -73,9 +87,14 @@ impl Engine {
             // Left when whoever removes it after a monitor's end was killed.
             let _ = loment_monitor::remove_monitor_cgroup(&self.place(&now.config));
         }
+        if volumes {
+            // Who is killed now has a container without them, which the next one removes.
+            self.remove_anonymous_volumes(&container.config)?;
+        }
         self.names().release(&container.config.name, id);
         self.store().remove_container(id)?;
         self.forget_dependent(&container.config);
+        self.leave_volumes(&container.config);
         self.tell(&container.config, What::Remove);
         Ok(true)
     }
@@ -135,6 +154,7 @@ impl Engine {
             remove_groups(&id);
             let _ = std::fs::remove_dir_all(self.run_dir(&id));
             Store::release_limits(&tomb.path());
+            self.leave_volumes_of_tomb(&tomb.path());
             let _ = std::fs::remove_dir_all(tomb.path());
         }
     }

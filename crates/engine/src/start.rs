@@ -107,6 +107,7 @@ impl Engine {
         }
         self.clear_leftovers(&container);
         self.note_stop(&container, false)?;
+        self.check_volumes(&container.config)?;
         crate::relabel::relabel(&container.config)?;
         let (mut head, body) = self.launch(&container)?;
         head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
@@ -153,11 +154,13 @@ impl Engine {
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             pid_file: config.pid_files.container.clone(),
+            mounted: self.volume_mounts(config),
             removal: config.supervision.auto_remove.then(|| Removal {
                 names: self.names().0,
                 name: config.name.clone(),
                 tombs: self.root().join("tombs"),
                 dependents: self.dependent_files(config),
+                volumes: self.left_volumes(config),
                 project: if config.files.size.any() {
                     Store::project_of(&self.dir(&config.id))
                 } else {
@@ -189,6 +192,7 @@ impl Engine {
             accounts: accounts(&process.accounts)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),
+            volumes: self.volumes_to_mount(config)?,
             default_filter: config.security.seccomp == Seccomp::Default,
         };
         Ok((head, body))

@@ -7,6 +7,7 @@ use oci_spec::image::Digest;
 
 use crate::container::Container;
 use crate::images::ImageSummary;
+use crate::volumes::StoredVolume;
 use crate::{Engine, Error};
 
 /// What everything occupies on disk, in bytes.
@@ -22,6 +23,19 @@ pub struct DiskUsage {
     pub leftovers: u64,
     /// Each container.
     pub containers: Vec<ContainerUsage>,
+    /// Each volume.
+    pub volumes: Vec<VolumeUsage>,
+}
+
+/// What a volume occupies on disk.
+#[derive(Clone, Debug)]
+pub struct VolumeUsage {
+    /// The volume.
+    pub volume: StoredVolume,
+    /// Its files, in bytes.
+    pub size: u64,
+    /// How many containers have it.
+    pub links: usize,
 }
 
 /// What an image occupies on disk.
@@ -88,8 +102,13 @@ impl Engine {
             let size = self.store().rootfs_usage(&container.config.id)?;
             containers.push(ContainerUsage { container, size });
         }
+        let mut volumes = Vec::new();
+        for volume in self.volumes()? {
+            let (size, links) = (self.volume_usage(&volume)?, self.users_of_volume(&volume.name).len());
+            volumes.push(VolumeUsage { volume, size, links });
+        }
         let (images_reclaimable, leftovers) = (images_size - kept, self.store().leftovers_usage()?);
-        Ok(DiskUsage { images, images_size, images_reclaimable, leftovers, containers })
+        Ok(DiskUsage { images, images_size, images_reclaimable, leftovers, containers, volumes })
     }
 
     /// The layers and blobs of an image, by their digests; their sizes are added to `sizes`.
@@ -129,6 +148,11 @@ impl Engine {
 }
 
 impl DiskUsage {
+    /// What would be free if all volumes that no container has were removed, in bytes.
+    pub fn volumes_reclaimable(&self) -> u64 {
+        self.volumes.iter().filter(|one| one.links == 0).map(|one| one.size).sum()
+    }
+
     /// What would be free if all stopped containers were removed, in bytes.
     pub fn containers_reclaimable(&self) -> u64 {
         let stopped = self.containers.iter().filter(|one| !one.container.status.is_active());

@@ -75,6 +75,9 @@ pub struct Body<S = Spec> {
     /// Namespaces that it shares with other containers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joins: Vec<Join>,
+    /// What is to be done for mounts before they are made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
     /// What its passwd and group files are to have.
     #[serde(default)]
     pub accounts: Option<Accounts>,
@@ -85,6 +88,63 @@ pub struct Body<S = Spec> {
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.
     pub default_filter: bool,
+}
+
+/// A directory that is mounted, for which more is to be done than that. The specification has a bind mount with the same
+/// destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Volume {
+    /// Absolute, in the container.
+    pub destination: PathBuf,
+    /// Absolute.
+    pub source: PathBuf,
+    /// The directory of the volume that it is. That holds what is left to do at its first use, and is its lock.
+    pub dir: Option<PathBuf>,
+    /// Before its first use, what the container has there is copied to it.
+    pub copy: bool,
+    /// Before its first use, it is given the owner and mode of what the container has there.
+    pub own: bool,
+    /// What is shown of it.
+    pub subpath: Option<PathBuf>,
+    /// All of it is given to the container's user.
+    pub chown: bool,
+    /// Where changes go, with overlayfs's own; emptied before, if it is the container's own directory.
+    pub overlay: Option<VolumeOverlay>,
+    /// What has to be mounted to see it.
+    pub mount: Option<VolumeMount>,
+    /// The layers of the image that it is, instead of a directory, the topmost first; changes go to `overlay`.
+    pub layers: Vec<Lower>,
+    /// Where layers that must be mounted are kept mounted for all containers.
+    pub pins: PathBuf,
+}
+
+/// A volume that is something else than a directory of its own: mounted once for all that have it, as long as one of them runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeMount {
+    /// Its name.
+    pub name: String,
+    /// The volume's own directory, which is its lock.
+    pub dir: PathBuf,
+    /// The kind of file system; `none` and `bind` are a directory that is there.
+    pub kind: String,
+    /// What is mounted.
+    pub device: PathBuf,
+    /// How.
+    pub options: Vec<String>,
+    /// Where it is kept mounted.
+    pub pins: PathBuf,
+}
+
+/// Where what a container changes in a directory goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeOverlay {
+    /// Absolute.
+    pub upper: PathBuf,
+    /// Absolute, on the same file system.
+    pub work: PathBuf,
+    /// Both are in this directory, which is emptied at each start.
+    pub fresh: Option<PathBuf>,
 }
 
 /// A namespace of another container, to be joined as it is when the program starts.
@@ -216,6 +276,9 @@ pub struct Place {
     pub pid_file: Option<PathBuf>,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
+    /// Volumes that are mounted while one of their containers runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<VolumeMount>,
 }
 
 /// How the root file system is made.
@@ -282,7 +345,19 @@ pub struct Removal {
     /// Files that are removed with it: where those that it needs remember that it does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependents: Vec<PathBuf>,
+    /// The volumes that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<LeftVolume>,
     /// The project by which its size is limited (quotactl(2)); those limits are taken back.
     #[serde(default)]
     pub project: Option<u32>,
+}
+
+/// A volume of a container that goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftVolume {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// It goes with its last container.
+    pub anonymous: bool,
 }

@@ -41,6 +41,8 @@ pub mod state;
 pub mod supervision;
 mod timers;
 pub mod user;
+pub mod volume_mounts;
+pub mod volumes;
 mod worker;
 
 pub use erofs::mounts_files;

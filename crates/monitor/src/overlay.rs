@@ -402,24 +402,31 @@ fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd
     std::fs::create_dir(&work)?;
     let scratch = changes.join(format!("m{n}"));
     std::fs::create_dir(&scratch)?;
-    // The merged root shows the upper directory's mode and owner.
-    let (from, to) = (open_dir(lower)?, std::fs::File::open(&upper)?);
-    let stat = rustix::fs::fstat(&from)?;
-    rustix::fs::fchown(
-        &to,
-        Some(rustix::fs::Uid::from_raw(stat.st_uid)),
-        Some(rustix::fs::Gid::from_raw(stat.st_gid)),
-    )?;
-    rustix::fs::fchmod(&to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    over(lower, &upper, &work, true, &scratch)
+}
+
+/// A directory with changes elsewhere. `scratch` as for root file systems; what is in `upper` need not survive the machine where it is
+/// `volatile`.
+pub(crate) fn over(
+    lower: &Path,
+    upper: &Path,
+    work: &Path,
+    volatile: bool,
+    scratch: &Path,
+) -> io::Result<OwnedFd> {
+    let (from, to) = (open_dir(lower)?, std::fs::File::open(upper)?);
+    own_as(&from, &to)?;
+    let flags = restrictions(&from)?;
     let lower = [Opened::Dir(lower.to_owned())];
-    let layers = Layers {
-        lower: &lower,
-        changes: Some((&upper, &work)),
-        base: None,
-        volatile: true,
-        flags: restrictions(&from)?,
-    };
-    layers.mount(&scratch)
+    Layers { lower: &lower, changes: Some((upper, work)), base: None, volatile, flags }.mount(scratch)
+}
+
+/// Gives a directory the owner and mode of another: the root of an overlay shows those of its upper directory.
+fn own_as(from: &OwnedFd, to: &std::fs::File) -> io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    let (uid, gid) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
+    rustix::fs::fchown(to, Some(uid), Some(gid))?;
+    Ok(rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 
 /// Mount points below `path` that hold files of the host's own, outermost first.

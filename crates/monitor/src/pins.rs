@@ -130,7 +130,53 @@ pub fn release(dir: &Path, keep: impl Fn(&str, u64) -> bool) -> Result<(), Error
     Ok(())
 }
 
+/// A clone of the mount of that name, which no layer has. It is made when it is not there, and stays until [`end`]. For processes with
+/// one thread.
+pub(crate) fn shared(
+    dir: &Path,
+    name: &str,
+    new: impl FnOnce() -> io::Result<OwnedFd>,
+) -> Result<OwnedFd, Error> {
+    let lock = open_lock(dir)?;
+    lock.lock().context("lock", dir.display())?;
+    let ns = match namespace(dir)? {
+        Some(ns) => ns,
+        None => make(dir).context("make a mount namespace in", dir.display())?,
+    };
+    match visit(&ns, || Ok(clone(name))).context("look for a mount in", dir.display())? {
+        Err(Errno::NOENT) => {}
+        found => return found.context("find", name),
+    }
+    let tree = new().context("mount", name)?;
+    visit(&ns, || attach(&tree, name)).context("keep", name)
+}
+
+/// Ends such a mount, if it is there. Who has a clone keeps that. For processes with one thread.
+pub(crate) fn end(dir: &Path, name: &str) -> Result<(), Error> {
+    if namespace(dir)?.is_none() {
+        return Ok(());
+    }
+    let lock = open_lock(dir)?;
+    lock.lock().context("lock", dir.display())?;
+    let Some(ns) = namespace(dir)? else { return Ok(()) };
+    let path = PathBuf::from("/").join(name);
+    let end = || -> io::Result<()> {
+        match unmount(&path, UnmountFlags::DETACH) {
+            Ok(()) | Err(Errno::INVAL) => Ok(std::fs::remove_dir(&path)?),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    };
+    visit(&ns, end).context("unmount", name)
+}
+
+/// The beginning of names that no layer has: these mounts end by [`end`] only.
+pub(crate) const SHARED: &str = "volume-";
+
 fn is_kept(name: &OsStr, keep: impl Fn(&str, u64) -> bool) -> bool {
+    if name.as_encoded_bytes().starts_with(SHARED.as_bytes()) {
+        return true;
+    }
     let parts = name.to_str().and_then(|name| name.split_once('.'));
     parts.is_some_and(|(layer, inode)| inode.parse().is_ok_and(|inode| keep(layer, inode)))
 }

@@ -64,6 +64,19 @@ impl Store {
         }
     }
 
+    /// Takes `name` out of a directory of an engine's, on the file system of the store, as if it were the store's own: at once, however
+    /// much is in it. `false` when it was not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bury(&self, dir: &Path, name: &str) -> Result<bool, Error> {
+        if !self.entomb(dir, name, PREFIXES[0])? {
+            return Ok(false);
+        }
+        disk::sync_dir(dir, self.durability())?;
+        self.empty_tombs_for_a_moment().map(|()| true)
+    }
+
     /// Deletes for a moment.
     pub(crate) fn empty_tombs_for_a_moment(&self) -> Result<(), Error> {
         let (dir, until) = (self.path(TOMBS), Instant::now() + MOMENT);

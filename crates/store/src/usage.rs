@@ -58,6 +58,14 @@ impl Store {
         leftovers::find(self)?.iter().try_fold(0, |sum, leftover| Ok(sum + occupied(&leftover.path)?))
     }
 
+    /// Bytes that a directory and everything below occupies on disk; none for one that is not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn tree_usage(path: &Path) -> Result<u64, Error> {
+        occupied(path)
+    }
+
     /// Bytes that a container's changes to its root file system occupy on disk; none where it has none.
     pub fn rootfs_usage(&self, id: &str) -> Result<u64, Error> {
         let upper = self.container_dir(id)?.join("upper");

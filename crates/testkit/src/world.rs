@@ -169,6 +169,9 @@ impl Drop for World {
             let rootfs = entry.path().join("rootfs");
             let _ = rustix::mount::unmount(rootfs, rustix::mount::UnmountFlags::DETACH);
         }
+        for entry in fs::read_dir(path.join("root/volumes")).into_iter().flatten().flatten() {
+            let _ = rustix::mount::unmount(entry.path().join("_data"), rustix::mount::UnmountFlags::DETACH);
+        }
         // Layers stay mounted until they are removed, or the machine is shut down.
         let _ = rustix::mount::unmount(path.join("run/pins"), rustix::mount::UnmountFlags::DETACH);
         if let Err(e) = dir.close()

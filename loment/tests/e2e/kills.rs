@@ -1,6 +1,8 @@
 //! Commands killed before every single change they make to the store. Whenever that is: nothing that is named is damaged, the
 //! command succeeds the next time, and what it left half made goes.
 
+mod volumes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

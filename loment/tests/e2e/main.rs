@@ -64,6 +64,7 @@ mod terminal;
 mod top_and_stats;
 mod unified;
 mod update;
+mod volumes;
 mod waiting;
 
 use std::path::Path;

@@ -10,13 +10,13 @@ use crate::globals::Globals;
 use crate::output::{by_template, print, table};
 use crate::units::{ago, exact_size};
 
-/// Show what images and containers occupy on disk
+/// Show what images, containers and volumes occupy on disk
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT", conflicts_with = "verbose")]
     format: Option<String>,
-    /// Show each image and container
+    /// Show each image, container and volume
     #[arg(short, long)]
     verbose: bool,
 }
@@ -44,7 +44,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         print(&verbose(&usage)?)?;
         return Ok(0);
     }
-    let mut rows = vec![images(&usage), containers(&usage), row("Local Volumes", 0, 0, 0, 0)];
+    let mut rows = vec![images(&usage), containers(&usage), volumes(&usage)];
     if globals.persona.docker_documents {
         rows.push(row("Build Cache", 0, 0, 0, 0));
     }
@@ -76,6 +76,12 @@ fn containers(usage: &DiskUsage) -> Value {
     let active = usage.containers.iter().filter(|one| one.container.status == Status::Running).count();
     let size = usage.containers.iter().map(|one| one.size).sum();
     row("Containers", usage.containers.len(), active, size, usage.containers_reclaimable())
+}
+
+fn volumes(usage: &DiskUsage) -> Value {
+    let active = usage.volumes.iter().filter(|one| one.links > 0).count();
+    let size = usage.volumes.iter().map(|one| one.size).sum();
+    row("Local Volumes", usage.volumes.len(), active, size, usage.volumes_reclaimable())
 }
 
 fn row(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64) -> Value {
@@ -135,17 +141,21 @@ fn verbose(usage: &DiskUsage) -> Result<String, Error> {
             one.container.short_id().to_owned(),
             image.unwrap_or_default(),
             config.args().join(" "),
-            "0".to_owned(),
+            config.files.volumes.iter().filter(|v| v.volume.is_some()).count().to_string(),
             exact_size(one.size),
             without_ago(&config.created),
             one.container.status.name().to_owned(),
             config.name.clone(),
         ]);
     }
+    let mut volumes = vec![head(&VOLUME)];
+    for one in &usage.volumes {
+        volumes.push(vec![one.volume.name.clone(), one.links.to_string(), exact_size(one.size)]);
+    }
     Ok(format!(
         "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}",
         table(&images)?,
         table(&containers)?,
-        table(&[head(&VOLUME)])?
+        table(&volumes)?
     ))
 }

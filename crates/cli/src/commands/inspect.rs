@@ -10,7 +10,7 @@ use crate::error::{Error, one_line};
 use crate::globals::Globals;
 use crate::output::{complain, execute, print};
 
-/// Display the configuration of containers and images
+/// Display the configuration of containers, images and volumes
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Look only for this type
@@ -65,6 +65,7 @@ enum Kind {
     All,
     Container,
     Image,
+    Volume,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
@@ -138,6 +139,9 @@ fn show(globals: &Globals, kind: Kind, flags: &Asked, names: &[String]) -> Resul
 /// What there is of that name; as `json`, without what json leaves out.
 fn document(globals: &Globals, kind: Kind, name: &str, json: bool) -> Result<Value, Error> {
     let engine = globals.engine()?;
+    if kind == Kind::Volume {
+        return super::volume::find(globals, &engine, name);
+    }
     if kind != Kind::Image {
         match engine.container(name) {
             Ok(container) => return Ok(inspect_container::document(globals.persona, &container)),
@@ -150,9 +154,12 @@ fn document(globals: &Globals, kind: Kind, name: &str, json: bool) -> Result<Val
             let document = inspect_image::document(globals.persona, &engine, &id)?;
             Ok(if json { inspect_image::without_nothing(document) } else { document })
         }
-        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => Err(Error::Invalid(format!(
-            "no such object: {name:?}: there is no container and no image of that name"
-        ))),
+        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => {
+            super::volume::find(globals, &engine, name).map_err(|_| {
+                let none = "there is no container, no image and no volume of that name";
+                Error::Invalid(format!("no such object: {name:?}: {none}"))
+            })
+        }
         Err(e) => Err(e.into()),
     }
 }

@@ -1,8 +1,8 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
 use loment_engine::config::{
-    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, PortRange, Restart,
-    Seccomp,
+    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, PortRange, Relabel,
+    Restart, Seccomp,
 };
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "Dependencies": config.dependencies(),
         "Driver": "overlay",
         "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": config.security.apparmor.as_deref().unwrap_or_default(),
-        "Mounts": mounts(config),
+        "Mounts": mounts(persona, config),
         "ExecIDs": [],
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": c.dir.join("upper"), "WorkDir": c.dir.join("work")}},
         "BoundingCaps": capabilities(config), "EffectiveCaps": capabilities(config),
@@ -78,20 +78,63 @@ fn state(persona: &Persona, c: &Container) -> Value {
     state
 }
 
-fn mounts(config: &Config) -> Vec<Value> {
+fn mounts(persona: &Persona, config: &Config) -> Vec<Value> {
+    let docker = persona.docker_documents;
     let volume = |v: &loment_engine::config::Volume| {
-        let ro = v.options.iter().any(|o| o == "ro");
+        let ro = v.is_read_only();
         let spread = v
             .options
             .iter()
             .find(|o| o.ends_with("shared") || o.ends_with("slave") || o.ends_with("private"));
+        let source =
+            v.image.as_ref().map_or_else(|| v.source.display().to_string(), |image| image.name.clone());
+        let mode = said(v).join(",");
+        let spread = match (&v.volume, docker) {
+            // Docker has nothing to say of volumes there.
+            (Some(_), true) => "",
+            _ => spread.map_or("rprivate", String::as_str),
+        };
+        let mut document = json!({
+            "Type": v.kind(), "Source": source, "Destination": v.destination, "Mode": mode, "RW": !ro,
+            "Propagation": spread,
+        });
+        if let Some(used) = &v.volume {
+            document["Name"] = json!(used.name);
+            document["Driver"] = "local".into();
+        } else if !docker {
+            document["Driver"] = "".into();
+        }
+        if !docker {
+            document["Options"] = json!(v.options);
+        }
+        if let Some(path) = &v.subpath {
+            document["SubPath"] = json!(path);
+        }
+        document
+    };
+    let tmpfs = |(destination, _): &(std::path::PathBuf, Vec<String>)| {
         json!({
-            "Type": "bind", "Source": v.source, "Destination": v.destination, "Driver": "",
-            "Mode": v.options.join(","), "Options": v.options, "RW": !ro,
-            "Propagation": spread.map_or("rprivate", String::as_str),
+            "Type": "tmpfs", "Source": "", "Destination": destination, "Mode": "", "RW": true, "Propagation": "",
         })
     };
-    config.files.volumes.iter().map(volume).collect()
+    let all = config.files.volumes.iter().map(volume);
+    // Podman leaves these out.
+    all.chain(config.files.tmpfs.iter().filter(|_| docker).map(tmpfs)).collect()
+}
+
+/// The options of a mount as they were given, but for those that every volume has.
+fn said(v: &loment_engine::config::Volume) -> Vec<String> {
+    let usual =
+        |option: &&String| v.volume.is_none() || !["nosuid", "nodev", "rbind"].contains(&option.as_str());
+    let mut all: Vec<String> = v.options.iter().filter(usual).cloned().collect();
+    let flags = [
+        ("U", v.chown),
+        ("O", v.overlay.is_some()),
+        ("z", v.relabel == Some(Relabel::Shared)),
+        ("Z", v.relabel == Some(Relabel::Private)),
+    ];
+    all.extend(flags.into_iter().filter(|(_, on)| *on).map(|(flag, _)| flag.to_owned()));
+    all
 }
 
 /// The container's capabilities; what cannot be resolved any more was refused when it was created.
@@ -184,7 +227,13 @@ fn host_config(c: &Container) -> Value {
         .files
         .volumes
         .iter()
-        .map(|v| format!("{}:{}:{}", v.source.display(), v.destination.display(), v.options.join(",")))
+        .filter(|v| v.image.is_none())
+        .map(|v| {
+            let source =
+                v.volume.as_ref().map_or_else(|| v.source.display().to_string(), |used| used.name.clone());
+            let options = said(v).join(",");
+            format!("{source}:{}:{options}", v.destination.display()).trim_end_matches(':').to_owned()
+        })
         .collect();
     let tmpfs: serde_json::Map<String, Value> =
         config.files.tmpfs.iter().map(|(d, o)| (d.display().to_string(), o.join(",").into())).collect();

@@ -62,6 +62,7 @@ mod tree;
 mod update;
 mod values;
 mod version;
+mod volume;
 mod wait;
 
 use std::ffi::OsString;

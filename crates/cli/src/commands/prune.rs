@@ -40,7 +40,7 @@ pub(super) struct ImageFlags {
     force: bool,
 }
 
-/// Remove unused images and containers that do not run
+/// Remove unused images, containers that do not run, and unused volumes if that is wanted
 #[derive(Parser, Debug)]
 pub(super) struct SystemFlags {
     /// Remove all images that no container uses, not only nameless ones
@@ -58,7 +58,7 @@ pub(super) struct SystemFlags {
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// Accepted for compatibility: there are no volumes
+    /// Remove volumes that no container has, too; as docker: anonymous ones only
     #[arg(long)]
     volumes: bool,
 }
@@ -112,9 +112,18 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     } else {
         "dangling images"
     };
+    let volumes = match (flags.volumes, docker) {
+        (false, _) => "",
+        (true, true) => "  - all anonymous volumes not used by at least one container\n",
+        (true, false) => "\t- all volumes not used by at least one container\n",
+    };
     let warning = match docker {
-        true => format!("WARNING! This will remove:\n  - all stopped containers\n  - all {images}\n\n"),
-        false => format!("WARNING! This command removes:\n\t- all stopped containers\n\t- all {images}\n\n"),
+        true => {
+            format!("WARNING! This will remove:\n  - all stopped containers\n{volumes}  - all {images}\n\n")
+        }
+        false => format!(
+            "WARNING! This command removes:\n\t- all stopped containers\n{volumes}\t- all {images}\n\n"
+        ),
     };
     // As with Podman, what is only about others' containers is not asked about.
     if !flags.force && !flags.external && !confirmed(&warning)? {
@@ -124,7 +133,12 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     let images = engine.image_filters(&flags.filter, &short_names(globals)?)?;
     let containers = ContainerFilters::parse(&flags.filter)?;
     let first = if flags.external { Pruned::default() } else { engine.prune_containers(&containers)? };
-    let pruned = if flags.external { first } else { first.and(engine.prune_images(flags.all, &images)?) };
+    let mut pruned = if flags.external { first } else { first.and(engine.prune_images(flags.all, &images)?) };
+    if flags.volumes && !flags.external {
+        // A time is no filter of volumes for either peer; labels are.
+        let labels: Vec<String> = flags.filter.iter().filter(|f| f.starts_with("label")).cloned().collect();
+        pruned = pruned.and(engine.prune_volumes(!docker, &engine.volume_filters(&labels)?)?);
+    }
     let list = |head: &str, ids: &[String]| match ids.is_empty() {
         true => String::new(),
         false => format!("{head}\n{}\n", ids.join("\n")),
@@ -132,16 +146,19 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     let text = if docker {
         list("Deleted Containers:", &pruned.containers)
             + if pruned.containers.is_empty() { "" } else { "\n" }
+            + &super::volume::pruned_list(&pruned)
             + &docker_images(&pruned)
     } else {
         let ids: Vec<String> = pruned.images.iter().map(|(id, _)| id.clone()).collect();
-        list("Deleted Containers", &pruned.containers) + &list("Deleted Images", &ids)
+        list("Deleted Containers", &pruned.containers)
+            + &list("Deleted Images", &ids)
+            + &list("Deleted Volumes", &pruned.volumes)
     };
     print(&if flags.external { text } else { text + &reclaimed(&pruned) })?;
     Ok(0)
 }
 
-fn reclaimed(pruned: &Pruned) -> String {
+pub(super) fn reclaimed(pruned: &Pruned) -> String {
     format!("Total reclaimed space: {}\n", exact_size(pruned.reclaimed))
 }
 
@@ -159,7 +176,7 @@ fn docker_images(pruned: &Pruned) -> String {
 }
 
 /// Asks; no answer at all is an error.
-fn confirmed(warning: &str) -> Result<bool, Error> {
+pub(super) fn confirmed(warning: &str) -> Result<bool, Error> {
     print(&format!("{warning}Are you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer).doing(|| "read the answer".into())?;

@@ -26,7 +26,7 @@ pub(super) struct Flags {
     /// Remove the containers that need them, too
     #[arg(long)]
     depend: bool,
-    /// Accepted for compatibility: anonymous volumes go with their container
+    /// Remove their anonymous volumes, too
     #[arg(short, long)]
     volumes: bool,
     /// Those that this is true of, as ps --filter
@@ -45,11 +45,13 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         // Those that need others first.
         names = engine.with_dependents(&names);
     }
-    remove_each(&names, |name| match engine.remove(name, flags.force, flags.time) {
-        Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
-        other => {
-            other?;
-            print(&format!("{name}\n"))
+    remove_each(&names, |name| {
+        match engine.remove_with_volumes(name, flags.force, flags.time, flags.volumes) {
+            Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
+            other => {
+                other?;
+                print(&format!("{name}\n"))
+            }
         }
     })
 }

@@ -167,7 +167,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "inspect",
-        about: "Display the configuration of containers and images",
+        about: "Display the configuration of containers, images and volumes",
         run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
     },
     Command {
@@ -310,12 +310,12 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "system df",
-        about: "Show what images and containers occupy on disk",
+        about: "Show what images, containers and volumes occupy on disk",
         run: |g, a| df::run(g, &parse(g, "system df", a)?),
     },
     Command {
         name: "system prune",
-        about: "Remove unused images and containers that do not run",
+        about: "Remove unused images, containers that do not run, and unused volumes if that is wanted",
         run: |g, a| prune::run_system(g, &parse(g, "system prune", a)?),
     },
     Command {
@@ -457,6 +457,26 @@ pub(super) const GROUPS: &[Group] = &[
             ("prune", "system prune"),
         ],
     },
+    Group {
+        name: "volume",
+        about: "Manage volumes",
+        words: &[
+            ("create", "volume create"),
+            ("exists", "volume exists"),
+            ("export", "volume export"),
+            ("import", "volume import"),
+            ("inspect", "volume inspect"),
+            ("list", "volume ls"),
+            ("ls", "volume ls"),
+            ("mount", "volume mount"),
+            ("prune", "volume prune"),
+            ("reload", "volume reload"),
+            ("remove", "volume rm"),
+            ("rm", "volume rm"),
+            ("umount", "volume unmount"),
+            ("unmount", "volume unmount"),
+        ],
+    },
 ];
 
 /// What the program can do when it is called as skopeo.
@@ -477,7 +497,7 @@ pub(super) const SKOPEO: Group = Group {
 
 /// The command of that name.
 pub(super) fn command(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|c| c.name == name)
+    COMMANDS.iter().chain(volume::COMMANDS).find(|c| c.name == name)
 }
 
 /// The group of that name.

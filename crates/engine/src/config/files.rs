@@ -16,6 +16,8 @@ pub struct Files {
     pub volumes: Vec<Volume>,
     /// Temporary file systems: destination and options.
     pub tmpfs: Vec<(PathBuf, Vec<String>)>,
+    /// Other file systems that are empty at each start.
+    pub filesystems: Vec<FileSystem>,
     /// Its /etc/localtime: `local` for the host's, or the name of a zone.
     pub time_zone: Option<String>,
     /// Size of /dev/shm, in bytes.
@@ -44,10 +46,10 @@ pub struct RootfsUse {
     pub overlay: bool,
 }
 
-/// A file or directory of the host in a container.
+/// A file or directory of the host, a volume, or the files of an image in a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Absolute, on the host.
+    /// Absolute, on the host; of a volume, where it has its files.
     pub source: PathBuf,
     /// Absolute, in the container.
     pub destination: PathBuf,
@@ -56,6 +58,81 @@ pub struct Volume {
     /// The SELinux label it is given, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relabel: Option<Relabel>,
+    /// The volume that it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeUse>,
+    /// What is shown of it: a path below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<PathBuf>,
+    /// All of it is given to the container's user (`U`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chown: bool,
+    /// What the container changes in it goes elsewhere (`O`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlay: Option<OverlayUse>,
+    /// The image whose files it shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageFiles>,
+}
+
+impl Volume {
+    /// Nothing is written to it.
+    pub fn is_read_only(&self) -> bool {
+        let reads = |option: &&String| matches!(option.as_str(), "ro" | "rro" | "rw");
+        self.options.iter().rfind(reads).is_some_and(|option| option != "rw")
+    }
+
+    /// What kind of mount it is, as both peers call it.
+    pub fn kind(&self) -> &'static str {
+        match (&self.volume, &self.image) {
+            (Some(_), _) => "volume",
+            (None, Some(_)) => "image",
+            (None, None) => "bind",
+        }
+    }
+}
+
+/// A file system that is made for a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FileSystem {
+    /// `devpts` or `ramfs`.
+    pub kind: String,
+    /// Absolute, in the container.
+    pub destination: PathBuf,
+    /// Mount options.
+    pub options: Vec<String>,
+}
+
+/// A volume in a container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeUse {
+    /// Its name; until the container is made, none for one of its own.
+    pub name: String,
+    /// It was made for this container.
+    pub anonymous: bool,
+    /// Nothing is copied to it from the image.
+    pub no_copy: bool,
+}
+
+/// Where what a container changes in a directory goes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OverlayUse {
+    /// Absolute, and kept; otherwise it goes with the container's run.
+    pub upper: Option<PathBuf>,
+    /// Overlayfs's own, on the same file system.
+    pub work: Option<PathBuf>,
+}
+
+/// The files of an image in a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageFiles {
+    /// Digest of its configuration.
+    pub id: loment_store::ImageId,
+    /// As the user gave it, completed.
+    pub name: String,
 }
 
 /// For whom a file or directory of the host is labelled.

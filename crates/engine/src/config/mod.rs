@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::devices::{DeviceUse, Devices};
-pub use self::files::{Files, ImageUse, Relabel, RootfsUse, SizeLimits, Volume};
+pub use self::files::{
+    FileSystem, Files, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SizeLimits, Volume, VolumeUse,
+};
 pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};

@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::health::HealthChoices;
 use crate::names::new_id;
+use crate::volumes::VolumeChoices;
 use crate::{Engine, Error};
 
 pub(crate) use self::accounts::accounts;
@@ -64,6 +65,8 @@ pub struct Choices {
     pub cgroup_manager: Option<GroupManager>,
     /// The group, or slice, that its group is in.
     pub cgroup_parent: Option<String>,
+    /// Volumes that others have a say in.
+    pub volumes: VolumeChoices,
     /// Limits of all containers with an image, for what is not said of this one.
     pub size: SizeLimits,
 }
@@ -78,7 +81,9 @@ impl Engine {
         self.share(&mut asked)?;
         let id = new_id().context("choose", "an id")?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
-        let config = resolve::resolve(asked, image.as_ref(), &id)?;
+        let volumes = std::mem::take(&mut asked.choices.volumes);
+        let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
+        self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
         // Everything that can be wrong with it is found now, not when it is started.
         crate::spec::build(&config, &self.run_dir(&id))?;
         let dir = self.dir(&id);
@@ -89,13 +94,14 @@ impl Engine {
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
             let config = Config { name, ..config };
-            self.make(&config).inspect_err(|_| {
+            self.make(&config, &volumes).inspect_err(|_| {
                 names.release(&config.name, &id);
                 self.forget_dependent(&config);
+                self.leave_volumes(&config);
             })
         });
         if made.is_err() {
-            let _ = self.store().remove_container(&id);
+            let _ = self.remove_half_made(&id);
         }
         made?;
         let container = self.load(&id)?.ok_or(Error::NoContainer { name: id })?;
@@ -120,11 +126,12 @@ impl Engine {
         }
     }
 
-    fn make(&self, config: &Config) -> Result<(), Error> {
+    fn make(&self, config: &Config, volumes: &VolumeChoices) -> Result<(), Error> {
         if let Some(image) = &config.image {
             let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
             self.store().create_rootfs(&config.id, &image.id, durability, config.files.size.into())?;
         }
+        self.take_volumes(config, volumes)?;
         self.note_dependent(config)?;
         self.save(config)
     }

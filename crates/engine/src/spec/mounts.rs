@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::process;
 use crate::Error;
-use crate::config::{Config, Namespace, Network, Volume};
+use crate::config::{Config, FileSystem, Namespace, Network, Volume};
 use crate::error::{Context, invalid};
 
 /// The files generated for a container: name in its run directory, path in the container.
@@ -29,6 +29,11 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         let destination = absolute(destination)?;
         let value =
             json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options});
+        user.push((destination, value));
+    }
+    for FileSystem { kind, destination, options } in &config.files.filesystems {
+        let destination = absolute(destination)?;
+        let value = json!({"destination": destination, "type": kind, "source": kind, "options": options});
         user.push((destination, value));
     }
     for volume in &config.files.volumes {
@@ -74,7 +79,10 @@ fn absolute(path: &Path) -> Result<PathBuf, Error> {
 }
 
 fn bind(volume: &Volume) -> Result<Value, Error> {
-    std::fs::symlink_metadata(&volume.source).context("statfs", volume.source.display())?;
+    // A volume is made when everything else is known to be right.
+    if volume.volume.is_none() && volume.image.is_none() {
+        std::fs::symlink_metadata(&volume.source).context("statfs", volume.source.display())?;
+    }
     let mut options = volume.options.clone();
     if !options.iter().any(|o| o == "bind" || o == "rbind") {
         options.push("rbind".into());

@@ -282,7 +282,7 @@ impl Monitor {
         }
         self.timers.cancel(Timer::Part(slot));
         if let Some(c) = self.containers[slot as usize].take() {
-            self.gone.push(c.head.place);
+            self.gone.push((c.head.place, c.head.reporter));
         }
         // Programs that were run in it have ended with it.
         for session in &mut self.sessions {

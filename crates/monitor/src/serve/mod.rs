@@ -10,6 +10,7 @@ mod streams;
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use loment_events::Reporter;
 use loment_sys::fd;
 use loment_sys::signal::{self, SignalSet};
 use loment_sys::wait::Exit;
@@ -55,8 +56,8 @@ pub fn serve() -> Result<(), Error> {
     monitor.read_client(0);
     monitor.start(slot);
     let result = monitor.run();
-    for place in &monitor.gone {
-        worker::leave_sweeper(place);
+    for (place, reporter) in &monitor.gone {
+        worker::leave_sweeper(place, reporter);
     }
     result
 }
@@ -72,7 +73,7 @@ struct Monitor {
     clients: Vec<Option<Client>>,
     unclaimed: Vec<(i32, Exit)>,
     /// Where the containers were that have ended.
-    gone: Vec<Place>,
+    gone: Vec<(Place, Reporter)>,
 }
 
 impl Monitor {

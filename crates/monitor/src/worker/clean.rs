@@ -8,7 +8,7 @@ use loment_sys::wait::Exit;
 
 use crate::launch::{DEPENDENTS, Place, Removal};
 use crate::state::{Phase, State};
-use crate::{groups, health, now_rfc3339};
+use crate::{groups, health, now_rfc3339, volumes};
 
 /// How a container ended, and what comes after.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +34,13 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         reporter.tell(&oom.into_iter().chain([died]).collect::<Vec<_>>());
     }
     groups::remove(place);
+    for mount in &place.mounted {
+        // One that stays mounted is unmounted by the next that leaves it.
+        let _ = crate::volume_mounts::close(mount, &place.id);
+    }
     let restart_at = end.restart.map(|time| Moment::now().after(time).to_string()).unwrap_or_default();
-    let removed =
-        end.restart.is_none() && place.removal.as_ref().is_some_and(|removal| remove(place, removal));
+    let removed = end.restart.is_none()
+        && place.removal.as_ref().is_some_and(|removal| remove(place, removal, reporter));
     if removed {
         reporter.tell(&[reporter.event(What::Remove)]);
     } else {
@@ -68,7 +72,7 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
 }
 
 /// Whether it could be removed. One that others need stays.
-fn remove(place: &Place, removal: &Removal) -> bool {
+fn remove(place: &Place, removal: &Removal, reporter: &Reporter) -> bool {
     if is_needed(place) {
         return false;
     }
@@ -79,6 +83,9 @@ fn remove(place: &Place, removal: &Removal) -> bool {
     let removed = std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok();
     for file in removal.dependents.iter().filter(|_| removed) {
         let _ = std::fs::remove_file(file);
+    }
+    if removed {
+        volumes::leave(place, removal, reporter);
     }
     removed
 }

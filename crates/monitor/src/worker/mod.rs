@@ -8,6 +8,7 @@ mod joins;
 mod own_files;
 mod start;
 mod sweep;
+mod volumes;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

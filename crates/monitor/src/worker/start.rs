@@ -10,7 +10,7 @@ use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserN
 use loment_sys::pipe;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Ends, become_user, joins, own_files, stdio};
+use super::{Ends, become_user, joins, own_files, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Body, Document, Place, Rootfs};
@@ -34,7 +34,7 @@ pub(crate) fn start(
     }
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;
-    let joined = joins::join(&mut launch.spec, &launch.joins)?;
+    let mut joined = joins::join(&mut launch.spec, &launch.joins)?;
     let users = UserNamespace::like(&launch.spec)?;
     let scratch = place.run_dir.join("scratch");
     let built = overlay::build(&launch.rootfs, &scratch, users.as_ref())?;
@@ -50,6 +50,8 @@ pub(crate) fn start(
     let root = InRoot::new(root.context("open", "root file system")?);
     own_files::complete(&mut launch, place, &root, users.as_ref())?;
     complete(&mut launch, &root, users.as_ref())?;
+    let mounted = volumes::prepare(&launch, &root, &scratch, users.as_ref(), &place.id)?;
+    joined.mounts.extend(mounted);
     drop(root);
     let spec = &launch.spec;
     let plan = Plan::new(spec, Path::new("/"))?;

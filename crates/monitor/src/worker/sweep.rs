@@ -3,11 +3,12 @@
 use std::os::fd::AsFd;
 
 use loment_cgroup::{CgroupPath, Host};
+use loment_events::Reporter;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::Error;
 use crate::launch::Place;
+use crate::{Error, volumes};
 
 /// How often, and after which time, the sweeper looks whether the container's lock is free.
 const SWEEP_TRIES: u32 = 1000;
@@ -26,7 +27,7 @@ pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
 /// has ended, and the files of a container that is gone: nobody waits for either. (To leave the group itself would take the
 /// monitor milliseconds: moving waits for the kernel, being made elsewhere does not.) What remains when that fails is an
 /// empty group, which goes with the container, and a tomb, which the engine looks for when it lists containers.
-pub(crate) fn leave_sweeper(place: &Place) {
+pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
     let pid = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
     let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
@@ -40,13 +41,13 @@ pub(crate) fn leave_sweeper(place: &Place) {
         {
             let timeout = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
             let _ = rustix::event::poll(&mut [PollFd::new(monitor, PollFlags::IN)], Some(&timeout));
-            sweep(place);
+            sweep(place, reporter);
         }
         loment_sys::process::exit_now(0)
     }
 }
 
-fn sweep(place: &Place) {
+fn sweep(place: &Place, reporter: &Reporter) {
     // Whoever starts the container again at this moment holds the lock until its new monitor is in the group, which then
     // cannot be removed.
     let lock = std::fs::File::open(&place.dir);
@@ -62,6 +63,8 @@ fn sweep(place: &Place) {
     drop(lock);
     if let Some(removal) = &place.removal {
         let tomb = removal.tombs.join(&place.id);
+        // Whoever cleaned up may have been killed before it was done.
+        volumes::leave(place, removal, reporter);
         if let (Some(project), Ok(tomb)) = (removal.project, std::fs::File::open(&tomb)) {
             let _ =
                 loment_sys::quota::set_limits(tomb.as_fd(), project, loment_sys::quota::Limits::default());

@@ -1,9 +1,11 @@
 //! Flags: what a container sees of files.
 
 use clap::Args;
-use loment_engine::Create;
+use loment_engine::config::{ImageFiles, Relabel, Volume};
+use loment_engine::{Create, ImageVolumes, NewVolume, VolumesFrom};
 
-use crate::commands::values::{files as values, size};
+use crate::commands::values::mount::{self as values, Mount};
+use crate::commands::values::size;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::storage_options;
@@ -20,9 +22,21 @@ pub(super) struct FilesFlags {
     /// Leave /run, /tmp, /var/tmp, /dev and /dev/shm writable in a read-only container [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
     read_only_tmpfs: Option<bool>,
-    /// Mount a file or directory of the host, read-only with the option ro
-    #[arg(short, long, value_name = "SOURCE:DESTINATION[:OPTIONS]")]
+    /// Mount a volume, or a file or directory of the host: options such as ro, U, O, z, idmap, nocopy
+    #[arg(short, long, value_name = "[SOURCE:]DESTINATION[:OPTIONS]")]
     volume: Vec<String>,
+    /// Mount something: of type bind, devpts, glob, image, ramfs, tmpfs or volume
+    #[arg(long, value_name = "type=TYPE,KEY=VALUE...")]
+    mount: Vec<String>,
+    /// Mount what another container has mounted, with ro or rw instead of what it is there, and z
+    #[arg(long, value_name = "CONTAINER[:OPTIONS]")]
+    volumes_from: Vec<String>,
+    /// Choose the driver of volumes that are made: local
+    #[arg(long, value_name = "DRIVER")]
+    volume_driver: Option<String>,
+    /// Choose what becomes of the volumes of the image: anonymous (or bind), tmpfs or ignore [default: anonymous]
+    #[arg(long, value_name = "WAY")]
+    image_volume: Option<String>,
     /// Mount a temporary file system
     #[arg(long, value_name = "DESTINATION[:OPTIONS]")]
     tmpfs: Vec<String>,
@@ -40,15 +54,89 @@ impl FilesFlags {
         files.read_only = self.read_only;
         files.bare_read_only = self.read_only_tmpfs == Some(false);
         for text in &self.volume {
-            files.volumes.push(values::volume(text, globals.persona)?);
+            let volume = values::volume(text, globals.persona)?;
+            self.add(volume, NewVolume::default(), asked);
         }
+        for text in &self.mount {
+            for mount in values::mount(text)? {
+                match mount {
+                    Mount::Volume(volume, new) => self.add(volume, new, asked),
+                    Mount::Tmpfs(destination, options) => {
+                        asked.config.files.tmpfs.push((destination, options))
+                    }
+                    Mount::FileSystem(one) => asked.config.files.filesystems.push(one),
+                    // See `images`.
+                    Mount::Image(..) => {}
+                }
+            }
+        }
+        let files = &mut asked.config.files;
         for text in &self.tmpfs {
             files.tmpfs.push(values::tmpfs(text)?);
         }
         files.size = storage_options::of_container(&self.storage_opt)?;
+        asked.choices.volumes.image = match self.image_volume.as_deref() {
+            None | Some("anonymous" | "bind" | "") => ImageVolumes::Anonymous,
+            Some("tmpfs") => ImageVolumes::Tmpfs,
+            Some("ignore") => ImageVolumes::Ignore,
+            Some(other) => {
+                return Err(Error::Invalid(format!(
+                    "invalid value {other:?} for --image-volume: use anonymous, bind, tmpfs or ignore"
+                )));
+            }
+        };
+        let from = self.volumes_from.iter().map(|text| volumes_from(text));
+        asked.choices.volumes.from = from.collect::<Result<_, _>>()?;
         asked.choices.size = storage_options::of_all(globals.size)?;
         let shm = self.shm_size.as_deref().map(|text| size("shm-size", text)).transpose()?;
         asked.choices.shm_size = shm.map(|n| n as u64);
         Ok(())
     }
+
+    fn add(&self, volume: Volume, new: NewVolume, asked: &mut Create) {
+        if volume.volume.is_some() {
+            let driver = match (new.driver.as_str(), &self.volume_driver) {
+                ("", Some(driver)) => driver.clone(),
+                (driver, _) => driver.to_owned(),
+            };
+            let new = NewVolume { driver, ..new };
+            asked.choices.volumes.new.insert(volume.destination.clone(), new);
+        }
+        asked.config.files.volumes.push(volume);
+    }
+
+    /// Adds the images that are mounted, which `find` finds.
+    pub(super) fn images(
+        &self,
+        asked: &mut Create,
+        mut find: impl FnMut(&str) -> Result<ImageFiles, Error>,
+    ) -> Result<(), Error> {
+        for text in &self.mount {
+            for mount in values::mount(text)? {
+                if let Mount::Image(volume, name) = mount {
+                    let image = Some(find(&name)?);
+                    asked.config.files.volumes.push(Volume { image, ..volume });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `CONTAINER[:OPTIONS]`
+fn volumes_from(text: &str) -> Result<VolumesFrom, Error> {
+    let (container, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut from = VolumesFrom { container: container.to_owned(), ..VolumesFrom::default() };
+    for option in options.split(',').filter(|o| !o.is_empty()) {
+        match option {
+            "ro" | "rw" if from.access.is_none() => from.access = Some(option.to_owned()),
+            "z" => from.relabel = Some(Relabel::Shared),
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "invalid option {option:?} in --volumes-from {text}: use ro or rw, and z"
+                )));
+            }
+        }
+    }
+    Ok(from)
 }

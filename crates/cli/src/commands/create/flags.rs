@@ -1,7 +1,7 @@
 //! The flags `run` and `create` share, and how they become a request to the engine.
 
 use clap::Args;
-use loment_engine::config::{Attach, RootfsUse};
+use loment_engine::config::{Attach, ImageFiles, RootfsUse};
 use loment_engine::{Container, Create, Engine, Streams};
 
 use super::accounts::AccountsFlags;
@@ -104,6 +104,13 @@ impl CreateFlags {
             let mut bars = progress::Bars::new(quiet);
             asked.image = Some(engine.obtain(first, policy, &settings, &mut bars, announce)?);
         }
+        self.files.images(&mut asked, |name| {
+            let settings = self.pull.settings(globals)?;
+            let policy = pull::policy("pull", &self.policy)?;
+            let mut bars = progress::Bars::new(self.pull.quiet);
+            let (id, name) = engine.obtain(name, policy, &settings, &mut bars, || ())?;
+            Ok(ImageFiles { id, name })
+        })?;
         self.net.notice(globals, engine);
         self.identity.replace(engine)?;
         let container = engine.create(asked)?;

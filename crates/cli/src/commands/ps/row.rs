@@ -129,7 +129,7 @@ impl<'g> Rows<'g> {
             "State" => c.status.name().into(),
             "Names" => c.name.as_str().into(),
             "Labels" => json!(c.labels),
-            "LocalVolumes" => "0".into(),
+            "LocalVolumes" => local_volumes(c).to_string().into(),
             "Mounts" if docker => self.mounts(c).join(",").into(),
             "Mounts" => json!(self.mounts(c)),
             "Networks" => networks(c, docker).join(",").into(),
@@ -163,8 +163,12 @@ impl<'g> Rows<'g> {
         let docker = self.globals.persona.docker_documents;
         let path = |volume: &loment_engine::config::Volume| {
             // Docker says what is mounted, Podman where.
-            let path = if docker { &volume.source } else { &volume.destination };
-            path.display().to_string()
+            match (&volume.volume, &volume.image) {
+                (Some(used), _) if docker => used.name.clone(),
+                (None, Some(image)) if docker => image.name.clone(),
+                _ if docker => volume.source.display().to_string(),
+                _ => volume.destination.display().to_string(),
+            }
         };
         c.volumes.iter().map(path).collect()
     }
@@ -241,12 +245,17 @@ impl<'g> Rows<'g> {
         json!({
             "Command": self.command(c), "CreatedAt": go_time(&c.created),
             "ID": if self.no_trunc { c.id.as_str() } else { c.short_id() }, "Image": self.image_name(c),
-            "Labels": labels.join(","), "LocalVolumes": "0", "Mounts": self.mounts(c).join(","),
+            "Labels": labels.join(","), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
             "Names": c.name, "Networks": networks(c, true).join(","), "Platform": null, "Ports": "",
             "RunningFor": ago(&c.created), "Size": if with_size { self.size_text(c) } else { "0B".into() },
             "State": c.status.name(), "Status": status(c),
         })
     }
+}
+
+/// How many volumes it has.
+fn local_volumes(c: &Listed) -> usize {
+    c.volumes.iter().filter(|volume| volume.volume.is_some()).count()
 }
 
 /// A container as Podman's json has it.

@@ -1,8 +1,8 @@
 //! Values of flags.
 
 pub(super) mod devices;
-pub(super) mod files;
 pub(super) mod limits;
+pub(super) mod mount;
 pub(super) mod namespace;
 pub(super) mod net;
 pub(super) mod process;
@@ -10,6 +10,7 @@ pub(super) mod security;
 pub(super) mod supervision;
 pub(super) mod users;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Doing, Error};
@@ -17,6 +18,18 @@ use crate::units::{parse_human_size, parse_size};
 
 fn invalid<T>(message: String) -> Result<T, Error> {
     Err(Error::Invalid(message))
+}
+
+/// `NAME=VALUE`, or `NAME` alone for one without a value; the last of a name counts.
+pub(super) fn pairs(flag: &str, texts: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        match name {
+            "" => invalid(format!("invalid value {text:?} for --{flag}: use NAME=VALUE")),
+            name => Ok((name.to_owned(), value.to_owned())),
+        }
+    };
+    texts.iter().map(pair).collect()
 }
 
 /// The labels of a file, one in each line; comments and blank lines are left out.

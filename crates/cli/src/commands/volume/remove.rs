@@ -1,0 +1,38 @@
+//! `volume rm`
+
+use clap::Parser;
+
+use crate::commands::remove_each;
+use crate::error::Error;
+use crate::globals::Globals;
+use crate::output::print;
+
+/// Remove volumes
+#[derive(Parser, Debug)]
+pub(super) struct Flags {
+    /// Remove all volumes
+    #[arg(short, long)]
+    all: bool,
+    /// Remove the containers that have them, too, and skip those that do not exist; as docker: only the latter
+    #[arg(short, long)]
+    force: bool,
+    /// With --force, set the seconds running containers get to stop by themselves; 0 by default
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS")]
+    time: Option<u32>,
+    /// Volumes
+    #[arg(value_name = "VOLUME", conflicts_with = "all", required_unless_present = "all")]
+    volumes: Vec<String>,
+}
+
+pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let engine = globals.engine()?;
+    let names = match flags.all {
+        true => engine.volumes()?.into_iter().map(|volume| volume.name).collect(),
+        false => flags.volumes.clone(),
+    };
+    let with_containers = flags.force && !globals.persona.docker_documents;
+    remove_each(&names, |name| match engine.remove_volume(name, with_containers, flags.time) {
+        Err(loment_engine::Error::NoVolume { .. }) if flags.force || flags.all => Ok(()),
+        removed => print(&format!("{}\n", removed?)),
+    })
+}

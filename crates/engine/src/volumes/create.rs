@@ -1,0 +1,207 @@
+//! Making volumes.
+
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use loment_events::What;
+use loment_monitor::now_rfc3339;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::{DATA, FRESH, NEW, RECORD, StoredVolume, USERS, VERSION};
+use crate::error::{Context, invalid};
+use crate::names::{check_name_of, new_id};
+use crate::{Engine, Error};
+
+/// How often a directory is made anew that others have taken for a killed program's.
+const TRIES: u32 = 16;
+
+/// A volume to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewVolume {
+    /// Its name; one of its own if there is none.
+    pub name: Option<String>,
+    /// Empty is `local`.
+    pub driver: String,
+    /// The user's.
+    pub labels: BTreeMap<String, String>,
+    /// The driver's.
+    pub options: BTreeMap<String, String>,
+    /// Whose it is.
+    pub uid: Option<u32>,
+    /// The group whose it is.
+    pub gid: Option<u32>,
+    /// It is made for a container, and goes with that.
+    pub anonymous: bool,
+}
+
+impl Engine {
+    /// Makes a volume.
+    ///
+    /// # Errors
+    /// [`Error::VolumeExists`], [`Error::Invalid`]; nothing is left of one that could not be made.
+    pub fn create_volume(&self, asked: NewVolume) -> Result<StoredVolume, Error> {
+        let volume = resolve(asked)?;
+        self.make_volume(volume, None, true)
+    }
+
+    /// The same, for a container that uses it from the beginning; one that is thrown away at its end need not survive a power cut.
+    pub(crate) fn make_volume(
+        &self,
+        volume: StoredVolume,
+        user: Option<&str>,
+        durable: bool,
+    ) -> Result<StoredVolume, Error> {
+        let (dir, path) = (self.volumes_dir(), self.volume_dir(&volume.name));
+        self.sweep_new_volumes();
+        let (new, _lock) = new_dir(&dir)?;
+        let made = fill(&new, &volume, user, durable)
+            .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?))
+            .and_then(|()| if durable { File::open(&dir)?.sync_all() } else { Ok(()) });
+        match made {
+            Err(e) if e.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {
+                let _ = std::fs::remove_dir_all(&new);
+                return Err(Error::VolumeExists { name: volume.name });
+            }
+            Err(_) => drop(std::fs::remove_dir_all(&new)),
+            Ok(()) => {}
+        }
+        made.context("make volume", &volume.name)?;
+        self.tell_of_volume(What::Create, &volume.name, &volume.labels);
+        Ok(StoredVolume { dir: path, ..volume })
+    }
+
+    /// Removes what killed programs have left half made.
+    pub(crate) fn sweep_new_volumes(&self) {
+        for entry in std::fs::read_dir(self.volumes_dir()).into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW)) {
+                continue;
+            }
+            // Its maker holds the lock.
+            if let Ok(dir) = File::open(entry.path())
+                && dir.try_lock().is_ok()
+            {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// From what was asked to what it is.
+pub(crate) fn resolve(asked: NewVolume) -> Result<StoredVolume, Error> {
+    let NewVolume { name, driver, labels, options, uid, gid, anonymous } = asked;
+    let (name, anonymous) = match name.filter(|name| !name.is_empty()) {
+        Some(name) => (name, anonymous),
+        None => (new_id().context("choose", "a name")?, true),
+    };
+    check_name_of("volume name", &name)?;
+    if !matches!(driver.as_str(), "" | "local") {
+        let hint = "volumes of other drivers than local are not supported: leave it out";
+        return Err(invalid("volume driver", driver, hint));
+    }
+    let mut volume = StoredVolume {
+        version: VERSION,
+        name,
+        created: now_rfc3339(),
+        driver: "local".into(),
+        labels,
+        anonymous,
+        options,
+        owner_chosen: uid.is_some() || gid.is_some(),
+        ..StoredVolume::default()
+    };
+    (volume.uid, volume.gid) = (uid.unwrap_or_default(), gid.unwrap_or_default());
+    take_options(&mut volume)?;
+    Ok(volume)
+}
+
+/// Reads the options of the driver `local`, which are Podman's and Docker's.
+fn take_options(volume: &mut StoredVolume) -> Result<(), Error> {
+    let known = ["type", "device", "o", "copy", "nocopy"];
+    if let Some(key) = volume.options.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(invalid("option of volumes", key, format!("use one of {}", known.join(", "))));
+    }
+    let kind = volume.options.get("type").map(String::as_str).unwrap_or_default();
+    let has_mount = volume.has_mount();
+    if kind == "bind"
+        && let Some(device) = volume.options.get("device")
+    {
+        std::fs::metadata(device).context("find device", device)?;
+    }
+    volume.no_copy = volume.options.contains_key("nocopy");
+    let of_o = volume.options.get("o").cloned().unwrap_or_default();
+    for option in of_o.split(',').filter(|option| !option.is_empty()) {
+        let number =
+            |value: &str| value.parse().map_err(|_| invalid("option of volumes", option, "use a number"));
+        match option.split_once('=') {
+            Some(("uid", value)) => (volume.uid, volume.owner_chosen) = (number(value)?, true),
+            Some(("gid", value)) => (volume.gid, volume.owner_chosen) = (number(value)?, true),
+            None if option == "nocopy" => volume.no_copy = true,
+            None if option == "copy" => {}
+            Some(("size" | "inodes", _)) if !has_mount => {
+                let hint =
+                    "a volume without a type has no limits yet: use type=tmpfs, or a device of its own";
+                return Err(invalid("option of volumes", option, hint));
+            }
+            _ if !has_mount => {
+                let hint = "without type and device nothing is mounted: use uid, gid, copy or nocopy";
+                return Err(invalid("option of volumes", option, hint));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is left of `o` for the mount itself.
+pub(super) fn mount_options(options: &BTreeMap<String, String>) -> Vec<String> {
+    let ours = ["copy", "nocopy", "noquota"];
+    let all = options.get("o").map(String::as_str).unwrap_or_default().split(',');
+    let is_tmpfs = options.get("type").is_some_and(|kind| kind == "tmpfs");
+    // A tmpfs is made with its owner; other file systems have them in their inodes.
+    let is_owner = |option: &&str| option.starts_with("uid=") || option.starts_with("gid=");
+    let kept = all.filter(|o| !o.is_empty() && !ours.contains(o) && (is_tmpfs || !is_owner(o)));
+    kept.map(str::to_owned).collect()
+}
+
+/// A directory that nobody knows yet, locked.
+fn new_dir(dir: &Path) -> Result<(PathBuf, File), Error> {
+    for _ in 0..TRIES {
+        let new = dir.join(format!("{NEW}{}", new_id().context("choose", "a name")?));
+        DirBuilder::new().mode(0o700).recursive(true).create(dir).context("create", dir.display())?;
+        DirBuilder::new().mode(0o711).create(&new).context("create", new.display())?;
+        // Whoever sweeps may have taken it for a killed program's before it was locked.
+        let Ok(lock) = File::open(&new) else { continue };
+        lock.lock().context("lock", new.display())?;
+        let now = std::fs::symlink_metadata(&new).map(|m| m.ino()).ok();
+        if now.is_some() && now == lock.metadata().map(|m| m.ino()).ok() {
+            return Ok((new, lock));
+        }
+    }
+    Err(io::Error::from(Errno::AGAIN)).context("make a directory in", dir.display())
+}
+
+fn fill(new: &Path, volume: &StoredVolume, user: Option<&str>, durable: bool) -> io::Result<()> {
+    let data = new.join(DATA);
+    DirBuilder::new().mode(0o755).create(&data)?;
+    // Whatever the umask.
+    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    if volume.owner_chosen {
+        chown(&data, Some(volume.uid), Some(volume.gid))?;
+    }
+    DirBuilder::new().mode(0o700).create(new.join(USERS))?;
+    if let Some(user) = user {
+        File::create(new.join(USERS).join(user))?;
+    }
+    File::create(new.join(FRESH))?;
+    let mut file = File::create(new.join(RECORD))?;
+    file.write_all(&serde_json::to_vec(volume)?)?;
+    if durable {
+        file.sync_data()?;
+        File::open(new)?.sync_all()?;
+    }
+    Ok(())
+}

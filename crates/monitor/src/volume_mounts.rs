@@ -1,0 +1,113 @@
+//! Volumes that are file systems: mounted once, next to the layers of images (see [`crate::pins`]), as long as something uses them.
+//!
+//! `volumes/<name>/` beside the pins has an empty file for each that does. It is changed with the volume's lock only.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use loment_runtime::new_mount;
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
+
+use crate::Error;
+use crate::error::Context;
+use crate::launch::VolumeMount;
+use crate::mounts::{is_mount_point, place};
+use crate::pins;
+use crate::volumes::{DATA, locked};
+
+/// Who uses a volume that is shown on the host.
+const HOST: &str = "host";
+
+/// The volume's files, attached nowhere; from now on `user` uses it. For processes with one thread.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn open(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
+    if let Some(recursive) = bound(mount) {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
+        return open_tree(CWD, &mount.device, flags).context("open", mount.device.display());
+    }
+    let _lock = locked(&mount.dir)?;
+    let users = users(mount);
+    std::fs::create_dir_all(&users).context("create", users.display())?;
+    File::create(users.join(user)).context("note a user in", users.display())?;
+    let tree =
+        pins::shared(&mount.pins, &pin(mount), || new_mount(&mount.kind, &mount.device, &mount.options));
+    tree.inspect_err(|_| drop(std::fs::remove_file(users.join(user))))
+}
+
+/// `user` does not use it any more. With the last one it is unmounted. For processes with one thread.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn close(mount: &VolumeMount, user: &str) -> Result<(), Error> {
+    let users = users(mount);
+    // Most have none, and those of a bind mount never.
+    if bound(mount).is_some() || !users.exists() {
+        return Ok(());
+    }
+    let _lock = locked(&mount.dir);
+    let _ = std::fs::remove_file(users.join(user));
+    match std::fs::remove_dir(&users) {
+        Ok(()) => pins::end(&mount.pins, &pin(mount)),
+        // Somebody else uses it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Shows it on its own directory of the host.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn show(mount: &VolumeMount) -> Result<(), Error> {
+    let data = mount.dir.join(DATA);
+    if is_mount_point(&data).context("look at", data.display())? {
+        return Ok(());
+    }
+    let tree = open(mount, HOST)?;
+    place(&tree, CWD, &data).context("mount", data.display())
+}
+
+/// Ends that; `false` when it is not shown.
+///
+/// # Errors
+/// [`Error::Io`] for one that is in use.
+pub fn hide(mount: &VolumeMount) -> Result<bool, Error> {
+    let data = mount.dir.join(DATA);
+    if !is_mount_point(&data).context("look at", data.display())? {
+        return Ok(false);
+    }
+    unmount(&data, UnmountFlags::empty()).context("unmount", data.display())?;
+    close(mount, HOST).map(|()| true)
+}
+
+/// Whether it is a directory that is there, and whether with what is mounted below.
+fn bound(mount: &VolumeMount) -> Option<bool> {
+    let has = |wanted: &str| mount.options.iter().any(|option| option == wanted);
+    let is_bound = matches!(mount.kind.as_str(), "" | "none" | "bind") || has("bind") || has("rbind");
+    is_bound.then(|| has("rbind"))
+}
+
+fn pin(mount: &VolumeMount) -> String {
+    format!("{}{}", pins::SHARED, mount.name)
+}
+
+fn users(mount: &VolumeMount) -> PathBuf {
+    let above = mount.pins.parent().unwrap_or(Path::new("/"));
+    above.join("volumes").join(&mount.name)
+}
+
+/// Restrictions that its options are, of a directory that is there.
+pub(crate) fn is_read_only(mount: &VolumeMount) -> bool {
+    mount.options.iter().rfind(|option| ["ro", "rw"].contains(&option.as_str())).is_some_and(|o| o == "ro")
+}
+
+/// Makes a mount read-only.
+pub(crate) fn make_read_only(tree: &OwnedFd) -> io::Result<()> {
+    use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
+    set_attributes(tree.as_fd(), c"", true, &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
+}

@@ -1,0 +1,296 @@
+//! Volumes on disk, as their containers' workers need them: see `volumes` in the engine, which makes them.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use loment_events::{Event, Kind, Reporter, Subject, What};
+use loment_runtime::{InRoot, copy_tree};
+use rustix::fs::{
+    AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
+    renameat_with, statat, syncfs, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::Error;
+use crate::error::Context;
+use crate::launch::{Place, Removal, Volume};
+
+/// What containers see, in a volume's directory.
+pub const DATA: &str = "_data";
+/// The directory with an empty file for each container that has it.
+pub const USERS: &str = "users";
+/// A file that is there until the volume has been used and has something in it.
+pub const FRESH: &str = "fresh";
+/// What is being copied from an image.
+const COPY: &str = "copy";
+/// All that there is to copy; what is not there any more has been moved to its place.
+const READY: &str = "ready";
+
+/// How long a start waits for another one that fills the volume.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same of whoever cleans up.
+const SHORT_PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Does what a volume's first use takes, once: what the container has where it is mounted is copied to it, and it gets that
+/// directory's owner and mode. Where there is no such directory, it is given to `user`. One that has something in it stays as it is.
+///
+/// Whoever is killed in the middle, what it was to be is made by the next one: everything is copied aside first, and then moved to its
+/// place name by name.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn use_first(volume: &Volume, root: &InRoot, user: Option<(u32, u32)>) -> Result<(), Error> {
+    use_mounted_first(volume, None, root, user)
+}
+
+/// The same of one whose files are mounted.
+pub(crate) fn use_mounted_first(
+    volume: &Volume,
+    mounted: Option<&OwnedFd>,
+    root: &InRoot,
+    user: Option<(u32, u32)>,
+) -> Result<(), Error> {
+    let Some(dir) = &volume.dir else { return Ok(()) };
+    if !dir.join(FRESH).exists() {
+        return Ok(());
+    }
+    let lock = locked(dir)?;
+    prepare(volume, (&OwnedFd::from(lock), mounted), root, user).context("prepare volume", dir.display())
+}
+
+/// The directory of a volume, locked.
+pub(crate) fn locked(dir: &Path) -> Result<File, Error> {
+    let lock = File::from(open_dir(CWD, dir).context("open volume", dir.display())?);
+    if !locked_within(&lock, PATIENCE).context("lock volume", dir.display())? {
+        let busy = io::Error::other("another container is filling it, and does not come to an end");
+        return Err(busy).context("lock volume", dir.display());
+    }
+    Ok(lock)
+}
+
+fn prepare(
+    volume: &Volume,
+    (top, mounted): (&OwnedFd, Option<&OwnedFd>),
+    root: &InRoot,
+    user: Option<(u32, u32)>,
+) -> io::Result<()> {
+    // Somebody else may have done it meanwhile.
+    match statat(top, FRESH, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(()),
+        found => drop(found?),
+    }
+    let data = match mounted {
+        Some(mounted) => open_dir(mounted, ".")?,
+        None => open_dir(top, DATA)?,
+    };
+    let is_begun = statat(top, READY, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    if !is_begun && is_empty(&data)? {
+        match root.open_dir(&volume.destination) {
+            Ok(hidden) => {
+                if volume.own {
+                    own_as(&hidden, &data)?;
+                }
+                if volume.copy && !is_empty(&hidden)? {
+                    match mounted {
+                        // There is no place aside on another file system.
+                        Some(_) => copy_tree(&hidden, &data)?,
+                        None => copy_aside(&hidden, top)?,
+                    }
+                }
+            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                if let (true, Some((uid, gid))) = (volume.own, user) {
+                    fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    finish(top, &data)?;
+    if !is_empty(&data)? {
+        unlinkat(top, FRESH, AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Copies everything to a directory of the volume's that has the name of what is complete only when it is.
+fn copy_aside(hidden: &OwnedFd, top: &OwnedFd) -> io::Result<()> {
+    // What a killed one has left.
+    remove_tree(top, COPY)?;
+    mkdirat(top, COPY, Mode::RWXU)?;
+    let copy = open_dir(top, COPY)?;
+    copy_tree(hidden, &copy)?;
+    syncfs(&copy)?;
+    Ok(renameat(top, COPY, top, READY)?)
+}
+
+/// Moves what is left of it to its place.
+fn finish(top: &OwnedFd, data: &OwnedFd) -> io::Result<()> {
+    let ready = match open_dir(top, READY) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    for entry in Dir::read_from(&ready)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match renameat_with(&ready, name, data, name, RenameFlags::NOREPLACE) {
+            // Another container that has it running has made one meanwhile.
+            Err(Errno::EXIST) => {}
+            moved => moved?,
+        }
+    }
+    remove_tree(top, READY)
+}
+
+fn own_as(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    let stat = fstat(from)?;
+    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    Ok(fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
+}
+
+fn remove_tree(top: &OwnedFd, name: &str) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{name}", top.as_raw_fd())) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn open_dir(dir: impl AsFd, path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(dir, path, flags, Mode::empty())?)
+}
+
+fn is_empty(dir: &OwnedFd) -> io::Result<bool> {
+    for entry in Dir::read_from(dir)? {
+        let entry = entry?;
+        if ![c".", c".."].contains(&entry.file_name()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn locked_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Takes a container, which is in the tombs already, off its volumes; anonymous ones that nobody else has follow it there. Doing it
+/// again does no harm.
+pub(crate) fn leave(place: &Place, removal: &Removal, reporter: &Reporter) {
+    let tomb = removal.tombs.join(&place.id);
+    for left in &removal.volumes {
+        let Ok(dir) = File::open(&left.dir) else { continue };
+        if !locked_within(&dir, SHORT_PATIENCE).unwrap_or(false) || !is_still(&left.dir, &dir) {
+            continue;
+        }
+        let _ = std::fs::remove_file(left.dir.join(USERS).join(&place.id));
+        if !left.anonymous || has_users(&left.dir, place) {
+            continue;
+        }
+        let name = left.dir.file_name().unwrap_or_default();
+        let mut grave = std::ffi::OsString::from("volume-");
+        grave.push(name);
+        if std::fs::rename(&left.dir, tomb.join(grave)).is_ok() {
+            let subject = Subject { name: name.to_string_lossy().into_owned(), ..Subject::default() };
+            reporter.tell(&[Event::new(Kind::Volume, What::Remove, &subject)]);
+        }
+    }
+}
+
+/// Whether what is open is what is there: it may have been removed before it was locked.
+fn is_still(path: &Path, open: &File) -> bool {
+    let (now, then) = (std::fs::symlink_metadata(path), open.metadata());
+    now.ok().zip(then.ok()).is_some_and(|(now, then)| now.ino() == then.ino())
+}
+
+/// Those that are there: what is left of a killed program does not count.
+fn has_users(volume: &Path, place: &Place) -> bool {
+    let users = std::fs::read_dir(volume.join(USERS)).into_iter().flatten().flatten();
+    users.into_iter().any(|user| place.dir.with_file_name(user.file_name()).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn scene(dir: &Path) -> (Volume, InRoot) {
+        let volume = dir.join("v");
+        for path in ["v/_data", "v/users", "root/data/sub"] {
+            std::fs::create_dir_all(dir.join(path)).unwrap();
+        }
+        std::fs::write(volume.join(FRESH), "").unwrap();
+        std::fs::write(dir.join("root/data/seed"), "seed").unwrap();
+        std::fs::write(dir.join("root/data/sub/deep"), "deep").unwrap();
+        std::os::unix::fs::chown(dir.join("root/data"), Some(7), Some(8)).unwrap();
+        let root = InRoot::new(open_dir(CWD, dir.join("root")).unwrap());
+        let destination = PathBuf::from("/data");
+        let volume = Volume { destination, dir: Some(volume), copy: true, own: true, ..Volume::default() };
+        (volume, root)
+    }
+
+    #[test]
+    fn what_is_in_a_volume_is_never_replaced() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, root) = scene(dir.path());
+        let data = dir.path().join("v/_data");
+        std::fs::write(data.join("own"), "own").unwrap();
+        use_first(&volume, &root, None).unwrap();
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
+        assert!(!dir.path().join("v").join(FRESH).exists());
+    }
+
+    #[test]
+    fn who_was_killed_while_it_moved_is_continued() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, root) = scene(dir.path());
+        let data = dir.path().join("v/_data");
+        std::fs::create_dir(dir.path().join("v").join(READY)).unwrap();
+        std::fs::write(dir.path().join("v").join(READY).join("left"), "left").unwrap();
+        std::fs::write(data.join("moved"), "moved").unwrap();
+        use_first(&volume, &root, None).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["left", "moved"]);
+        let left = std::fs::read_dir(dir.path().join("v")).unwrap().count();
+        assert_eq!(left, 2, "_data and users");
+    }
+
+    #[test]
+    fn a_volume_is_filled_with_owners_and_again_while_it_is_empty() {
+        assert!(loment_sys::process::is_root(), "this test needs root");
+        let dir = tempfile::tempdir().unwrap();
+        let (volume, root) = scene(dir.path());
+        let data = dir.path().join("v/_data");
+        let nowhere = Volume { destination: "/nowhere".into(), ..volume.clone() };
+        use_first(&nowhere, &root, Some((5, 6))).unwrap();
+        let owner = |path: &Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid())).unwrap();
+        assert_eq!(owner(&data), (5, 6));
+        use_first(&volume, &root, Some((5, 6))).unwrap();
+        assert_eq!(owner(&data), (7, 8));
+        assert_eq!(std::fs::read_to_string(data.join("sub/deep")).unwrap(), "deep");
+        std::fs::remove_file(data.join("seed")).unwrap();
+        use_first(&volume, &root, Some((5, 6))).unwrap();
+        assert!(!data.join("seed").exists(), "it has been used");
+    }
+}

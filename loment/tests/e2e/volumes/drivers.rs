@@ -1,0 +1,153 @@
+//! Volumes that are file systems, and archives of volumes.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use super::{files, names};
+use crate::{sh, sleeper, world, world_with};
+
+#[test]
+fn a_volume_that_is_a_file_system_is_one_for_all_that_run() {
+    let (world, image) = world_with("busybox:latest");
+    let options = [
+        "volume",
+        "create",
+        "-o",
+        "type=tmpfs",
+        "-o",
+        "device=tmpfs",
+        "-o",
+        "o=size=1m,uid=12,mode=0700",
+        "t",
+    ];
+    world.loment(options).succeeds();
+    sleeper(&world, "one", &["-v", "t:/t"], &image);
+    world.loment(["exec", "one", "sh", "-c", "echo shared > /t/x"]).succeeds();
+    let script = "cat /t/x; grep ' /t ' /proc/mounts; stat -c '%u %a' /t";
+    let seen = sh(&world, &["-v", "t:/t"], &image, script);
+    assert!(
+        seen.starts_with("shared\ntmpfs /t tmpfs rw,nosuid,nodev,") && seen.contains("size=1024k"),
+        "{seen}"
+    );
+    assert!(seen.ends_with("\n12 700"), "{seen}");
+    // The host sees it when that is wanted.
+    assert!(!files(&world, "t").join("x").exists());
+    let shown = world.loment(["volume", "mount", "t"]).succeeds().to_owned();
+    assert_eq!(fs::read_to_string(format!("{shown}/x")).unwrap(), "shared\n");
+    world.loment(["rm", "--force", "--time", "0", "one"]).succeeds();
+    assert_eq!(sh(&world, &["-v", "t:/t"], &image, "cat /t/x"), "shared");
+    assert_eq!(world.loment(["volume", "unmount", "t"]).succeeds(), "t");
+    assert!(!files(&world, "t").join("x").exists());
+    // With the last one it goes.
+    assert_eq!(sh(&world, &["-v", "t:/t"], &image, "ls /t"), "");
+    let users = world.runroot().join("volumes");
+    assert_eq!(fs::read_dir(users).unwrap().count(), 0);
+    world.loment(["volume", "mount", "t"]).succeeds();
+    world.loment(["volume", "rm", "t"]).succeeds();
+    assert_eq!(names(&world), [""; 0]);
+}
+
+#[test]
+fn a_volume_can_be_a_directory_of_the_host() {
+    let (world, image) = world_with("app:latest");
+    let host = world.path("host");
+    fs::create_dir(&host).unwrap();
+    let device = format!("device={}", host.display());
+    world.loment(["volume", "create", "-o", "type=none", "-o", "o=bind,ro", "-o", &device, "b"]).succeeds();
+    fs::write(host.join("f"), "f").unwrap();
+    assert_eq!(
+        sh(
+            &world,
+            &["--entrypoint", "", "-v", "b:/data"],
+            &image,
+            "cat /data/f; touch /data/x 2>/dev/null || echo ' ro'"
+        ),
+        "f ro"
+    );
+    world.loment(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "c"]).succeeds();
+    fs::remove_file(host.join("f")).unwrap();
+    // One that is empty is filled like any other.
+    assert_eq!(
+        sh(&world, &["--entrypoint", "", "--user", "0", "-v", "c:/data"], &image, "cat /data/seed"),
+        "seed"
+    );
+    assert_eq!(fs::read_to_string(host.join("seed")).unwrap(), "seed");
+    world.loment(["volume", "rm", "b", "c"]).succeeds();
+    assert!(host.join("seed").exists(), "it is the host's");
+    let missing = ["volume", "create", "-o", "type=bind", "-o", "device=/nowhere", "d"];
+    world.loment(missing).fails_saying(125, &["/nowhere"]);
+    world.loment(["volume", "create", "-o", "o=size=1m", "d"]).fails_saying(125, &["size=1m", "tmpfs"]);
+    world.loment(["volume", "create", "-o", "type=nosuchfs", "-o", "device=x", "d"]).succeeds();
+    let run = ["run", "--rm", "--network", "none", "-v", "d:/d", &image, "true"];
+    world.loment(run).fails_saying(125, &["volume-d"]);
+}
+
+#[test]
+fn archives_of_volumes_are_written_and_read() {
+    let (world, image) = world_with("app:latest");
+    sh(
+        &world,
+        &["--entrypoint", "", "--user", "0", "-v", "v:/data"],
+        &image,
+        "mkdir /data/d; echo x > /data/d/x; chown 7:8 /data/d/x",
+    );
+    let tar = world.path("v.tar").display().to_string();
+    world.loment(["volume", "export", "--output", &tar, "v"]).succeeds();
+    let listed = Command::new("tar").args(["-tvf", &tar, "--numeric-owner"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().any(|line| line.contains(" 7/8 ") && line.ends_with("d/x")), "{listed}");
+    world.loment(["volume", "create", "w"]).succeeds();
+    world.loment(["volume", "import", "w", &tar]).succeeds();
+    assert_eq!(fs::read_to_string(files(&world, "w").join("d/x")).unwrap(), "x\n");
+    // Its content is what was imported: nothing is copied to it any more.
+    assert_eq!(
+        sh(&world, &["--entrypoint", "", "-v", "w:/data"], &image, "cat /data/seed; stat -c %u:%g /data/d/x"),
+        "seed7:8"
+    );
+    let piped = world.loment(["volume", "export", "w"]);
+    assert!(piped.code == 0 && !piped.stdout.is_empty(), "{piped}");
+    // All of it is text.
+    let read = fs::read_to_string(&tar).unwrap();
+    world.loment(["volume", "create", "p"]).succeeds();
+    world.loment_with_input(["volume", "import", "p", "-"], &read).succeeds();
+    assert!(files(&world, "p").join("seed").exists());
+    world.loment(["volume", "import", "nobody", &tar]).fails_saying(125, &["no such volume"]);
+    let no_tar = world.write("none", "this is no tar");
+    assert_eq!(world.loment(["volume", "import", "w", &no_tar]).code, 125);
+    let reload = world.loment(["volume", "reload"]);
+    assert!(reload.succeeds().starts_with("Added:"), "{reload}");
+}
+
+#[test]
+fn an_archive_leads_out_of_no_volume() {
+    let world = world();
+    let (dir, host) = (world.path("dir"), world.path("host"));
+    for dir in [&dir, &host] {
+        fs::create_dir(dir).unwrap();
+    }
+    symlink(&host, dir.join("link")).unwrap();
+    fs::write(world.path("evil"), "evil").unwrap();
+    let tar = world.path("evil.tar").display().to_string();
+    let made = Command::new("tar")
+        .current_dir(world.path("."))
+        .args([
+            "-cf",
+            &tar,
+            "-P",
+            "-C",
+            "dir",
+            "link",
+            "-C",
+            "..",
+            "--transform",
+            "s,^evil$,link/evil,",
+            "evil",
+        ])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    world.loment(["volume", "create", "v"]).succeeds();
+    let _ = world.loment(["volume", "import", "v", &tar]);
+    assert_eq!(fs::read_dir(&host).unwrap().count(), 0);
+}
