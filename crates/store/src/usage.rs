@@ -8,7 +8,7 @@ use oci_spec::image::Digest;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, statvfs};
 use rustix::io::Errno;
 
-use crate::check::leftovers;
+use crate::check::leftovers::{self, LeftoverKind};
 use crate::error::{Context, Error};
 use crate::layer::Layer;
 use crate::store::Store;
@@ -55,7 +55,9 @@ impl Store {
     /// Bytes that are occupied by what nobody needs, and the next prune takes: what was half made, layers and blobs of no image,
     /// beginnings of blobs.
     pub fn leftovers_usage(&self) -> Result<u64, Error> {
-        leftovers::find(self)?.iter().try_fold(0, |sum, leftover| Ok(sum + occupied(&leftover.path)?))
+        // What is removed already goes by itself.
+        let left = leftovers::find(self)?.into_iter().filter(|leftover| leftover.kind != LeftoverKind::Tomb);
+        left.map(|leftover| occupied(&leftover.path)).sum()
     }
 
     /// Bytes that a directory and everything below occupies on disk; none for one that is not there.

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use crate::command::{Output, Patience, run, run_with_input, try_run};
 
+/// How often a directory is removed in which others are still removing.
+const TRIES: u32 = 40;
+
 /// A directory `/tmp/loment-test-…` that is deleted when it is dropped. Its name is what `xtask leaks` looks for.
 pub(crate) fn temporary() -> TempDir {
     tempfile::Builder::new().prefix("loment-test-").tempdir_in("/tmp").expect("make a temporary directory")
@@ -174,7 +177,16 @@ impl Drop for World {
         }
         // Layers stay mounted until they are removed, or the machine is shut down.
         let _ = rustix::mount::unmount(path.join("run/pins"), rustix::mount::UnmountFlags::DETACH);
-        if let Err(e) = dir.close()
+        // Somebody may be emptying tombs in it.
+        let _ = dir.keep();
+        let remove = || fs::remove_dir_all(&path).err().filter(|e| e.kind() != std::io::ErrorKind::NotFound);
+        for _ in 0..TRIES {
+            if remove().is_none() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        if let Some(e) = remove()
             && !std::thread::panicking()
         {
             panic!("remove {}: {e}", path.display());
