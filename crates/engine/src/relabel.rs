@@ -73,7 +73,7 @@ pub(crate) fn prepare(config: &mut Config) -> Result<(), Error> {
         config.files.volumes.iter().filter(|volume| volume.relabel.is_some() && volume.volume.is_none())
     {
         let source = std::fs::canonicalize(&volume.source).context("find", volume.source.display())?;
-        if NEVER.iter().any(|path| Path::new(path) == source) {
+        if is_system(&source) {
             let hint = "SELinux relabeling of this is not allowed: mount it without z or Z";
             return Err(invalid("volume", source.display().to_string(), hint));
         }
@@ -84,6 +84,11 @@ pub(crate) fn prepare(config: &mut Config) -> Result<(), Error> {
         config.security.labels.push(format!("level:{level}"));
     }
     Ok(())
+}
+
+/// Whether it is a directory of the system, which is not changed as a whole for a container.
+pub(crate) fn is_system(path: &Path) -> bool {
+    NEVER.iter().any(|never| Path::new(never) == path)
 }
 
 /// Two of the 1024 categories that a policy has, by the id, which is random.

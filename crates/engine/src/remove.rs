@@ -202,6 +202,17 @@ mod tests {
         let host = Host::detect().unwrap();
         let group = host.cgroup(CgroupPath::new(&monitor_cgroup_name(&id)).unwrap());
         group.create().unwrap();
+        // It had a volume of its own, and one with a name.
+        let mut config = Config { version: crate::config::VERSION, id: id.clone(), ..Config::default() };
+        for name in ["named", "own"] {
+            let new =
+                crate::NewVolume { name: Some(name.into()), anonymous: name == "own", ..Default::default() };
+            let volume = crate::config::VolumeUse { name: name.into(), ..Default::default() };
+            config.files.volumes.push(crate::config::Volume { volume: Some(volume), ..Default::default() });
+            engine.create_volume(new).unwrap();
+            std::fs::write(engine.volume_dir(name).join("users").join(&id), "").unwrap();
+        }
+        std::fs::write(tomb.join("container.json"), config.document().unwrap().to_string()).unwrap();
         engine.sweep_tombs();
         let kept = tomb.exists() && run.exists() && group.exists();
         engine.sweep_tombs_older_than(Duration::ZERO);
@@ -209,5 +220,8 @@ mod tests {
         group.remove().unwrap();
         assert!(kept, "it may be somebody's work");
         assert_eq!(left, [false; 3]);
+        let volumes: Vec<_> = engine.volumes().unwrap().into_iter().map(|volume| volume.name).collect();
+        assert_eq!(volumes, ["named"]);
+        assert!(!engine.volume_dir("named").join("users").join(&id).exists());
     }
 }

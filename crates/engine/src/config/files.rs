@@ -18,6 +18,8 @@ pub struct Files {
     pub tmpfs: Vec<(PathBuf, Vec<String>)>,
     /// Other file systems that are empty at each start.
     pub filesystems: Vec<FileSystem>,
+    /// Directories in it that are roots for some of its programs: the files made for it are there, too.
+    pub chroot_dirs: Vec<PathBuf>,
     /// Its /etc/localtime: `local` for the host's, or the name of a zone.
     pub time_zone: Option<String>,
     /// Size of /dev/shm, in bytes.

@@ -48,13 +48,20 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     let mut mounts = defaults(config);
     // Who shares a network shares what is known of it.
     let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
-    mounts.extend(generated(config).filter_map(|(name, path)| {
+    let files = generated(config).filter_map(|(name, path)| {
         match of_network.as_ref().filter(|_| ["hosts", "resolv.conf"].contains(&name)) {
             // It may have none but its image's.
-            Some(other) => Some(other.join(name)).filter(|file| file.exists()).map(|file| own(&file, path)),
-            None => Some(own(&run_dir.join(name), path)),
+            Some(other) => Some(other.join(name)).filter(|file| file.exists()).map(|file| (file, path)),
+            None => Some((run_dir.join(name), path)),
         }
-    }));
+    });
+    for (file, path) in files {
+        for dir in &config.files.chroot_dirs {
+            let inside = absolute(dir)?.join(path.trim_start_matches('/'));
+            mounts.push(own(&file, &inside.display().to_string()));
+        }
+        mounts.push(own(&file, path));
+    }
     if let (true, Some(init)) = (config.process.init, &config.process.init_path) {
         std::fs::metadata(init).context("find init", init.display())?;
         mounts.push(own(init, process::INIT));

@@ -11,7 +11,7 @@ use super::create::resolve;
 use super::{DATA, NewVolume, StoredVolume, USERS};
 use crate::config::{Config, OverlayUse, Relabel, Volume, VolumeUse};
 use crate::engine::CONFIG;
-use crate::error::Context;
+use crate::error::{Context, invalid};
 use crate::names::new_id;
 use crate::{Engine, Error};
 
@@ -92,6 +92,12 @@ impl Engine {
             }
         }
         for volume in &mut config.files.volumes {
+            let is_system =
+                |source| std::fs::canonicalize(source).is_ok_and(|path| crate::relabel::is_system(&path));
+            if volume.chown && volume.volume.is_none() && is_system(&volume.source) {
+                let hint = "it is not given to another user: mount it without U";
+                return Err(invalid("volume", volume.source.display().to_string(), hint));
+            }
             let Some(used) = &mut volume.volume else { continue };
             if used.name.is_empty() {
                 *used = VolumeUse {
@@ -243,6 +249,12 @@ impl Engine {
                 let stored = self.read_volume(&used.name)?.ok_or_else(gone)?;
                 one.dir = Some(self.volume_dir(&used.name));
                 one.mount = self.volume_mount(&stored);
+                let maps = |option: &String| option.trim_start_matches('r').starts_with("idmap");
+                if one.mount.is_some() && volume.options.iter().any(maps) {
+                    let hint =
+                        "ids of a volume that is a file system are not mapped yet: mount it without idmap";
+                    return Err(invalid("volume", &used.name, hint));
+                }
                 one.copy = !used.no_copy && !stored.no_copy && volume.subpath.is_none();
                 one.own = !stored.owner_chosen && volume.subpath.is_none();
             }

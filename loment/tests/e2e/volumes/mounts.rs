@@ -225,3 +225,38 @@ fn file_systems_that_are_made_have_their_options() {
         .loment(["create", "--network", "none", "--mount", "type=tmpfs,dst=/m", "--tmpfs", "/m", &image])
         .fails_saying(125, &["duplicate"]);
 }
+
+#[test]
+fn files_of_the_container_are_in_its_chroots_too() {
+    let (world, image) = world_with("busybox:latest");
+    let flags = ["--chrootdirs", "/jail,/other", "--hostname", "inside"];
+    let script = "cat /jail/etc/hostname /other/etc/hostname; cmp /etc/hosts /jail/etc/hosts && echo same";
+    assert_eq!(sh(&world, &flags, &image, script), "inside\ninside\nsame");
+    world
+        .loment(["create", "--network", "none", "--chrootdirs", "../x", &image])
+        .fails_saying(125, &["../x"]);
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    let (world, image) = world_with("busybox:latest");
+    let create = ["create", "--network", "none", "-v"];
+    // All of it would belong to somebody else.
+    for system in ["/:/h:U", "/etc:/h:U", "/usr/../usr:/h:U"] {
+        world.loment([&create[..], &[system, &image]].concat()).fails_saying(125, &["without U"]);
+    }
+    world.loment(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "t"]).succeeds();
+    let run = [
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--uidmap",
+        "0:100000:65536",
+        "-v",
+        "t:/t:idmap",
+        &image,
+        "true",
+    ];
+    world.loment(run).fails_saying(125, &["idmap"]);
+}

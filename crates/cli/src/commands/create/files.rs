@@ -5,7 +5,7 @@ use loment_engine::config::{ImageFiles, Relabel, Volume};
 use loment_engine::{Create, ImageVolumes, NewVolume, VolumesFrom};
 
 use crate::commands::values::mount::{self as values, Mount};
-use crate::commands::values::size;
+use crate::commands::values::{list, size};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::storage_options;
@@ -37,6 +37,9 @@ pub(super) struct FilesFlags {
     /// Choose what becomes of the volumes of the image: anonymous (or bind), tmpfs or ignore [default: anonymous]
     #[arg(long, value_name = "WAY")]
     image_volume: Option<String>,
+    /// Mount the files made for the container, such as /etc/hosts, in these directories, too
+    #[arg(long, value_name = "DIR")]
+    chrootdirs: Vec<String>,
     /// Mount a temporary file system
     #[arg(long, value_name = "DESTINATION[:OPTIONS]")]
     tmpfs: Vec<String>,
@@ -85,6 +88,7 @@ impl FilesFlags {
                 )));
             }
         };
+        asked.config.files.chroot_dirs = list(&self.chrootdirs).into_iter().map(Into::into).collect();
         let from = self.volumes_from.iter().map(|text| volumes_from(text));
         asked.choices.volumes.from = from.collect::<Result<_, _>>()?;
         asked.choices.size = storage_options::of_all(globals.size)?;
