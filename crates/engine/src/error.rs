@@ -1,4 +1,5 @@
 use std::io;
+use std::path::PathBuf;
 
 use loment_runtime::Cause;
 use thiserror::Error;
@@ -66,6 +67,8 @@ pub enum Error {
         "volume {name} is being changed by another command, which has not finished for {seconds} seconds"
     )]
     VolumeBusy { name: String, seconds: u64 },
+    #[error("volume {name} cannot be removed while something is mounted in {}: unmount that first", path.display())]
+    VolumeMounted { name: String, path: PathBuf },
     #[error("mount volume {name}")]
     VolumeMount { name: String, source: Box<loment_monitor::Error> },
     #[error(

@@ -463,7 +463,7 @@ impl Engine {
             if !how.containers {
                 return Err(Error::ImageMounted { image: input.to_owned() });
             }
-            self.unmount(&id, true)?;
+            self.image_mount(&id).end(true)?;
         }
         for container in self.uses_of_images()?.remove(&id).unwrap_or_default() {
             if !how.containers {
@@ -569,15 +569,21 @@ fn named(pulled: Pulled, input: &str) -> (ImageId, String) {
 /// Whether what went wrong may not go wrong the next time.
 fn may_pass(error: &Error) -> bool {
     use loment_registry::Error as Registry;
+    let answer = |error: &Registry| {
+        !matches!(
+            error,
+            Registry::NotFound { .. }
+                | Registry::Missing { .. }
+                | Registry::Denied { .. }
+                | Registry::Unauthorized { .. }
+        )
+    };
     match error {
         Error::Pull(error) => match error.as_ref() {
-            loment_image::Error::Registry(error) => !matches!(
-                error,
-                Registry::NotFound { .. }
-                    | Registry::Missing { .. }
-                    | Registry::Denied { .. }
-                    | Registry::Unauthorized { .. }
-            ),
+            loment_image::Error::Registry(error) => answer(error),
+            loment_image::Error::Mirrors { mirrors, source, .. } => {
+                answer(source) || mirrors.iter().any(|mirror| answer(&mirror.error))
+            }
             loment_image::Error::Blob { .. } | loment_image::Error::Copy { .. } => true,
             _ => false,
         },

@@ -87,6 +87,7 @@ impl Engine {
             // Left when whoever removes it after a monitor's end was killed.
             let _ = loment_monitor::remove_monitor_cgroup(&self.place(&now.config));
         }
+        self.container_mount(id).end(force)?;
         if volumes {
             // Who is killed now has a container without them, which the next one removes.
             self.remove_anonymous_volumes(&container.config)?;
@@ -130,6 +131,7 @@ impl Engine {
         self.clear_leftovers(&container);
         remove_groups(&id);
         let _ = std::fs::remove_dir_all(&container.run_dir);
+        self.container_mount(&id).end(true)?;
         self.names().release(&container.config.name, &id);
         self.store().remove_container(&id)?;
         self.tell(&container.config, What::Remove);
@@ -155,7 +157,10 @@ impl Engine {
             let _ = std::fs::remove_dir_all(self.run_dir(&id));
             Store::release_limits(&tomb.path());
             self.leave_volumes_of_tomb(&tomb.path());
-            let _ = std::fs::remove_dir_all(tomb.path());
+            // What is mounted there is not the container's.
+            if !loment_monitor::has_mounts(&tomb.path()).unwrap_or(true) {
+                let _ = std::fs::remove_dir_all(tomb.path());
+            }
         }
     }
 }

@@ -166,6 +166,7 @@ impl Engine {
                 } else {
                     None
                 },
+                shown: self.container_mount(&config.id).target(),
             }),
         }
     }
@@ -220,6 +221,7 @@ impl Engine {
             upper: layers.upper,
             work: layers.work,
             volatile: config.supervision.auto_remove,
+            shown: self.container_mount(&config.id).target(),
         })
     }
 }

@@ -142,7 +142,7 @@ fn tell_monitor(container: &Container) -> Option<String> {
 }
 
 /// Changes limits; returns those that are new.
-fn change_limits(limits: &mut Limits, new: &Limits) -> Result<Limits, Error> {
+pub(crate) fn change_limits(limits: &mut Limits, new: &Limits) -> Result<Limits, Error> {
     let mut live = new.clone();
     macro_rules! replace {
         ($($field:ident),*) => { $(if new.$field != Limits::default().$field { limits.$field.clone_from(&new.$field); })* };
@@ -264,7 +264,7 @@ fn change_health(
 }
 
 /// What cannot be together.
-fn check(config: &Config) -> Result<(), Error> {
+pub(crate) fn check(config: &Config) -> Result<(), Error> {
     let supervision = &config.supervision;
     if supervision.restart == Restart::No {
         return Ok(());

@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// The root of a container that runs.
-    fn living_root(&self, container: &Container) -> Result<Option<OwnedFd>, Error> {
+    pub(crate) fn living_root(&self, container: &Container) -> Result<Option<OwnedFd>, Error> {
         let Some(namespace) = container.open_of_process("ns/mnt", OFlags::RDONLY)? else { return Ok(None) };
         let root = mount_of(namespace.as_fd(), "/".as_ref()).map_err(|e| view_failed(container, e))?;
         Ok(Some(root))
@@ -66,6 +66,11 @@ impl Engine {
             return Ok(View { root, users: now.config.namespaces.users, lock: None });
         }
         self.clear_leftovers(&now);
+        let shown = self.container_mount(id).target();
+        let mounted = loment_monitor::open_shown(&shown).context("open", shown.display())?;
+        if let Some(root) = mounted {
+            return Ok(View { root, users: now.config.namespaces.users, lock: Some(lock) });
+        }
         let rootfs = match self.rootfs(&now.config)? {
             // What was changed has been thrown away.
             Rootfs::Throwaway { path, .. } => Rootfs::Directory { path },

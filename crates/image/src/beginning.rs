@@ -53,20 +53,25 @@ impl<'p> Beginning<'p> {
 
     /// The blob, as far as it is here from here, and without a word to the source when all of it is; `None` when nothing is, or the
     /// rest cannot be had alone.
+    ///
+    /// # Errors
+    /// Nothing can be had at the moment; what is here stays.
     pub(crate) fn resume<'s>(
         &mut self,
         source: &'s dyn Source,
         blob: &Descriptor,
-    ) -> Option<Box<dyn Read + Send + 's>> {
+    ) -> Result<Option<Box<dyn Read + Send + 's>>, Error> {
         if self.known == 0 {
-            return None;
+            return Ok(None);
         }
         let here = self.partial.reader().ok();
         let both: Option<Box<dyn Read + Send + 's>> = match (here, self.known.cmp(&blob.size())) {
-            (Some(here), Less) => source
-                .part(blob, self.known..blob.size())
-                .ok()?
-                .map(|rest| Box::new(here.chain(rest)) as Box<_>),
+            (Some(here), Less) => match source.part(blob, self.known..blob.size()) {
+                Ok(rest) => rest.map(|rest| Box::new(here.chain(rest)) as Box<_>),
+                // Another time, perhaps.
+                Err(error) if unavailable(&error) => return Err(error),
+                Err(_) => None,
+            },
             (Some(here), Equal) => Some(Box::new(here)),
             // More than the blob is not the blob.
             _ => None,
@@ -74,7 +79,7 @@ impl<'p> Beginning<'p> {
         if both.is_none() {
             self.discard();
         }
-        both
+        Ok(both)
     }
 
     /// Bytes that are here.
@@ -116,8 +121,26 @@ pub(crate) fn broke_off(error: &Error) -> bool {
     match error {
         Error::Cancelled { .. } => true,
         Error::Blob { operation: "download", source, .. } => source.kind() != io::ErrorKind::StorageFull,
-        _ => false,
+        _ => unavailable(error),
     }
+}
+
+/// Whether whoever has it did not give it, or nothing was heard of him.
+fn unavailable(error: &Error) -> bool {
+    use loment_registry::Error as Registry;
+    let error = match error {
+        Error::Registry(error) => error,
+        Error::Mirrors { source, .. } => source,
+        _ => return false,
+    };
+    let refused = matches!(
+        error,
+        Registry::Denied { .. }
+            | Registry::Unauthorized { .. }
+            | Registry::Missing { .. }
+            | Registry::NotFound { .. }
+    );
+    refused || error.is_transient()
 }
 
 /// Whether the disk is full, or what somebody may have of it.

@@ -65,7 +65,10 @@ impl Wanted<'_> {
         let is_kept = self.keep.load(Ordering::Relaxed) && is_worth(self.source, self.blob);
         let kept = if is_kept { slot.partial(self.blob.digest()).ok() } else { None };
         let mut kept = kept.map(|partial| Beginning::new(partial, self.blob, self.keep));
-        let rest = kept.as_mut().and_then(|kept| kept.resume(self.source, self.blob));
+        let rest = match &mut kept {
+            Some(kept) => kept.resume(self.source, self.blob).map_err(|error| (error, false))?,
+            None => None,
+        };
         let resumed = rest.is_some();
         let result = match rest {
             Some(bytes) => self.take(slot, bytes, kept.as_mut()),

@@ -76,10 +76,12 @@ impl Destination for RegistryDestination<'_> {
             Err(error) => return Err(error.into()),
         }
         for near in self.near.of(blob.digest(), &self.repository) {
-            match self.registry.mount(&self.repository, blob.digest(), Some(near))? {
-                Mount::Done => return Ok(true),
+            match self.registry.mount(&self.repository, blob.digest(), Some(near)) {
+                Ok(Mount::Done) => return Ok(true),
                 // Nothing is in it: whether the registry hears that it is not wanted is its own affair.
-                Mount::Upload(upload) => drop(upload.cancel()),
+                Ok(Mount::Upload(upload)) => drop(upload.cancel()),
+                // A favour that was not done. Whatever is wrong, the upload will hear of it.
+                Err(_) => break,
             }
         }
         Ok(false)

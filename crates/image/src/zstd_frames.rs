@@ -58,7 +58,8 @@ impl<R: BufRead, G: FnMut(u64) -> io::Result<()>> Frames<R, G> {
                 (self.grow)(window)?;
             }
             let mut decoder = Decoder::new()?;
-            let log = window.next_power_of_two().ilog2().min(MAX_WINDOW_LOG);
+            // A larger one is refused by the decoder, in its words.
+            let log = window.min(1 << MAX_WINDOW_LOG).next_power_of_two().ilog2();
             decoder.set_parameter(DParameter::WindowLogMax(log))?;
             (self.decoder, self.window) = (Some(decoder), window);
         }
@@ -196,6 +197,9 @@ mod tests {
         let (out, asked) = read(&too_large, 512);
         assert!(out.is_err() && asked.is_empty());
         assert_eq!(kind(b"").unwrap(), b"");
+        // One segment of all that a number can say.
+        let endless = [&b"\x28\xb5\x2f\xfd\xff\x57\x65\0\x35"[..], &[0xff; 8]].concat();
+        assert!(kind(&endless).is_err());
     }
 
     #[test]

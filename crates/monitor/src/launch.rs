@@ -297,6 +297,9 @@ pub enum Rootfs {
         work: PathBuf,
         /// Skip syncs: the changes do not outlive the container.
         volatile: bool,
+        /// Where it may be mounted on the host: then it is that, for changes must not go to two overlays.
+        #[serde(default)]
+        shown: PathBuf,
     },
     /// A directory as it is.
     Directory {
@@ -351,6 +354,9 @@ pub struct Removal {
     /// The project by which its size is limited (quotactl(2)); those limits are taken back.
     #[serde(default)]
     pub project: Option<u32>,
+    /// Where its files may be mounted on the host.
+    #[serde(default)]
+    pub shown: PathBuf,
 }
 
 /// A volume of a container that goes.

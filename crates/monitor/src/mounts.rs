@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use loment_runtime::parse_mountinfo;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -39,6 +40,16 @@ pub(crate) fn private_tmpfs(size: Option<u64>, inodes: Option<u64>) -> io::Resul
     }
     fsconfig_create(&fs)?;
     Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+}
+
+/// Whether something is mounted at `path` or anywhere below.
+///
+/// # Errors
+/// The kernel's; `NotFound` for what is not there.
+pub fn has_mounts(path: &Path) -> io::Result<bool> {
+    let path = path.canonicalize()?;
+    let mounts = parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?);
+    Ok(mounts.iter().any(|mount| mount.point.starts_with(&path)))
 }
 
 /// Whether something is mounted at `path` (statx(2), Linux 5.8).

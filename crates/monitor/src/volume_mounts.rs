@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use loment_runtime::new_mount;
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags, open_tree, unmount};
 
 use crate::Error;
@@ -18,6 +19,8 @@ use crate::mounts::{is_mount_point, place};
 use crate::pins;
 use crate::volumes::{DATA, locked};
 
+/// The beginning of who uses a volume for an archive: the number of a process follows.
+pub const ARCHIVE: &str = "archive-";
 /// Who uses a volume that is shown on the host.
 const HOST: &str = "host";
 
@@ -27,11 +30,27 @@ const HOST: &str = "host";
 /// [`Error::Io`].
 pub fn open(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
     if let Some(recursive) = bound(mount) {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
-        return open_tree(CWD, &mount.device, flags).context("open", mount.device.display());
+        return open_bound(mount, recursive);
     }
     let _lock = locked(&mount.dir)?;
+    open_locked(mount, user)
+}
+
+fn open_bound(mount: &VolumeMount, recursive: bool) -> Result<OwnedFd, Error> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
+    let tree = open_tree(CWD, &mount.device, flags).context("open", mount.device.display())?;
+    if is_read_only(mount) {
+        make_read_only(&tree).context("mount volume", &mount.name)?;
+    }
+    Ok(tree)
+}
+
+/// The same for who has the volume's lock.
+fn open_locked(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
+    if let Some(recursive) = bound(mount) {
+        return open_bound(mount, recursive);
+    }
     let users = users(mount);
     std::fs::create_dir_all(&users).context("create", users.display())?;
     File::create(users.join(user)).context("note a user in", users.display())?;
@@ -50,13 +69,44 @@ pub fn close(mount: &VolumeMount, user: &str) -> Result<(), Error> {
     if bound(mount).is_some() || !users.exists() {
         return Ok(());
     }
-    let _lock = locked(&mount.dir);
+    let _lock = locked(&mount.dir)?;
+    close_locked(mount, user)
+}
+
+/// The same for who has the volume's lock.
+fn close_locked(mount: &VolumeMount, user: &str) -> Result<(), Error> {
+    let users = users(mount);
     let _ = std::fs::remove_file(users.join(user));
+    forget_dead(&users);
     match std::fs::remove_dir(&users) {
         Ok(()) => pins::end(&mount.pins, &pin(mount)),
         // Somebody else uses it.
         Err(_) => Ok(()),
     }
+}
+
+/// Whoever read or wrote an archive and was killed uses nothing any more.
+fn forget_dead(users: &Path) {
+    for entry in std::fs::read_dir(users).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(ARCHIVE));
+        if process.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Ends it whoever used it, for a volume that goes; for who has its lock. For processes with one thread.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn end(mount: &VolumeMount) -> Result<(), Error> {
+    let users = users(mount);
+    if bound(mount).is_some() || !users.exists() {
+        return Ok(());
+    }
+    let _ = std::fs::remove_dir_all(&users);
+    pins::end(&mount.pins, &pin(mount))
 }
 
 /// Shows it on its own directory of the host.
@@ -65,10 +115,11 @@ pub fn close(mount: &VolumeMount, user: &str) -> Result<(), Error> {
 /// [`Error::Io`].
 pub fn show(mount: &VolumeMount) -> Result<(), Error> {
     let data = mount.dir.join(DATA);
+    let _lock = locked(&mount.dir)?;
     if is_mount_point(&data).context("look at", data.display())? {
         return Ok(());
     }
-    let tree = open(mount, HOST)?;
+    let tree = open_locked(mount, HOST)?;
     place(&tree, CWD, &data).context("mount", data.display())
 }
 
@@ -81,8 +132,16 @@ pub fn hide(mount: &VolumeMount) -> Result<bool, Error> {
     if !is_mount_point(&data).context("look at", data.display())? {
         return Ok(false);
     }
-    unmount(&data, UnmountFlags::empty()).context("unmount", data.display())?;
-    close(mount, HOST).map(|()| true)
+    let _lock = locked(&mount.dir)?;
+    match unmount(&data, UnmountFlags::empty()) {
+        // Somebody else was faster.
+        Err(Errno::INVAL) => return Ok(false),
+        done => done.context("unmount", data.display())?,
+    }
+    if bound(mount).is_none() && users(mount).exists() {
+        close_locked(mount, HOST)?;
+    }
+    Ok(true)
 }
 
 /// Whether it is a directory that is there, and whether with what is mounted below.

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::Error;
 use crate::error::Context;
 use crate::launch::{Place, Removal, Volume};
+use crate::mounts::has_mounts;
 
 /// What containers see, in a volume's directory.
 pub const DATA: &str = "_data";
@@ -25,6 +26,8 @@ pub const DATA: &str = "_data";
 pub const USERS: &str = "users";
 /// A file that is there until the volume has been used and has something in it.
 pub const FRESH: &str = "fresh";
+/// A file that is there when the volume has got its owner and is still empty.
+const OWNED: &str = "owned";
 /// What is being copied from an image.
 const COPY: &str = "copy";
 /// All that there is to copy; what is not there any more has been moved to its place.
@@ -90,12 +93,15 @@ fn prepare(
     };
     let is_begun = statat(top, READY, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     if !is_begun && is_empty(&data)? {
+        // Its owner is given once: who has it meanwhile, and has left it empty, may have given it to somebody else.
+        let owned = statat(top, OWNED, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         match root.open_dir(&volume.destination) {
             Ok(hidden) => {
-                if volume.own {
+                let copied = volume.copy && !is_empty(&hidden)?;
+                if volume.own && (copied || !owned) {
                     own_as(&hidden, &data)?;
                 }
-                if volume.copy && !is_empty(&hidden)? {
+                if copied {
                     match mounted {
                         // There is no place aside on another file system.
                         Some(_) => copy_tree(&hidden, &data)?,
@@ -104,16 +110,19 @@ fn prepare(
                 }
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                if let (true, Some((uid, gid))) = (volume.own, user) {
+                if let (true, false, Some((uid, gid))) = (volume.own, owned, user) {
                     fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
                 }
             }
             Err(error) => return Err(error),
         }
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        drop(openat(top, OWNED, flags, Mode::RUSR | Mode::WUSR)?);
     }
     finish(top, &data)?;
     if !is_empty(&data)? {
         unlinkat(top, FRESH, AtFlags::empty())?;
+        let _ = unlinkat(top, OWNED, AtFlags::empty());
     }
     Ok(())
 }
@@ -201,7 +210,8 @@ pub(crate) fn leave(place: &Place, removal: &Removal, reporter: &Reporter) {
             continue;
         }
         let _ = std::fs::remove_file(left.dir.join(USERS).join(&place.id));
-        if !left.anonymous || has_users(&left.dir, place) {
+        // What is mounted in it would be deleted with it.
+        if !left.anonymous || has_users(&left.dir, place) || has_mounts(&left.dir).unwrap_or(true) {
             continue;
         }
         let name = left.dir.file_name().unwrap_or_default();

@@ -426,7 +426,7 @@ impl Error {
     }
 
     /// Whether the same request may well succeed a moment later.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Lost { .. }
             | Self::Timeout { .. }

@@ -168,9 +168,11 @@ impl Drop for World {
             }
         }
         let path = dir.path().to_owned();
-        for entry in fs::read_dir(path.join("run/image-mounts")).into_iter().flatten().flatten() {
-            let rootfs = entry.path().join("rootfs");
-            let _ = rustix::mount::unmount(rootfs, rustix::mount::UnmountFlags::DETACH);
+        for kind in ["run/image-mounts", "run/container-mounts"] {
+            for entry in fs::read_dir(path.join(kind)).into_iter().flatten().flatten() {
+                let rootfs = entry.path().join("rootfs");
+                let _ = rustix::mount::unmount(rootfs, rustix::mount::UnmountFlags::DETACH);
+            }
         }
         for entry in fs::read_dir(path.join("root/volumes")).into_iter().flatten().flatten() {
             let _ = rustix::mount::unmount(entry.path().join("_data"), rustix::mount::UnmountFlags::DETACH);

@@ -125,6 +125,9 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
             "WARNING! This command removes:\n\t- all stopped containers\n{volumes}\t- all {images}\n\n"
         ),
     };
+    if docker && flags.volumes && flags.filter.iter().any(|filter| filter.starts_with("until=")) {
+        return Err(Error::Invalid("the \"until\" filter is not supported with \"--volumes\"".into()));
+    }
     // As with Podman, what is only about others' containers is not asked about.
     if !flags.force && !flags.external && !confirmed(&warning)? {
         return Ok(0);
@@ -132,12 +135,11 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     let engine = globals.engine()?;
     let images = engine.image_filters(&flags.filter, &short_names(globals)?)?;
     let containers = ContainerFilters::parse(&flags.filter)?;
+    let of_volumes = engine.volume_filters(if flags.volumes { &flags.filter } else { &[] })?;
     let first = if flags.external { Pruned::default() } else { engine.prune_containers(&containers)? };
     let mut pruned = if flags.external { first } else { first.and(engine.prune_images(flags.all, &images)?) };
     if flags.volumes && !flags.external {
-        // A time is no filter of volumes for either peer; labels are.
-        let labels: Vec<String> = flags.filter.iter().filter(|f| f.starts_with("label")).cloned().collect();
-        pruned = pruned.and(engine.prune_volumes(!docker, &engine.volume_filters(&labels)?)?);
+        pruned = pruned.and(engine.prune_volumes(!docker, &of_volumes)?);
     }
     let list = |head: &str, ids: &[String]| match ids.is_empty() {
         true => String::new(),

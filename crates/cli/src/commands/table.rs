@@ -31,6 +31,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| cleanup::run(g, &parse(g, "container cleanup", a)?),
     },
     Command {
+        name: "container clone",
+        about: "Make a container like another one",
+        run: |g, a| clone::run(g, &parse(g, "container clone", a)?),
+    },
+    Command {
         name: "container diff",
         about: "Show what a container has changed in its files",
         run: |g, a| diff::run_container(g, &parse(g, "container diff", a)?),
@@ -236,6 +241,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| manifest::run_rm(g, &parse(g, "manifest rm", a)?),
     },
     Command {
+        name: "mount",
+        about: "Mount containers as directories of this machine, or list those that are mounted",
+        run: |g, a| container_mount::run(g, &parse(g, "mount", a)?),
+    },
+    Command {
         name: "pause",
         about: "Stop all processes of containers until they are unpaused",
         run: |g, a| pause::run(g, &parse(g, "pause", a)?),
@@ -329,6 +339,16 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| top::run(g, &parse(g, "top", a)?),
     },
     Command {
+        name: "umount",
+        about: "Unmount containers, with the last request for each",
+        run: |g, a| container_mount::run_unmount(g, &parse(g, "umount", a)?),
+    },
+    Command {
+        name: "unmount",
+        about: "Unmount containers, with the last request for each",
+        run: |g, a| container_mount::run_unmount(g, &parse(g, "unmount", a)?),
+    },
+    Command {
         name: "unpause",
         about: "Let paused containers go on",
         run: |g, a| pause::run_unpause(g, &parse(g, "unpause", a)?),
@@ -370,6 +390,7 @@ pub(super) const GROUPS: &[Group] = &[
         words: &[
             ("attach", "attach"),
             ("cleanup", "container cleanup"),
+            ("clone", "container clone"),
             ("commit", "commit"),
             ("cp", "cp"),
             ("create", "create"),
@@ -382,6 +403,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("list", "ps"),
             ("logs", "logs"),
             ("ls", "ps"),
+            ("mount", "mount"),
             ("pause", "pause"),
             ("port", "port"),
             ("prune", "container prune"),
@@ -394,6 +416,8 @@ pub(super) const GROUPS: &[Group] = &[
             ("stats", "stats"),
             ("stop", "stop"),
             ("top", "top"),
+            ("umount", "unmount"),
+            ("unmount", "unmount"),
             ("unpause", "unpause"),
             ("update", "update"),
             ("wait", "wait"),

@@ -84,6 +84,12 @@ impl Engine {
         let volumes = std::mem::take(&mut asked.choices.volumes);
         let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
         self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
+        self.make_container(config, &volumes)
+    }
+
+    /// Makes a container of a configuration; one without a name gets one of its own.
+    pub(crate) fn make_container(&self, config: Config, volumes: &VolumeChoices) -> Result<Container, Error> {
+        let id = config.id.clone();
         // Everything that can be wrong with it is found now, not when it is started.
         crate::spec::build(&config, &self.run_dir(&id))?;
         let dir = self.dir(&id);
@@ -94,7 +100,7 @@ impl Engine {
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
             let config = Config { name, ..config };
-            self.make(&config, &volumes).inspect_err(|_| {
+            self.make(&config, volumes).inspect_err(|_| {
                 names.release(&config.name, &id);
                 self.forget_dependent(&config);
                 self.leave_volumes(&config);
@@ -137,7 +143,7 @@ impl Engine {
     }
 
     /// The configuration of an image.
-    fn image_config(&self, id: &ImageId, name: &str) -> Result<(ImageConfig, String), Error> {
+    pub(crate) fn image_config(&self, id: &ImageId, name: &str) -> Result<(ImageConfig, String), Error> {
         let no_image = || Error::NoImage { name: name.to_owned() };
         let record = self.store().image(id)?.ok_or_else(no_image)?;
         let config = self.image_document(id)?;

@@ -5,16 +5,13 @@ use std::os::fd::OwnedFd;
 
 use loment_events::What;
 use loment_monitor::launch::VolumeMount;
-use loment_monitor::volume_mounts::{close, hide, open, show};
+use loment_monitor::volume_mounts::{ARCHIVE, close, hide, open, show};
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::{FRESH, StoredVolume};
 use crate::error::Context;
 use crate::{Engine, Error};
-
-/// Who uses a volume while an archive is read or written.
-const ARCHIVE: &str = "archive";
 
 impl Engine {
     /// Writes the files of a volume as a tar. For processes with one thread.
@@ -68,7 +65,7 @@ impl Engine {
         };
         let failed = |e| failed(&mount, e);
         // Archives that are made at the same time count once each.
-        let user = format!("{ARCHIVE}-{}", std::process::id());
+        let user = format!("{ARCHIVE}{}", std::process::id());
         let tree = open(&mount, &user).map_err(failed)?;
         let done = open_dir(&|| openat(&tree, ".", flags, Mode::empty())).map(act);
         drop(tree);

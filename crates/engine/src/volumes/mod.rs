@@ -101,6 +101,18 @@ impl Engine {
         self.read_volume(&name)?.ok_or(Error::NoVolume { name })
     }
 
+    /// The volume with exactly that name.
+    ///
+    /// # Errors
+    /// [`Error::NoVolume`]; those of its record.
+    pub fn whole_volume(&self, name: &str) -> Result<StoredVolume, Error> {
+        let none = || Error::NoVolume { name: name.to_owned() };
+        if crate::names::check(name).is_err() {
+            return Err(none());
+        }
+        self.read_volume(name)?.ok_or_else(none)
+    }
+
     /// The whole name of a volume.
     pub(crate) fn volume_name(&self, name: &str) -> Result<String, Error> {
         let none = || Error::NoVolume { name: name.to_owned() };

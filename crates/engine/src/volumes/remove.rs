@@ -1,8 +1,8 @@
 //! Removing volumes.
 
 use loment_events::{Kind, What};
-use loment_monitor::is_mount_point;
-use loment_monitor::volume_mounts::hide;
+use loment_monitor::has_mounts;
+use loment_monitor::volume_mounts::{end, hide};
 use loment_monitor::volumes::DATA;
 
 use super::{StoredVolume, USERS, VolumeFilters};
@@ -60,9 +60,13 @@ impl Engine {
     fn remove_unused(&self, name: &str) -> Result<(), Error> {
         // One whose record cannot be read goes like any other.
         let volume = self.read_volume(name).ok().flatten().unwrap_or_default();
-        if is_mount_point(&self.volume_dir(name).join(DATA)).unwrap_or(false) {
-            // Somebody shows it just now.
-            return Err(Error::VolumeBusy { name: name.to_owned(), seconds: 0 });
+        let dir = self.volume_dir(name);
+        // Somebody shows it, or has something of his own there.
+        if has_mounts(&dir).context("look for mounts in", dir.display())? {
+            return Err(Error::VolumeMounted { name: name.to_owned(), path: dir.join(DATA) });
+        }
+        if let Some(mount) = self.volume_mount(&volume) {
+            end(&mount).map_err(|e| Error::VolumeMount { name: name.to_owned(), source: Box::new(e) })?;
         }
         let labels = volume.labels;
         self.store().bury(&self.volumes_dir(), name)?;
@@ -110,19 +114,30 @@ impl Engine {
     /// Those of removing, but for volumes that somebody else removed or took meanwhile.
     pub fn prune_volumes(&self, all: bool, filters: &VolumeFilters) -> Result<Pruned, Error> {
         self.sweep_new_volumes();
-        let mut pruned = Pruned::default();
+        let (mut pruned, mut failed) = (Pruned::default(), None);
         for volume in self.unused_volumes(all, filters)? {
-            self.hide_volume(&volume.name)?;
-            let Some(_lock) = self.lock_volume(&volume.name)? else { continue };
-            if !self.users_of_volume(&volume.name).is_empty() {
-                continue;
+            match self.prune_volume(&volume) {
+                Ok(Some(size)) => {
+                    pruned.reclaimed += size;
+                    pruned.volumes.push(volume.name);
+                }
+                Ok(None) => {}
+                // The others go all the same.
+                Err(error) => failed = failed.or(Some(error)),
             }
-            let size = self.volume_usage(&volume)?;
-            self.remove_unused(&volume.name)?;
-            pruned.reclaimed += size;
-            pruned.volumes.push(volume.name);
         }
         self.tell_of_prune(Kind::Volume, pruned.reclaimed);
-        Ok(pruned)
+        failed.map_or(Ok(pruned), Err)
+    }
+
+    /// Removes one if nobody has it by now; the bytes that are free then.
+    fn prune_volume(&self, volume: &StoredVolume) -> Result<Option<u64>, Error> {
+        self.hide_volume(&volume.name)?;
+        let Some(_lock) = self.lock_volume(&volume.name)? else { return Ok(None) };
+        if !self.users_of_volume(&volume.name).is_empty() {
+            return Ok(None);
+        }
+        let size = self.volume_usage(volume)?;
+        self.remove_unused(&volume.name).map(|()| Some(size))
     }
 }

@@ -188,8 +188,10 @@ impl Engine {
     pub(crate) fn leave_volumes_of_tomb(&self, tomb: &Path) {
         let config = std::fs::read(tomb.join(CONFIG)).ok();
         let config: Option<Config> = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        for (name, id) in config.iter().flat_map(|config| names(config).map(|name| (name, &config.id))) {
-            let _ = self.leave_volume(name, id, true);
+        let Some(config) = config else { return };
+        for used in config.files.volumes.iter().filter_map(|volume| volume.volume.as_ref()) {
+            // One that the user made without a name is his, though.
+            let _ = self.leave_volume(&used.name, &config.id, used.anonymous);
         }
     }
 

@@ -92,6 +92,11 @@ fn map(file: File<'_>, node: Node) -> Result<Vec<(String, Node)>, ConfError> {
 fn place(file: File<'_>, node: Node) -> Result<SignaturePlace, ConfError> {
     let (mut place, mut older) = (SignaturePlace::default(), SignaturePlace::default());
     for (key, node) in map(file, node)? {
+        let known =
+            ["lookaside", "lookaside-staging", "sigstore", "sigstore-staging", "use-sigstore-attachments"];
+        if !known.contains(&key.as_str()) {
+            continue;
+        }
         let at = node.position;
         let Value::Text { text, .. } = node.value else {
             return Err(failed(file, at, format!("expected one value for {key}")));
@@ -104,8 +109,8 @@ fn place(file: File<'_>, node: Node) -> Result<SignaturePlace, ConfError> {
             "sigstore-staging" => older.staging = said,
             "use-sigstore-attachments" => {
                 place.attachments = match text.as_str() {
-                    "true" => Some(true),
-                    "false" => Some(false),
+                    "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
+                    "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
                     _ => return Err(failed(file, at, format!("{key} is true or false, not {text:?}"))),
                 }
             }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use loment_events::{Reporter, What, more};
 use loment_logs::Moment;
 use loment_sys::wait::Exit;
+use rustix::mount::{UnmountFlags, unmount};
 
 use crate::launch::{DEPENDENTS, Place, Removal};
+use crate::mounts::is_mount_point;
 use crate::state::{Phase, State};
 use crate::{groups, health, now_rfc3339, volumes};
 
@@ -79,6 +81,14 @@ fn remove(place: &Place, removal: &Removal, reporter: &Reporter) -> bool {
     let name = removal.names.join(&removal.name);
     if std::fs::read_link(&name).is_ok_and(|id| id.as_os_str() == place.id.as_str()) {
         let _ = std::fs::remove_file(&name);
+    }
+    // What is shown of it on the host goes from there, also from under those who look at it.
+    if is_mount_point(&removal.shown).unwrap_or_default() {
+        let _ = unmount(&removal.shown, UnmountFlags::DETACH);
+        // Not gone through: while something is mounted there, its files are the container's.
+        if std::fs::remove_dir(&removal.shown).is_ok() {
+            let _ = removal.shown.parent().map(std::fs::remove_dir_all);
+        }
     }
     let removed = std::fs::rename(&place.dir, removal.tombs.join(&place.id)).is_ok();
     for file in removal.dependents.iter().filter(|_| removed) {

@@ -8,6 +8,7 @@ use loment_sys::clone::{CloneFlags, Fork, clone3};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::launch::Place;
+use crate::mounts::has_mounts;
 use crate::{Error, volumes};
 
 /// How often, and after which time, the sweeper looks whether the container's lock is free.
@@ -69,6 +70,9 @@ fn sweep(place: &Place, reporter: &Reporter) {
             let _ =
                 loment_sys::quota::set_limits(tomb.as_fd(), project, loment_sys::quota::Limits::default());
         }
-        let _ = std::fs::remove_dir_all(tomb);
+        // Somebody may have mounted something there, which is not the container's.
+        if !has_mounts(&tomb).unwrap_or(true) {
+            let _ = std::fs::remove_dir_all(tomb);
+        }
     }
 }

@@ -59,6 +59,7 @@ fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Resu
         upper: changes.upper.clone(),
         work: changes.work.clone(),
         volatile: true,
+        shown: PathBuf::new(),
     };
     let tree = overlay::build(&rootfs, scratch, users)?.tree;
     let Some(path) = &volume.subpath else { return Ok(tree) };

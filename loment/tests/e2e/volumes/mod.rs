@@ -1,5 +1,6 @@
 //! Volumes: objects, and what containers see of them.
 
+mod care;
 mod drivers;
 mod mounts;
 mod objects;

@@ -8,7 +8,7 @@ use crate::error::Error;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
-pub(super) struct LimitsFlags {
+pub(in crate::commands) struct LimitsFlags {
     /// Limit memory, in bytes or with a unit: 64m, 2g; -1 is no limit
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
@@ -73,7 +73,7 @@ pub(super) struct LimitsFlags {
 
 impl LimitsFlags {
     /// Those that are said. What is 0 is not, as with Podman.
-    pub(super) fn limits(&self) -> Result<Limits, Error> {
+    pub(in crate::commands) fn limits(&self) -> Result<Limits, Error> {
         let bytes = |flag: &str, text: &Option<String>| match text.as_deref() {
             None => Ok(None),
             Some("-1") => Ok(Some(-1)),

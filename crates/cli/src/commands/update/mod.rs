@@ -3,6 +3,8 @@
 mod health;
 mod limits;
 
+pub(super) use self::limits::LimitsFlags;
+
 use clap::Parser;
 use loment_engine::Update;
 

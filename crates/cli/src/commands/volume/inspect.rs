@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_engine::Engine;
 use serde_json::Value;
 
-use super::{document, full};
+use super::{document, exact, full};
 use crate::error::{ENGINE, Error, one_line};
 use crate::globals::Globals;
 use crate::output::{complain, execute, print};
@@ -25,6 +25,7 @@ pub(super) struct Flags {
 
 /// The document of a volume.
 pub(in crate::commands) fn find(globals: &Globals, engine: &Engine, name: &str) -> Result<Value, Error> {
+    exact(globals, engine, name)?;
     Ok(document(globals, engine, &engine.volume(name)?))
 }
 

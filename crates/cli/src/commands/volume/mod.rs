@@ -87,10 +87,20 @@ struct ExistsFlags {
 }
 
 fn exists(globals: &Globals, flags: &ExistsFlags) -> Result<u8, Error> {
-    match globals.engine()?.volume(&flags.volume) {
+    match globals.engine()?.whole_volume(&flags.volume) {
         Err(loment_engine::Error::NoVolume { .. }) => Ok(1),
         Err(error) if !error.is_unreadable() => Err(error.into()),
         _ => Ok(0),
+    }
+}
+
+/// Docker knows volumes by their whole names only.
+fn exact(globals: &Globals, engine: &Engine, name: &str) -> Result<(), Error> {
+    match engine.whole_volume(name) {
+        Err(error @ loment_engine::Error::NoVolume { .. }) if globals.persona.docker_documents => {
+            Err(error.into())
+        }
+        _ => Ok(()),
     }
 }
 

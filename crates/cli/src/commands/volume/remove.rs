@@ -2,6 +2,7 @@
 
 use clap::Parser;
 
+use super::exact;
 use crate::commands::remove_each;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -31,8 +32,12 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         false => flags.volumes.clone(),
     };
     let with_containers = flags.force && !globals.persona.docker_documents;
-    remove_each(&names, |name| match engine.remove_volume(name, with_containers, flags.time) {
-        Err(loment_engine::Error::NoVolume { .. }) if flags.force || flags.all => Ok(()),
-        removed => print(&format!("{}\n", removed?)),
+    remove_each(&names, |name| {
+        match exact(globals, &engine, name)
+            .and_then(|()| Ok(engine.remove_volume(name, with_containers, flags.time)?))
+        {
+            Err(Error::Engine(loment_engine::Error::NoVolume { .. })) if flags.force || flags.all => Ok(()),
+            removed => print(&format!("{}\n", removed?)),
+        }
     })
 }
