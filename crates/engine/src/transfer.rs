@@ -32,16 +32,22 @@ pub struct Side<'s> {
     pub daemon: Option<&'s Path>,
     /// Where an OCI layout has its blobs, if not within it: a directory that several layouts share.
     pub blobs: Option<&'s Path>,
+    /// Further names of the image, which only Docker's archives have.
+    pub tags: &'s [String],
 }
 
 impl<'s> Side<'s> {
     /// A place where everything is as usual.
     pub fn new(place: &'s Place, access: &'s Access) -> Self {
-        Self { place, access, daemon: None, blobs: None }
+        Self { place, access, daemon: None, blobs: None, tags: &[] }
     }
 
     /// Refuses what nothing here would use.
     fn check(self) -> Result<(), Error> {
+        if let (Some(name), false) = (self.tags.first(), matches!(self.place, Place::DockerArchive { .. })) {
+            let problem = format!("{} has no further names: only docker-archive: has", self.place);
+            return Err(invalid("additional tag", name.as_str(), problem));
+        }
         match (self.place, self.blobs) {
             (Place::Oci { .. }, _) | (_, None) => Ok(()),
             (place, Some(blobs)) => {
@@ -235,12 +241,19 @@ fn refuse_for_store(options: &CopyOptions) -> Result<(), Error> {
 /// The same wishes where layers have no compression yet.
 fn push_options(options: &CopyOptions) -> PushOptions {
     let (compression, force_compression) = match options.layers {
+        Layers::Keep if options.accept_plain => (Compression::None, false),
         Layers::Keep => (Compression::Gzip, false),
         Layers::Compress(compression) => (compression, false),
         Layers::As(compression) => (compression, true),
     };
-    let (format, level, parallel) = (options.format, options.level, options.parallel);
-    PushOptions { format, compression, level, force_compression, parallel }
+    PushOptions {
+        format: options.format,
+        compression,
+        level: options.level,
+        force_compression,
+        parallel: options.parallel,
+        precompute: options.precompute,
+    }
 }
 
 /// Where a file is. A pipe without a name, as in `/dev/fd/63`, can be opened and is nowhere.
@@ -357,8 +370,13 @@ pub(crate) fn with_destination<T>(
         }
         Place::Dir(dir) => work(&ImageDir::create(&absolute(dir)?)?),
         Place::DockerArchive { file, image } => {
-            let tag = |name: &String| name.parse::<Reference>().map(|name| name.store_name());
-            let tags = image.iter().map(tag).collect::<Result<_, _>>()?;
+            let tag = |name: &String| match name.parse::<Reference>()? {
+                name if name.digest().is_some() => {
+                    Err(invalid("name", name.to_string(), "a docker-archive: has tags only, no digests"))
+                }
+                name => Ok(name.store_name()),
+            };
+            let tags = image.iter().chain(side.tags).map(tag).collect::<Result<_, Error>>()?;
             let writer = DockerArchiveWriter::new(Output::new_file(file, scratch)?);
             let done = work(&writer.image(tags))?;
             writer.finish()?;

@@ -72,6 +72,14 @@ impl Transfer<'_> {
         };
         let _share = self.budget.take(memory, hand.cancelled).ok_or_else(cancelled)?;
         let (told, mut became) = (AtomicU64::new(0), sent(label));
+        if self.options.precompute && goal.change(label).is_some() {
+            let watched = Watched::new(self.source.blob(blob)?, hand, &told);
+            let name = self.destination.name();
+            let made = self.look_and_send(blob, goal, watched, &mut |blob| blob.end(name).map(drop))?;
+            if self.destination.has(&made.descriptor())? {
+                return Ok((made, false));
+            }
+        }
         let result = self.destination.put(&mut |take| {
             let watched = Watched::new(self.source.blob(blob)?, hand, &told);
             match goal {

@@ -61,6 +61,10 @@ pub struct CopyOptions {
     pub level: Option<i32>,
     /// Fail rather than change what a digest is known of.
     pub preserve_digests: bool,
+    /// Leave plain layers so where nobody could know how they are to be.
+    pub accept_plain: bool,
+    /// Find out what a layer becomes before it is sent, at the price of making it twice: it may be there.
+    pub precompute: bool,
     /// Room for layers of images in Docker's first format, which are refused without it.
     pub scratch: Option<Scratch>,
 }
@@ -74,6 +78,8 @@ impl Default for CopyOptions {
             layers: Layers::Keep,
             level: None,
             preserve_digests: false,
+            accept_plain: false,
+            precompute: false,
             scratch: None,
         }
     }
@@ -176,7 +182,9 @@ fn goal(source: &dyn Source, destination: &dyn Destination, options: &CopyOption
     match (destination.wants(), options.layers) {
         (Wants::Plain, _) => Goal::As(Compression::None),
         // Whoever made the manifest up could not know how layers are to be.
-        (Wants::Compressed, Layers::Keep) if source.made() => Goal::Compress(Compression::Gzip),
+        (Wants::Compressed, Layers::Keep) if source.made() && !options.accept_plain => {
+            Goal::Compress(Compression::Gzip)
+        }
         (_, Layers::Keep) => Goal::Keep,
         (_, Layers::Compress(compression)) => Goal::Compress(compression),
         (_, Layers::As(compression)) => Goal::As(compression),

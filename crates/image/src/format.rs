@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
-use oci_spec::image::{Descriptor, Digest};
+use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::{Map, Value, json};
 
 use crate::compress::Compression;
@@ -115,6 +115,14 @@ pub(crate) struct Sent {
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     pub(crate) compression: Compression,
+}
+
+impl Sent {
+    /// The same as a destination is asked for it.
+    pub(crate) fn descriptor(&self) -> Descriptor {
+        let media_type = Format::Oci.layer(self.compression).unwrap_or_default();
+        Descriptor::new(MediaType::from(media_type), self.size, self.digest.clone())
+    }
 }
 
 /// The manifest `bytes` in a format, with layers as they were sent. `None` when it can stay as it is.

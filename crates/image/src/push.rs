@@ -32,6 +32,8 @@ pub struct PushOptions {
     pub force_compression: bool,
     /// Layers sent at the same time.
     pub parallel: usize,
+    /// Find out what a layer becomes before it is sent, at the price of making it twice: it may be there.
+    pub precompute: bool,
 }
 
 impl Default for PushOptions {
@@ -42,6 +44,7 @@ impl Default for PushOptions {
             level: None,
             force_compression: false,
             parallel: 4,
+            precompute: false,
         }
     }
 }
@@ -192,6 +195,16 @@ impl Job<'_> {
         let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
         let _share = self.budget.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
         let (told, mut found) = (AtomicU64::new(0), None);
+        if self.options.precompute {
+            let (watching, name) = (Watching { hand, told: &told }, self.destination.name());
+            let made = self.make(layer, compression, watching, &mut |blob| blob.end(name).map(drop))?;
+            let sent = made.map(|(digest, size)| Sent { digest, size, compression });
+            if let Some(sent) = sent
+                && self.destination.has(&sent.descriptor())?
+            {
+                return Ok((sent, false));
+            }
+        }
         let result = self.destination.put(&mut |take| {
             found = self.make(layer, compression, Watching { hand, told: &told }, take)?;
             Ok(())

@@ -19,6 +19,8 @@ const ALL: CopyOptions = CopyOptions {
     layers: Layers::Keep,
     level: None,
     preserve_digests: false,
+    accept_plain: false,
+    precompute: false,
     scratch: None,
 };
 

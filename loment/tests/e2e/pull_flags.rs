@@ -99,7 +99,7 @@ fn without_a_terminal_progress_is_podmans_lines() {
 }
 
 /// A server that closes its first connections, and passes on what comes later.
-fn moody(port: &str, refused: usize) -> String {
+pub(crate) fn moody(port: &str, refused: usize) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let target = format!("127.0.0.1:{port}");

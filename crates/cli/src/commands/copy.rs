@@ -10,8 +10,8 @@ use loment_image::{Compression, CopyOptions, Format, Images, Layers, Place};
 use super::progress::Bars;
 use super::pull::{platform, short_names};
 use super::push::check_level;
-use super::remote::retry;
 use super::sides::{SidesFlags, socket};
+use super::signing::SigningFlags;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
@@ -73,8 +73,22 @@ pub(super) struct Flags {
     /// Log in to both registries with this user and password
     #[arg(long, value_name = "USER:PASSWORD")]
     creds: Option<String>,
+    /// Give the image these names, too, which only a docker-archive has
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    additional_tag: Vec<String>,
+    /// Do not compress layers for an OCI layout that are not compressed
+    #[arg(long)]
+    dest_oci_accept_uncompressed_layers: bool,
+    /// Compress layers first to learn their digests, and send a registry only those that it has not
+    #[arg(long)]
+    dest_precompute_digests: bool,
+    /// Copy that many blobs at the same time [default: 4]
+    #[arg(long, value_name = "COUNT")]
+    image_parallel_copies: Option<usize>,
     #[command(flatten)]
     sides: SidesFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Read the policy from this file
     #[arg(long, alias = "signature-policy", value_name = "FILE", hide = true)]
     policy: Option<PathBuf>,
@@ -94,6 +108,7 @@ enum MultiArch {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    flags.signing.check()?;
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
     let trust = globals.trust.or_policy(flags.policy.as_ref());
@@ -109,9 +124,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let to = Side {
         daemon: socket(flags.dest_daemon_host.as_deref())?,
         blobs: flags.dest_shared_blob_dir.as_deref(),
+        tags: &flags.additional_tag,
         ..Side::new(&destination, &to_access)
     };
-    let options = options(globals, flags)?;
+    let options = options(globals, flags, &destination)?;
     if !flags.remove_signatures {
         tell_of_signatures(&source, &from_access)?;
     }
@@ -119,9 +135,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let with_store = matches!(source, Place::Store(_)) || matches!(destination, Place::Store(_));
     let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
     let engine = engine.as_ref().map(|(engine, short_names)| (engine, short_names));
-    let copied = retry(flags.sides.retry_times, || {
-        Ok(copy_image(engine, from, to, &options, &temporary(), &mut bars)?)
-    })?;
+    let copied =
+        flags.sides.retry(|| Ok(copy_image(engine, from, to, &options, &temporary(), &mut bars)?))?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, copied.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
@@ -141,7 +156,7 @@ pub(super) fn tell_of_signatures(source: &Place, access: &Access) -> Result<(), 
     Ok(())
 }
 
-fn options(globals: &Globals, flags: &Flags) -> Result<CopyOptions, Error> {
+fn options(globals: &Globals, flags: &Flags, to: &Place) -> Result<CopyOptions, Error> {
     let images = match flags.multi_arch {
         _ if flags.all => Images::All,
         MultiArch::All => Images::All,
@@ -160,13 +175,18 @@ fn options(globals: &Globals, flags: &Flags) -> Result<CopyOptions, Error> {
         None if flags.dest_compress || flags.dest_compress_level.is_some() => Layers::Compress(compression),
         None => Layers::Keep,
     };
+    let defaults = CopyOptions::default();
+    let layout = matches!(to, Place::Oci { .. } | Place::OciArchive { .. });
     Ok(CopyOptions {
         images,
         format: flags.format,
         layers,
         level: flags.dest_compress_level,
         preserve_digests: flags.preserve_digests,
-        ..CopyOptions::default()
+        parallel: flags.image_parallel_copies.filter(|count| *count > 0).unwrap_or(defaults.parallel),
+        accept_plain: flags.dest_oci_accept_uncompressed_layers && layout,
+        precompute: flags.dest_precompute_digests && matches!(to, Place::Registry(_)),
+        scratch: None,
     })
 }
 

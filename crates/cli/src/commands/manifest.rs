@@ -11,6 +11,7 @@ use super::access::AccessFlags;
 use super::copy::temporary;
 use super::progress::Bars;
 use super::pull::short_names;
+use super::signing::SigningFlags;
 use super::{remove_each, swept};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -116,6 +117,8 @@ pub(super) struct Push {
     all: bool,
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Compress layers that are missing there: gzip or zstd
     #[arg(long, value_name = "COMPRESSION", default_value = "gzip")]
     compression_format: Compression,
@@ -299,6 +302,7 @@ pub(super) fn place(name: &str) -> Result<Place, Error> {
 }
 
 pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
+    flags.signing.check()?;
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let list = engine.find_list(&flags.list, &short_names)?;
     let Some(destination) = flags.destination.as_deref().or(list.name.reference()) else {

@@ -51,6 +51,7 @@ mod run;
 mod save;
 mod search;
 mod sides;
+mod signing;
 mod start;
 mod stats;
 mod stop;

@@ -9,6 +9,7 @@ use loment_image::{Place, Platform};
 use super::access::AccessFlags;
 use super::for_each;
 use super::progress::Bars;
+use super::signing::SigningFlags;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{complain, print};
@@ -91,12 +92,15 @@ pub(super) struct Flags {
     policy: String,
     #[command(flatten)]
     pull: PullFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Images
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    flags.signing.check()?;
     let engine = globals.engine()?;
     let settings = flags.pull.settings(globals)?;
     let policy = policy("policy", &flags.policy)?;

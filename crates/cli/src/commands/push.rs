@@ -10,6 +10,7 @@ use loment_image::{Compression, Format, Place, PushOptions, Reference, ShortName
 use super::access::AccessFlags;
 use super::progress::Bars;
 use super::pull::short_names;
+use super::signing::SigningFlags;
 use crate::ecosystem;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -23,6 +24,8 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 pub(super) struct Flags {
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// Push an index with all its images, which must be in the store [default: the image for this machine]
     #[arg(long)]
     all: bool,
@@ -62,6 +65,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    flags.signing.check()?;
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
     let destination = flags.destination.as_deref().unwrap_or(&flags.image);
@@ -85,6 +89,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         level: flags.compression_level.or(configured),
         force_compression: flags.force_compression,
         parallel: transfers.parallel.unwrap_or(PushOptions::default().parallel),
+        ..PushOptions::default()
     };
     let access = flags.access.access()?;
     let mut left = flags.retry.unwrap_or(transfers.retry);

@@ -2,6 +2,7 @@
 //! `image manifest-digest`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 use loment_engine::{Access, Side, raw_config, raw_manifest};
@@ -33,6 +34,9 @@ pub(super) struct PlaceFlags {
     /// Try that often again after a failure
     #[arg(long, value_name = "TIMES", default_value_t = 0)]
     retry_times: u32,
+    /// Wait that long before each of them, such as 2s [default: 1s, then twice as long each time]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
+    retry_delay: Option<Duration>,
     /// Log in as this user
     #[arg(long, value_name = "USER", requires = "password", conflicts_with = "creds")]
     username: Option<String>,
@@ -51,15 +55,21 @@ impl PlaceFlags {
 
     /// Tries something, and again after failures.
     pub(super) fn retry<T>(&self, step: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-        retry(self.retry_times, step)
+        retry(self.retry_times, self.retry_delay, step)
     }
 }
 
 /// Waited before the first try after a failure; then twice as long, and so on.
-const DELAY: std::time::Duration = std::time::Duration::from_secs(1);
+const DELAY: Duration = Duration::from_secs(1);
 
-pub(super) fn retry<T>(times: u32, mut step: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let mut delay = DELAY;
+/// Tries `step` up to `times` again, each time after `fixed`. Nothing or zero, as skopeo's default, means longer and longer waits.
+pub(super) fn retry<T>(
+    times: u32,
+    fixed: Option<Duration>,
+    mut step: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let fixed = fixed.filter(|delay| !delay.is_zero());
+    let mut delay = fixed.unwrap_or(DELAY);
     for _ in 0..times {
         match step() {
             Ok(done) => return Ok(done),
@@ -68,7 +78,7 @@ pub(super) fn retry<T>(times: u32, mut step: impl FnMut() -> Result<T, Error>) -
             }
         }
         std::thread::sleep(delay);
-        delay = delay.saturating_mul(2).min(DELAY * 60);
+        delay = fixed.unwrap_or_else(|| delay.saturating_mul(2).min(DELAY * 60));
     }
     step()
 }
@@ -113,7 +123,7 @@ impl InspectFlags {
         let access = self.place.access()?;
         let daemon = socket(self.daemon_host.as_deref())?;
         let blobs = self.shared_blob_dir.as_deref();
-        let side = Side { place, access: &access, daemon, blobs };
+        let side = Side { daemon, blobs, ..Side::new(place, &access) };
         if self.config {
             let bytes =
                 self.place.retry(|| Ok(raw_config(side, &globals.platform_wanted(), &temporary())?))?;

@@ -1,12 +1,14 @@
 //! Flags of commands that read from one place and write to another: each side has its own, as with skopeo.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
 use super::access::access;
+use super::remote::retry;
 use crate::ecosystem::{Chosen, Trust};
 use crate::error::Error;
 
@@ -65,7 +67,10 @@ pub(super) struct SidesFlags {
     dest_authfile: Option<PathBuf>,
     /// Try that often again after a failure
     #[arg(long, value_name = "TIMES", default_value_t = 0)]
-    pub(super) retry_times: u32,
+    retry_times: u32,
+    /// Wait that long before each of them, such as 2s [default: 1s, then twice as long each time]
+    #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
+    retry_delay: Option<Duration>,
 }
 
 /// One side's.
@@ -81,6 +86,11 @@ struct OneSide<'f> {
 }
 
 impl SidesFlags {
+    /// Tries something, and again after failures.
+    pub(super) fn retry<T>(&self, step: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        retry(self.retry_times, self.retry_delay, step)
+    }
+
     /// How the source is spoken to; `creds` are for both sides.
     pub(super) fn source(&self, creds: Option<&str>, trust: &Trust) -> Result<Access, Error> {
         let side = OneSide {

@@ -1,6 +1,8 @@
 //! `image sync`
 
-use std::path::Path;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use clap::{Parser, ValueEnum};
@@ -9,8 +11,8 @@ use loment_image::{CopyOptions, Format, Images, Place, Reference};
 
 use super::copy::{tell_of_signatures, temporary};
 use super::progress::Bars;
-use super::remote::retry;
 use super::sides::SidesFlags;
+use super::signing::SigningFlags;
 use super::sync_list::{Listed, of_list};
 use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
@@ -31,6 +33,9 @@ pub(super) struct Flags {
     /// The kind of destination
     #[arg(short, long, value_name = "KIND")]
     dest: To,
+    /// Write the digest and the place of each image that was copied to this file
+    #[arg(long, value_name = "FILE")]
+    digestfile: Option<PathBuf>,
     /// Show what would be copied
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +59,8 @@ pub(super) struct Flags {
     src: Kind,
     #[command(flatten)]
     sides: SidesFlags,
+    #[command(flatten)]
+    signing: SigningFlags,
     /// A repository, an image, a directory with some, or a file with a list
     #[arg(value_name = "SOURCE")]
     source: String,
@@ -91,6 +98,7 @@ impl Task {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    flags.signing.check()?;
     if (flags.src, flags.dest) == (Kind::Dir, To::Dir) {
         return Err(Error::Invalid("sync from dir to dir is not implemented: use --dest docker".into()));
     }
@@ -99,12 +107,15 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let Listed { tasks, failed: unlisted } = match flags.src {
         Kind::Docker => Listed { tasks: of_registry(&flags.source, &from, flags)?, failed: 0 },
         Kind::Dir => Listed { tasks: of_directory(&flags.source, &from)?, failed: 0 },
-        Kind::Yaml => of_list(&flags.source, &from, flags.sides.retry_times, flags.keep_going)?,
+        Kind::Yaml => of_list(&flags.source, &from, &flags.sides, flags.keep_going)?,
     };
     let images = if flags.all { Images::All } else { Images::One(globals.platform_wanted()) };
     let (format, preserve_digests) = (flags.format, flags.preserve_digests);
     let options = CopyOptions { images, format, preserve_digests, ..CopyOptions::default() };
     let (count, mut failed) = (tasks.len(), 0);
+    let shown = flags.digestfile.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let file = flags.digestfile.as_ref().filter(|_| !flags.dry_run).map(File::create).transpose();
+    let mut digests = file.doing(|| format!("create {shown}"))?;
     for (number, Task { source, name, access }) in tasks.iter().enumerate() {
         let destination = destination(flags, name)?;
         let number = number + 1;
@@ -117,14 +128,17 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             tell_of_signatures(source, access)?;
         }
         let copied = prepare(&destination).and_then(|()| {
-            retry(flags.sides.retry_times, || {
+            flags.sides.retry(|| {
                 let mut bars = Bars::new(false);
                 let (from, to) = (Side::new(source, access), Side::new(&destination, &to));
                 Ok(copy_image(None, from, to, &options, &temporary(), &mut bars)?)
             })
         });
         match copied {
-            Ok(_) => {}
+            Ok(copied) => {
+                let line = |file: &mut File| writeln!(file, "{} {destination}", copied.digest);
+                digests.as_mut().map_or(Ok(()), line).doing(|| format!("write {shown}"))?;
+            }
             Err(error) if flags.keep_going => {
                 failed += 1;
                 complain(&format!("Error: {source}: {}", one_line(&error)));
@@ -154,7 +168,7 @@ fn of_registry(source: &str, access: &Rc<Access>, flags: &Flags) -> Result<Vec<T
     if reference.tag().is_some() || reference.digest().is_some() {
         return Ok(vec![Task::of_registry(reference, access)]);
     }
-    let tags = retry(flags.sides.retry_times, || Ok(loment_engine::tags(&reference, access)?))?;
+    let tags = flags.sides.retry(|| Ok(loment_engine::tags(&reference, access)?))?;
     if tags.is_empty() {
         return Err(Error::Invalid(format!("no images to sync found in {:?}", reference.name())));
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use loment_engine::Access;
 use loment_image::{Reference, SyncRegistry, SyncRepository, Wanted, parse_sync_list};
 
-use super::remote::retry;
+use super::sides::SidesFlags;
 use super::sync::Task;
 use crate::ecosystem::required;
 use crate::error::{Error, one_line};
@@ -21,7 +21,12 @@ pub(super) struct Listed {
 
 /// The images of a list. `access` is what flags say; the list goes before them. With `keep_going` a repository that does not answer is
 /// passed over.
-pub(super) fn of_list(file: &str, access: &Access, retries: u32, keep_going: bool) -> Result<Listed, Error> {
+pub(super) fn of_list(
+    file: &str,
+    access: &Access,
+    flags: &SidesFlags,
+    keep_going: bool,
+) -> Result<Listed, Error> {
     let text = required(Path::new(file))?;
     let list = parse_sync_list(text.file()).map_err(|e| Error::Invalid(e.to_string()))?;
     let accesses = list.iter().map(|registry| access_to(registry, access, list.len()));
@@ -33,7 +38,7 @@ pub(super) fn of_list(file: &str, access: &Access, retries: u32, keep_going: boo
         }
         let access = Rc::new(access);
         for repository in &registry.repositories {
-            let images = match images(repository, &access, retries) {
+            let images = match images(repository, &access, flags) {
                 Err(error) if keep_going => {
                     listed.failed += 1;
                     complain(&format!("Error: {}: {}", repository.name.name(), one_line(&error)));
@@ -69,11 +74,11 @@ fn access_to(registry: &SyncRegistry, flags: &Access, count: usize) -> Result<Ac
 }
 
 /// The images of a repository that are wanted.
-fn images(repository: &SyncRepository, access: &Access, retries: u32) -> Result<Vec<Reference>, Error> {
+fn images(repository: &SyncRepository, access: &Access, flags: &SidesFlags) -> Result<Vec<Reference>, Error> {
     if let Wanted::These(images) = &repository.wanted {
         return Ok(images.clone());
     }
-    let tags = retry(retries, || Ok(loment_engine::tags(&repository.name, access)?))?;
+    let tags = flags.retry(|| Ok(loment_engine::tags(&repository.name, access)?))?;
     let invalid = |e: loment_image::ReferenceError| Error::Invalid(e.to_string());
     let wanted = tags.iter().filter(|tag| repository.wanted.has(tag));
     wanted.map(|tag| repository.name.with_tag(tag).map_err(invalid)).collect()
