@@ -56,6 +56,8 @@ pub struct Saved {
     pub image: String,
     /// The names that it gets.
     pub names: Vec<String>,
+    /// What it must be for; of a list, which of its images is meant.
+    pub platform: Option<Platform>,
 }
 
 /// What an imported image says about itself.
@@ -92,6 +94,8 @@ struct Gate<'g> {
     ecosystem: &'g Ecosystem,
     /// `None` for a stream.
     path: Option<&'g Path>,
+    /// What they must be for.
+    platform: Option<&'g Platform>,
 }
 
 impl Gate<'_> {
@@ -124,9 +128,10 @@ impl Engine {
         progress: &mut dyn Progress,
     ) -> Result<(), Error> {
         // Before anything is written.
-        let found: Result<Vec<_>, _> =
-            images.iter().map(|saved| self.find_image(&saved.image, short_names)).collect();
-        let found = found?;
+        let found = images
+            .iter()
+            .map(|saved| self.find_image_on(&saved.image, short_names, saved.platform.as_ref()))
+            .collect::<Result<Vec<_>, _>>()?;
         let path = match &to {
             SaveTo::Path(path) => path.display().to_string(),
             SaveTo::Stream(_) => "/dev/stdout".to_owned(),
@@ -184,7 +189,8 @@ impl Engine {
         }
     }
 
-    /// Loads all images of an archive or directory, of whichever kind it is, that the policy accepts.
+    /// Loads all images of an archive or directory, of whichever kind it is, that the policy accepts. With a platform, that of each
+    /// index which is for it; what is no index must be for it.
     ///
     /// # Errors
     /// [`Error::Invalid`] for what is none, [`Error::Policy`], [`Error::Pull`].
@@ -192,10 +198,11 @@ impl Engine {
         &self,
         path: &Path,
         ecosystem: &Ecosystem,
+        platform: Option<&Platform>,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
-        let gate = Gate { ecosystem, path: Some(path) };
+        let gate = Gate { ecosystem, path: Some(path), platform };
         let loaded = if path.is_dir() {
             self.load_dir(path, &gate, short_names, progress)
         } else {
@@ -222,10 +229,12 @@ impl Engine {
         input: &mut File,
         name: &str,
         ecosystem: &Ecosystem,
+        platform: Option<&Platform>,
         short_names: &ShortNames,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Loaded>, Error> {
-        let (input, gate): (&mut (dyn Read + Send), _) = (input, Gate { ecosystem, path: None });
+        let input: &mut (dyn Read + Send) = input;
+        let gate = Gate { ecosystem, path: None, platform };
         let archive = Archive::read(input, name, &Scratch::of(self.store()))?;
         self.told_of_load(self.load_archive(archive, &gate, short_names, progress), "/dev/stdin")
     }
@@ -277,7 +286,7 @@ impl Engine {
         }
         if dir.join("manifest.json").exists() {
             gate.pass("dir", None)?;
-            return Ok(vec![self.load_one(&ImageDir::open(dir), Vec::new(), progress)?]);
+            return Ok(vec![self.load_one(&ImageDir::open(dir), Vec::new(), gate, progress)?]);
         }
         Err(no_image(&dir.display().to_string()))
     }
@@ -298,7 +307,7 @@ impl Engine {
             for image in (0..archive.count()).map_while(|position| archive.at(position)) {
                 let image = image?;
                 let names = full_names(image.tags(), &place, short_names)?;
-                loaded.push(self.load_one(&image, names, progress)?);
+                loaded.push(self.load_one(&image, names, gate, progress)?);
             }
             return Ok(loaded);
         }
@@ -327,7 +336,7 @@ impl Engine {
         for layout in layouts {
             let names: Vec<_> = layout.entry_name().map(str::to_owned).into_iter().collect();
             let names = full_names(&names, &Place::Oci { dir: PathBuf::new(), entry: None }, short_names)?;
-            let one = self.load_one(&layout, names, progress)?;
+            let one = self.load_one(&layout, names, gate, progress)?;
             match loaded.iter_mut().find(|known| known.id == one.id) {
                 Some(known) => known.names.extend(one.names),
                 None => loaded.push(one),
@@ -340,10 +349,12 @@ impl Engine {
         &self,
         source: &dyn Source,
         names: Vec<String>,
+        gate: &Gate<'_>,
         progress: &mut dyn Progress,
     ) -> Result<Loaded, Error> {
-        // What was saved can be loaded, whatever machine it is for.
-        let options = Options { any_platform: true, ..Options::default() };
+        // What was saved can be loaded, whatever machine it is for, unless one was named.
+        let platform = gate.platform.cloned().unwrap_or_else(Platform::host);
+        let options = Options { any_platform: gate.platform.is_none(), platform, ..Options::default() };
         let id = self.pull_as(source, &names, &options, progress)?.image;
         Ok(Loaded { id, names })
     }

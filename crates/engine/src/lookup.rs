@@ -1,8 +1,9 @@
 //! What names and beginnings of ids mean: images, and lists of them.
 
-use loment_image::{Platform, ShortNames};
+use loment_image::{Platform, Reference, ShortNames};
 use loment_store::{ImageId, IndexName, Target};
 
+use crate::error::invalid;
 use crate::lists::ImageList;
 use crate::{Engine, Error, PullSettings};
 
@@ -21,6 +22,57 @@ impl Engine {
     /// [`Error::NoImage`]; [`loment_store::Error::Ambiguous`] for a beginning that several ids have, be they of images or of lists.
     pub fn find_image(&self, input: &str, short_names: &ShortNames) -> Result<(ImageId, String), Error> {
         self.find_image_for(input, short_names, &Platform::host())
+    }
+
+    /// The same for a platform that was asked for, if any was: of a list, the image for it; another one must be for it.
+    ///
+    /// # Errors
+    /// As of [`Engine::find_image`]; [`Error::Invalid`] for an image that is for another platform.
+    pub fn find_image_on(
+        &self,
+        input: &str,
+        short_names: &ShortNames,
+        platform: Option<&Platform>,
+    ) -> Result<(ImageId, String), Error> {
+        let (id, name) = self.find_image_for(input, short_names, platform.unwrap_or(&Platform::host()))?;
+        match platform {
+            Some(wanted) if !self.is_for(&id, platform)? => {
+                let record = self.store().image(&id)?.map(|record| record.platform);
+                let known = record.map(|loment_store::ImagePlatform { os, architecture, variant }| {
+                    Platform { os, architecture, variant }.to_string()
+                });
+                let known = known.unwrap_or_default();
+                let hint = format!("it is for {known}, not for {wanted}, and a name has one image here");
+                Err(invalid("image", input, hint))
+            }
+            _ => Ok((id, name)),
+        }
+    }
+
+    /// All names of a repository that mean an image or a list here, sorted. Of the repositories that `input` may mean, the first
+    /// that has any.
+    ///
+    /// # Errors
+    /// [`Error::Reference`] for what is no name, [`Error::Invalid`] for one with a tag or a digest, [`Error::NoImage`].
+    pub fn tags_of(&self, input: &str, short_names: &ShortNames) -> Result<Vec<String>, Error> {
+        let typed: Reference = input.parse()?;
+        if typed.tag().is_some() || typed.digest().is_some() {
+            return Err(invalid("repository", input, "leave out the tag and the digest"));
+        }
+        let images = self.store().images()?;
+        let names = images.iter().flat_map(|image| &image.names).map(|named| named.name.clone());
+        let lists = self.store().index_names()?.into_iter().filter(IndexName::is_named).map(|list| list.name);
+        let mut known: Vec<Reference> = names.chain(lists).filter_map(|name| name.parse().ok()).collect();
+        known.retain(|name| name.digest().is_none());
+        for repository in short_names.local_candidates(input)? {
+            let same = known.iter().filter(|name| name.name() == repository.name());
+            let mut tags: Vec<String> = same.map(Reference::store_name).collect();
+            if !tags.is_empty() {
+                tags.sort_unstable();
+                return Ok(tags);
+            }
+        }
+        Err(Error::NoImage { name: input.to_owned() })
     }
 
     /// The same, of a list the image for that platform.

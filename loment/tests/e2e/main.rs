@@ -16,6 +16,7 @@ mod container_mount;
 mod copy_flags;
 mod cp;
 mod diff;
+mod docker_flags;
 mod ecosystem;
 mod engines;
 mod environment;

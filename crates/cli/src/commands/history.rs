@@ -4,7 +4,7 @@ use clap::Parser;
 use loment_image::History;
 use serde_json::{Value, json};
 
-use super::pull::short_names;
+use super::pull::{platform, short_names};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{by_template, print, table};
@@ -22,6 +22,9 @@ pub(super) struct Flags {
     /// Do not shorten what made a layer
     #[arg(long)]
     no_trunc: bool,
+    /// Of a list, the image for this platform, such as linux/arm64/v8; another image must be for it
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -43,8 +46,9 @@ const WIDTH: usize = 45;
 const NO_ID: &str = "<missing>";
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let platform = flags.platform.as_deref().map(platform).transpose()?;
     let engine = globals.engine()?;
-    let (id, _) = engine.find_image(&flags.image, &short_names(globals)?)?;
+    let (id, _) = engine.find_image_on(&flags.image, &short_names(globals)?, platform.as_ref())?;
     let document = engine.image_document(&id)?;
     let sizes = engine.layer_sizes(&id)?;
     let mut steps = document.history;

@@ -1,6 +1,7 @@
 //! `inspect`
 
 use clap::{Args, Parser, ValueEnum};
+use loment_image::Platform;
 use serde_json::Value;
 
 use super::pull::short_names;
@@ -71,14 +72,14 @@ enum Kind {
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     match flags.latest {
         true => show_latest(globals, &flags.asked),
-        false => show(globals, flags.kind, &flags.asked, &flags.asked.names),
+        false => show(globals, flags.kind, None, &flags.asked, &flags.asked.names),
     }
 }
 
 pub(super) fn run_containers(globals: &Globals, flags: &ContainerFlags) -> Result<u8, Error> {
     match flags.latest {
         true => show_latest(globals, &flags.asked),
-        false => show(globals, Kind::Container, &flags.asked, &flags.asked.names),
+        false => show(globals, Kind::Container, None, &flags.asked, &flags.asked.names),
     }
 }
 
@@ -88,7 +89,8 @@ pub(super) fn run_images(globals: &Globals, flags: &ImageFlags) -> Result<u8, Er
         places.extend(flags.there.place(globals, name)?);
     }
     if places.is_empty() {
-        return show(globals, Kind::Image, &flags.asked, &flags.asked.names);
+        let platform = flags.there.platform()?;
+        return show(globals, Kind::Image, platform.as_ref(), &flags.asked, &flags.asked.names);
     }
     if places.len() < flags.asked.names.len() {
         return Err(Error::Invalid(
@@ -106,10 +108,16 @@ fn show_latest(globals: &Globals, flags: &Asked) -> Result<u8, Error> {
         return Err(Error::Invalid("--latest and arguments cannot be used together".into()));
     }
     let id = super::choose::latest(&globals.engine()?)?;
-    show(globals, Kind::Container, flags, &[id])
+    show(globals, Kind::Container, None, flags, &[id])
 }
 
-fn show(globals: &Globals, kind: Kind, flags: &Asked, names: &[String]) -> Result<u8, Error> {
+fn show(
+    globals: &Globals,
+    kind: Kind,
+    platform: Option<&Platform>,
+    flags: &Asked,
+    names: &[String],
+) -> Result<u8, Error> {
     if names.is_empty() {
         return Err(Error::Invalid("no names or ids specified".into()));
     }
@@ -117,7 +125,7 @@ fn show(globals: &Globals, kind: Kind, flags: &Asked, names: &[String]) -> Resul
     let mut status = 0;
     let template = flags.format.as_deref().filter(|format| *format != "json");
     for name in names {
-        match document(globals, kind, name, template.is_none()) {
+        match document(globals, (kind, platform), name, template.is_none()) {
             Ok(document) => documents.push(document),
             Err(error) => {
                 status = error.status(crate::error::ENGINE);
@@ -137,7 +145,12 @@ fn show(globals: &Globals, kind: Kind, flags: &Asked, names: &[String]) -> Resul
 }
 
 /// What there is of that name; as `json`, without what json leaves out.
-fn document(globals: &Globals, kind: Kind, name: &str, json: bool) -> Result<Value, Error> {
+fn document(
+    globals: &Globals,
+    (kind, platform): (Kind, Option<&Platform>),
+    name: &str,
+    json: bool,
+) -> Result<Value, Error> {
     let engine = globals.engine()?;
     if kind == Kind::Volume {
         return super::volume::find(globals, &engine, name);
@@ -149,7 +162,7 @@ fn document(globals: &Globals, kind: Kind, name: &str, json: bool) -> Result<Val
             Err(e) => return Err(e.into()),
         }
     }
-    match engine.find_image(name, &short_names(globals)?) {
+    match engine.find_image_on(name, &short_names(globals)?, platform) {
         Ok((id, _)) => {
             let document = inspect_image::document(globals.persona, &engine, &id)?;
             Ok(if json { inspect_image::without_nothing(document) } else { document })

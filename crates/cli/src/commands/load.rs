@@ -9,7 +9,7 @@ use clap::Parser;
 use loment_image::Reference;
 
 use super::progress::Bars;
-use super::pull::short_names;
+use super::pull::{platform, short_names};
 use crate::ecosystem::{self, Chosen};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -23,6 +23,9 @@ pub(super) struct Flags {
     /// Read from this file or directory [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Load the images for this platform only, such as linux/arm64/v8
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -41,17 +44,19 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         };
         return Err(Error::Invalid(words.into()));
     }
+    let platform = flags.platform.as_deref().map(platform).transpose()?;
+    let platform = platform.as_ref();
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
     let trust = globals.trust.or_policy(flags.signature_policy.as_ref());
     let ecosystem = ecosystem::ecosystem(Chosen { trust, ..Chosen::default() });
     let mut bars = Bars::new(flags.quiet || docker);
     let loaded = match &flags.input {
-        Some(path) => engine.load_images(path, &ecosystem, &short_names, &mut bars)?,
+        Some(path) => engine.load_images(path, &ecosystem, platform, &short_names, &mut bars)?,
         None => {
             let input = std::io::stdin().as_fd().try_clone_to_owned();
             let mut input = File::from(input.doing(|| "use standard input".into())?);
-            engine.load_stream(&mut input, "standard input", &ecosystem, &short_names, &mut bars)?
+            engine.load_stream(&mut input, "standard input", &ecosystem, platform, &short_names, &mut bars)?
         }
     };
     for image in loaded {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Parser;
 use loment_engine::{Engine, Side};
-use loment_image::{Compression, Format, Place, PushOptions, Reference, ShortNames};
+use loment_image::{Compression, Copied, Format, Place, Platform, PushOptions, Reference, ShortNames};
 
 use super::access::AccessFlags;
+use super::for_each;
 use super::progress::Bars;
-use super::pull::short_names;
+use super::pull::{platform, short_names};
 use super::signing::SigningFlags;
 use crate::ecosystem;
 use crate::error::{Doing, Error};
@@ -29,6 +30,12 @@ pub(super) struct Flags {
     /// Push an index with all its images, which must be in the store [default: the image for this machine]
     #[arg(long)]
     all: bool,
+    /// Push all tags of a repository
+    #[arg(short, long, conflicts_with_all = ["destination", "digestfile"])]
+    all_tags: bool,
+    /// Compress layers of a dir: destination, which is done in any case
+    #[arg(long)]
+    compress: bool,
     /// Compress layers that are missing there: gzip or zstd [default: what containers.conf says, or gzip]
     #[arg(long, value_name = "COMPRESSION")]
     compression_format: Option<Compression>,
@@ -38,12 +45,18 @@ pub(super) struct Flags {
     /// Send layers in --compression-format even if they are there in another
     #[arg(long)]
     force_compression: bool,
+    /// Accepted for compatibility: there is no other trust than digests
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
+    disable_content_trust: Option<bool>,
     /// Write the digest of what was pushed to this file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
     /// Write the manifest in this format: oci, or v2s2 for Docker's [default: the one it has]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Of a list, push the image for this platform, such as linux/arm64/v8; another image must be for it
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all")]
+    platform: Option<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -66,17 +79,71 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     flags.signing.check()?;
+    let wanted = flags.platform.as_deref().map(platform).transpose()?;
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
-    let destination = flags.destination.as_deref().unwrap_or(&flags.image);
+    if flags.all_tags {
+        let names = engine.tags_of(&flags.image, &short_names)?;
+        return for_each(&names, |name| {
+            if !flags.quiet {
+                complain(&format!("Pushing {name}..."));
+            }
+            push(&engine, &short_names, flags, name, wanted.as_ref()).map(drop)
+        });
+    }
+    let pushed = push(&engine, &short_names, flags, &flags.image, wanted.as_ref())?;
+    if let Some(file) = &flags.digestfile {
+        std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
+    }
+    Ok(0)
+}
+
+/// Pushes one image, as often as may be tried.
+fn push(
+    engine: &Engine,
+    short_names: &ShortNames,
+    flags: &Flags,
+    image: &str,
+    platform: Option<&Platform>,
+) -> Result<Copied, Error> {
+    let destination = flags.destination.as_deref().unwrap_or(image);
     let invalid = |e: &dyn std::error::Error| Error::Invalid(e.to_string());
     let place = match Place::parse_if_any(destination).map_err(|e| invalid(&e))? {
         Some(place) => place,
-        None if flags.destination.is_none() => {
-            Place::Registry(own_name(&engine, &flags.image, &short_names)?)
-        }
+        None if flags.destination.is_none() => Place::Registry(own_name(engine, image, short_names)?),
         None => Place::Registry(destination.parse().map_err(|e| invalid(&e))?),
     };
+    if flags.compress && !matches!(place, Place::Dir(_)) {
+        return Err(Error::Invalid(format!(
+            "--compress can only be set for dir: destinations, not for {place}"
+        )));
+    }
+    if platform.is_some() {
+        engine.find_image_on(image, short_names, platform)?;
+    }
+    let (options, mut left, delay) = options(flags)?;
+    let access = flags.access.access()?;
+    loop {
+        let mut bars = Bars::new(flags.quiet);
+        let to = Side::new(&place, &access);
+        let result = match flags.all {
+            true => engine.push_all(image, short_names, to, &options, true, &mut bars),
+            false => engine.push(image, platform, short_names, to, &options, &mut bars),
+        };
+        match result {
+            Err(error) if left > 0 => {
+                left -= 1;
+                let text = crate::error::one_line(&Error::from(error));
+                complain(&format!("Trying again in {delay:?}: {text}"));
+                std::thread::sleep(delay);
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// How it is sent, how often that is tried again, and after which time, as flags and containers.conf say.
+fn options(flags: &Flags) -> Result<(PushOptions, u32, Duration), Error> {
     let (defaults, transfers) = ecosystem::transfers()?;
     let compression = flags.compression_format.or(defaults.format).unwrap_or(Compression::Gzip);
     // A configured level is one of the configured compression.
@@ -91,30 +158,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         parallel: transfers.parallel.unwrap_or(PushOptions::default().parallel),
         ..PushOptions::default()
     };
-    let access = flags.access.access()?;
-    let mut left = flags.retry.unwrap_or(transfers.retry);
-    let delay = flags.retry_delay.or(transfers.retry_delay).unwrap_or(RETRY_DELAY);
-    let pushed = loop {
-        let mut bars = Bars::new(flags.quiet);
-        let to = Side::new(&place, &access);
-        let result = match flags.all {
-            true => engine.push_all(&flags.image, &short_names, to, &options, true, &mut bars),
-            false => engine.push(&flags.image, None, &short_names, to, &options, &mut bars),
-        };
-        match result {
-            Err(error) if left > 0 => {
-                left -= 1;
-                let text = crate::error::one_line(&Error::from(error));
-                complain(&format!("Trying again in {delay:?}: {text}"));
-                std::thread::sleep(delay);
-            }
-            result => break result?,
-        }
-    };
-    if let Some(file) = &flags.digestfile {
-        std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
-    }
-    Ok(0)
+    let left = flags.retry.unwrap_or(transfers.retry);
+    Ok((options, left, flags.retry_delay.or(transfers.retry_delay).unwrap_or(RETRY_DELAY)))
 }
 
 /// The name that was meant, with its registry.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use loment_engine::{Access, Side, raw_config, raw_manifest};
-use loment_image::{Place, Reference};
+use loment_image::{Place, Platform, Reference};
 use loment_registry::Credentials;
 use serde_json::{Value, json};
 
 use super::access::AccessFlags;
 use super::copy::temporary;
+use super::pull::platform;
 use super::sides::socket;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -95,6 +96,9 @@ pub(super) struct InspectFlags {
     /// Do not ask the registry for tags
     #[arg(short, long)]
     no_tags: bool,
+    /// Of a list, the image for this platform, such as linux/arm64/v8; another image in local storage must be for it
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
     /// Show the manifest of a place, or with --config the configuration, as it is there
     #[arg(long)]
     raw: bool,
@@ -106,6 +110,15 @@ pub(super) struct InspectFlags {
 }
 
 impl InspectFlags {
+    /// What was asked for.
+    pub(super) fn platform(&self) -> Result<Option<Platform>, Error> {
+        self.platform.as_deref().map(platform).transpose()
+    }
+
+    fn wanted(&self, globals: &Globals) -> Result<Platform, Error> {
+        Ok(self.platform()?.unwrap_or_else(|| globals.platform_wanted()))
+    }
+
     /// The place a name means, unless it means something in local storage.
     pub(super) fn place(&self, globals: &Globals, name: &str) -> Result<Option<Place>, Error> {
         let invalid = |e: loment_image::PlaceError| Error::Invalid(e.to_string());
@@ -125,8 +138,8 @@ impl InspectFlags {
         let blobs = self.shared_blob_dir.as_deref();
         let side = Side { daemon, blobs, ..Side::new(place, &access) };
         if self.config {
-            let bytes =
-                self.place.retry(|| Ok(raw_config(side, &globals.platform_wanted(), &temporary())?))?;
+            let platform = self.wanted(globals)?;
+            let bytes = self.place.retry(|| Ok(raw_config(side, &platform, &temporary())?))?;
             if self.raw {
                 return write(&bytes);
             }
@@ -147,7 +160,7 @@ impl InspectFlags {
 
     /// skopeo's document.
     fn document(&self, globals: &Globals, side: Side<'_>, digest: &str) -> Result<Value, Error> {
-        let platform = globals.platform_wanted();
+        let platform = self.wanted(globals)?;
         let manifest = raw_manifest(side, Some(&platform), &temporary())?;
         let manifest = parsed(&manifest.bytes, "manifest")?;
         let config = parsed(&raw_config(side, &platform, &temporary())?, "configuration")?;

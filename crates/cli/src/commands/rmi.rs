@@ -3,7 +3,7 @@
 use clap::Parser;
 use loment_engine::RemoveImage;
 
-use super::pull::short_names;
+use super::pull::{platform, short_names};
 use super::{need_names, remove_each, swept};
 use crate::error::Error;
 use crate::globals::Globals;
@@ -24,6 +24,9 @@ pub(super) struct Flags {
     /// Keep nameless images that these were made from
     #[arg(long)]
     no_prune: bool,
+    /// Remove images for this platform only, such as linux/arm64/v8
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all")]
+    platform: Option<String>,
     /// Images
     #[arg(value_name = "IMAGE", required_unless_present = "all")]
     images: Vec<String>,
@@ -31,16 +34,27 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     need_names(&flags.images, flags.all)?;
+    let platform = flags.platform.as_deref().map(platform).transpose()?;
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
+    let remove = |name: &str, how| {
+        if platform.is_some() {
+            if engine.find_list(name, &short_names).is_ok() {
+                let problem = "it is a list of images: manifest remove takes one off it";
+                return Err(Error::Invalid(format!("invalid image {name:?} with --platform: {problem}")));
+            }
+            engine.find_image_on(name, &short_names, platform.as_ref())?;
+        }
+        Ok(engine.remove_image(name, &short_names, how)?)
+    };
     let mut names = flags.images.clone();
     if flags.all {
         names.extend(engine.images()?.into_iter().map(|i| i.image.image.id.hex().to_owned()));
     }
     let all_names = flags.all || flags.force;
     let how = RemoveImage { all_names, containers: flags.force, keep_parents: flags.no_prune || flags.all };
-    let result = remove_each(&names, |name| match engine.remove_image(name, &short_names, how) {
-        Err(loment_engine::Error::NoImage { .. })
+    let result = remove_each(&names, |name| match remove(name, how) {
+        Err(Error::Engine(loment_engine::Error::NoImage { .. }))
             if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
         {
             Ok(())

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use loment_engine::{Engine, SaveFormat, SaveTo, Saved};
-use loment_image::{Compression, PushOptions, Reference, ShortNames};
+use loment_image::{Compression, Platform, PushOptions, Reference, ShortNames};
 
 use super::progress::Bars;
-use super::pull::short_names;
+use super::pull::{platform, short_names};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
@@ -29,6 +29,9 @@ pub(super) struct Flags {
     /// Write to this file or directory [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Save the image for this platform, such as linux/arm64/v8
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -53,6 +56,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.compress && flags.format != SaveFormat::DockerDir {
         return Err(Error::Invalid("--compress can only be set when --format is 'docker-dir'".into()));
     }
+    let wanted = flags.platform.as_deref().map(platform).transpose()?;
     let to = match &flags.output {
         Some(path) => SaveTo::Path(path.clone()),
         None if !flags.format.is_archive() => {
@@ -74,19 +78,20 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
-    let images = if docker || flags.multi_image_archive {
+    let mut images = if docker || flags.multi_image_archive {
         let mut images = Vec::new();
         for image in &flags.images {
-            images.extend(meant(&engine, &short_names, image, docker)?);
+            images.extend(meant(&engine, &short_names, (image, wanted.as_ref()), docker)?);
         }
         images
     } else {
-        let mut first = meant(&engine, &short_names, &flags.images[0], docker)?;
+        let mut first = meant(&engine, &short_names, (&flags.images[0], wanted.as_ref()), docker)?;
         for name in &flags.images[1..] {
             first[0].names.push(engine.full_name(name, &short_names)?);
         }
         first
     };
+    images.iter_mut().for_each(|saved| saved.platform.clone_from(&wanted));
     let compression = match flags.format {
         SaveFormat::DockerArchive => Compression::None,
         SaveFormat::DockerDir if !flags.compress => Compression::None,
@@ -101,15 +106,21 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 /// What an argument means: an image by its name, which it keeps, or by its id, which gives it none. Docker means all tags of a
 /// repository by its bare name.
-fn meant(engine: &Engine, short_names: &ShortNames, image: &str, docker: bool) -> Result<Vec<Saved>, Error> {
+fn meant(
+    engine: &Engine,
+    short_names: &ShortNames,
+    (image, platform): (&str, Option<&Platform>),
+    docker: bool,
+) -> Result<Vec<Saved>, Error> {
     if docker && let Some(all) = all_tags(engine, image)? {
         return Ok(all);
     }
-    let (id, name) = engine.find_image(image, short_names)?;
+    let (id, name) = engine.find_image_on(image, short_names, platform)?;
     let by_id = id.hex().starts_with(image.strip_prefix("sha256:").unwrap_or(image));
     let reference = name.parse::<Reference>().ok().filter(|name| !by_id && name.digest().is_none());
     let shown = |name: Reference| if docker { name.familiar() } else { name.store_name() };
-    Ok(vec![Saved { image: image.to_owned(), names: reference.map(shown).into_iter().collect() }])
+    let names = reference.map(shown).into_iter().collect();
+    Ok(vec![Saved { image: image.to_owned(), names, platform: None }])
 }
 
 /// The images of a repository; `None` when `repository` is none.
@@ -122,7 +133,8 @@ fn all_tags(engine: &Engine, repository: &str) -> Result<Option<Vec<Saved>>, Err
     let names =
         all.iter().flat_map(|image| &image.names).filter_map(|name| name.name.parse::<Reference>().ok());
     let same = names.filter(|known| known.name() == typed.name() && known.digest().is_none());
-    let saved = same.map(|name| Saved { image: name.store_name(), names: vec![name.familiar()] });
+    let saved =
+        same.map(|name| Saved { image: name.store_name(), names: vec![name.familiar()], platform: None });
     let mut saved: Vec<_> = saved.collect();
     saved.sort_by(|a, b| a.image.cmp(&b.image));
     Ok(Some(saved).filter(|saved| !saved.is_empty()))
