@@ -5,18 +5,20 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use loment_image::{
-    Copied, CopyOptions, Destination, Images, Members, Near, Place, Platform, Progress, PushOptions, Raw,
-    Reference, Scratch, ShortNames, copy, layer_blobs, push, push_index,
+    Compression, Copied, CopyOptions, Destination, Images, Layers, Members, Near, Place, Platform, Progress,
+    PushOptions, Raw, Reference, Scratch, ShortNames, copy, layer_blobs, push, push_index,
 };
 use loment_store::{DiffId, ImageId, NamedImage, sha256};
 use oci_spec::image::{Descriptor, Digest, MediaType};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::invalid;
 use crate::lists::ImageList;
 use crate::transfer::{Side, look_into, with_destination, with_source};
 use crate::{Engine, Error};
 
+/// What containers/image marks images with zstd with, and prefers.
+const ZSTD: &str = "io.github.containers.compression.zstd";
 const OCI: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
@@ -141,27 +143,48 @@ impl Engine {
     }
 
     /// Sends a list to a place, with its images unless these are there. Entries of images that were compressed anew on the way say
-    /// what they are there.
+    /// what they are there. Each image is sent once more for each compression of `added` that neither it nor another one for its
+    /// platform has; those with zstd are marked, and come last, as old programs take the first that fits.
     ///
     /// # Errors
-    /// [`Error::Pull`]; [`Error::Invalid`] for an image that is nowhere known.
+    /// [`Error::Pull`]; [`Error::Invalid`] for an image that is nowhere known, and for `added` without images or in Docker's format.
     pub fn push_list(
         &self,
         list: &ImageList,
         to: Side<'_>,
         options: &PushOptions,
-        members: bool,
+        (members, added): (bool, &[Compression]),
         progress: &mut dyn Progress,
     ) -> Result<Copied, Error> {
+        if !added.is_empty() && (!members || options.format == Some(loment_image::Format::Docker)) {
+            let hint = "images are added only where all are pushed, in the format oci";
+            return Err(invalid("list", list.name.name.as_str(), hint));
+        }
         let mut document = list.document.clone();
         let near = self.near_list(list, to)?;
         let copied = with_destination(to, near, &Scratch::of(self.store()), |destination| {
+            let mut present = Vec::new();
             let entries = document["manifests"].as_array_mut();
             for entry in entries.into_iter().flatten().filter(|_| members) {
-                let sent = self.push_member(list, entry, destination, to, options, progress)?;
-                entry["mediaType"] = sent.media_type().to_string().into();
-                entry["digest"] = sent.digest().to_string().into();
-                entry["size"] = sent.size().into();
+                let sent = self.push_member(list, entry, destination, to, (options, None), progress)?;
+                present.push((entry["platform"].clone(), compression_of(&sent.1)));
+                describe_as(entry, &sent.0);
+            }
+            if let (false, Some(entries)) = (added.is_empty(), document["manifests"].as_array_mut()) {
+                for (entry, compression) in missing(list, added, &present) {
+                    let as_it = (options, Some(compression));
+                    let (sent, _) = self.push_member(list, entry, destination, to, as_it, progress)?;
+                    let mut entry = entry.clone();
+                    describe_as(&mut entry, &sent);
+                    match (compression, entry["annotations"].as_object_mut()) {
+                        (Compression::Zstd, Some(all)) => drop(all.insert(ZSTD.to_owned(), "true".into())),
+                        (Compression::Zstd, None) => entry["annotations"] = json!({ ZSTD: "true" }),
+                        (_, Some(all)) => drop(all.remove(ZSTD)),
+                        (_, None) => {}
+                    }
+                    entries.push(entry);
+                }
+                entries.sort_by_key(|entry| entry["annotations"][ZSTD] == "true");
             }
             let media_type = match options.format {
                 Some(loment_image::Format::Docker) => DOCKER,
@@ -200,27 +223,34 @@ impl Engine {
         Ok(near)
     }
 
-    /// Sends one image of a list; what it is there.
+    /// Sends one image of a list, or with `other` the same in that compression; what it is there.
     fn push_member(
         &self,
         list: &ImageList,
         entry: &Value,
         destination: &dyn Destination,
         to: Side<'_>,
-        options: &PushOptions,
+        (options, other): (&PushOptions, Option<Compression>),
         progress: &mut dyn Progress,
-    ) -> Result<Descriptor, Error> {
+    ) -> Result<(Descriptor, Vec<u8>), Error> {
         let digest = entry["digest"].as_str().unwrap_or_default();
         let nowhere =
             || invalid("image", digest, format!("nobody knows where it is: take it off {}", list.name.name));
         let member = Members::of(destination);
         if let Some(id) = self.listed_image(digest)? {
             let own: Option<Digest> = digest.parse().ok();
-            push(self.store(), &id, own.as_ref(), &member, options, progress)?;
+            let forced = other.map(|compression| PushOptions {
+                compression,
+                level: None,
+                force_compression: true,
+                ..options.clone()
+            });
+            push(self.store(), &id, own.as_ref(), &member, forced.as_ref().unwrap_or(options), progress)?;
         } else {
             let source = list.name.sources.get(digest).ok_or_else(nowhere)?;
             let place = Place::parse(source).map_err(|e| invalid("place", source, e.to_string()))?;
-            let how = CopyOptions { images: Images::All, ..CopyOptions::default() };
+            let layers = other.map_or(Layers::Keep, Layers::As);
+            let how = CopyOptions { images: Images::All, layers, ..CopyOptions::default() };
             let access = match &place {
                 Place::Registry(reference) => &to.access.beyond(to.place, reference),
                 _ => to.access,
@@ -231,6 +261,49 @@ impl Engine {
         }
         member.last().ok_or_else(nowhere)
     }
+}
+
+/// Makes an entry of a list that of something else.
+fn describe_as(entry: &mut Value, sent: &Descriptor) {
+    entry["mediaType"] = sent.media_type().to_string().into();
+    entry["digest"] = sent.digest().to_string().into();
+    entry["size"] = sent.size().into();
+}
+
+/// What the layers of a manifest are compressed with, if it is one thing.
+fn compression_of(manifest: &[u8]) -> Option<Compression> {
+    let manifest: Value = serde_json::from_slice(manifest).ok()?;
+    let layers = manifest["layers"].as_array()?;
+    let all = |end: &str| {
+        layers.iter().all(|layer| layer["mediaType"].as_str().is_some_and(|kind| kind.ends_with(end)))
+    };
+    match () {
+        () if layers.is_empty() => None,
+        () if all("zstd") => Some(Compression::Zstd),
+        () if all("gzip") => Some(Compression::Gzip),
+        () => None,
+    }
+}
+
+/// The images of a list of which there is none yet in a compression for their platform, with that. What is for no platform is no image.
+fn missing<'l>(
+    list: &'l ImageList,
+    added: &[Compression],
+    present: &[(Value, Option<Compression>)],
+) -> Vec<(&'l Value, Compression)> {
+    let mut known: Vec<(&Value, Compression)> =
+        present.iter().filter_map(|(platform, compression)| Some((platform, (*compression)?))).collect();
+    let mut missing = Vec::new();
+    for entry in list.document["manifests"].as_array().into_iter().flatten() {
+        let platform = &entry["platform"];
+        for compression in added.iter().filter(|_| platform["os"] != "unknown") {
+            if !known.contains(&(platform, *compression)) {
+                known.push((platform, *compression));
+                missing.push((entry, *compression));
+            }
+        }
+    }
+    missing
 }
 
 /// Whether an entry of an index is BuildKit's statement about another entry: where that came from and what is in it

@@ -65,18 +65,18 @@ pub trait Destination: Sync {
 /// A destination that takes images as members of an index: what each sends as its top is only listed, and remembered.
 pub struct Members<'d> {
     inner: &'d dyn Destination,
-    tops: Mutex<Vec<Descriptor>>,
+    top: Mutex<Option<(Descriptor, Vec<u8>)>>,
 }
 
 impl<'d> Members<'d> {
     /// Members go to `inner`.
     pub fn of(inner: &'d dyn Destination) -> Self {
-        Self { inner, tops: Mutex::default() }
+        Self { inner, top: Mutex::default() }
     }
 
-    /// What the last image that was sent is described by.
-    pub fn last(&self) -> Option<Descriptor> {
-        self.tops.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    /// What the last image that was sent is described by, and its manifest.
+    pub fn last(&self) -> Option<(Descriptor, Vec<u8>)> {
+        self.top.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -111,7 +111,8 @@ impl Destination for Members<'_> {
 
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {
         if top {
-            self.tops.lock().unwrap_or_else(PoisonError::into_inner).push(descriptor.clone());
+            let sent = (descriptor.clone(), bytes.to_vec());
+            *self.top.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         }
         self.inner.put_document(descriptor, bytes, false)
     }

@@ -52,7 +52,7 @@ pub fn push_index(
     for (digest, image) in images {
         let member = Members::of(destination);
         sent += push(store, image, Some(digest), &member, options, progress)?.sent;
-        let there = member.last().filter(|there| there.digest() != digest);
+        let there = member.last().map(|(there, _)| there).filter(|there| there.digest() != digest);
         changed.extend(there.map(|there| (digest.clone(), there)));
     }
     let from = Format::of(&media_type);

@@ -298,3 +298,77 @@ fn credentials_for_where_a_list_goes_are_not_shown_to_where_its_images_are() {
     let refused = world.loment(["manifest", "push", "--quiet", "--creds", "user:secret", "x", &same]);
     assert!(refused.code == 125 && !refused.stderr.contains("unauthorized"), "{refused}");
 }
+
+/// What a registry's repository shows under a tag, which skopeo reads, too.
+#[track_caller]
+fn raw(place: &str) -> Value {
+    let mut skopeo = Command::new("/usr/bin/skopeo");
+    let output = run(skopeo.args(["inspect", "--raw", "--tls-verify=false", place]), Patience::NORMAL);
+    serde_json::from_str(output.succeeds()).unwrap()
+}
+
+#[test]
+fn a_list_is_pushed_with_each_image_in_another_compression_too() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let (ours, theirs) = (registry.name("busybox:latest"), registry.name("foreign:latest"));
+    world.loment(["pull", "--quiet", &ours]).succeeds();
+    list(&world, &["create", "l:1", &ours, &format!("docker://{theirs}")]);
+    let there = format!("docker://{}", registry.name("both:1"));
+    let push = |flags: &[&str]| world.loment([&["manifest", "push", "-q"], flags, &["l:1", &there]].concat());
+    push(&["--add-compression", "zstd"]).succeeds();
+    let pushed = raw(&there);
+    assert_eq!(platforms(&pushed), ["linux/amd64", "linux/s390x", "linux/amd64", "linux/s390x"]);
+    let mark = "io.github.containers.compression.zstd";
+    for (at, end) in ["gzip", "gzip", "zstd", "zstd"].into_iter().enumerate() {
+        let entry = &pushed["manifests"][at];
+        let expected = if end == "zstd" { Value::from("true") } else { Value::Null };
+        assert_eq!(entry["annotations"][mark], expected, "{pushed}");
+        let digest = entry["digest"].as_str().unwrap();
+        let manifest = raw(&format!("docker://{}@{digest}", registry.name("both")));
+        let layers = manifest["layers"].as_array().unwrap();
+        assert!(layers.iter().all(|layer| layer["mediaType"].as_str().unwrap().ends_with(end)), "{manifest}");
+    }
+    // What has it already gets no other.
+    push(&["--add-compression", "gzip,zstd", "--add-compression", "zstd"]).succeeds();
+    assert_eq!(raw(&there)["manifests"].as_array().unwrap().len(), 4);
+    // It is an index like any other: an image of it is pulled, here and by its platform.
+    world.loment(["pull", "-q", &registry.name("both:1")]).succeeds();
+    assert_eq!(world.inspect("{{.Id}}", &registry.name("both:1")), world.inspect("{{.Id}}", &ours));
+    push(&["--add-compression", "zstd", "--format", "v2s2"]).fails_saying(125, &["in the format oci"]);
+    push(&["--add-compression", "zstd", "--all=false"]).fails_saying(125, &["where all are pushed"]);
+    push(&["--add-compression", "lzma"]).fails(125);
+}
+
+#[test]
+fn docker_shows_the_manifests_of_a_list_and_calls_registries_insecure() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let (ours, theirs) = (registry.name("busybox:latest"), registry.name("busybox:docker"));
+    world.loment(["pull", "--quiet", &ours]).succeeds();
+    list(&world, &["create", "--insecure", "l:1", &ours, &theirs]);
+    let verbose = |name: &str| -> Value {
+        serde_json::from_str(list(&world, &["inspect", "-v", "--insecure", name]).succeeds()).unwrap()
+    };
+    let shown = verbose("l:1");
+    let digest = registry.digest_of("busybox", "latest");
+    assert_eq!(shown[0]["Ref"], format!("docker.io/library/l:1@{digest}"));
+    assert_eq!(shown[0]["Descriptor"]["platform"]["architecture"], "amd64");
+    assert_eq!(shown[0]["OCIManifest"], registry.manifest("busybox", "latest"));
+    assert_eq!(shown[1]["SchemaV2Manifest"], registry.manifest("busybox", "docker"));
+    assert!(shown[1]["Ref"].as_str().unwrap().starts_with(&registry.name("busybox@sha256:")), "{shown}");
+    // Of a registry: an index, and one image.
+    let multi = verbose(&registry.name("multi:docker"));
+    let raw = raw(&format!("docker://{}", registry.name("multi:docker")));
+    let descriptors: Vec<_> = multi.as_array().unwrap().iter().map(|one| one["Descriptor"].clone()).collect();
+    assert_eq!(Value::from(descriptors), raw["manifests"]);
+    assert!(multi[2]["SchemaV2Manifest"]["layers"].is_array(), "{multi}");
+    let one = verbose(&registry.name("busybox:zstd"));
+    assert_eq!(one["Descriptor"]["digest"], registry.digest_of("busybox", "zstd").as_str());
+    assert_eq!(
+        (&one["Descriptor"]["platform"]["os"], &one["Ref"]),
+        (&"linux".into(), &registry.name("busybox:zstd").into())
+    );
+    list(&world, &["push", "--insecure", "-q", "l:1", &format!("docker://{}", registry.name("insecure:1"))]);
+    let both = ["manifest", "inspect", "--insecure", "--tls-verify", "l:1"];
+    let both = world.loment(both);
+    assert!(both.fails(125).contains("cannot be used with"), "{both}");
+}

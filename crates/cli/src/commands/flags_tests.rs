@@ -23,9 +23,12 @@ fn pairs<P: Parser>() -> usize {
     let mut count = 0;
     for one in command.get_arguments() {
         for other in command.get_arg_conflicts_with(one) {
+            let is_bool =
+                |arg: &clap::Arg| arg.get_value_names().is_some_and(|names| names[0].as_str() == "BOOL");
             // What any of them takes; a word is the one of its number.
             let typed = |arg: &clap::Arg, on: bool| match (arg.get_long(), arg.get_action()) {
                 (Some(long), ArgAction::SetTrue) => vec![format!("--{long}={on}")],
+                (Some(long), _) if is_bool(arg) => vec![format!("--{long}=true")],
                 (Some(long), _) => vec![format!("--{long}=gzip")],
                 (None, _) => vec!["gzip".to_owned(); arg.get_index().unwrap_or(1)],
             };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
-use loment_engine::{Described, ImageList, Side, raw_manifest};
+use loment_engine::{Access, Described, ImageList, Side, raw_manifest};
 use loment_image::{Compression, Format, Images, Place, Platform, PushOptions};
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::copy::temporary;
 use super::progress::Bars;
 use super::pull::short_names;
 use super::signing::SigningFlags;
-use super::{remove_each, swept};
+use super::{manifest_verbose, remove_each, swept};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -31,6 +31,8 @@ pub(super) struct Create {
     annotation: Vec<(String, String)>,
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    insecure: InsecureFlag,
     /// Name of the list
     #[arg(value_name = "LIST")]
     list: String,
@@ -99,11 +101,34 @@ struct DescribedFlags {
     variant: Option<String>,
 }
 
+/// Docker's word.
+#[derive(Args, Debug)]
+struct InsecureFlag {
+    /// The same as --tls-verify=false
+    #[arg(long, conflicts_with = "tls_verify")]
+    insecure: bool,
+}
+
+impl InsecureFlag {
+    fn access(&self, flags: &AccessFlags) -> Result<Access, Error> {
+        let mut access = flags.access()?;
+        if self.insecure {
+            access.tls_verify = Some(false);
+        }
+        Ok(access)
+    }
+}
+
 /// Display a list, or a manifest of a registry
 #[derive(Parser, Debug)]
 pub(super) struct Inspect {
     #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    insecure: InsecureFlag,
+    /// Show each image with its manifest, as Docker does
+    #[arg(short, long)]
+    verbose: bool,
     /// The list, or an image of a registry
     #[arg(value_name = "LIST")]
     list: String,
@@ -118,7 +143,12 @@ pub(super) struct Push {
     #[command(flatten)]
     access: AccessFlags,
     #[command(flatten)]
+    insecure: InsecureFlag,
+    #[command(flatten)]
     signing: SigningFlags,
+    /// Push each image once more with this compression, gzip or zstd, unless one for its platform has it
+    #[arg(long, value_name = "COMPRESSION", value_delimiter = ',')]
+    add_compression: Vec<Compression>,
     /// Compress layers that are missing there: gzip or zstd
     #[arg(long, value_name = "COMPRESSION", default_value = "gzip")]
     compression_format: Compression,
@@ -215,7 +245,7 @@ pub(super) fn run_create(globals: &Globals, flags: &Create) -> Result<u8, Error>
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let mut list = engine.create_list(&flags.list, flags.amend, &flags.annotation, &short_names)?;
     let images = if flags.all { Images::All } else { Images::One(Platform::host()) };
-    let (access, described) = (flags.access.access()?, Described::default());
+    let (access, described) = (flags.insecure.access(&flags.access)?, Described::default());
     for image in &flags.images {
         list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
     }
@@ -278,10 +308,16 @@ pub(super) fn run_exists(globals: &Globals, flags: &Exists) -> Result<u8, Error>
 
 pub(super) fn run_inspect(globals: &Globals, flags: &Inspect) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+    let access = flags.insecure.access(&flags.access)?;
     let document = match engine.find_list(&flags.list, &short_names) {
+        Ok(list) if flags.verbose => manifest_verbose::of_list(&engine, &list, &access)?,
         Ok(list) => list.document,
         Err(loment_engine::Error::NoImage { .. }) => {
-            let (place, access) = (place(&flags.list)?, flags.access.access()?);
+            let place = place(&flags.list)?;
+            if flags.verbose {
+                let shown = manifest_verbose::of_place(&place, &access)?;
+                return print(&format!("{shown:#}\n")).map(|()| 0);
+            }
             let raw = raw_manifest(Side::new(&place, &access), None, &temporary())?;
             let malformed = |e| Error::Invalid(format!("manifest {}: {e}", raw.digest));
             serde_json::from_slice::<Value>(&raw.bytes).map_err(malformed)?
@@ -318,9 +354,9 @@ pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
         ..PushOptions::default()
     };
     let mut bars = Bars::new(flags.quiet);
-    let access = flags.access.access()?;
+    let access = flags.insecure.access(&flags.access)?;
     let to = Side::new(&place, &access);
-    let pushed = engine.push_list(&list, to, &options, flags.all, &mut bars)?;
+    let pushed = engine.push_list(&list, to, &options, (flags.all, &flags.add_compression), &mut bars)?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }

@@ -34,6 +34,7 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod manifest_verbose;
 mod pause;
 mod port;
 mod preserve;
