@@ -22,6 +22,7 @@ mod output;
 mod persona;
 mod programs;
 mod runtime;
+mod secret_programs;
 mod short_names;
 mod storage_options;
 mod sweeper;

@@ -24,18 +24,32 @@ pub(crate) fn start(
     stdin: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
 ) -> io::Result<(OwnedFd, File)> {
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
-    let environment = std::env::vars_os()
-        .map(|(name, value)| text(&[name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat()));
     let (from, output) = pipe_with(PipeFlags::CLOEXEC)?;
+    let child = start_with(file, words, &[], [stdin, output.as_fd(), stderr])?;
+    Ok((child, File::from(from)))
+}
+
+/// The same with further variables, and streams of the caller's.
+pub(crate) fn start_with(
+    file: &Path,
+    words: &[&str],
+    variables: &[(&str, &str)],
+    streams: [BorrowedFd<'_>; 3],
+) -> io::Result<OwnedFd> {
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+    let is_own = |(name, _): &(std::ffi::OsString, _)| !variables.iter().any(|(other, _)| name == other);
+    let environment = std::env::vars_os()
+        .filter(is_own)
+        .map(|(name, value)| text(&[name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat()));
+    let further = variables.iter().map(|(name, value)| text(format!("{name}={value}").as_bytes()));
     // Not by the standard library's `Command`: it takes fork(2) of the C library along, and with it all of its name services.
     let (_, child) = spawn(&Program {
         exe: Exe::Path(&text(file.as_os_str().as_encoded_bytes())?),
         argv: &words.iter().map(|word| text(word.as_bytes())).collect::<io::Result<Vec<_>>>()?,
-        envp: &environment.collect::<io::Result<Vec<_>>>()?,
-        fds: &[stdin, output.as_fd(), stderr],
+        envp: &environment.chain(further).collect::<io::Result<Vec<_>>>()?,
+        fds: &streams,
         cgroup: None,
         tasks: &[],
     })?;
-    Ok((child, File::from(from)))
+    Ok(child)
 }

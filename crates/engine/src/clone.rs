@@ -33,15 +33,15 @@ impl Engine {
     pub fn clone_container(&self, name: &str, choices: CloneChoices) -> Result<Container, Error> {
         let old = self.container(name)?.config;
         let config = self.copy_of(&old, &choices)?;
-        let volumes = VolumeChoices::default();
+        let (volumes, secrets) = (VolumeChoices::default(), self.kept_secrets(&old)?);
         if let Some(name) = choices.name {
-            return self.make_container(Config { name, ..config }, &volumes);
+            return self.make_container(Config { name, ..config }, &volumes, &secrets);
         }
         let mut tried = 0;
         loop {
             let number = if tried == 0 { String::new() } else { tried.to_string() };
             let name = format!("{}-clone{number}", old.name);
-            match self.make_container(Config { name, ..config.clone() }, &volumes) {
+            match self.make_container(Config { name, ..config.clone() }, &volumes, &secrets) {
                 Err(Error::NameInUse { .. }) if tried < TRIES => tried += 1,
                 made => return made,
             }

@@ -75,6 +75,21 @@ pub enum Error {
         "volume {name} of container {id} is not there any more: make it with volume create, or remove the container"
     )]
     VolumeGone { name: String, id: String },
+    // The words are Podman's, but for what to do.
+    #[error("no secret with name or id {name:?}: no such secret: make it with secret create")]
+    NoSecret { name: String },
+    #[error("more than one secret has an id that begins with {name}: secret is ambiguous: give more of it")]
+    AmbiguousSecret { name: String },
+    #[error("{name}: secret name in use: use --replace to replace that secret, or another name")]
+    SecretExists { name: String },
+    #[error("secret data must be larger than 0 and less than 512000 bytes")]
+    SecretSize,
+    #[error(
+        "secret {name} is being changed by another command, which has not finished for {seconds} seconds"
+    )]
+    SecretBusy { name: String, seconds: u64 },
+    #[error("{operation} secret {name}")]
+    SecretKeeper { operation: &'static str, name: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("{message}")]
     Start { cause: Cause, message: String },
     #[error(
@@ -152,7 +167,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a container or a volume is there, and what it is cannot be read.
+    /// Whether a container, a volume or a secret is there, and what it is cannot be read.
     pub fn is_unreadable(&self) -> bool {
         let reads = |operation: &str| operation.starts_with("read");
         match self {

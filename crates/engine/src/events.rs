@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use loment_events::{Event, From, Kind, Log, Reader, Reporter, Subject, What, more};
 
 use crate::config::Config;
-use crate::{Engine, Error};
+use crate::{Engine, Error, StoredSecret};
 
 type Choose = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -73,6 +73,12 @@ impl Engine {
     pub(crate) fn tell_of_volume(&self, what: What, name: &str, labels: &BTreeMap<String, String>) {
         let subject = Subject { name: name.to_owned(), labels: labels.clone(), ..Subject::default() };
         self.tell_event(Event::new(Kind::Volume, what, &subject));
+    }
+
+    /// Tells what was done with a secret.
+    pub(crate) fn tell_of_secret(&self, what: What, secret: &StoredSecret) {
+        let (id, name, labels) = (secret.id.clone(), secret.name.clone(), secret.labels.clone());
+        self.tell_event(Event::new(Kind::Secret, what, &Subject { id, name, labels, ..Subject::default() }));
     }
 
     /// Tells that an image could not be fetched.

@@ -1,6 +1,6 @@
-//! The locks of containers and volumes, which serialise changes of their lives: those of their directories (flock(2)).
+//! The locks of containers, volumes and secrets, which serialise changes of their lives: those of their directories (flock(2)).
 //!
-//! Who has the lock of a volume waits for no container.
+//! Who has the lock of a volume or a secret waits for no container.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
@@ -55,22 +55,30 @@ impl Engine {
 
     /// Waits until nobody else changes a volume, which is for moments; `None` when there is none.
     pub(crate) fn lock_volume(&self, name: &str) -> Result<Option<File>, Error> {
-        let path = self.volume_dir(name);
         let busy = || Error::VolumeBusy { name: name.to_owned(), seconds: PATIENCE.as_secs() };
-        let lock = match lock_dir(&path, PATIENCE, busy) {
-            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            lock => lock?,
-        };
-        // It may have been removed meanwhile, and another made in its place.
-        let is_same = |now: &std::fs::Metadata, then: &std::fs::Metadata| {
-            (now.dev(), now.ino()) == (then.dev(), then.ino())
-        };
-        match (std::fs::symlink_metadata(&path), lock.metadata()) {
-            (Ok(now), Ok(then)) if is_same(&now, &then) => Ok(Some(lock)),
-            _ => Ok(None),
-        }
+        lock_named(&self.volume_dir(name), busy)
+    }
+
+    /// The same of a secret.
+    pub(crate) fn lock_secret(&self, name: &str) -> Result<Option<File>, Error> {
+        let busy = || Error::SecretBusy { name: name.to_owned(), seconds: PATIENCE.as_secs() };
+        lock_named(&self.secret_dir(name), busy)
+    }
+}
+
+/// `None` when there is none.
+fn lock_named(path: &Path, busy: impl Fn() -> Error) -> Result<Option<File>, Error> {
+    let lock = match lock_dir(path, PATIENCE, busy) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        lock => lock?,
+    };
+    // It may have been removed meanwhile, and another made in its place.
+    let is_same = |now: &std::fs::Metadata, then: &std::fs::Metadata| {
+        (now.dev(), now.ino()) == (then.dev(), then.ino())
+    };
+    match (std::fs::symlink_metadata(path), lock.metadata()) {
+        (Ok(now), Ok(then)) if is_same(&now, &then) => Ok(Some(lock)),
+        _ => Ok(None),
     }
 }
 

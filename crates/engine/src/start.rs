@@ -117,6 +117,7 @@ impl Engine {
         });
         let pid_file = pid_file.transpose()?;
         write_generated(&container).context("write files in", container.run_dir.display())?;
+        self.show_secrets(&container)?;
         let request = streams.map_or(Request::Wait, Request::Attach);
         let passed = passed.into_iter().flatten().chain(handed.descriptors.iter().map(|(_, fd)| fd.as_fd()));
         let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>());
@@ -190,6 +191,7 @@ impl Engine {
             user: process.user.clone(),
             groups: process.groups.clone(),
             joins: spec::joins(config, |id| self.dir(id)),
+            secrets: self.secret_variables(config)?,
             accounts: accounts(&process.accounts)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),

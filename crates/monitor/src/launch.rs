@@ -78,6 +78,9 @@ pub struct Body<S = Spec> {
     /// What is to be done for mounts before they are made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
+    /// Variables of its programs that no record has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// What its passwd and group files are to have.
     #[serde(default)]
     pub accounts: Option<Accounts>,
@@ -171,6 +174,8 @@ pub struct OwnHosts {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ExecBody {
     pub(crate) spec: ExecSpec,
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
     pub(crate) default_filter: bool,

@@ -57,6 +57,7 @@ mod restart;
 mod robustness;
 mod rootfs;
 mod runtime;
+mod secrets;
 mod shared_blobs;
 mod signing;
 mod skopeo;

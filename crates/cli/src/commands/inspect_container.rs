@@ -2,7 +2,7 @@
 
 use loment_engine::config::{
     Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, PortRange, Relabel,
-    Restart, Seccomp,
+    Restart, Seccomp, SecretPlace, SecretUse,
 };
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
@@ -178,6 +178,11 @@ fn container_config(config: &Config) -> Value {
         "Timezone": config.files.time_zone.as_deref().unwrap_or_default(),
         "Passwd": config.process.accounts.add,
     });
+    // Podman leaves it out where there are none.
+    let secrets: Vec<Value> = config.files.secrets.iter().map(secret).collect();
+    if !secrets.is_empty() {
+        document["Secrets"] = secrets.into();
+    }
     if let Some(health) = &config.supervision.health {
         document["Healthcheck"] = json!({
             "Test": health.said, "Interval": health.interval, "Timeout": health.timeout,
@@ -196,6 +201,26 @@ fn container_config(config: &Config) -> Value {
                 "Test": startup.test, "Interval": startup.interval, "Timeout": startup.timeout,
                 "Retries": startup.retries, "Successes": startup.success,
             });
+        }
+    }
+    document
+}
+
+/// What is known of a secret, but for itself.
+fn secret(used: &SecretUse) -> Value {
+    let mut document = json!({"Name": used.name, "ID": used.id, "UID": 0, "GID": 0, "Mode": 0});
+    match &used.place {
+        SecretPlace::Mount { target, uid, gid, mode } => {
+            let more = json!({"Type": "mount", "Target": target, "UID": uid, "GID": gid, "Mode": mode});
+            document
+                .as_object_mut()
+                .into_iter()
+                .zip(more.as_object())
+                .for_each(|(all, more)| all.extend(more.clone()));
+        }
+        SecretPlace::Env { variable } => {
+            document["Type"] = "env".into();
+            document["Target"] = variable.as_str().into();
         }
     }
     document

@@ -13,6 +13,7 @@ use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
 use crate::logins::{Keyring, Places, checked};
 use crate::output::print;
+use crate::secret_programs::Programs;
 use crate::terminal::read_password;
 
 /// Log in to a registry
@@ -39,7 +40,8 @@ pub(super) struct Flags {
     /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
-    #[arg(long, value_name = "NAME", hide = true)]
+    /// Log in with the password that is this secret, as its name unless there is another user
+    #[arg(long, value_name = "NAME")]
     secret: Option<String>,
     /// Verify certificates and refuse plain HTTP [default: true, unless registries.conf says insecure]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = ArgAction::Set)]
@@ -81,9 +83,6 @@ struct Session {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    if flags.secret.is_some() {
-        return Err(Error::Invalid("--secret: secrets are not supported yet: use --password-stdin".into()));
-    }
     let places = match &flags.compat_auth_file {
         Some(path) => Places::compatible(path),
         None => Places::find(flags.authfile.as_deref(), globals.persona.docker_documents),
@@ -103,8 +102,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if known.identity_token.is_some() {
         return Err(Error::Invalid("currently logged in, auth file contains an Identity token".into()));
     }
-    let password = given_password(flags)?;
-    if let (None, None, Some(credentials)) = (&flags.username, &password, known.credentials) {
+    let password = given_password(globals, flags)?;
+    let username = flags.username.as_ref().or(flags.secret.as_ref());
+    if let (None, None, Some(credentials)) = (username, &password, known.credentials) {
         print(&format!("Authenticating with existing credentials for {key}\n"))?;
         if session.try_login(credentials).is_ok() {
             print(&format!("Existing credentials are valid. Already logged in to {key}\n"))?;
@@ -112,7 +112,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
         print("Existing credentials are invalid, please enter valid username and password\n")?;
     }
-    let credentials = ask(flags.username.clone(), password, user.as_deref())?;
+    let credentials = ask(username.cloned(), password, user.as_deref())?;
     session.try_login(credentials.clone())?;
     let saved = session.keyring.set(&key, &credentials).map_err(failed)?;
     if flags.verbose {
@@ -194,7 +194,18 @@ fn key(globals: &Globals, given: Option<&str>) -> Result<String, Error> {
 }
 
 /// The password that flags name.
-fn given_password(flags: &Flags) -> Result<Option<String>, Error> {
+fn given_password(globals: &Globals, flags: &Flags) -> Result<Option<String>, Error> {
+    if let Some(name) = &flags.secret {
+        if flags.password.is_some() || flags.password_stdin {
+            let both = "--secret cannot be used with --password or --password-stdin";
+            return Err(Error::Invalid(both.into()));
+        }
+        let (_, data) = globals.engine()?.secret_with_data(name, &Programs)?;
+        let text = String::from_utf8(data.0);
+        let text =
+            text.map_err(|_| Error::Invalid(format!("secret {name} is no password: it is no text")))?;
+        return Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()));
+    }
     if !flags.password_stdin {
         return Ok(flags.password.clone());
     }

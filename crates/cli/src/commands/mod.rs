@@ -51,6 +51,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod secret;
 mod sides;
 mod signing;
 mod start;

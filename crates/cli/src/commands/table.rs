@@ -470,6 +470,19 @@ pub(super) const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        name: "secret",
+        about: "Manage secrets",
+        words: &[
+            ("create", "secret create"),
+            ("exists", "secret exists"),
+            ("inspect", "secret inspect"),
+            ("list", "secret ls"),
+            ("ls", "secret ls"),
+            ("remove", "secret rm"),
+            ("rm", "secret rm"),
+        ],
+    },
+    Group {
         name: "system",
         about: "Manage loment",
         words: &[
@@ -521,7 +534,7 @@ pub(super) const SKOPEO: Group = Group {
 
 /// The command of that name.
 pub(super) fn command(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().chain(volume::COMMANDS).find(|c| c.name == name)
+    COMMANDS.iter().chain(secret::COMMANDS).chain(volume::COMMANDS).find(|c| c.name == name)
 }
 
 /// The group of that name.

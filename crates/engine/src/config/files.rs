@@ -18,6 +18,8 @@ pub struct Files {
     pub tmpfs: Vec<(PathBuf, Vec<String>)>,
     /// Other file systems that are empty at each start.
     pub filesystems: Vec<FileSystem>,
+    /// Secrets that it knows; copies of them are kept with it, by their places in this list.
+    pub secrets: Vec<SecretUse>,
     /// Directories in it that are roots for some of its programs: the files made for it are there, too.
     pub chroot_dirs: Vec<PathBuf>,
     /// Its /etc/localtime: `local` for the host's, or the name of a zone.
@@ -104,6 +106,39 @@ pub struct FileSystem {
     pub destination: PathBuf,
     /// Mount options.
     pub options: Vec<String>,
+}
+
+/// A secret in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretUse {
+    /// Its name when the container was made.
+    pub name: String,
+    /// The same of its id.
+    pub id: String,
+    /// How programs find it.
+    pub place: SecretPlace,
+}
+
+/// Where the programs of a container find a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretPlace {
+    /// It is a file that cannot be written to.
+    Mount {
+        /// Below /run/secrets, or absolute.
+        target: PathBuf,
+        /// Whose it is, in the container.
+        uid: u32,
+        /// The group whose it is.
+        gid: u32,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is a variable.
+    Env {
+        /// Its name.
+        variable: String,
+    },
 }
 
 /// A volume in a container.

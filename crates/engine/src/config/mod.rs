@@ -18,7 +18,8 @@ use serde_json::Value;
 
 pub use self::devices::{DeviceUse, Devices};
 pub use self::files::{
-    FileSystem, Files, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SizeLimits, Volume, VolumeUse,
+    FileSystem, Files, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SecretPlace, SecretUse,
+    SizeLimits, Volume, VolumeUse,
 };
 pub use self::groups::{GroupManager, GroupUse};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};

@@ -16,6 +16,7 @@ use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::health::HealthChoices;
 use crate::names::new_id;
+use crate::secrets::SecretData;
 use crate::volumes::VolumeChoices;
 use crate::{Engine, Error};
 
@@ -67,6 +68,8 @@ pub struct Choices {
     pub cgroup_parent: Option<String>,
     /// Volumes that others have a say in.
     pub volumes: VolumeChoices,
+    /// The bytes of its secrets, in the order in which they are configured.
+    pub secrets: Vec<SecretData>,
     /// Limits of all containers with an image, for what is not said of this one.
     pub size: SizeLimits,
 }
@@ -82,13 +85,20 @@ impl Engine {
         let id = new_id().context("choose", "an id")?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let volumes = std::mem::take(&mut asked.choices.volumes);
+        let secrets = std::mem::take(&mut asked.choices.secrets);
         let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
         self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
-        self.make_container(config, &volumes)
+        self.check_secrets(&config, &secrets)?;
+        self.make_container(config, &volumes, &secrets)
     }
 
     /// Makes a container of a configuration; one without a name gets one of its own.
-    pub(crate) fn make_container(&self, config: Config, volumes: &VolumeChoices) -> Result<Container, Error> {
+    pub(crate) fn make_container(
+        &self,
+        config: Config,
+        volumes: &VolumeChoices,
+        secrets: &[SecretData],
+    ) -> Result<Container, Error> {
         let id = config.id.clone();
         // Everything that can be wrong with it is found now, not when it is started.
         crate::spec::build(&config, &self.run_dir(&id))?;
@@ -100,7 +110,7 @@ impl Engine {
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
             let config = Config { name, ..config };
-            self.make(&config, volumes).inspect_err(|_| {
+            self.make(&config, volumes, secrets).inspect_err(|_| {
                 names.release(&config.name, &id);
                 self.forget_dependent(&config);
                 self.leave_volumes(&config);
@@ -132,11 +142,12 @@ impl Engine {
         }
     }
 
-    fn make(&self, config: &Config, volumes: &VolumeChoices) -> Result<(), Error> {
+    fn make(&self, config: &Config, volumes: &VolumeChoices, secrets: &[SecretData]) -> Result<(), Error> {
         if let Some(image) = &config.image {
             let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
             self.store().create_rootfs(&config.id, &image.id, durability, config.files.size.into())?;
         }
+        self.keep_secrets(config, secrets)?;
         self.take_volumes(config, volumes)?;
         self.note_dependent(config)?;
         self.save(config)

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::process;
 use crate::Error;
-use crate::config::{Config, FileSystem, Namespace, Network, Volume};
+use crate::config::{Config, FileSystem, Namespace, Network, SecretPlace, SecretUse, Volume};
 use crate::error::{Context, invalid};
+use crate::secrets;
 
 /// The files generated for a container: name in its run directory, path in the container.
 pub(crate) fn generated(config: &Config) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -39,6 +40,16 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     for volume in &config.files.volumes {
         user.push((absolute(&volume.destination)?, bind(volume)?));
     }
+    for (n, secret) in config.files.secrets.iter().enumerate() {
+        if let SecretPlace::Mount { target, .. } = &secret.place {
+            let destination = absolute(&secrets::destination(target))?;
+            let value = json!({
+                "destination": destination, "type": "bind", "source": secrets::shown(run_dir, n),
+                "options": ["bind", "rprivate", "nosuid", "nodev", "ro"],
+            });
+            user.push((destination, value));
+        }
+    }
     for (i, (destination, _)) in user.iter().enumerate() {
         if user[..i].iter().any(|(other, _)| other == destination) {
             let shown = destination.display().to_string();
@@ -46,6 +57,17 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         }
     }
     let mut mounts = defaults(config);
+    let is_there = |secret: &SecretUse| match &secret.place {
+        SecretPlace::Mount { target, .. } => secrets::destination(target).starts_with(secrets::SECRETS),
+        SecretPlace::Env { .. } => false,
+    };
+    if config.files.secrets.iter().any(is_there) {
+        // So that no file that they are mounted on is left in the container's own.
+        let options = ["nosuid", "nodev", "noexec", "mode=755", "size=16m", "tmpcopyup"];
+        let value =
+            json!({"destination": secrets::SECRETS, "type": "tmpfs", "source": "tmpfs", "options": options});
+        mounts.push((secrets::SECRETS.into(), value));
+    }
     // Who shares a network shares what is known of it.
     let of_network = config.net.network.container().map(|id| run_dir.with_file_name(id));
     let files = generated(config).filter_map(|(name, path)| {

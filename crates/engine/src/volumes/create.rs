@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::Path;
 
 use loment_events::What;
 use loment_monitor::now_rfc3339;
@@ -14,10 +14,8 @@ use rustix::io::Errno;
 use super::{DATA, FRESH, NEW, RECORD, StoredVolume, USERS, VERSION};
 use crate::error::{Context, invalid};
 use crate::names::{check_name_of, new_id};
+use crate::new_dir::new_dir;
 use crate::{Engine, Error};
-
-/// How often a directory is made anew that others have taken for a killed program's.
-const TRIES: u32 = 16;
 
 /// A volume to be made.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +55,7 @@ impl Engine {
     ) -> Result<StoredVolume, Error> {
         let (dir, path) = (self.volumes_dir(), self.volume_dir(&volume.name));
         self.sweep_new_volumes();
-        let (new, _lock) = new_dir(&dir)?;
+        let (new, _lock) = new_dir(&dir, NEW, 0o711)?;
         let made = fill(&new, &volume, user, durable)
             .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?))
             .and_then(|()| if durable { File::open(&dir)?.sync_all() } else { Ok(()) });
@@ -165,23 +163,6 @@ pub(super) fn mount_options(options: &BTreeMap<String, String>) -> Vec<String> {
     let is_owner = |option: &&str| option.starts_with("uid=") || option.starts_with("gid=");
     let kept = all.filter(|o| !o.is_empty() && !ours.contains(o) && (is_tmpfs || !is_owner(o)));
     kept.map(str::to_owned).collect()
-}
-
-/// A directory that nobody knows yet, locked.
-fn new_dir(dir: &Path) -> Result<(PathBuf, File), Error> {
-    for _ in 0..TRIES {
-        let new = dir.join(format!("{NEW}{}", new_id().context("choose", "a name")?));
-        DirBuilder::new().mode(0o700).recursive(true).create(dir).context("create", dir.display())?;
-        DirBuilder::new().mode(0o711).create(&new).context("create", new.display())?;
-        // Whoever sweeps may have taken it for a killed program's before it was locked.
-        let Ok(lock) = File::open(&new) else { continue };
-        lock.lock().context("lock", new.display())?;
-        let now = std::fs::symlink_metadata(&new).map(|m| m.ino()).ok();
-        if now.is_some() && now == lock.metadata().map(|m| m.ino()).ok() {
-            return Ok((new, lock));
-        }
-    }
-    Err(io::Error::from(Errno::AGAIN)).context("make a directory in", dir.display())
 }
 
 fn fill(new: &Path, volume: &StoredVolume, user: Option<&str>, durable: bool) -> io::Result<()> {

@@ -71,6 +71,16 @@ fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
     ends.map_or(Stdio::Inherit, |e| Stdio::Files([e[0].as_fd(), e[1].as_fd(), e[2].as_fd()]))
 }
 
+/// Gives a program the variables that are secrets. They go before others of the same name.
+fn set_secrets(process: &mut Process, secrets: &[String]) {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let env = process.env_mut().get_or_insert_with(Vec::new);
+    for secret in secrets {
+        env.retain(|entry| name(entry) != name(secret));
+        env.push(secret.clone());
+    }
+}
+
 fn become_user(process: &mut Process, found: &user::User) {
     let u = process.user_mut();
     u.set_uid(found.uid).set_gid(found.gid).set_additional_gids(Some(found.groups.clone()));

@@ -10,7 +10,7 @@ use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserN
 use loment_sys::pipe;
 use rustix::fs::{Mode, OFlags};
 
-use super::{Ends, become_user, joins, own_files, stdio, volumes};
+use super::{Ends, become_user, joins, own_files, set_secrets, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Body, Document, Place, Rootfs};
@@ -31,6 +31,10 @@ pub(crate) fn start(
         Changes::take(&place.run_dir).context("read changes in", place.run_dir.display())?
     {
         changes.apply(&mut launch.spec);
+    }
+    let secrets = std::mem::take(&mut launch.secrets);
+    if let Some(process) = launch.spec.process_mut() {
+        set_secrets(process, &secrets);
     }
     // Before the worker may enter a mount namespace of its own.
     let host = Host::detect()?;

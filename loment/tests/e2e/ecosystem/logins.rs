@@ -117,7 +117,7 @@ fn a_password_is_read_from_a_pipe_or_a_terminal() {
         (&["-p", "x", "--password-stdin"][..], "Can't specify both --password-stdin and --password"),
         (&["--password-stdin"], "Must provide --username with --password-stdin"),
         (&["-u", "other"], "use --password-stdin where there is no terminal"),
-        (&["--secret", "s"], "secrets are not supported yet"),
+        (&["--secret", "s"], "no such secret"),
     ] {
         let failed = world.loment([&["login", "--authfile", "none"], arguments, &[host.as_str()]].concat());
         failed.fails_saying(125, &[said]);

@@ -1,13 +1,14 @@
 //! Flags: what a container sees of files.
 
 use clap::Args;
-use loment_engine::config::{ImageFiles, Relabel, Volume};
-use loment_engine::{Create, ImageVolumes, NewVolume, VolumesFrom};
+use loment_engine::config::{ImageFiles, Relabel, SecretUse, Volume};
+use loment_engine::{Create, Engine, ImageVolumes, NewVolume, VolumesFrom};
 
 use crate::commands::values::mount::{self as values, Mount};
-use crate::commands::values::{list, size};
+use crate::commands::values::{list, secret, size};
 use crate::error::Error;
 use crate::globals::Globals;
+use crate::secret_programs::Programs;
 use crate::storage_options;
 
 #[derive(Args, Debug)]
@@ -37,6 +38,9 @@ pub(super) struct FilesFlags {
     /// Choose what becomes of the volumes of the image: anonymous (or bind), tmpfs or ignore [default: anonymous]
     #[arg(long, value_name = "WAY")]
     image_volume: Option<String>,
+    /// Let the container know a secret: as a file below /run/secrets, or type=env; target, uid, gid and mode
+    #[arg(long, value_name = "NAME[,KEY=VALUE...]")]
+    secret: Vec<String>,
     /// Mount the files made for the container, such as /etc/hosts, in these directories, too
     #[arg(long, value_name = "DIR")]
     chrootdirs: Vec<String>,
@@ -107,6 +111,18 @@ impl FilesFlags {
             asked.choices.volumes.new.insert(volume.destination.clone(), new);
         }
         asked.config.files.volumes.push(volume);
+    }
+
+    /// Adds the secrets.
+    pub(super) fn secrets(&self, engine: &Engine, asked: &mut Create) -> Result<(), Error> {
+        for text in &self.secret {
+            let (name, place) = secret::parse(text)?;
+            let (stored, data) = engine.secret_with_data(&name, &Programs)?;
+            let place = secret::complete(place, &stored.name);
+            asked.config.files.secrets.push(SecretUse { name: stored.name, id: stored.id, place });
+            asked.choices.secrets.push(data);
+        }
+        Ok(())
     }
 
     /// Adds the images that are mounted, which `find` finds.

@@ -83,6 +83,7 @@ impl CreateFlags {
     /// Creates the container.
     pub(in crate::commands) fn create(&self, globals: &Globals, engine: &Engine) -> Result<Container, Error> {
         let mut asked = self.request(globals)?;
+        self.files.secrets(engine, &mut asked)?;
         let first = self.words[0].as_str();
         if self.files.rootfs {
             let (path, overlay) = match first.strip_suffix(":O") {

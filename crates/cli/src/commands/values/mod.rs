@@ -6,6 +6,7 @@ pub(super) mod mount;
 pub(super) mod namespace;
 pub(super) mod net;
 pub(super) mod process;
+pub(super) mod secret;
 pub(super) mod security;
 pub(super) mod supervision;
 pub(super) mod users;
