@@ -22,6 +22,7 @@ pub const TESTS: &[&str] = &[
     "erofs-utils",
     "g++",
     "gcc",
+    "gnupg",
     "iproute2",
     "jq",
     "libc6-dev",

@@ -19,8 +19,10 @@ use crate::programs::{find, start_with};
 /// One byte more than a secret may have.
 const TOO_MANY: u64 = 512_000;
 const SHELL: &str = "/bin/sh";
-/// What the driver `shell` must be told.
-const COMMANDS: [&str; 4] = ["delete", "list", "lookup", "store"];
+/// What the driver `shell` must be told,
+const COMMANDS: [&str; 3] = ["delete", "lookup", "store"];
+/// and what Podman wants to be told, too, and never runs.
+const KNOWN: [&str; 4] = ["delete", "list", "lookup", "store"];
 /// The file of a store of pass that says for whom secrets are encrypted.
 const RECIPIENTS: &str = ".gpg-id";
 
@@ -47,7 +49,7 @@ impl SecretKeeper for Programs {
                     .ok_or("gpg is not installed: it encrypts what the driver pass keeps")?;
             }
             "shell" => {
-                unknown(&COMMANDS)?;
+                unknown(&KNOWN)?;
                 if let Some(key) = COMMANDS.iter().find(|key| options.get(**key).is_none_or(String::is_empty))
                 {
                     let all = COMMANDS.join(", ");
@@ -215,10 +217,10 @@ mod tests {
         let options = |pairs: &[(&str, &str)]| -> Options {
             pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        let all = [("delete", "d"), ("list", "l"), ("lookup", "k"), ("store", "s")];
+        let all = [("delete", "d"), ("lookup", "k"), ("store", "s")];
         assert!(Programs.check("shell", &options(&all)).is_ok());
         assert!(Programs.check("shell", &options(&all[1..])).unwrap_err().to_string().contains("delete"));
-        let more = [&all[..], &[("colour", "red")]].concat();
+        let more = [&all[..], &[("list", "l"), ("colour", "red")]].concat();
         assert!(Programs.check("shell", &options(&more)).unwrap_err().to_string().contains("colour"));
         assert!(Programs.check("vault", &options(&[])).unwrap_err().to_string().contains("vault"));
         let dir = tempfile::tempdir().unwrap();

@@ -8,7 +8,7 @@ use std::process::Command;
 use loment_testkit::{Output, Patience, Registry, World, run};
 use serde_json::Value;
 
-use crate::{fixtures, pid_of, sh, sleeper, world, world_over_directory, world_with};
+use crate::{eventually, fixtures, pid_of, sh, sleeper, world, world_over_directory, world_with};
 
 /// Makes a secret; its id.
 #[track_caller]
@@ -284,6 +284,58 @@ fn what_becomes_of_a_secret_does_not_matter_to_containers_that_have_it() {
     assert_eq!(seen.stdout, "new ");
 }
 
+#[test]
+fn a_secret_is_there_whoever_starts_the_program() {
+    let (world, rootfs) = world_over_directory();
+    make(&world, "s", "known", &[]);
+    let secrets = ["--secret", "s,mode=0400", "--secret", "s,type=env,target=V"];
+    let script = "echo $V $(cat /run/secrets/s); exit 1";
+    // Its monitor, again.
+    let again = [&["run", "--name", "again", "--restart", "on-failure:1", "--network", "none"], &secrets[..]]
+        .concat();
+    world.loment([&again[..], &["--rootfs", &rootfs, "sh", "-c", script]].concat()).fails(1);
+    let lines = || world.loment(["logs", "again"]).stdout;
+    eventually("it runs twice", || lines() == "known known\nknown known\n");
+    // A health check, in the users of another container.
+    sleeper(&world, "users", &["--uidmap", "0:100000:65536", "--rootfs"], &rootfs);
+    let check = [
+        "--userns",
+        "container:users",
+        "--health-cmd",
+        "echo $V $(stat -c %u /run/secrets/s)",
+        "--health-interval",
+        "disable",
+    ];
+    sleeper(&world, "c", &[&check, &secrets[..], &["--rootfs"]].concat(), &rootfs);
+    world.loment(["healthcheck", "run", "c"]).succeeds();
+    let log = world.inspect("{{json .State.Health.Log}}", "c");
+    assert!(log.contains("known 0"), "{log}");
+    // In a directory, what is mounted leaves directories and no files.
+    assert_eq!(fs::read_dir(Path::new(&rootfs).join("run/secrets")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_damaged_record_hides_no_other() {
+    let world = world();
+    let good = make(&world, "good", "x", &[]);
+    make(&world, "bad", "x", &[]);
+    let record = world.root().join("secrets/bad/secret.json");
+    fs::write(&record, "{").unwrap();
+    let list = world.loment(["secret", "ls", "--quiet"]);
+    assert!(
+        list.code == 0 && list.stdout.trim() == good && list.stderr.contains("Warning: secret bad"),
+        "{list}"
+    );
+    world.loment(["secret", "inspect", "bad"]).fails_saying(125, &["secrets/bad/secret.json", "damaged"]);
+    assert_eq!(world.loment(["secret", "exists", "bad"]).code, 0);
+    let file = world.write("f", "new");
+    world.loment(["secret", "create", "--replace", "bad", &file]).succeeds();
+    assert_eq!(shown(&world, "bad"), "new");
+    fs::remove_file(&record).unwrap();
+    world.loment(["secret", "rm", "bad"]).succeeds();
+    assert_eq!(fs::read_dir(world.root().join("secrets")).unwrap().count(), 1);
+}
+
 /// The bytes are where they must be, and nowhere else: not in a record, a log, an archive or an image.
 #[test]
 fn the_bytes_are_nowhere_else() {
@@ -408,10 +460,6 @@ impl Drop for Agent {
 
 #[test]
 fn pass_keeps_secrets() {
-    if !Command::new("gpg").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: gpg is not installed");
-        return;
-    }
     let world = world();
     // Its sockets have short paths.
     let home = tempfile::Builder::new().prefix("loment-test-").tempdir_in("/tmp").unwrap();

@@ -2,6 +2,7 @@
 
 mod docker;
 mod events;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -22,7 +22,7 @@ pub(super) struct Flags {
     /// Choose who keeps it: file, pass or shell
     #[arg(short, long, value_name = "DRIVER", default_value = "file")]
     driver: String,
-    /// Set options of the driver: path=DIR of file; root=DIR and key=ID of pass; store, lookup, delete and list=COMMAND of shell
+    /// Set options of the driver: path=DIR of file; root=DIR and key=ID of pass; store, lookup and delete=COMMAND of shell
     #[arg(long, value_name = "NAME=VALUE,...")]
     driver_opts: Vec<String>,
     /// Take the value of the environment variable FILE

@@ -45,7 +45,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         }
     }
     let text = match flags.format.as_deref() {
-        None if flags.quiet => secrets.iter().map(|secret| format!("{}\n", secret.id)).collect(),
+        // Of one that cannot be read there is none.
+        None if flags.quiet => {
+            let ids = secrets.iter().map(|secret| &secret.id).filter(|id| !id.is_empty());
+            ids.map(|id| format!("{id}\n")).collect()
+        }
         None => {
             let head =
                 (!flags.noheading).then(|| HEADERS[..5].iter().map(|(_, head)| (*head).to_owned()).collect());
