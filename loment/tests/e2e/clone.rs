@@ -7,11 +7,15 @@ use crate::world_with;
 #[test]
 fn a_copy_has_the_flags_and_not_the_changes() {
     let (world, image) = world_with("busybox:latest");
+    let hidden = world.write("hidden", "s3cret");
+    world.loment(["secret", "create", "key", &hidden]).succeeds();
     let flags = [
         "--network",
         "none",
         "--name",
         "c",
+        "--secret",
+        "key",
         "--env",
         "A=1",
         "-v",
@@ -29,7 +33,10 @@ fn a_copy_has_the_flags_and_not_the_changes() {
     crate::eventually("it has written", || sh("c", "ls /data") == "kept");
     let copy = world.loment(["container", "clone", "--run", "c"]).succeeds().to_owned();
     assert_eq!(world.inspect("{{.Name}}", &copy).trim_start_matches('/'), "c-clone");
-    assert_eq!(sh("c-clone", "echo $A; ls /data; hostname"), format!("1\nkept\n{}", &copy[..12]));
+    assert_eq!(
+        sh("c-clone", "echo $A; ls /data; cat /run/secrets/key; echo; hostname"),
+        format!("1\nkept\ns3cret\n{}", &copy[..12])
+    );
     assert_eq!(world.inspect("{{.Config.Labels.l}} {{.HostConfig.Memory}}", &copy), "m 67108864");
     // It has a group of its own, so that what happens to one does not happen to the other.
     let pids = |name| world.inspect("{{.State.Pid}}", name);
