@@ -207,12 +207,16 @@ mod tests {
         let host = Host::detect().unwrap();
         let group = host.cgroup(CgroupPath::new(&monitor_cgroup_name(&id)).unwrap());
         group.create().unwrap();
-        // It had a volume of its own, and one with a name.
+        // It had a volume of its own, one with a name, and one that its user made without.
         let mut config = Config { version: crate::config::VERSION, id: id.clone(), ..Config::default() };
-        for name in ["named", "own"] {
-            let new =
-                crate::NewVolume { name: Some(name.into()), anonymous: name == "own", ..Default::default() };
-            let volume = crate::config::VolumeUse { name: name.into(), ..Default::default() };
+        for name in ["named", "own", "users"] {
+            let new = crate::NewVolume {
+                name: Some(name.into()),
+                anonymous: name != "named",
+                ..Default::default()
+            };
+            let anonymous = name == "own";
+            let volume = crate::config::VolumeUse { name: name.into(), anonymous, ..Default::default() };
             config.files.volumes.push(crate::config::Volume { volume: Some(volume), ..Default::default() });
             engine.create_volume(new).unwrap();
             std::fs::write(engine.volume_dir(name).join("users").join(&id), "").unwrap();
@@ -226,7 +230,7 @@ mod tests {
         assert!(kept, "it may be somebody's work");
         assert_eq!(left, [false; 3]);
         let volumes: Vec<_> = engine.volumes().unwrap().into_iter().map(|volume| volume.name).collect();
-        assert_eq!(volumes, ["named"]);
+        assert_eq!(volumes, ["named", "users"]);
         assert!(!engine.volume_dir("named").join("users").join(&id).exists());
     }
 }

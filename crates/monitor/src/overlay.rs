@@ -10,14 +10,12 @@ use std::path::{Path, PathBuf};
 use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
 use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
-use loment_sys::mount::{ATTR_IDMAP, ATTR_NODEV, ATTR_NOSUID, ATTR_RDONLY, MountAttr, set_attributes};
-use oci_spec::runtime::Spec;
-use rustix::fs::{AtFlags, CWD, Mode, StatxAttributes, StatxFlags, statx};
+use loment_sys::mount::{ATTR_IDMAP, ATTR_RDONLY, MountAttr, set_attributes};
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
-    move_mount, open_tree,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
 };
 
 use crate::Error;
@@ -26,13 +24,10 @@ use crate::launch::{Lower, Rootfs};
 use crate::mounts::{clone_tree, open_dir, place, private_tmpfs};
 use crate::owner;
 use crate::pins::{self, Here, Image};
+use crate::shown::open_shown;
 
 /// Below the root: not files of the host's own. The container gets its own of these, or none.
 const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
-/// What a container's files cannot do on the host.
-const SHOWN: u64 = ATTR_NOSUID | ATTR_NODEV;
-/// `MS_PRIVATE` (mount(2)).
-const PRIVATE: u64 = 1 << 18;
 /// `OVERLAYFS_SUPER_MAGIC` (statfs(2)).
 const OVERLAY_MAGIC: u32 = 0x794c_7630;
 
@@ -276,52 +271,6 @@ pub fn open_rootfs(rootfs: &Rootfs, scratch: &Path) -> Result<OwnedFd, Error> {
     // Older kernels take a mount namespace of its own to do it.
     here.come_back().context("come back to", "this mount namespace")?;
     Ok(built?.tree)
-}
-
-/// What a container's files are mounted as on the host, attached nowhere; `None` when they are not.
-///
-/// # Errors
-/// The kernel's.
-pub fn open_shown(shown: &Path) -> io::Result<Option<OwnedFd>> {
-    let dir = match open_dir(shown) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    // What is open is what is looked at, and what is taken: it may be unmounted meanwhile.
-    let stat = statx(&dir, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?;
-    if !stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-        return Ok(None);
-    }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(&dir, "", flags | OpenTreeFlags::AT_EMPTY_PATH)?;
-    let attr = MountAttr { clear: SHOWN, propagation: PRIVATE, ..MountAttr::default() };
-    set_attributes(tree.as_fd(), c"", false, &attr)?;
-    Ok(Some(tree))
-}
-
-/// Attaches a container's root file system on `target` of the host, where it has no power.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn show_tree(tree: &OwnedFd, target: &Path) -> Result<(), Error> {
-    let attr = MountAttr { set: SHOWN, propagation: PRIVATE, ..MountAttr::default() };
-    set_attributes(tree.as_fd(), c"", false, &attr)
-        .and_then(|()| place(tree, CWD, target))
-        .context("mount", target.display())
-}
-
-/// The same of a container that does not run, with the owners that its start will give it: those of the user namespace that `spec`
-/// describes, if it has one. For a caller with one thread; `scratch` is an existing directory that nothing else uses.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn show_rootfs(rootfs: &Rootfs, spec: &Spec, target: &Path, scratch: &Path) -> Result<(), Error> {
-    let here = Here::new().context("find", "this mount namespace")?;
-    let users = UserNamespace::like(spec)?;
-    let built = build(rootfs, scratch, users.as_ref());
-    // Older kernels take a mount namespace of its own to do it.
-    here.come_back().context("come back to", "this mount namespace")?;
-    show_tree(&built?.tree, target)
 }
 
 /// Something that is mounted in a root file system.
