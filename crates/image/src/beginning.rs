@@ -140,7 +140,9 @@ fn unavailable(error: &Error) -> bool {
             | Registry::Missing { .. }
             | Registry::NotFound { .. }
     );
-    refused || error.is_transient()
+    refused
+        || error.is_transient()
+        || matches!(error, Registry::Unreachable { .. } | Registry::Resolve { .. })
 }
 
 /// Whether the disk is full, or what somebody may have of it.

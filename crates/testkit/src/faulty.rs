@@ -141,7 +141,7 @@ fn there(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
                 match shared.fault {
                     Fault::Cut(after) => until_cut = Some(after),
                     Fault::Busy => {
-                        let answer = "HTTP/1.1 503 busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+                        let answer = "HTTP/1.1 503 busy\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
                         let _ = client.write_all(answer.as_bytes());
                         // Until who asks hangs up: a reset could overtake the answer.
                         while matches!(client.read(&mut buffer), Ok(1..)) {}

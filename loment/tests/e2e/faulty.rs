@@ -1,12 +1,12 @@
 //! Pushes, copies and pulls over ways that break.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use loment_testkit::{Fault, FaultyWay, OciRegistry, Patience, Referrers, Registry, World, run};
+use loment_testkit::{Fault, FaultyWay, OciRegistry, Patience, Referrers, Registry, SlowWay, World, run};
 
 use crate::ecosystem::configure;
-use crate::slow::large;
-use crate::world;
+use crate::slow::{RATE, large};
+use crate::{eventually, world};
 
 const SIZE: usize = 24 << 20;
 
@@ -140,4 +140,72 @@ fn parts_of_a_layer_go_on_from_the_next_place_when_a_mirror_dies() {
     let asked = mirror.requests();
     assert!(asked.iter().any(|request| request.starts_with("GET 1")), "no parts: {asked:?}");
     world.loment(["system", "check"]).succeeds();
+}
+
+#[test]
+fn a_beginning_stays_while_the_rest_cannot_be_had() {
+    let world = world();
+    let full = large(&world, 40 << 20);
+    let slow = SlowWay::to(&full, RATE, true);
+    let pull = |name: &str| ["pull", "-q", "--retry", "0", "--tls-verify=false", name].map(str::to_owned);
+    let mut first = world.command(pull(&slow.name("large:1")));
+    let mut first = first.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("half of it has come", || slow.delivered() > 20 << 20);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let kept = || -> u64 {
+        let entries = std::fs::read_dir(world.root().join("partial")).unwrap();
+        entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
+    };
+    let before = kept();
+    assert!(before > 8 << 20, "{before}");
+    // One that gives the manifest and the configuration, and nothing after that.
+    let whole = FaultyWay::ending(&full.host(), u64::MAX);
+    let manifest = format!("docker://{}", whole.name("large:1"));
+    world.loment(["image", "inspect", "--raw", "--tls-verify=false", &manifest]).succeeds();
+    let way = FaultyWay::ending(&full.host(), whole.delivered() + 1);
+    let failed = world.loment(pull(&way.name("large:1")));
+    assert_eq!(failed.code, 125, "{failed}");
+    assert!(
+        way.requests().iter().any(|request| request.starts_with("GET 1") || request.starts_with("GET 2")),
+        "{:?}",
+        way.requests()
+    );
+    assert_eq!(kept(), before);
+    let fast = FaultyWay::ending(&full.host(), u64::MAX);
+    world.loment(pull(&fast.name("large:1"))).succeeds();
+    assert!(fast.delivered() < (40 << 20) - before + (1 << 20), "{}", fast.delivered());
+}
+
+#[test]
+fn a_mount_that_fails_is_an_upload() {
+    let world = world();
+    let (full, to) = (large(&world, SIZE), Registry::empty());
+    let (image, base) = (full.name("large:1"), to.name("one:1"));
+    world.loment(["pull", "-q", "--tls-verify=false", &image]).succeeds();
+    // As often as one request is tried.
+    let way = FaultyWay::to(&to.host(), "POST", Fault::Busy, 0);
+    for name in [&base, &way.name("one:1")] {
+        world.loment(["push", "-q", "--tls-verify=false", &image, name]).succeeds();
+    }
+    let busy = FaultyWay::to(&to.host(), "POST", Fault::Busy, 5);
+    let known = busy.name("one:1");
+    world.loment(["pull", "-q", "--tls-verify=false", &known]).succeeds();
+    let push = ["push", "-q", "--retry", "0", "--tls-verify=false", &known, &busy.name("two:1")];
+    world.loment(push).succeeds();
+    is_whole(&world, &to, "two:1");
+}
+
+#[test]
+fn a_pull_is_tried_again_with_mirrors_too() {
+    let world = world();
+    let full = large(&world, 1 << 20);
+    let behind = FaultyWay::to(&full.host(), "GET", Fault::Busy, 8);
+    let conf = format!(
+        "[[registry]]\nprefix = \"images.test\"\nlocation = {:?}\n[[registry.mirror]]\nlocation = \"127.0.0.1:1\"\n",
+        behind.host(),
+    );
+    configure(&world, "registries.conf", &conf);
+    let pull = ["pull", "-q", "--retry", "3", "--retry-delay", "10ms", "images.test/large:1"];
+    world.loment(pull).succeeds();
 }
