@@ -6,7 +6,6 @@ use std::io;
 use std::path::PathBuf;
 
 use loment_events::What;
-use loment_monitor::launch::Rootfs;
 use loment_monitor::{show_rootfs, show_tree};
 use oci_spec::runtime::Spec;
 use serde_json::json;
@@ -54,11 +53,7 @@ impl Engine {
             return show_tree(&root, &shown.target()).map_err(failed);
         }
         self.clear_leftovers(container);
-        let rootfs = match self.rootfs(&container.config)? {
-            // What was changed has been thrown away.
-            Rootfs::Throwaway { path, .. } => Rootfs::Directory { path },
-            rootfs => rootfs,
-        };
+        let rootfs = self.resting_rootfs(&container.config)?;
         let spec = users_of(&container.config).context("read", "the mappings of users")?;
         show_rootfs(&rootfs, &spec, &shown.target(), &shown.dir().join("scratch")).map_err(failed)
     }

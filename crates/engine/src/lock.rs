@@ -3,11 +3,11 @@
 //! Who has the lock of a volume or a secret waits for no container.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loment_cgroup::{CgroupPath, Host};
+use loment_sys::fd::is_at;
 
 use crate::container::{cgroup_name, monitor_cgroup_name};
 use crate::error::Context;
@@ -73,13 +73,7 @@ fn lock_named(path: &Path, busy: impl Fn() -> Error) -> Result<Option<File>, Err
         lock => lock?,
     };
     // It may have been removed meanwhile, and another made in its place.
-    let is_same = |now: &std::fs::Metadata, then: &std::fs::Metadata| {
-        (now.dev(), now.ino()) == (then.dev(), then.ino())
-    };
-    match (std::fs::symlink_metadata(path), lock.metadata()) {
-        (Ok(now), Ok(then)) if is_same(&now, &then) => Ok(Some(lock)),
-        _ => Ok(None),
-    }
+    Ok(is_at(&lock, path).then_some(lock))
 }
 
 fn lock_dir(path: &Path, patience: Duration, busy: impl Fn() -> Error) -> Result<File, Error> {

@@ -2,9 +2,10 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use loment_sys::fd::is_at;
 use rustix::io::Errno;
 
 use crate::Error;
@@ -24,10 +25,34 @@ pub(crate) fn new_dir(dir: &Path, prefix: &str, mode: u32) -> Result<(PathBuf, F
         // Whoever sweeps may have taken it for a killed program's before it was locked.
         let Ok(lock) = File::open(&new) else { continue };
         lock.lock().context("lock", new.display())?;
-        let now = std::fs::symlink_metadata(&new).map(|m| m.ino()).ok();
-        if now.is_some() && now == lock.metadata().map(|m| m.ino()).ok() {
+        if is_at(&lock, &new) {
             return Ok((new, lock));
         }
     }
     Err(io::Error::from(Errno::AGAIN)).context("make a directory in", dir.display())
+}
+
+/// The names in a directory of what is whole: those that do not begin as the names of [`new_dir`] do. A missing directory has none.
+pub(crate) fn whole_names(dir: &Path, first: char) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.context("read", dir.display())?,
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| !name.starts_with(first)).collect())
+}
+
+/// Removes with `discard` what killed programs have left whose names begin with `prefix`.
+pub(crate) fn sweep(dir: &Path, prefix: &str, discard: impl Fn(&Path, &File)) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+            continue;
+        }
+        // Its maker holds the lock.
+        if let Ok(dir) = File::open(entry.path())
+            && dir.try_lock().is_ok()
+        {
+            discard(&entry.path(), &dir);
+        }
+    }
 }

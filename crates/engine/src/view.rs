@@ -8,7 +8,7 @@ use loment_monitor::launch::Rootfs;
 use loment_runtime::mount_of;
 use rustix::fs::OFlags;
 
-use crate::config::Users;
+use crate::config::{Config, Users};
 use crate::container::Container;
 use crate::error::Context;
 use crate::{Engine, Error};
@@ -54,6 +54,15 @@ impl Engine {
         Ok(Some(root))
     }
 
+    /// The files of a container that does not run.
+    pub(crate) fn resting_rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
+        Ok(match self.rootfs(config)? {
+            // What was changed has been thrown away.
+            Rootfs::Throwaway { path, .. } => Rootfs::Directory { path },
+            rootfs => rootfs,
+        })
+    }
+
     fn resting_root(&self, container: &Container) -> Result<View, Error> {
         let id = &container.config.id;
         let lock = self.lock(id)?;
@@ -71,11 +80,7 @@ impl Engine {
         if let Some(root) = mounted {
             return Ok(View { root, users: now.config.namespaces.users, lock: Some(lock) });
         }
-        let rootfs = match self.rootfs(&now.config)? {
-            // What was changed has been thrown away.
-            Rootfs::Throwaway { path, .. } => Rootfs::Directory { path },
-            rootfs => rootfs,
-        };
+        let rootfs = self.resting_rootfs(&now.config)?;
         let scratch = now.dir.join("scratch");
         match std::fs::create_dir(&scratch) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {

@@ -29,28 +29,29 @@ const HOST: &str = "host";
 /// # Errors
 /// [`Error::Io`].
 pub fn open(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
-    if let Some(recursive) = bound(mount) {
-        return open_bound(mount, recursive);
-    }
-    let _lock = locked(&mount.dir)?;
+    // A directory that is there is mounted for nobody else.
+    let _lock = if bound(mount).is_none() { Some(locked(&mount.dir)?) } else { None };
     open_locked(mount, user)
 }
 
-fn open_bound(mount: &VolumeMount, recursive: bool) -> Result<OwnedFd, Error> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
-    let tree = open_tree(CWD, &mount.device, flags).context("open", mount.device.display())?;
+/// The same for who has the volume's lock.
+fn open_locked(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
+    let tree = match bound(mount) {
+        Some(recursive) => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
+            open_tree(CWD, &mount.device, flags).context("open", mount.device.display())?
+        }
+        None => open_shared(mount, user)?,
+    };
     if is_read_only(mount) {
         make_read_only(&tree).context("mount volume", &mount.name)?;
     }
     Ok(tree)
 }
 
-/// The same for who has the volume's lock.
-fn open_locked(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
-    if let Some(recursive) = bound(mount) {
-        return open_bound(mount, recursive);
-    }
+/// A clone of what is mounted once for all.
+fn open_shared(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
     let users = users(mount);
     std::fs::create_dir_all(&users).context("create", users.display())?;
     File::create(users.join(user)).context("note a user in", users.display())?;
@@ -161,12 +162,12 @@ fn users(mount: &VolumeMount) -> PathBuf {
 }
 
 /// Restrictions that its options are, of a directory that is there.
-pub(crate) fn is_read_only(mount: &VolumeMount) -> bool {
+fn is_read_only(mount: &VolumeMount) -> bool {
     mount.options.iter().rfind(|option| ["ro", "rw"].contains(&option.as_str())).is_some_and(|o| o == "ro")
 }
 
 /// Makes a mount read-only.
-pub(crate) fn make_read_only(tree: &OwnedFd) -> io::Result<()> {
+fn make_read_only(tree: &OwnedFd) -> io::Result<()> {
     use loment_sys::mount::{ATTR_RDONLY, MountAttr, set_attributes};
     set_attributes(tree.as_fd(), c"", true, &MountAttr { set: ATTR_RDONLY, ..MountAttr::default() })
 }

@@ -3,12 +3,12 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loment_events::{Event, Kind, Reporter, Subject, What};
 use loment_runtime::{InRoot, copy_tree};
+use loment_sys::fd::is_at;
 use rustix::fs::{
     AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
     renameat_with, statat, syncfs, unlinkat,
@@ -206,7 +206,8 @@ pub(crate) fn leave(place: &Place, removal: &Removal, reporter: &Reporter) {
     let tomb = removal.tombs.join(&place.id);
     for left in &removal.volumes {
         let Ok(dir) = File::open(&left.dir) else { continue };
-        if !locked_within(&dir, SHORT_PATIENCE).unwrap_or(false) || !is_still(&left.dir, &dir) {
+        // It may have been removed before it was locked.
+        if !locked_within(&dir, SHORT_PATIENCE).unwrap_or(false) || !is_at(&dir, &left.dir) {
             continue;
         }
         let _ = std::fs::remove_file(left.dir.join(USERS).join(&place.id));
@@ -224,12 +225,6 @@ pub(crate) fn leave(place: &Place, removal: &Removal, reporter: &Reporter) {
     }
 }
 
-/// Whether what is open is what is there: it may have been removed before it was locked.
-fn is_still(path: &Path, open: &File) -> bool {
-    let (now, then) = (std::fs::symlink_metadata(path), open.metadata());
-    now.ok().zip(then.ok()).is_some_and(|(now, then)| now.ino() == then.ino())
-}
-
 /// Those that are there: what is left of a killed program does not count.
 fn has_users(volume: &Path, place: &Place) -> bool {
     let users = std::fs::read_dir(volume.join(USERS)).into_iter().flatten().flatten();
@@ -238,6 +233,7 @@ fn has_users(volume: &Path, place: &Place) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::path::PathBuf;
 
     use super::*;

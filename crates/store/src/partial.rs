@@ -16,6 +16,7 @@ use crate::disk;
 use crate::error::{Context, Error};
 use crate::lease::LayerSlot;
 use crate::store::Store;
+use crate::usage::free_bytes;
 
 /// The directory, in a store's.
 pub(crate) const PARTIAL: &str = "partial";
@@ -78,9 +79,7 @@ impl Partial {
         let Some(file) = &self.file else { return };
         if self.length >= self.looked {
             self.looked = self.length + LOOK_EVERY;
-            // A file system that says nothing says it when it is full.
-            let stat = fstatvfs(file).ok().filter(|stat| stat.f_blocks > 0);
-            let free = stat.map(|stat| stat.f_bfree.saturating_mul(stat.f_frsize));
+            let free = fstatvfs(file).ok().and_then(|stat| free_bytes(&stat));
             if free.is_some_and(|free| free < more) {
                 return self.discard();
             }

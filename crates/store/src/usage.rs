@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use oci_spec::image::Digest;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, statvfs};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, StatVfs, fstat, openat, statat, statvfs};
 use rustix::io::Errno;
 
 use crate::check::leftovers::{self, LeftoverKind};
@@ -38,13 +38,13 @@ impl Store {
 
     fn has_room(&self, needed: u64) -> Result<(), Error> {
         let stat = statvfs(self.root()).during("look at", self.root())?;
-        // What is kept for root counts: that is who writes here. Some file systems say nothing at all.
-        let free = stat.f_bfree.saturating_mul(stat.f_frsize);
-        if stat.f_blocks == 0 || needed <= free {
-            return Ok(());
+        match free_bytes(&stat) {
+            Some(free) if needed > free => {
+                let source = Errno::NOSPC.into();
+                Err(Error::NoRoom { root: self.root().to_path_buf(), needed, free, source })
+            }
+            _ => Ok(()),
         }
-        let source = Errno::NOSPC.into();
-        Err(Error::NoRoom { root: self.root().to_path_buf(), needed, free, source })
     }
 
     /// Bytes that a manifest, index or configuration occupies on disk; none for a missing one.
@@ -73,6 +73,12 @@ impl Store {
         let upper = self.container_dir(id)?.join("upper");
         if upper.exists() { tree(&upper) } else { Ok(0) }
     }
+}
+
+/// Bytes that are free on a file system; `None` for one that says nothing before it is full. What is kept for root counts: that is who
+/// writes here.
+pub(crate) fn free_bytes(stat: &StatVfs) -> Option<u64> {
+    (stat.f_blocks > 0).then(|| stat.f_bfree.saturating_mul(stat.f_frsize))
 }
 
 /// Bytes that a file or a tree occupies; none what is not there.

@@ -1,7 +1,16 @@
-//! Descriptor ranges and inherited descriptors.
+//! Descriptor ranges, inherited descriptors, and what they stand for.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Whether what is open is what is at a path, and not what was there before it was removed or replaced. A link at the path is itself.
+pub fn is_at(open: &File, path: &Path) -> bool {
+    let now = std::fs::symlink_metadata(path).ok().zip(open.metadata().ok());
+    now.is_some_and(|(now, then)| (now.dev(), now.ino()) == (then.dev(), then.ino()))
+}
 
 /// Closes every descriptor from `first` upwards.
 ///

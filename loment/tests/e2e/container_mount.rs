@@ -8,12 +8,7 @@ use std::process::Command;
 use loment_testkit::World;
 use serde_json::Value;
 
-use crate::{world, world_with};
-
-fn sleeper(world: &World, flags: &[&str], image: &str) {
-    let arguments = [&["run", "-d", "--network", "none"], flags, &[image, "sleep", "300"]].concat();
-    world.loment(arguments).succeeds();
-}
+use crate::{sleeper, world, world_with};
 
 fn mount(world: &World, name: &str) -> String {
     world.loment(["mount", name]).succeeds().to_owned()
@@ -125,7 +120,7 @@ fn mounts_are_counted_and_listed() {
 #[test]
 fn what_goes_is_unmounted() {
     let (world, image) = world_with("busybox:latest");
-    sleeper(&world, &["--rm", "--name", "gone"], &image);
+    sleeper(&world, "gone", &["--rm"], &image);
     let path = mount(&world, "gone");
     world.loment(["stop", "--time", "0", "gone"]).succeeds();
     crate::eventually("it is unmounted", || !Path::new(&path).exists());

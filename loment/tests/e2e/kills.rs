@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use loment_testkit::{
-    Compression, Config, Entry, Faults, Image, Layer, Layout, Output, Patience, RawLayer, Registry, Variant,
-    World, run,
+    Compression, Config, Entry, Faults, Image, Layer, Layout, Output, Patience, RawLayer, Registry, Stopped,
+    Variant, World, run,
 };
 
 use crate::slow::noise;
@@ -83,26 +83,34 @@ impl Scene {
 
     /// The same; `holds` looks at what there is after each kill, and after the command has come to its end.
     fn kill_everywhere_and(&self, arguments: &[&str], again: &[i32], holds: &dyn Fn(&str)) {
-        let before = self.dir.path().join("before");
-        Self::copy(&self.root(), &before);
-        let faults = Faults::below([self.root()]);
-        for nth in 1.. {
-            assert!(nth < 5000, "it never comes to its end");
-            Self::copy(&before, &self.root());
-            let stopped = faults.kill_before(nth, &mut self.command(arguments));
-            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+        self.at_every_change(5000, arguments, &|stopped, when| {
             let check = self.loment(&["system", "check", "--max", "0"]);
             assert_eq!(check.code, 0, "{when}: {check}");
-            holds(&when);
+            holds(when);
             let output = self.loment(arguments);
             let is_done = if stopped.before.is_some() { output.code == 0 } else { stopped.code == Some(0) };
             assert!(is_done || again.contains(&output.code), "{when}: {output}");
             let check = self.loment(&["system", "check", "--quick"]);
             assert_eq!(check.code, 0, "{when}: {check}");
-            holds(&when);
+            holds(when);
             self.loment(&["rmi", "--all", "--force"]).succeeds();
             self.loment(&["image", "prune", "--force"]).succeeds();
             assert_eq!(self.left(), Vec::<PathBuf>::new(), "{when}");
+        });
+    }
+
+    /// Kills a command before each of its changes, fewer than `most`, each time from how things are now, and does something after
+    /// each kill and after it has come to its end. In the end things are as they were.
+    fn at_every_change(&self, most: u64, arguments: &[&str], after: &dyn Fn(&Stopped, &str)) {
+        let before = self.dir.path().join("before");
+        Self::copy(&self.root(), &before);
+        let faults = Faults::below([self.root()]);
+        for nth in 1.. {
+            assert!(nth < most, "it never comes to its end");
+            Self::copy(&before, &self.root());
+            let stopped = faults.kill_before(nth, &mut self.command(arguments));
+            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+            after(&stopped, &when);
             if stopped.before.is_none() {
                 assert!(nth > 2, "{when}: too few changes to be all");
                 break;

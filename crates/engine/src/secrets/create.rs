@@ -17,7 +17,7 @@ use super::{
 };
 use crate::error::{Context, invalid};
 use crate::names::new_id;
-use crate::new_dir::new_dir;
+use crate::new_dir::{new_dir, sweep};
 use crate::{Engine, Error};
 
 /// A secret to be made.
@@ -161,18 +161,10 @@ impl Engine {
 
     /// Removes what killed programs have left half made or half removed.
     pub(super) fn sweep_secrets(&self, keeper: &dyn SecretKeeper) {
-        for entry in std::fs::read_dir(self.secrets_dir()).into_iter().flatten().flatten() {
-            if !entry.file_name().to_str().is_some_and(|name| name.starts_with(NONE_YET)) {
-                continue;
-            }
-            // Its maker holds the lock.
-            if let Ok(dir) = File::open(entry.path())
-                && dir.try_lock().is_ok()
-            {
-                let secret = super::read_record(&dir, &entry.path()).unwrap_or_default();
-                discard(&secret, &entry.path(), keeper);
-            }
-        }
+        sweep(&self.secrets_dir(), NONE_YET, |path, dir| {
+            let secret = super::read_record(dir, path).unwrap_or_default();
+            discard(&secret, path, keeper);
+        });
     }
 }
 
@@ -253,6 +245,6 @@ pub(super) fn write_private(path: &Path, bytes: &[u8], durable: bool) -> io::Res
     if durable { file.sync_data() } else { Ok(()) }
 }
 
-fn sync(dir: &Path) -> Result<(), Error> {
+pub(super) fn sync(dir: &Path) -> Result<(), Error> {
     File::open(dir).and_then(|dir| dir.sync_all()).context("flush", dir.display())
 }

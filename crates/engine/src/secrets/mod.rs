@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use loment_sys::fd::is_at;
 use rustix::fs::{Mode, OFlags, openat};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ pub use self::filter::SecretFilters;
 pub(crate) use self::using::{SECRETS, destination, shown};
 use crate::ecosystem::LoadError;
 use crate::error::{Context, invalid};
+use crate::new_dir::whole_names;
 use crate::{Engine, Error};
 
 const RECORD: &str = "secret.json";
@@ -175,7 +176,7 @@ impl Engine {
             return Err(none());
         }
         let mut found: Option<Found> = None;
-        for other in names(&self.secrets_dir())? {
+        for other in whole_names(&self.secrets_dir(), '=')? {
             let Ok(Some(other)) = self.read_secret(&other) else { continue };
             if other.secret.id == name {
                 return Ok(other);
@@ -213,7 +214,7 @@ impl Engine {
     /// [`Error::Io`] for the directory of all of them.
     pub fn secrets(&self) -> Result<Vec<StoredSecret>, Error> {
         let mut all = Vec::new();
-        for name in names(&self.secrets_dir())? {
+        for name in whole_names(&self.secrets_dir(), '=')? {
             match self.read_secret(&name) {
                 Ok(found) => all.extend(found.map(|found| found.secret)),
                 Err(error) => all.push(StoredSecret {
@@ -280,13 +281,6 @@ fn read_record(dir: &File, path: &Path) -> Result<StoredSecret, Error> {
     Ok(secret)
 }
 
-/// Whether a directory is what is at a path.
-fn is_at(dir: &File, path: &Path) -> bool {
-    let same =
-        |now: std::fs::Metadata, then: std::fs::Metadata| (now.dev(), now.ino()) == (then.dev(), then.ino());
-    std::fs::symlink_metadata(path).is_ok_and(|now| dir.metadata().is_ok_and(|then| same(now, then)))
-}
-
 fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
@@ -309,16 +303,6 @@ fn check_size(bytes: &[u8]) -> Result<(), Error> {
         false => Ok(()),
         true => Err(Error::SecretSize),
     }
-}
-
-/// The names of secrets in a directory.
-fn names(dir: &Path) -> Result<Vec<String>, Error> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.context("read", dir.display())?,
-    };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| !name.starts_with('=')).collect())
 }
 
 #[cfg(test)]

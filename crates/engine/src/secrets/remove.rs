@@ -3,7 +3,7 @@
 use loment_events::What;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::create::forget;
+use super::create::{forget, sync};
 use super::{NONE_YET, SecretKeeper, StoredSecret, check_name};
 use crate::error::Context;
 use crate::names::new_id;
@@ -36,8 +36,7 @@ impl Engine {
             dir.join(format!("{NONE_YET}{}", new_id().context("choose", "a name")?)),
         );
         std::fs::rename(&path, &tomb).context("remove secret", &secret.name)?;
-        let sync = || std::fs::File::open(&dir).and_then(|dir| dir.sync_all());
-        sync().context("flush", dir.display())?;
+        sync(&dir)?;
         if let Err(error) = forget(&secret, keeper) {
             // It is still there, so it stays known.
             let _ = renameat_with(CWD, &tomb, CWD, &path, RenameFlags::NOREPLACE);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Component, Path, PathBuf};
 
 use super::SecretData;
-use super::create::write_private;
+use super::create::{sync, write_private};
 use crate::config::{Config, SecretPlace, SecretUse};
 use crate::container::Container;
 use crate::error::{Context, invalid};
@@ -61,8 +61,7 @@ impl Engine {
             let path = dir.join(n.to_string());
             write_private(&path, &data.0, durable).context("write", path.display())?;
         }
-        let flush = || std::fs::File::open(&dir).and_then(|dir| dir.sync_all());
-        if durable { flush().context("flush", dir.display()) } else { Ok(()) }
+        if durable { sync(&dir) } else { Ok(()) }
     }
 
     /// The copies that a container has.

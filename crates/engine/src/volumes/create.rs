@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::{DATA, FRESH, NEW, RECORD, StoredVolume, USERS, VERSION};
 use crate::error::{Context, invalid};
 use crate::names::{check_name_of, new_id};
-use crate::new_dir::new_dir;
+use crate::new_dir::{new_dir, sweep};
 use crate::{Engine, Error};
 
 /// A volume to be made.
@@ -74,17 +74,7 @@ impl Engine {
 
     /// Removes what killed programs have left half made.
     pub(crate) fn sweep_new_volumes(&self) {
-        for entry in std::fs::read_dir(self.volumes_dir()).into_iter().flatten().flatten() {
-            if !entry.file_name().to_str().is_some_and(|name| name.starts_with(NEW)) {
-                continue;
-            }
-            // Its maker holds the lock.
-            if let Ok(dir) = File::open(entry.path())
-                && dir.try_lock().is_ok()
-            {
-                let _ = std::fs::remove_dir_all(entry.path());
-            }
-        }
+        sweep(&self.volumes_dir(), NEW, |new, _| drop(std::fs::remove_dir_all(new)));
     }
 }
 

@@ -15,7 +15,7 @@ mod remove;
 mod using;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use loment_monitor::volumes::{DATA, FRESH, USERS};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,7 @@ pub use self::create::NewVolume;
 pub use self::filter::VolumeFilters;
 pub use self::using::{ImageVolumes, VolumeChoices, VolumesFrom};
 use crate::error::Context;
+use crate::new_dir::whole_names;
 use crate::{Engine, Error};
 
 const RECORD: &str = "volume.json";
@@ -122,7 +123,7 @@ impl Engine {
         if self.volume_dir(name).exists() {
             return Ok(name.to_owned());
         }
-        let mut found = names(&self.volumes_dir())?;
+        let mut found = whole_names(&self.volumes_dir(), '.')?;
         found.retain(|other| other.starts_with(name));
         match (found.pop(), found.is_empty()) {
             (Some(found), true) => Ok(found),
@@ -154,7 +155,7 @@ impl Engine {
     /// [`Error::Io`] for the directory of all of them.
     pub fn volumes(&self) -> Result<Vec<StoredVolume>, Error> {
         let mut all = Vec::new();
-        for name in names(&self.volumes_dir())? {
+        for name in whole_names(&self.volumes_dir(), '.')? {
             match self.read_volume(&name) {
                 Ok(volume) => all.extend(volume),
                 Err(error) => {
@@ -183,14 +184,4 @@ impl Engine {
     pub fn volume_usage(&self, volume: &StoredVolume) -> Result<u64, Error> {
         Ok(loment_store::Store::tree_usage(&volume.mount_point())?)
     }
-}
-
-/// The names of volumes in a directory.
-fn names(dir: &Path) -> Result<Vec<String>, Error> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.context("read", dir.display())?,
-    };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    Ok(names.filter(|name| !name.starts_with('.')).collect())
 }

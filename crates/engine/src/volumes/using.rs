@@ -170,8 +170,8 @@ impl Engine {
     /// Removes a container's anonymous volumes that nobody else has.
     pub(crate) fn remove_anonymous_volumes(&self, config: &Config) -> Result<(), Error> {
         let anonymous = |volume: &VolumeUse| volume.anonymous;
-        let used = config.files.volumes.iter().filter_map(|volume| volume.volume.as_ref());
-        used.filter(|used| anonymous(used))
+        used(config)
+            .filter(|used| anonymous(used))
             .try_for_each(|used| self.leave_volume(&used.name, &config.id, true))
     }
 
@@ -189,7 +189,7 @@ impl Engine {
         let config = std::fs::read(tomb.join(CONFIG)).ok();
         let config: Option<Config> = config.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let Some(config) = config else { return };
-        for used in config.files.volumes.iter().filter_map(|volume| volume.volume.as_ref()) {
+        for used in used(&config) {
             // One that the user made without a name is his, though.
             let _ = self.leave_volume(&used.name, &config.id, used.anonymous);
         }
@@ -197,8 +197,9 @@ impl Engine {
 
     /// What its monitor does with a container's volumes when it removes that.
     pub(crate) fn left_volumes(&self, config: &Config) -> Vec<LeftVolume> {
-        let used = config.files.volumes.iter().filter_map(|volume| volume.volume.as_ref());
-        used.map(|used| LeftVolume { dir: self.volume_dir(&used.name), anonymous: used.anonymous }).collect()
+        used(config)
+            .map(|used| LeftVolume { dir: self.volume_dir(&used.name), anonymous: used.anonymous })
+            .collect()
     }
 
     /// Refuses a container one of whose volumes is gone.
@@ -302,8 +303,13 @@ fn taken_from(mut volume: Volume, from: &VolumesFrom) -> Volume {
     volume
 }
 
+/// The volumes that a container has, of what is mounted in it.
+fn used(config: &Config) -> impl Iterator<Item = &VolumeUse> {
+    config.files.volumes.iter().filter_map(|volume| volume.volume.as_ref())
+}
+
 fn names(config: &Config) -> impl Iterator<Item = &str> {
-    config.files.volumes.iter().filter_map(|volume| Some(volume.volume.as_ref()?.name.as_str()))
+    used(config).map(|used| used.name.as_str())
 }
 
 fn destinations(config: &Config) -> impl Iterator<Item = PathBuf> {

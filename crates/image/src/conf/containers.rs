@@ -49,11 +49,9 @@ pub struct EventsDefaults {
 }
 
 impl EventsDefaults {
-    /// Whether a file may say anything of events: few do, and all of them need not be parsed for that. What only a remark says is
-    /// none.
+    /// Whether a file may say anything of events: it is looked at by most commands.
     pub fn may_be_in(file: File<'_>) -> bool {
-        let lines = file.text.lines().map(str::trim_start);
-        lines.filter(|line| !line.starts_with('#')).any(|line| line.contains("events_log"))
+        file.mentions(&["events_log"])
     }
 
     /// Puts files together, as [`TransferDefaults::parse`] does.
@@ -63,8 +61,7 @@ impl EventsDefaults {
     pub fn parse<'t>(files: impl IntoIterator<Item = File<'t>>) -> Result<Self, ConfError> {
         let mut all = Self::default();
         for file in files {
-            let document: Document =
-                toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+            let document: Document = file.toml()?;
             all.logger = document.engine.events_logger.or(all.logger);
             all.max_size = document.engine.events_logfile_max_size.or(all.max_size);
         }
@@ -80,8 +77,7 @@ impl TransferDefaults {
     pub fn parse<'t>(files: impl IntoIterator<Item = File<'t>>) -> Result<Self, ConfError> {
         let mut all = Self::default();
         for file in files {
-            let document: Document =
-                toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+            let document: Document = file.toml()?;
             if let Some(value) = document.engine.compression_format.filter(|value| !value.is_empty()) {
                 // Chunks are found by an index that not every zstd layer has; without it they are read all the same.
                 let name = value.strip_suffix(":chunked").unwrap_or(&value);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ConfError;
 use super::matching::end_of_match;
@@ -22,6 +23,20 @@ pub struct File<'t> {
     pub name: &'t str,
     /// What is in it.
     pub text: &'t str,
+}
+
+impl File<'_> {
+    /// Reads it as TOML.
+    pub(super) fn toml<T: DeserializeOwned>(self) -> Result<T, ConfError> {
+        toml::from_str(self.text).map_err(|e| ConfError::toml(self.name, self.text, &e))
+    }
+
+    /// Whether it may say anything of what one of these words stands for: few files do, and not all of them need to be parsed for
+    /// that. What only a remark says is none.
+    pub(super) fn mentions(self, words: &[&str]) -> bool {
+        let lines = self.text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+        lines.into_iter().any(|line| words.iter().any(|word| line.contains(word)))
+    }
 }
 
 /// For which pulls a mirror is asked (`pull-from-mirror`).
@@ -198,14 +213,12 @@ impl Registries {
     /// # Errors
     /// [`ConfError`].
     pub fn add_recorded(&mut self, file: File<'_>) -> Result<(), ConfError> {
-        let recorded: Recorded =
-            toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+        let recorded: Recorded = file.toml()?;
         self.add_aliases(file.name, recorded.aliases)
     }
 
     fn add(&mut self, file: File<'_>) -> Result<(), ConfError> {
-        let document: Document =
-            toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+        let document: Document = file.toml()?;
         if document.registries.is_some() {
             return Err(ConfError::Version1 { file: file.name.to_owned() });
         }

@@ -40,11 +40,9 @@ struct Limits {
 }
 
 impl StorageDefaults {
-    /// Whether a file may say anything of limits: it is looked at for each container, and few do.
+    /// Whether a file may say anything of limits: it is looked at for each container.
     pub fn may_be_in(file: File<'_>) -> bool {
-        let lines = file.text.lines().map(str::trim_start);
-        let mut said = lines.filter(|line| !line.starts_with('#'));
-        said.any(|line| line.contains("size") || line.contains("inodes"))
+        file.mentions(&["size", "inodes"])
     }
 
     /// Puts files together, as [`super::TransferDefaults::parse`] does.
@@ -54,8 +52,7 @@ impl StorageDefaults {
     pub fn parse<'t>(files: impl IntoIterator<Item = File<'t>>) -> Result<Self, ConfError> {
         let mut all = Self::default();
         for file in files {
-            let document: Document =
-                toml::from_str(file.text).map_err(|e| ConfError::toml(file.name, file.text, &e))?;
+            let document: Document = file.toml()?;
             let Options { size, overlay } = document.storage.options;
             all.size = overlay.size.or(size).or(all.size);
             all.inodes = overlay.inodes.or(all.inodes);

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::Context;
-use crate::launch::{Body, Rootfs, Volume, VolumeMount, VolumeOverlay};
+use crate::launch::{Body, Rootfs, Volume, VolumeOverlay};
 use crate::volumes::use_mounted_first;
 use crate::{Error, overlay, volume_mounts};
 
@@ -38,7 +38,7 @@ pub(super) fn prepare(
             mounts.push((volume.destination.clone(), image(volume, scratch, users)?));
             continue;
         }
-        let mounted = volume.mount.as_ref().map(|mount| mounted(mount, id)).transpose()?;
+        let mounted = volume.mount.as_ref().map(|mount| volume_mounts::open(mount, id)).transpose()?;
         use_mounted_first(volume, mounted.as_ref(), root, Some(user))?;
         let mounting = || format!("{} on {}", volume.source.display(), volume.destination.display());
         if let Some(tree) = tree(volume, mounted, user, scratch).context("mount", mounting())? {
@@ -75,15 +75,6 @@ fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Resu
 fn clone(part: &OwnedFd) -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     Ok(open_tree(part, "", flags | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH)?)
-}
-
-/// The files of a volume that is a file system.
-fn mounted(mount: &VolumeMount, id: &str) -> Result<OwnedFd, Error> {
-    let tree = volume_mounts::open(mount, id)?;
-    if volume_mounts::is_read_only(mount) {
-        volume_mounts::make_read_only(&tree).context("mount volume", &mount.name)?;
-    }
-    Ok(tree)
 }
 
 fn tree(

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use loment_testkit::Faults;
-
 use super::Scene;
 
 const BYTES: &str = "bytes-of-a-secret-77ab";
@@ -11,29 +9,17 @@ const BYTES: &str = "bytes-of-a-secret-77ab";
 impl Scene {
     /// As `kill_everywhere`. In the end, when all secrets are removed, nothing of them is there.
     fn kill_secrets(&self, arguments: &[&str], again: &[i32], holds: &dyn Fn(&str)) {
-        let before = self.dir.path().join("before");
-        Self::copy(&self.root(), &before);
-        let faults = Faults::below([self.root()]);
-        for nth in 1.. {
-            assert!(nth < 500, "it never comes to its end");
-            Self::copy(&before, &self.root());
-            let stopped = faults.kill_before(nth, &mut self.command(arguments));
-            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+        self.at_every_change(500, arguments, &|_, when| {
             self.loment(&["secret", "ls"]).succeeds();
             let output = self.loment(arguments);
             assert!(output.code == 0 || again.contains(&output.code), "{when}: {output}");
-            holds(&when);
+            holds(when);
             self.loment(&["secret", "rm", "--all"]).succeeds();
             // What was left half made goes with the next change.
             self.loment(&["secret", "rm", "--ignore", "nonesuch"]).succeeds();
             let left = fs::read_dir(self.root().join("secrets")).map_or(0, Iterator::count);
             assert_eq!(left, 0, "{when}");
-            if stopped.before.is_none() {
-                assert!(nth > 2, "{when}: too few changes to be all");
-                break;
-            }
-        }
-        Self::copy(&before, &self.root());
+        });
     }
 
     fn shown(&self, when: &str) -> String {
@@ -67,20 +53,10 @@ fn one_that_is_replaced_is_never_neither() {
     let scene = Scene::new("dir");
     let (old, new) = (scene.world.write("old", "old"), scene.world.write("new", BYTES));
     scene.loment(&["secret", "create", "s", &old]).succeeds();
-    let before = scene.dir.path().join("before");
-    Scene::copy(&scene.root(), &before);
-    let faults = Faults::below([scene.root()]);
-    for nth in 1..500 {
-        Scene::copy(&before, &scene.root());
-        let stopped =
-            faults.kill_before(nth, &mut scene.command(&["secret", "create", "--replace", "s", &new]));
-        let now = scene.shown(&format!("{nth}: {stopped:?}"));
-        assert!(now == "old" || now == BYTES, "{nth}: {now}");
-        if stopped.before.is_none() {
-            return;
-        }
-    }
-    panic!("it never comes to its end");
+    scene.at_every_change(500, &["secret", "create", "--replace", "s", &new], &|_, when| {
+        let now = scene.shown(when);
+        assert!(now == "old" || now == BYTES, "{when}: {now}");
+    });
 }
 
 /// What another program keeps goes, too, when we are killed before there is a secret of that name, or after there is none.
@@ -106,14 +82,8 @@ fn a_container_with_secrets_killed_before_every_change() {
     let file = scene.world.write("new", BYTES);
     scene.loment(&["pull", "--quiet", &scene.name(0)]).succeeds();
     scene.loment(&["secret", "create", "s", &file]).succeeds();
-    let before = scene.dir.path().join("before");
-    Scene::copy(&scene.root(), &before);
-    let faults = Faults::below([scene.root()]);
     let create = ["create", "--network", "none", "--name", "c", "--secret", "s", &scene.name(0), "true"];
-    for nth in 1..1000 {
-        Scene::copy(&before, &scene.root());
-        let stopped = faults.kill_before(nth, &mut scene.command(&create));
-        let when = format!("{nth}: {stopped:?}");
+    scene.at_every_change(1000, &create, &|_, when| {
         scene.loment(&["ps", "-a", "-q"]).succeeds();
         let again = scene.loment(&create);
         assert!([0, 125].contains(&again.code), "{when}: {again}");
@@ -123,9 +93,5 @@ fn a_container_with_secrets_killed_before_every_change() {
         scene.loment(&["rm", "--force", "--all"]).succeeds();
         let left = fs::read_dir(scene.root().join("containers")).map_or(0, Iterator::count);
         assert_eq!(left, 0, "{when}");
-        if stopped.before.is_none() {
-            return;
-        }
-    }
-    panic!("it never comes to its end");
+    });
 }

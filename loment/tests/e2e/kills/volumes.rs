@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use loment_testkit::Faults;
-
 use super::Scene;
 use crate::{eventually, fixtures};
 
@@ -19,19 +17,12 @@ fn scene() -> (Scene, String) {
 impl Scene {
     /// As `kill_everywhere`. In the end, when all containers and volumes are removed, nothing of them is there.
     fn kill_volumes(&self, arguments: &[&str], again: &[i32], holds: &dyn Fn(&str)) {
-        let before = self.dir.path().join("before");
-        Self::copy(&self.root(), &before);
-        let faults = Faults::below([self.root()]);
-        for nth in 1.. {
-            assert!(nth < 2000, "it never comes to its end");
-            Self::copy(&before, &self.root());
-            let stopped = faults.kill_before(nth, &mut self.command(arguments));
-            let when = format!("{arguments:?} killed before change {nth}: {stopped:?}");
+        self.at_every_change(2000, arguments, &|_, when| {
             self.loment(&["ps", "-a", "-q"]).succeeds();
             self.loment(&["volume", "ls", "-q"]).succeeds();
             let output = self.loment(arguments);
             assert!(output.code == 0 || again.contains(&output.code), "{when}: {output}");
-            holds(&when);
+            holds(when);
             self.loment(&["rm", "--force", "--all", "--volumes"]).succeeds();
             let volumes = self.root().join("volumes");
             let anonymous: Vec<_> =
@@ -53,12 +44,7 @@ impl Scene {
             for tomb in fs::read_dir(self.root().join("tombs")).unwrap().flatten() {
                 remove_groups(&tomb.file_name().to_string_lossy());
             }
-            if stopped.before.is_none() {
-                assert!(nth > 2, "{when}: too few changes to be all");
-                break;
-            }
-        }
-        Self::copy(&before, &self.root());
+        });
     }
 }
 
