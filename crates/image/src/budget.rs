@@ -1,8 +1,40 @@
-//! Memory that the layers of a pull share, so that an image of many needs no more than one of few.
+//! Memory that the layers of an image share, so that one of many needs no more than one of few.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
+
+use crate::pipe::{PIECE, WAITING};
+
+/// Bytes of all layers that are on their way together. With what a program needs anyway, and a window of 32 MiB (`zstd --ultra -20`),
+/// which one layer at a time gets even where less is left, this stays within the 64 MiB that are promised.
+const ALL: usize = 48 << 20;
+/// Of them, those of pieces between threads at the most.
+const PIECES: usize = 20 << 20;
+/// In the hands of those who write to a pipe and of those who read from it.
+const HELD: usize = 2;
+
+/// What the layers of one image may take.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Layers on their way at the same time, at the most.
+    pub(crate) parallel: usize,
+    /// Pieces that may wait in each of their pipes.
+    pub(crate) waiting: usize,
+    /// For what compressors and decompressors look back to: what pieces leave.
+    pub(crate) windows: Budget,
+}
+
+impl Memory {
+    /// Of so many layers at a time, if that can be, each with so many pipes: the more layers, the fewer pieces wait in each.
+    pub(crate) fn new(parallel: usize, pipes: usize) -> Self {
+        let pieces = PIECES / PIECE / pipes;
+        let parallel = parallel.clamp(1, pieces / HELD);
+        let waiting = (pieces / parallel - HELD).min(WAITING);
+        let used = parallel * pipes * (waiting + HELD) * PIECE;
+        Self { parallel, waiting, windows: Budget::new((ALL - used) as u64) }
+    }
+}
 
 /// How often somebody who waits looks whether that is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,6 +94,18 @@ impl Drop for Share<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_of_any_number_of_layers_stay_within_their_limit() {
+        for pipes in [1, 2] {
+            for parallel in 0..100 {
+                let memory = Memory::new(parallel, pipes);
+                assert!((1..=parallel.max(1)).contains(&memory.parallel), "{parallel}: {memory:?}");
+                assert!(memory.windows.total >= (ALL - PIECES) as u64, "{parallel}: {memory:?}");
+                assert!(parallel > 4 || memory.waiting == WAITING, "{parallel}: {memory:?}");
+            }
+        }
+    }
 
     #[test]
     fn there_is_never_more_than_the_total() {

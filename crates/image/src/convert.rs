@@ -6,7 +6,7 @@ use std::thread;
 
 use oci_spec::image::Descriptor;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Memory};
 use crate::compress::{Compression, Compressor};
 use crate::copy::{CopyOptions, preserve};
 use crate::crew::Hand;
@@ -49,8 +49,7 @@ pub(crate) struct Transfer<'t> {
     pub(crate) destination: &'t dyn Destination,
     pub(crate) goal: Goal,
     pub(crate) options: &'t CopyOptions,
-    /// Of what decompressing and compressing take.
-    pub(crate) budget: Budget,
+    pub(crate) memory: Memory,
 }
 
 impl Transfer<'_> {
@@ -70,7 +69,7 @@ impl Transfer<'_> {
             Goal::Keep => 0,
             Goal::Compress(to) | Goal::As(to) => to.memory(self.options.level) + COMMON_WINDOW,
         };
-        let _share = self.budget.take(memory, hand.cancelled).ok_or_else(cancelled)?;
+        let _share = self.memory.windows.take(memory, hand.cancelled).ok_or_else(cancelled)?;
         let (told, mut became) = (AtomicU64::new(0), sent(label));
         if self.options.precompute && goal.change(label).is_some() {
             let watched = Watched::new(self.source.blob(blob)?, hand, &told);
@@ -102,7 +101,7 @@ impl Transfer<'_> {
         mut bytes: impl Read + Send,
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
-        let (sink, [mut reader]) = pipe();
+        let (sink, [mut reader]) = pipe(self.memory.waiting);
         thread::scope(|scope| {
             scope.spawn(move || {
                 loop {
@@ -158,11 +157,12 @@ impl Transfer<'_> {
         to: Compression,
         take: &mut Take<'_>,
     ) -> Result<Sent, Error> {
-        let (sink, [mut reader]) = pipe();
+        let (sink, [mut reader]) = pipe(self.memory.waiting);
         let level = self.options.level;
         let (changed, result) = thread::scope(|scope| {
-            let writer =
-                scope.spawn(move || change(blob, bytes, from, to, level, &self.budget, PipeSink::new(sink)));
+            let writer = scope.spawn(move || {
+                change(blob, bytes, from, to, level, &self.memory.windows, PipeSink::new(sink))
+            });
             let mut incoming = Incoming::new(&mut reader);
             let result = take(&mut incoming).map(|()| incoming.read());
             // Who writes to nobody ends.

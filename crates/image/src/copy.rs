@@ -5,14 +5,13 @@ use std::collections::{HashMap, HashSet};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
 use crate::archive::Scratch;
-use crate::budget::Budget;
+use crate::budget::Memory;
 use crate::compress::Compression;
 use crate::convert::{Goal, Transfer};
 use crate::crew;
 use crate::destination::{Destination, Wants};
 use crate::error::Error;
 use crate::format::{self, Format, Sent};
-use crate::layer::WINDOWS;
 use crate::manifest::{self, Document};
 use crate::platform::Platform;
 use crate::pull::Progress;
@@ -138,7 +137,7 @@ fn copy_as_it_is(
         destination,
         goal: goal(source, destination, options),
         options,
-        budget: Budget::new(WINDOWS),
+        memory: Memory::new(destination.wants().parallel(options.parallel), 1),
     };
     let mut seen = HashSet::new();
     let mut blobs: Vec<(Descriptor, Goal)> =
@@ -146,8 +145,7 @@ fn copy_as_it_is(
     blobs.retain(|(blob, _)| seen.insert(blob.digest().clone()));
     let descriptors: Vec<_> = blobs.iter().map(|(blob, _)| blob.clone()).collect();
     progress.layers(&descriptors);
-    let parallel = destination.wants().parallel(options.parallel);
-    let (sent, count) = crew::run(&descriptors, parallel, progress, &|index, hand| {
+    let (sent, count) = crew::run(&descriptors, transfer.memory.parallel, progress, &|index, hand| {
         transfer.send(&blobs[index].0, blobs[index].1, hand)
     })?;
     let sent: HashMap<Digest, Sent> =

@@ -10,7 +10,7 @@ use loment_registry::Daemon;
 use crate::archive::{Archive, DockerArchive, DockerArchiveWriter, Output, Scratch};
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::pipe::{PipeSink, pipe};
+use crate::pipe::{PipeSink, WAITING, pipe};
 use crate::reference::Reference;
 
 /// An archive with the image of that name or id.
@@ -37,7 +37,7 @@ pub fn to_daemon<T, E: From<Error>>(
     scratch: &Scratch,
     work: impl FnOnce(&dyn Destination) -> Result<T, E>,
 ) -> Result<T, E> {
-    let (sink, [mut reader]) = pipe();
+    let (sink, [mut reader]) = pipe(WAITING);
     thread::scope(|scope| {
         let loading = scope.spawn(move || daemon.load(&mut reader, None));
         let sink = Arc::new(Mutex::new(Some(PipeSink::new(sink))));

@@ -10,7 +10,7 @@ use loment_store::{Algorithm, Claim, DiffId, Hasher, Layer, LayerBlob, LayerSlot
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::beginning::{Beginning, broke_off, is_worth, ran_out};
-use crate::budget::Budget;
+use crate::budget::{Budget, Memory};
 use crate::crew::Hand;
 use crate::error::Error;
 use crate::inflate::{self, Compression};
@@ -18,8 +18,6 @@ use crate::parts::{Fetch, Parts};
 use crate::pipe::{Closed, PipeReader, PipeWriter, pipe};
 use crate::source::Source;
 
-/// What layers may take to keep what their decompressors look back to. The pieces between threads come on top: 5 MiB each.
-pub(crate) const WINDOWS: u64 = 40 << 20;
 /// Layers that become larger than this, in bytes,
 pub(crate) const SMALL: u64 = 16 << 30;
 /// must not be compressed better than this; what is not made to do harm stays far below.
@@ -33,11 +31,14 @@ pub(crate) struct Wanted<'w> {
     pub(crate) diff_id: &'w DiffId,
     /// How it is fetched when it is large.
     pub(crate) parts: Parts,
-    pub(crate) budget: &'w Budget,
+    pub(crate) memory: &'w Memory,
     pub(crate) hand: &'w Hand<'w>,
     /// Whether beginnings of layers may take room, for all layers of the image.
     pub(crate) keep: &'w AtomicBool,
 }
+
+/// Between its stages.
+pub(crate) const PIPES: usize = 2;
 
 impl Wanted<'_> {
     /// Gets it into the store; `false` when it was there.
@@ -110,11 +111,12 @@ impl Wanted<'_> {
         bytes: Box<dyn Read + Send + '_>,
         kept: Option<&mut Beginning<'_>>,
     ) -> Result<Layer, Error> {
-        let Self { source, blob, parts, budget, hand, .. } = *self;
+        let Self { source, blob, parts, memory, hand, .. } = *self;
+        let (budget, waiting) = (&memory.windows, memory.waiting);
         let digest = blob.digest();
         let most = SMALL.max(blob.size().saturating_mul(MAX_RATIO));
-        let (compressed, [fetched]) = pipe();
-        let (inflated, [to_hash, to_unpack]) = pipe();
+        let (compressed, [fetched]) = pipe(waiting);
+        let (inflated, [to_hash, to_unpack]) = pipe(waiting);
         let is_plain = &AtomicBool::new(false);
         let (staged, fetch, inflation) = thread::scope(|scope| {
             let here = kept.as_deref().map_or(0, Beginning::known);
@@ -330,10 +332,10 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
         let digest = loment_store::sha256(&bomb);
         let (is_plain, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
-        let budget = Budget::new(WINDOWS);
+        let budget = Budget::new(8 << 20);
         for (most, whole) in [(64 << 20, true), (8 << 20, false)] {
-            let (compressed, [fetched]) = pipe();
-            let (inflated, [mut tar]) = pipe();
+            let (compressed, [fetched]) = pipe(0);
+            let (inflated, [mut tar]) = pipe(1);
             let seen = thread::scope(|scope| {
                 scope.spawn(|| {
                     let mut input = &bomb[..];

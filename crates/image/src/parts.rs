@@ -85,7 +85,8 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
     }
 
     fn divide(&self) -> Option<Coming<'scope, 'env>> {
-        let share = self.budget.try_take(self.way.size * self.how.parallel as u64)?;
+        // Besides those on their way, one is being read.
+        let share = self.budget.try_take(self.way.size.saturating_mul(self.how.parallel as u64 + 1))?;
         // The first one tells whether the other side can do it.
         let range = self.way.range(self.position);
         let first = self.way.source.part(self.way.blob, range.clone()).ok()??;

@@ -5,9 +5,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// Bytes in one piece. Fewer, larger writes; still in the second-level cache when the next thread reads it.
-const PIECE: usize = 256 * 1024;
-/// Pieces waiting between two threads: enough that neither stops for the other's hiccups.
-const WAITING: usize = 8;
+pub(crate) const PIECE: usize = 256 * 1024;
+/// Pieces that may wait between two threads where memory allows it: enough that neither stops for the other's hiccups.
+pub(crate) const WAITING: usize = 8;
 
 /// Pieces nobody uses at the moment; memory is taken from the kernel once and not for every piece.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -50,11 +50,11 @@ pub(crate) struct PipeReader {
     ended: bool,
 }
 
-/// A pipe with `N` readers.
-pub(crate) fn pipe<const N: usize>() -> (PipeWriter, [PipeReader; N]) {
+/// A pipe with `N` readers, in which so many pieces may wait.
+pub(crate) fn pipe<const N: usize>(waiting: usize) -> (PipeWriter, [PipeReader; N]) {
     let mut senders = Vec::with_capacity(N);
     let readers = std::array::from_fn(|_| {
-        let (sender, messages) = sync_channel(WAITING);
+        let (sender, messages) = sync_channel(waiting);
         senders.push(sender);
         PipeReader { messages, piece: None, taken: 0, ended: false }
     });

@@ -8,10 +8,10 @@ use loment_store::{DiffId, ImageId, ImageRecord, Layer, Origin, Store};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::archive::Scratch;
-use crate::budget::Budget;
+use crate::budget::Memory;
 use crate::crew;
 use crate::error::Error;
-use crate::layer::{WINDOWS, Wanted};
+use crate::layer::{PIPES, Wanted};
 use crate::parts::Parts;
 use crate::platform::Platform;
 use crate::reference::Reference;
@@ -148,11 +148,11 @@ pub fn pull(
         return Err(Error::LayerCount { digest: found.manifest_digest().clone(), layers, diff_ids });
     }
     progress.layers(layers);
-    let (budget, keep) = (Budget::new(WINDOWS), AtomicBool::new(true));
-    let (outcomes, fetched) = crew::run(layers, options.parallel, progress, &|index, hand| {
+    let (memory, keep) = (Memory::new(options.parallel.min(layers.len()), PIPES), AtomicBool::new(true));
+    let (outcomes, fetched) = crew::run(layers, memory.parallel, progress, &|index, hand| {
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
-        let (lease, budget, keep, parts) = (&lease, &budget, &keep, options.parts);
-        Wanted { source, lease, blob, diff_id, parts, budget, hand, keep }.pull()
+        let (lease, memory, keep, parts) = (&lease, &memory, &keep, options.parts);
+        Wanted { source, lease, blob, diff_id, parts, memory, hand, keep }.pull()
     })?;
     progress.config(found.manifest.config());
     progress.manifest();

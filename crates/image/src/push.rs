@@ -7,14 +7,13 @@ use std::thread;
 use loment_store::{ImageId, Layer, LayerBlob, Lease, Store};
 use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 
-use crate::budget::Budget;
+use crate::budget::Memory;
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
 use crate::crew::{self, Hand};
 use crate::destination::{Destination, Incoming, Take, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
-use crate::layer::WINDOWS;
 use crate::manifest::{self, Document, is_elsewhere};
 use crate::pipe::{PipeSink, pipe};
 use crate::pull::Progress;
@@ -75,10 +74,10 @@ pub fn push(
         return Err(Error::LayerCount { digest: known.digest, layers, diff_ids });
     }
     progress.layers(known.manifest.layers());
-    let budget = Budget::new(WINDOWS);
-    let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options, budget };
-    let parallel = destination.wants().parallel(options.parallel);
-    let (sent, count) = crew::run(job.descriptors, parallel, progress, &|index, hand| job.send(index, hand))?;
+    let memory = Memory::new(destination.wants().parallel(options.parallel), 1);
+    let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options, memory };
+    let (sent, count) =
+        crew::run(job.descriptors, job.memory.parallel, progress, &|index, hand| job.send(index, hand))?;
     for (layer, sent) in layers.iter().zip(&sent) {
         // So that the next push finds it there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
@@ -175,8 +174,7 @@ struct Job<'j> {
     descriptors: &'j [Descriptor],
     destination: &'j dyn Destination,
     options: &'j PushOptions,
-    /// Of what compressing takes.
-    budget: Budget,
+    memory: Memory,
 }
 
 impl Job<'_> {
@@ -193,7 +191,8 @@ impl Job<'_> {
         }
         let (compression, level) = (self.compression(), self.options.level);
         let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
-        let _share = self.budget.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
+        let _share =
+            self.memory.windows.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
         let (told, mut found) = (AtomicU64::new(0), None);
         if self.options.precompute {
             let (watching, name) = (Watching { hand, told: &told }, self.destination.name());
@@ -229,7 +228,7 @@ impl Job<'_> {
         // Of a plain tar everything is known before it is written.
         let media_type = MediaType::from(Format::Oci.layer(Compression::None).unwrap_or_default());
         let plain = Descriptor::new(media_type, layer.size(), layer.diff_id().digest().clone());
-        let (sink, [reader]) = pipe();
+        let (sink, [reader]) = pipe(self.memory.waiting);
         let (written, result) = thread::scope(|scope| {
             let writer = scope.spawn(move || compress(layer, compression, level, PipeSink::new(sink)));
             let mut watched = Watched::new(reader, watching.hand, watching.told);
