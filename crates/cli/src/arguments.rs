@@ -19,8 +19,9 @@ pub(crate) enum Parsed<P> {
 
 /// Reads the flags of the command that `make` makes, which is `P`'s with its names.
 pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString]) -> Parsed<P> {
-    let off = turned_off(&make, arguments);
-    let command = (0..).zip(&off).fold(make().mut_args(switch), |command, (n, id)| set_aside(command, id, n));
+    let made = || make().mut_args(lenient);
+    let off = turned_off(&made, arguments);
+    let command = (0..).zip(&off).fold(made().mut_args(switch), |command, (n, id)| set_aside(command, id, n));
     let matches = command.try_get_matches_from(arguments);
     let parsed = matches.and_then(|matches| P::from_arg_matches(&matches));
     let error = match parsed {
@@ -38,6 +39,13 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     Parsed::Mistake(first.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// What follows a flag that has a value is its value, whatever it begins with.
+fn lenient(arg: Arg) -> Arg {
+    let has_one = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    let has_one = has_one && arg.get_num_args().is_none_or(|number| number == 1.into());
+    if has_one && !arg.is_positional() { arg.allow_hyphen_values(true) } else { arg }
 }
 
 /// `--rm=false` means what it says, as every boolean of Go's programs; alone it means true. What has a truth value by itself, as

@@ -206,7 +206,7 @@ impl Engine {
         let loaded = if path.is_dir() {
             self.load_dir(path, &gate, short_names, progress)
         } else {
-            let archive = Archive::open(path, &Scratch::of(self.store()))?;
+            let archive = Archive::open(path, &Scratch::of(self.store())).map_err(something_else)?;
             self.load_archive(archive, &gate, short_names, progress)
         };
         self.told_of_load(loaded, &path.display().to_string())
@@ -235,7 +235,7 @@ impl Engine {
     ) -> Result<Vec<Loaded>, Error> {
         let input: &mut (dyn Read + Send) = input;
         let gate = Gate { ecosystem, path: None, platform };
-        let archive = Archive::read(input, name, &Scratch::of(self.store()))?;
+        let archive = Archive::read(input, name, &Scratch::of(self.store())).map_err(something_else)?;
         self.told_of_load(self.load_archive(archive, &gate, short_names, progress), "/dev/stdin")
     }
 
@@ -386,6 +386,14 @@ fn output(to: SaveTo, replace: bool, scratch: &Scratch) -> Result<Output, Error>
         SaveTo::Path(path) if replace => Output::file(&path, scratch)?,
         SaveTo::Path(path) => Output::new_file(&path, scratch)?,
     })
+}
+
+/// What is no archive is told apart from one that is damaged.
+fn something_else(error: loment_image::Error) -> Error {
+    match error {
+        loment_image::Error::Archive { archive, source } if source.is_something_else() => no_image(&archive),
+        error => error.into(),
+    }
 }
 
 fn no_image(name: &str) -> Error {

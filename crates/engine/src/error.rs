@@ -20,6 +20,8 @@ pub enum Error {
     Invalid { what: &'static str, value: String, hint: String },
     #[error("{name}: image not known")]
     NoImage { name: String },
+    #[error("{name}: tag not known")]
+    NoTag { name: String },
     #[error(
         "{input}: more than one image id starts with this, use more digits; and no image of this name can be had"
     )]

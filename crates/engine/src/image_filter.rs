@@ -134,7 +134,7 @@ fn split(text: &str) -> Result<(&str, &str, bool), Error> {
             Some(name) => Ok((name, value, false)),
             None => Ok((name, value, true)),
         },
-        None => Err(invalid("filter", text, "use NAME=VALUE or NAME!=VALUE")),
+        None => Err(invalid("image filter", text, "must be in the format \"filter=value or filter!=value\"")),
     }
 }
 

@@ -326,7 +326,7 @@ impl Engine {
             let mut own = self.store().index_names()?;
             own.retain(|name| name.index == list.name.index && name.is_named());
             let own = own.into_iter().map(|name| name.name).collect();
-            for name in chosen(names, own, list.id(), short_names)? {
+            for name in chosen(names, own, short_names)? {
                 self.store().unname_index(&name)?;
                 self.tell_of_image(What::Untag, list.id(), &name);
             }
@@ -334,7 +334,7 @@ impl Engine {
         }
         let (id, _) = self.find_image(image, short_names)?;
         let own = self.store().names_of(&id)?.into_iter().map(|name| name.name).collect();
-        for name in chosen(names, own, id.hex(), short_names)? {
+        for name in chosen(names, own, short_names)? {
             self.store().untag(&name, Some(&id))?;
             self.tell_of_image(What::Untag, id.hex(), &name);
         }
@@ -512,12 +512,7 @@ fn one_registry(input: &str, short_names: &ShortNames, access: &Access) -> Resul
 }
 
 /// Those of an image's `own` names that are meant by `names`, all without any.
-fn chosen(
-    names: &[String],
-    own: Vec<String>,
-    id: &str,
-    short_names: &ShortNames,
-) -> Result<Vec<String>, Error> {
+fn chosen(names: &[String], own: Vec<String>, short_names: &ShortNames) -> Result<Vec<String>, Error> {
     if names.is_empty() {
         return Ok(own);
     }
@@ -525,7 +520,7 @@ fn chosen(
     for name in names {
         let candidates = short_names.local_candidates(name)?;
         let is = |known: &&String| candidates.iter().any(|c| c.store_name() == **known);
-        let foreign = || invalid("name", name, format!("image {} has no such name", &id[..id.len().min(12)]));
+        let foreign = || Error::NoTag { name: name.clone() };
         chosen.push(own.iter().find(is).ok_or_else(foreign)?.clone());
     }
     Ok(chosen)

@@ -69,10 +69,7 @@ pub(crate) fn clones(dir: &Path, images: &[Image<'_>]) -> Result<Vec<OwnedFd>, E
     }
     lock.unlock().context("unlock", dir.display())?;
     lock.lock().context("lock", dir.display())?;
-    let ns = match namespace(dir)? {
-        Some(ns) => ns,
-        None => make(dir).context("make a mount namespace for layers in", dir.display())?,
-    };
+    let ns = namespace_or_new(dir)?;
     let mut found = look(&ns)?;
     let mut new = Vec::new();
     for ((image, name), tree) in images.iter().zip(&names).zip(&found) {
@@ -130,24 +127,26 @@ pub fn release(dir: &Path, keep: impl Fn(&str, u64) -> bool) -> Result<(), Error
     Ok(())
 }
 
-/// A clone of the mount of that name, which no layer has. It is made when it is not there, and stays until [`end`]. For processes with
-/// one thread.
+/// A clone of the mount of that name, which no layer has. It is made when it is not there, and stays until [`end`]. Nobody else asks
+/// for that name meanwhile: what is mounted may be slow to answer, and others are not kept waiting for it. For processes with one
+/// thread.
 pub(crate) fn shared(
     dir: &Path,
     name: &str,
     new: impl FnOnce() -> io::Result<OwnedFd>,
 ) -> Result<OwnedFd, Error> {
     let lock = open_lock(dir)?;
-    lock.lock().context("lock", dir.display())?;
-    let ns = match namespace(dir)? {
-        Some(ns) => ns,
-        None => make(dir).context("make a mount namespace in", dir.display())?,
-    };
-    match visit(&ns, || Ok(clone(name))).context("look for a mount in", dir.display())? {
-        Err(Errno::NOENT) => {}
-        found => return found.context("find", name),
+    lock.lock_shared().context("lock", dir.display())?;
+    if let Some(ns) = namespace(dir)? {
+        match visit(&ns, || Ok(clone(name))).context("look for a mount in", dir.display())? {
+            Err(Errno::NOENT) => {}
+            found => return found.context("find", name),
+        }
     }
+    lock.unlock().context("unlock", dir.display())?;
     let tree = new().context("mount", name)?;
+    lock.lock().context("lock", dir.display())?;
+    let ns = namespace_or_new(dir)?;
     visit(&ns, || attach(&tree, name)).context("keep", name)
 }
 
@@ -196,6 +195,14 @@ fn open_lock(dir: &Path) -> Result<File, Error> {
     let mut options = File::options();
     options.write(true).create(true).truncate(false).mode(0o600);
     options.open(&path).context("open", path.display())
+}
+
+/// The namespace, for who has the lock.
+fn namespace_or_new(dir: &Path) -> Result<OwnedFd, Error> {
+    match namespace(dir)? {
+        Some(ns) => Ok(ns),
+        None => make(dir).context("make a mount namespace in", dir.display()),
+    }
 }
 
 /// The namespace, if there is one.

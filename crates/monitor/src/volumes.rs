@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use loment_events::{Event, Kind, Reporter, Subject, What};
-use loment_runtime::{InRoot, copy_tree};
+use loment_runtime::{InRoot, Owners, copy_tree};
 use loment_sys::fd::is_at;
 use rustix::fs::{
     AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
@@ -48,13 +48,22 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`Error::Io`].
 pub fn use_first(volume: &Volume, root: &InRoot, user: Option<(u32, u32)>) -> Result<(), Error> {
-    use_mounted_first(volume, None, root, user)
+    use_shown_first(volume, &Shown::default(), root, user)
 }
 
-/// The same of one whose files are mounted.
-pub(crate) fn use_mounted_first(
+/// How a volume's files are seen.
+#[derive(Default)]
+pub(crate) struct Shown {
+    /// Where they are mounted, if they are not in its directory.
+    pub(crate) mounted: Option<OwnedFd>,
+    /// Whose they are there.
+    pub(crate) owners: Owners,
+}
+
+/// The same of one whose files are elsewhere, or somebody else's.
+pub(crate) fn use_shown_first(
     volume: &Volume,
-    mounted: Option<&OwnedFd>,
+    shown: &Shown,
     root: &InRoot,
     user: Option<(u32, u32)>,
 ) -> Result<(), Error> {
@@ -63,7 +72,7 @@ pub(crate) fn use_mounted_first(
         return Ok(());
     }
     let lock = locked(dir)?;
-    prepare(volume, (&OwnedFd::from(lock), mounted), root, user).context("prepare volume", dir.display())
+    prepare(volume, (&OwnedFd::from(lock), shown), root, user).context("prepare volume", dir.display())
 }
 
 /// The directory of a volume, locked.
@@ -78,7 +87,7 @@ pub(crate) fn locked(dir: &Path) -> Result<File, Error> {
 
 fn prepare(
     volume: &Volume,
-    (top, mounted): (&OwnedFd, Option<&OwnedFd>),
+    (top, shown): (&OwnedFd, &Shown),
     root: &InRoot,
     user: Option<(u32, u32)>,
 ) -> io::Result<()> {
@@ -87,7 +96,7 @@ fn prepare(
         Err(Errno::NOENT) => return Ok(()),
         found => drop(found?),
     }
-    let data = match mounted {
+    let data = match &shown.mounted {
         Some(mounted) => open_dir(mounted, ".")?,
         None => open_dir(top, DATA)?,
     };
@@ -99,18 +108,19 @@ fn prepare(
             Ok(hidden) => {
                 let copied = volume.copy && !is_empty(&hidden)?;
                 if volume.own && (copied || !owned) {
-                    own_as(&hidden, &data)?;
+                    own_as(&hidden, &data, &shown.owners)?;
                 }
                 if copied {
-                    match mounted {
+                    match shown.mounted {
                         // There is no place aside on another file system.
-                        Some(_) => copy_tree(&hidden, &data)?,
-                        None => copy_aside(&hidden, top)?,
+                        Some(_) => copy_tree(&hidden, &data, &shown.owners)?,
+                        None => copy_aside(&hidden, top, &shown.owners)?,
                     }
                 }
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 if let (true, false, Some((uid, gid))) = (volume.own, owned, user) {
+                    let (uid, gid) = shown.owners.on_disk(uid, gid);
                     fchown(&data, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
                 }
             }
@@ -128,12 +138,12 @@ fn prepare(
 }
 
 /// Copies everything to a directory of the volume's that has the name of what is complete only when it is.
-fn copy_aside(hidden: &OwnedFd, top: &OwnedFd) -> io::Result<()> {
+fn copy_aside(hidden: &OwnedFd, top: &OwnedFd, owners: &Owners) -> io::Result<()> {
     // What a killed one has left.
     remove_tree(top, COPY)?;
     mkdirat(top, COPY, Mode::RWXU)?;
     let copy = open_dir(top, COPY)?;
-    copy_tree(hidden, &copy)?;
+    copy_tree(hidden, &copy, owners)?;
     syncfs(&copy)?;
     Ok(renameat(top, COPY, top, READY)?)
 }
@@ -159,9 +169,10 @@ fn finish(top: &OwnedFd, data: &OwnedFd) -> io::Result<()> {
     remove_tree(top, READY)
 }
 
-fn own_as(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+fn own_as(from: &OwnedFd, to: &OwnedFd, owners: &Owners) -> io::Result<()> {
     let stat = fstat(from)?;
-    fchown(to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    let (uid, gid) = owners.on_disk(stat.st_uid, stat.st_gid);
+    fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     Ok(fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 

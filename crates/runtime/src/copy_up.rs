@@ -13,6 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::Owners;
+
 /// Deeper trees are refused: descriptors are held on the way.
 const MAX_DEPTH: usize = 128;
 /// The longest list of names of attributes, and the longest value of one (xattr(7)).
@@ -21,21 +23,22 @@ const MAX_ATTRIBUTE: usize = 65536;
 /// Copies the content of the directory `from` to the directory `to`, with modes, owners and times; those of the directory
 /// itself if `itself`.
 pub(crate) fn copy_up(from: &OwnedFd, to: &OwnedFd, itself: bool) -> io::Result<()> {
-    copy_tree(from, to)?;
+    copy_tree(from, to, &Owners::default())?;
     if itself { copy_owner_and_mode(from, to) } else { Ok(()) }
 }
 
 /// Copies the content of a directory to another one, which is empty and in which nobody else writes: with modes, owners, times,
-/// extended attributes, hard links and holes. Both must be open for reading.
+/// extended attributes, hard links and holes. Both must be open for reading. Owners are those that `owners` says.
 ///
 /// # Errors
 /// The kernel's errno; `ELOOP` for directories more than 128 deep.
-pub fn copy_tree(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    Copier { top: to, links: HashMap::new() }.content(from, to, Path::new(""), 0)
+pub fn copy_tree(from: &OwnedFd, to: &OwnedFd, owners: &Owners) -> io::Result<()> {
+    Copier { top: to, owners, links: HashMap::new() }.content(from, to, Path::new(""), 0)
 }
 
 struct Copier<'a> {
     top: &'a OwnedFd,
+    owners: &'a Owners,
     /// Files with several names, by device and inode, and where their copies are.
     links: HashMap<(u64, u64), PathBuf>,
 }
@@ -80,7 +83,7 @@ impl Copier<'_> {
                 let source = rustix::fs::openat(from, name, open | OFlags::DIRECTORY, Mode::empty())?;
                 let copy = rustix::fs::openat(to, name, open | OFlags::DIRECTORY, Mode::empty())?;
                 self.content(&source, &copy, path, depth + 1)?;
-                copy_attributes(to, name, &stat)?;
+                self.copy_attributes(to, name, &stat)?;
                 return copy_extended(&source, &copy);
             }
             FileType::RegularFile => {
@@ -89,7 +92,7 @@ impl Copier<'_> {
                 let copy = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
                 let (source, copy) = (File::from(source), File::from(copy));
                 copy_data(&source, &copy)?;
-                copy_attributes(to, name, &stat)?;
+                self.copy_attributes(to, name, &stat)?;
                 return copy_extended(&source, &copy);
             }
             FileType::Symlink => {
@@ -97,7 +100,21 @@ impl Copier<'_> {
             }
             kind => rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)?,
         }
-        copy_attributes(to, name, &stat)
+        self.copy_attributes(to, name, &stat)
+    }
+
+    fn copy_attributes(&self, to: &OwnedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
+        let (uid, gid) = self.owners.on_disk(stat.st_uid, stat.st_gid);
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            rustix::fs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
+        }
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+            last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
+        };
+        Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
@@ -155,19 +172,6 @@ fn copy_owner_and_mode(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
     Ok(rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 
-fn copy_attributes(to: &OwnedFd, name: &CStr, stat: &Stat) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    rustix::fs::chownat(to, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-        rustix::fs::chmodat(to, name, Mode::from_raw_mode(stat.st_mode & 0o7777), AtFlags::empty())?;
-    }
-    let times = Timestamps {
-        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
-    };
-    Ok(rustix::fs::utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
@@ -188,7 +192,7 @@ mod tests {
         rustix::fs::lsetxattr(from.join("one"), c"trusted.t", b"v", XattrFlags::empty()).unwrap();
         std::os::unix::fs::chown(from.join("d"), Some(5), Some(6)).unwrap();
         let open = |path: &Path| OwnedFd::from(File::open(path).unwrap());
-        copy_tree(&open(&from), &open(&to)).unwrap();
+        copy_tree(&open(&from), &open(&to), &Owners::default()).unwrap();
         let stat = |name: &str| std::fs::metadata(to.join(name)).unwrap();
         assert_eq!(stat("one").ino(), stat("d/two").ino());
         assert_eq!((stat("d").uid(), stat("d").gid()), (5, 6));

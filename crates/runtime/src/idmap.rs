@@ -56,14 +56,14 @@ impl IdMap {
 
 /// Mappings of users and of groups.
 #[derive(Debug, Default)]
-struct Lists {
-    uids: Option<Vec<LinuxIdMapping>>,
-    gids: Option<Vec<LinuxIdMapping>>,
+pub(crate) struct Lists {
+    pub(crate) uids: Option<Vec<LinuxIdMapping>>,
+    pub(crate) gids: Option<Vec<LinuxIdMapping>>,
 }
 
 /// What follows `idmap=`: lists `uids=` and `gids=`, separated by `;`, of `FILE-SYSTEM-ID-HOST-ID-SIZE` separated by `#`. After
 /// an `@` the second number is an id of the container's user namespace.
-fn parse(text: &str, container: &Lists) -> Result<Lists, String> {
+pub(crate) fn parse(text: &str, container: &Lists) -> Result<Lists, String> {
     let mut lists = Lists::default();
     for list in text.split(';') {
         let (place, mappings, outside) = match list.split_once('=') {

@@ -52,6 +52,15 @@ pub struct ImageRecord {
 /// Names of an image that are remembered.
 pub(crate) const MAX_NAMES: usize = 256;
 
+impl NamedImage {
+    /// Names it has, the first one first, and then those it had, the last one first.
+    pub fn names_history(&self) -> Vec<&str> {
+        let is_its = |known: &&str| self.names.iter().any(|name| name.name == *known);
+        let known = || self.image.names_history.iter().map(String::as_str);
+        known().rev().filter(is_its).chain(known().filter(|known| !is_its(known))).collect()
+    }
+}
+
 impl ImageRecord {
     /// Remembers a name; `false` when it was the last one already.
     pub(crate) fn remember(&mut self, name: &str) -> bool {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::pull::{platform, short_names};
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, print, table};
+use crate::output::{by_template, indented, print, table};
 use crate::units::{ago, human_size};
 
 /// Show how an image was built
@@ -40,6 +40,8 @@ const HEADERS: [(&str, &str); 5] = [
     ("Size", "SIZE"),
     ("Comment", "COMMENT"),
 ];
+const DOCKER_FIELDS: [&str; 6] = ["Comment", "CreatedAt", "CreatedBy", "CreatedSince", "ID", "Size"];
+const PODMAN_FIELDS: [&str; 6] = ["id", "created", "CreatedBy", "tags", "size", "comment"];
 /// What made a layer is shown up to here.
 const WIDTH: usize = 45;
 /// Steps other than the last have no id: images in between are not kept.
@@ -68,10 +70,21 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     rows.reverse();
     if let Some(first) = rows.first_mut() {
         first["ID"] = json!(if flags.no_trunc { id.hex() } else { &id.hex()[..12] });
+        first["id"] = json!(id.hex());
+        let names = engine.store().names_of(&id).map_err(loment_engine::Error::from)?;
+        first["Tags"] = names.iter().map(|name| name.name.clone()).collect();
+        first["tags"] = Some(first["Tags"].clone()).filter(|tags| *tags != json!([])).into();
     }
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
     let shown = match flags.format.as_deref() {
-        Some("json") => format!("{:#}\n", Value::from(rows)),
+        // Podman has no documents of rows as they are shown, Docker has no other.
+        Some("json") if globals.persona.docker_documents => {
+            rows.iter().map(|row| format!("{}\n", fields(row, &DOCKER_FIELDS))).collect()
+        }
+        Some("json") => {
+            let documents = rows.iter().map(|row| fields(row, &PODMAN_FIELDS)).collect::<Vec<_>>();
+            indented(&Value::from(documents))
+        }
         Some(template) => by_template(template, &HEADERS, &rows)?,
         None if flags.quiet => rows.iter().map(|row| text(row, "ID") + "\n").collect(),
         None => {
@@ -90,12 +103,20 @@ fn row(flags: &Flags, step: &History, size: u64) -> Value {
     if !flags.no_trunc && by.chars().count() > WIDTH {
         by = by.chars().take(WIDTH - 3).collect::<String>() + "...";
     }
+    let comment = step.comment.clone().unwrap_or_default();
     let (shown, bytes) = match flags.human {
         true => (ago(&created), human_size(size, true)),
         false => (created.clone(), size.to_string()),
     };
     json!({
         "ID": NO_ID, "Created": shown, "CreatedAt": created, "CreatedSince": ago(&created), "CreatedBy": by,
-        "Size": bytes, "Comment": step.comment.clone().unwrap_or_default(),
+        "Size": bytes, "Comment": comment, "Tags": [],
+        "id": NO_ID, "created": created, "size": size, "comment": Some(comment).filter(|text| !text.is_empty()),
     })
+}
+
+/// Some of what there is of a row.
+fn fields(row: &Value, names: &[&str]) -> Value {
+    let there = names.iter().filter(|name| !row[**name].is_null());
+    there.map(|name| ((*name).to_owned(), row[*name].clone())).collect()
 }

@@ -174,7 +174,9 @@ fn rows_of(
     let none = || "<none>".to_owned();
     let (mut tagged, mut others) = (Vec::new(), Vec::new());
     for name in &summary.image.names {
-        let digest = name.manifest.as_ref().map_or_else(none, ToString::to_string);
+        // Docker knows digests of registries only.
+        let own = summary.image.image.manifests.first().filter(|_| !globals.persona.docker_documents);
+        let digest = name.manifest.as_ref().or(own).map_or_else(none, ToString::to_string);
         let Ok(reference) = name.name.parse::<Reference>() else {
             others.push((name.name.clone(), none(), digest));
             continue;
@@ -212,7 +214,7 @@ fn shown(globals: &Globals, flags: &Flags, summary: &ImageSummary) -> Value {
     json!({
         "ID": id, "Id": image.id.hex(), "CreatedSince": ago(image.created.as_deref().unwrap_or_default()),
         "Size": human_size(image.size, !globals.persona.docker_documents), "VirtualSize": image.size,
-        "History": image.names_history.join(", "),
+        "History": summary.image.names_history().join(", "),
     })
 }
 
@@ -245,7 +247,7 @@ fn rest(
         "Created": ago(&created), "CreatedAt": at, "CreatedTime": at, "CreatedRfc": created,
         "Epoch": seconds_since_epoch(&created), "SharedSize": 0, "UniqueSize": "N/A",
         "Containers": summary.containers, "Names": names, "RepoTags": names, "RepoDigests": digests,
-        "Labels": labels.map(|document| document.container.labels.clone()), "Names history": image.names_history,
+        "Labels": labels.map(|document| document.container.labels.clone()), "Names history": summary.image.names_history(),
         "Dangling": summary.dangling, "ReadOnly": false, "IsManifestList": summary.list,
         "Arch": image.platform.architecture, "Os": image.platform.os,
     });

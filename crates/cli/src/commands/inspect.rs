@@ -137,11 +137,22 @@ fn show(
         None => print(&format!("{:#}\n", Value::from(documents)))?,
         Some(template) => {
             for document in &documents {
-                print(&(execute(template, document)? + "\n"))?;
+                print(&(execute(template, &named_as_in_go(document))? + "\n"))?;
             }
         }
     }
     if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
+}
+
+/// Templates may name a field as json does, or as the peers' programs do.
+fn named_as_in_go(document: &Value) -> Value {
+    let mut document = document.clone();
+    if let Some(fields) = document.as_object_mut()
+        && let Some(id) = fields.get("Id").cloned()
+    {
+        fields.insert("ID".to_owned(), id);
+    }
+    document
 }
 
 /// What there is of that name; as `json`, without what json leaves out.

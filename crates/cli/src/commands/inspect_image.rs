@@ -103,7 +103,7 @@ fn podman(known: &Known) -> Value {
         "Version": text(&known.raw, "docker_version"),
         "Labels": d.labels,
         "User": d.user,
-        "NamesHistory": image.names_history,
+        "NamesHistory": known.image.names_history(),
         "Healthcheck": d.healthcheck.as_ref().map(health),
         "VirtualSize": image.size,
         "History": known.config.history.iter().map(|h| {

@@ -5,9 +5,9 @@ use loment_engine::RemoveImage;
 
 use super::pull::{platform, short_names};
 use super::{need_names, remove_each, swept};
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::globals::Globals;
-use crate::output::print;
+use crate::output::{complain, print};
 
 /// Remove images from local storage
 #[derive(Parser, Debug)]
@@ -54,6 +54,13 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let all_names = flags.all || flags.force;
     let how = RemoveImage { all_names, containers: flags.force, keep_parents: flags.no_prune || flags.all };
     let result = remove_each(&names, |name| match remove(name, how) {
+        Err(error @ Error::Engine(loment_engine::Error::NoImage { .. })) if flags.force => {
+            // Docker says so, and fails as little.
+            if globals.persona.docker_documents {
+                complain(&format!("Error: {}", one_line(&error)));
+            }
+            Ok(())
+        }
         Err(Error::Engine(loment_engine::Error::NoImage { .. }))
             if flags.ignore || (flags.all && !flags.images.contains(&name.to_owned())) =>
         {

@@ -13,6 +13,7 @@ use crate::config::{Config, OverlayUse, Relabel, Volume, VolumeUse};
 use crate::engine::CONFIG;
 use crate::error::{Context, invalid};
 use crate::names::new_id;
+use crate::relabel::is_system;
 use crate::{Engine, Error};
 
 /// How often a volume is looked for that others make and remove.
@@ -92,11 +93,8 @@ impl Engine {
             }
         }
         for volume in &mut config.files.volumes {
-            let is_system =
-                |source| std::fs::canonicalize(source).is_ok_and(|path| crate::relabel::is_system(&path));
-            if volume.chown && volume.volume.is_none() && is_system(&volume.source) {
-                let hint = "it is not given to another user: mount it without U";
-                return Err(invalid("volume", volume.source.display().to_string(), hint));
+            if volume.chown && volume.volume.is_none() {
+                may_be_given(&volume.source)?;
             }
             let Some(used) = &mut volume.volume else { continue };
             if used.name.is_empty() {
@@ -252,6 +250,9 @@ impl Engine {
                 let stored = self.read_volume(&used.name)?.ok_or_else(gone)?;
                 one.dir = Some(self.volume_dir(&used.name));
                 one.mount = self.volume_mount(&stored);
+                if let (true, Some(mount)) = (volume.chown, &one.mount) {
+                    may_be_given(&mount.device)?;
+                }
                 let maps = |option: &String| option.trim_start_matches('r').starts_with("idmap");
                 if one.mount.is_some() && volume.options.iter().any(maps) {
                     let hint =
@@ -289,6 +290,13 @@ impl Engine {
         }
         Ok(all)
     }
+}
+
+/// Directories of the system are not given to a container's user with all that is in them, like those that are not labelled.
+fn may_be_given(source: &Path) -> Result<(), Error> {
+    let is_system = std::fs::canonicalize(source).is_ok_and(|path| path.is_dir() && is_system(&path));
+    let hint = "it is not given to another user: mount it without U";
+    if is_system { Err(invalid("volume", source.display().to_string(), hint)) } else { Ok(()) }
 }
 
 /// A volume of another container.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use loment_runtime::{InRoot, UserNamespace};
+use loment_runtime::{InRoot, Owners, UserNamespace};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, openat, openat2,
@@ -17,7 +17,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::Context;
 use crate::launch::{Body, Rootfs, Volume, VolumeOverlay};
-use crate::volumes::use_mounted_first;
+use crate::volumes::{Shown, use_shown_first};
 use crate::{Error, overlay, volume_mounts};
 
 /// Does it. Returns the mounts that are not simply what is at their sources, by where they go in the container.
@@ -39,9 +39,10 @@ pub(super) fn prepare(
             continue;
         }
         let mounted = volume.mount.as_ref().map(|mount| volume_mounts::open(mount, id)).transpose()?;
-        use_mounted_first(volume, mounted.as_ref(), root, Some(user))?;
+        let shown = Shown { mounted, owners: owners(&launch.spec, volume)? };
+        use_shown_first(volume, &shown, root, Some(user))?;
         let mounting = || format!("{} on {}", volume.source.display(), volume.destination.display());
-        if let Some(tree) = tree(volume, mounted, user, scratch).context("mount", mounting())? {
+        if let Some(tree) = tree(volume, shown, user, scratch).context("mount", mounting())? {
             mounts.push((volume.destination.clone(), tree));
         }
     }
@@ -79,10 +80,11 @@ fn clone(part: &OwnedFd) -> io::Result<OwnedFd> {
 
 fn tree(
     volume: &Volume,
-    mounted: Option<OwnedFd>,
-    user: (u32, u32),
+    shown: Shown,
+    (uid, gid): (u32, u32),
     scratch: &Path,
 ) -> io::Result<Option<OwnedFd>> {
+    let (mounted, user) = (shown.mounted, shown.owners.on_disk(uid, gid));
     let whole = mounted.as_ref().map(|tree| PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())));
     let whole = whole.as_ref().unwrap_or(&volume.source);
     let part = volume.subpath.as_ref().map(|path| part(whole, path)).transpose()?;
@@ -129,6 +131,16 @@ fn empty(changes: &VolumeOverlay) -> io::Result<()> {
 fn overlay_of(source: &Path, changes: &VolumeOverlay, scratch: &Path) -> io::Result<OwnedFd> {
     empty(changes)?;
     overlay::over(source, &changes.upper, &changes.work, changes.fresh.is_some(), scratch)
+}
+
+/// Whose files on disk are those of a volume.
+fn owners(spec: &Spec, volume: &Volume) -> Result<Owners, Error> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mount = mounts.iter().rfind(|mount| *mount.destination() == volume.destination);
+    match (mount, spec.linux()) {
+        (Some(mount), Some(linux)) => Ok(Owners::of_mount(mount, linux)?),
+        _ => Ok(Owners::default()),
+    }
 }
 
 /// Who the program's user and group are on the host.

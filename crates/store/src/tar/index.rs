@@ -39,6 +39,13 @@ pub enum ArchiveError {
     Link { name: String },
 }
 
+impl ArchiveError {
+    /// Whether what was read does not even begin as an archive does.
+    pub fn is_something_else(&self) -> bool {
+        matches!(self, Self::Truncated { offset: 0 } | Self::Header { offset: 0, .. })
+    }
+}
+
 /// Where the content of a member is in the archive, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {

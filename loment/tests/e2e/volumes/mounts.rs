@@ -245,6 +245,10 @@ fn what_cannot_be_meant_is_refused() {
     for system in ["/:/h:U", "/etc:/h:U", "/usr/../usr:/h:U"] {
         world.loment([&create[..], &[system, &image]].concat()).fails_saying(125, &["without U"]);
     }
+    let bound = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/usr", "b"];
+    world.loment(bound).succeeds();
+    let run = ["run", "--rm", "--network", "none", "-v", "b:/b:U", &image, "true"];
+    world.loment(run).fails_saying(125, &["/usr", "without U"]);
     world.loment(["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "t"]).succeeds();
     let run = [
         "run",

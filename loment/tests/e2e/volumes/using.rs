@@ -60,6 +60,18 @@ fn with_users_of_its_own_a_volume_has_their_ids_outside() {
 }
 
 #[test]
+fn whoever_maps_ids_has_the_files_of_the_image_as_they_are_there() {
+    let (world, image) = world_with("app:latest");
+    let head = ["--entrypoint", "", "--user", "5", "--uidmap", "0:100000:65536"];
+    let flags =
+        [&head[..], &["-v", "v:/data:idmap", "-v", "w:/none:idmap", "-v", "u:/given:U,idmap"]].concat();
+    let script = "stat -c %u /data/seed /none /given";
+    assert_eq!(sh(&world, &flags, &image, script), "1000\n5\n5");
+    let owner = |path: &str| fs::metadata(world.root().join("volumes").join(path)).unwrap().uid();
+    assert_eq!((owner("v/_data/seed"), owner("w/_data"), owner("u/_data")), (1000, 5, 5));
+}
+
+#[test]
 fn anonymous_volumes_go_with_their_container_when_that_is_wanted() {
     let (world, image) = world_with("app:latest");
     let run = |flags: &[&str]| {

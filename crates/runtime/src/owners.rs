@@ -1,0 +1,82 @@
+//! Who has files on their file system, where a mount shows them with other owners.
+
+use oci_spec::runtime::{Linux, LinuxIdMapping, Mount};
+
+use crate::Error;
+use crate::error::invalid;
+use crate::idmap::{Lists, parse};
+use crate::options::Options;
+
+/// The owners that a mount's files have on their file system. Without mappings, those they have for the host.
+#[derive(Clone, Debug, Default)]
+pub struct Owners {
+    users: Vec<LinuxIdMapping>,
+    groups: Vec<LinuxIdMapping>,
+}
+
+impl Owners {
+    /// Of a mount with the options `idmap` or `ridmap`, in a container with these users; of every other one, those of the host.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the mount.
+    pub fn of_mount(mount: &Mount, linux: &Linux) -> Result<Self, Error> {
+        let options = Options::parse(mount.options().as_deref().unwrap_or_default());
+        if options.idmap.is_none() {
+            return Ok(Self::default());
+        }
+        let container = Lists { uids: linux.uid_mappings().clone(), gids: linux.gid_mappings().clone() };
+        let lists = match &options.id_mappings {
+            Some(text) => parse(text, &container).map_err(|reason| {
+                invalid(
+                    format!("mount {}", mount.destination().display()),
+                    format!("option idmap={text}: {reason}"),
+                )
+            })?,
+            None => container,
+        };
+        Ok(Self { users: lists.uids.unwrap_or_default(), groups: lists.gids.unwrap_or_default() })
+    }
+
+    /// Who has a file there that a user and a group of the host are to have. Those who have no number there stay as they are.
+    pub fn on_disk(&self, uid: u32, gid: u32) -> (u32, u32) {
+        (inside(&self.users, uid), inside(&self.groups, gid))
+    }
+}
+
+fn inside(mappings: &[LinuxIdMapping], id: u32) -> u32 {
+    let found = mappings.iter().find_map(|m| {
+        let offset = id.checked_sub(m.host_id()).filter(|offset| *offset < m.size())?;
+        m.container_id().checked_add(offset)
+    });
+    found.unwrap_or(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::{LinuxBuilder, LinuxIdMappingBuilder, MountBuilder};
+
+    use super::*;
+
+    #[test]
+    fn owners_on_disk_are_those_that_the_mount_shows_as_others() {
+        let lines = |host: u32| {
+            let line = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(host).size(1000_u32);
+            vec![line.build().unwrap()]
+        };
+        let linux = LinuxBuilder::default().uid_mappings(lines(100_000)).gid_mappings(lines(200_000));
+        let linux = linux.build().unwrap();
+        let owners = |option: &str| {
+            let mount =
+                MountBuilder::default().destination("/v").options([option.to_owned()]).build().unwrap();
+            Owners::of_mount(&mount, &linux)
+        };
+        assert_eq!(owners("rw").unwrap().on_disk(100_005, 200_006), (100_005, 200_006));
+        for option in ["idmap", "ridmap", "idmap=uids=@0-0-1000;gids=@0-0-1000"] {
+            assert_eq!(owners(option).unwrap().on_disk(100_005, 200_006), (5, 6), "{option}");
+        }
+        let shifted = owners("idmap=uids=50-100000-10;gids=60-200000-10").unwrap();
+        assert_eq!(shifted.on_disk(100_005, 200_006), (55, 66));
+        assert_eq!(shifted.on_disk(100_010, 7), (100_010, 7));
+        assert!(owners("idmap=uids=1").is_err());
+    }
+}
