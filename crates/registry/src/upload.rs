@@ -14,7 +14,7 @@ use oci_spec::image::Digest;
 use crate::body::{Source, fill};
 use crate::client::{Call, Client, Kind, Place};
 use crate::error::{Error, Problem};
-use crate::lane::Exchange;
+use crate::lane::{Exchange, Lane};
 use crate::manifest::announced_digest;
 use crate::scope::Scopes;
 use crate::url::Target;
@@ -27,6 +27,7 @@ const MAX_CHUNK: u64 = 32 << 20;
 
 /// What became of the wish to mount a blob.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 pub enum Mount {
     /// The repository has it.
     Done,
@@ -127,8 +128,11 @@ impl Registry {
             finishing: false,
             resumed: false,
             sent: 0,
+            begun: 0,
             failures: 0,
-            reached: 0,
+            losses: 0,
+            lost: false,
+            chunk: None,
         }))
     }
 }
@@ -144,7 +148,10 @@ enum Begun {
 ///
 /// The bytes go in one request with [`send`](Self::send), which is what every registry can do. Where the registry
 /// asks for chunks, and after an interruption, they go in chunks; a chunk that is lost is sent again from where the
-/// registry says it was lost. An interrupted stream is gone on with by its owner, who alone has the bytes;
+/// registry says it was lost. Chunks become smaller, and have connections of their own, where that loses everything with
+/// a chunk: so does distribution, which cannot go on behind a part of a request (its state holds the offset behind the
+/// last whole one, `ResumeBlobUpload` in registry/handlers/blobupload.go). An interrupted stream is gone on with by its
+/// owner, who alone has the bytes;
 /// [`recover`](Self::recover) waits and says where:
 ///
 /// ```no_run
@@ -181,9 +188,16 @@ pub struct Upload {
     resumed: bool,
     /// Where what was sent of it ends: the registry cannot have more.
     sent: u64,
-    /// Failures that were recovered from, since the registry had that many bytes.
+    /// What the registry had when this attempt began.
+    begun: u64,
+    /// Failures since there was progress.
     failures: u32,
-    reached: u64,
+    /// How often the registry lost what it had said to have.
+    losses: u32,
+    /// The registry has said after the latest failure that it cannot go on.
+    lost: bool,
+    /// Bytes of a chunk, and each goes over a connection of its own: the registry lost what was interrupted.
+    chunk: Option<u64>,
 }
 
 impl fmt::Debug for Upload {
@@ -209,7 +223,7 @@ impl Upload {
         if self.client().logins.has_expired(&self.scopes) && !self.is_unchanged() {
             return Err(self.problem(Problem::UploadRange));
         }
-        let in_chunks = self.offset > 0 || self.min_chunk.is_some();
+        let in_chunks = self.offset > 0 || self.min_chunk.is_some() || self.chunk.is_some();
         let outcome = if in_chunks && self.min_chunk.unwrap_or(0) <= MAX_CHUNK {
             self.send_chunks(from, length)
         } else {
@@ -333,7 +347,7 @@ impl Upload {
     }
 
     fn send_chunks(&mut self, from: &mut dyn Read, length: Option<u64>) -> Result<(), Error> {
-        let size = self.min_chunk.unwrap_or(0).max(CHUNK);
+        let size = self.min_chunk.unwrap_or(0).max(self.chunk.unwrap_or(CHUNK));
         let mut left = length.unwrap_or(u64::MAX);
         while left > 0 {
             let mut chunk = vec![0; usize::try_from(size.min(left)).unwrap_or(usize::MAX)];
@@ -361,24 +375,16 @@ impl Upload {
         while self.offset < end {
             let rest = chunk.slice(usize::try_from(self.offset - start).unwrap_or(usize::MAX)..);
             let before = self.offset;
-            let cause = match self.patch(rest) {
-                Ok(()) if self.offset > before => {
-                    failures = 0;
-                    None
+            match self.patch(rest) {
+                Ok(()) if self.offset > before => failures = 0,
+                Ok(()) => self.see_where(&mut failures, self.problem(Problem::UploadRange))?,
+                Err(error) if error.is_transient() || is_misplaced(&error) => {
+                    self.see_where(&mut failures, error)?;
                 }
-                Ok(()) => Some(self.problem(Problem::UploadRange)),
-                Err(error) if error.is_transient() || is_misplaced(&error) => Some(error),
                 Err(error) => return Err(error),
-            };
-            if let Some(cause) = cause {
-                failures += 1;
-                if failures >= self.client().options.retry.tries {
-                    return Err(cause);
-                }
-                self.client().wait(failures, cause.wait())?;
-                self.status()?;
             }
             if self.offset < start || self.offset > end {
+                self.lost = true;
                 return Err(self.problem(Problem::UploadRange));
             }
         }
@@ -394,23 +400,23 @@ impl Upload {
         let expected = self.offset + chunk.len() as u64;
         call.body = chunk;
         let client = Arc::clone(self.client());
-        let mut lane = client.lane()?;
+        let mut lane = if self.chunk.is_some() { Lane::new()? } else { client.lane()? };
         let exchange = client.call_once(&mut lane, &call)?;
         let exchange = self.accepted(&call, exchange, &mut lane)?;
-        let known = received(&exchange.head.headers).filter(|_| expected > 1);
-        self.offset = known.unwrap_or(expected);
+        let known = received(&exchange.head.headers).filter(|_| expected > 1).unwrap_or(expected);
         lane.drain(exchange);
-        client.put_back(lane);
+        if self.chunk.is_none() {
+            client.put_back(lane);
+        }
+        if known > expected {
+            return Err(self.problem(Problem::UploadRange));
+        }
+        self.offset = known;
         Ok(())
     }
 
     /// Checks the answer to a PATCH, which says where the next goes.
-    fn accepted(
-        &mut self,
-        call: &Call,
-        exchange: Exchange,
-        lane: &mut crate::lane::Lane,
-    ) -> Result<Exchange, Error> {
+    fn accepted(&mut self, call: &Call, exchange: Exchange, lane: &mut Lane) -> Result<Exchange, Error> {
         if !matches!(exchange.head.status.as_u16(), 200 | 201 | 202 | 204) {
             return Err(self.client().refusal(lane, call, exchange));
         }

@@ -31,6 +31,10 @@ struct Shared {
     fault: Fault,
     /// Requests that will meet it.
     left: AtomicUsize,
+    /// Bytes that may go there before whatever is under way breaks, and how often that happens.
+    every: u64,
+    breaks: AtomicUsize,
+    gone: AtomicU64,
     /// Bytes in a second of each connection.
     rate: u64,
     /// Bytes that may come back before the way ends.
@@ -43,7 +47,17 @@ struct Shared {
 impl FaultyWay {
     /// To the registry at `HOST:PORT`. The first `times` requests of a method meet a fault.
     pub fn to(registry: &str, method: &'static str, fault: Fault, times: usize) -> Self {
-        Self::start(registry, (method, fault, times), u64::MAX, u64::MAX)
+        Self::start(registry, (method, fault, times), u64::MAX, u64::MAX, (u64::MAX, 0))
+    }
+
+    /// A connection breaks each time that so many bytes more have gone there, `times` times in all.
+    pub fn breaking(registry: &str, every: u64, times: usize) -> Self {
+        Self::start(registry, ("", Fault::Busy, 0), u64::MAX, u64::MAX, (every, times))
+    }
+
+    /// How often it will break yet.
+    pub fn breaks_left(&self) -> usize {
+        self.shared.breaks.load(Ordering::Relaxed)
     }
 
     /// When so many bytes have come back everything breaks, and nobody is let in any more.
@@ -53,7 +67,7 @@ impl FaultyWay {
 
     /// The same, where each connection delivers that many bytes in a second.
     pub fn slow(registry: &str, bytes_per_second: u64, after: u64) -> Self {
-        Self::start(registry, ("", Fault::Busy, 0), bytes_per_second, after)
+        Self::start(registry, ("", Fault::Busy, 0), bytes_per_second, after, (u64::MAX, 0))
     }
 
     fn start(
@@ -61,6 +75,7 @@ impl FaultyWay {
         (method, fault, times): (&'static str, Fault, usize),
         rate: u64,
         life: u64,
+        (every, breaks): (u64, usize),
     ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
         listener.set_nonblocking(true).expect("a socket can be asked not to wait");
@@ -69,6 +84,9 @@ impl FaultyWay {
             method,
             fault,
             left: AtomicUsize::new(times),
+            every,
+            breaks: AtomicUsize::new(breaks),
+            gone: AtomicU64::new(0),
             rate,
             life,
             delivered: AtomicU64::new(0),
@@ -139,7 +157,8 @@ fn there(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
             let meets = |left: usize| left.checked_sub(1).filter(|_| method == shared.method);
             if shared.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, meets).is_ok() {
                 match shared.fault {
-                    Fault::Cut(after) => until_cut = Some(after),
+                    // Of all requests on it.
+                    Fault::Cut(after) => until_cut = until_cut.or(Some(after)),
                     Fault::Busy => {
                         let answer = "HTTP/1.1 503 busy\r\nRetry-After: 0\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
                         let _ = client.write_all(answer.as_bytes());
@@ -149,6 +168,12 @@ fn there(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
                     }
                 }
             }
+        }
+        let gone = shared.gone.fetch_add(count as u64, Ordering::Relaxed);
+        let breaks = gone / shared.every != (gone + count as u64) / shared.every;
+        let fewer = |left: usize| left.checked_sub(1);
+        if breaks && shared.breaks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok() {
+            break;
         }
         let goes = until_cut.map_or(count, |left| count.min(left));
         if server.write_all(&buffer[..goes]).is_err() {

@@ -32,11 +32,36 @@ fn a_push_that_breaks_off_is_gone_on_with() {
     let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(12 << 20), 2);
     let push = ["push", "-q", "--retry", "0", "--tls-verify=false", &from.name("large:1")];
     world.loment([&push[..], &[&way.name("team/large:1")]].concat()).succeeds();
-    assert_eq!(patches(&way), ["PATCH"; 4]);
+    assert_eq!(patches(&way)[..2], ["PATCH", &format!("PATCH 0-{}", (6 << 20) - 1)]);
     is_whole(&world, &to, "team/large:1");
     let tagged = to.name("team/large:1");
     world.loment(["pull", "-q", "--tls-verify=false", &tagged]).succeeds();
     assert_eq!(world.inspect("{{.Id}}", &tagged), world.inspect("{{.Id}}", &from.name("large:1")));
+}
+
+#[test]
+fn a_push_over_a_way_that_breaks_again_and_again_ends_well() {
+    let world = world();
+    let from = large(&world, SIZE);
+    let image = from.name("large:1");
+    world.loment(["pull", "-q", "--tls-verify=false", &image]).succeeds();
+    let push = ["push", "-q", "--retry", "0", "--tls-verify=false", &image];
+    // Debian's loses all of a layer each time.
+    let to = Registry::empty();
+    let way = FaultyWay::breaking(&to.host(), 14 << 20, 10);
+    world.loment([&push[..], &[&way.name("often:1")]].concat()).succeeds();
+    assert_eq!(way.breaks_left(), 0);
+    is_whole(&world, &to, "often:1");
+    // No connection lasts.
+    let to = Registry::empty();
+    let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(3 << 20), usize::MAX);
+    world.loment([&push[..], &[&way.name("short:1")]].concat()).succeeds();
+    is_whole(&world, &to, "short:1");
+    // One that keeps what it got.
+    let to = OciRegistry::start(Referrers::Kept);
+    let way = FaultyWay::breaking(&to.host(), 3 << 20, usize::MAX);
+    world.loment([&push[..], &[&way.name("kept:1")]].concat()).succeeds();
+    world.loment(["pull", "-q", "--tls-verify=false", &format!("{}/kept:1", to.host())]).succeeds();
 }
 
 #[test]

@@ -113,3 +113,70 @@ fn what_was_put_together_wrongly_is_sent_again() {
     assert_eq!(insist(&store, &bytes).unwrap(), [0, 2_000_000, 0]);
     assert!(store.holds(&bytes));
 }
+
+/// One that keeps nothing of an upload of which a request broke off, like distribution, over a way that breaks when
+/// `broken` says so of how many requests there were and of one's bytes.
+fn forgetful(broken: impl Fn(usize, usize) -> bool + Send + Sync + 'static) -> Store {
+    store(None, move |request, kept, count| match request.method.as_str() {
+        "PATCH" if broken(count, request.bytes.len()) => {
+            kept.clear();
+            kept.push(0);
+            Some(reset())
+        }
+        "GET" if *kept == [0] => Some(Reply::new(404, &[], b"")),
+        "POST" => {
+            kept.clear();
+            None
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_registry_that_loses_what_was_interrupted_is_sent_less_at_a_time() {
+    // A way that breaks whatever is large.
+    let bytes = content(6 << 20);
+    let store = forgetful(|_, length| length > 3 << 19);
+    assert_eq!(insist(&store, &bytes).unwrap(), [0, 0, 0]);
+    assert!(store.holds(&bytes));
+    let chunks: Vec<_> = store.log().into_iter().filter(|line| line.contains("PATCH")).collect();
+    assert_eq!(chunks[1], format!("PATCH /upload?state=0 0-{}", (3 << 20) - 1));
+    assert_eq!(chunks[2], format!("PATCH /upload?state=0 0-{}", (3 << 19) - 1));
+    assert_eq!(*chunks.last().unwrap(), format!("PATCH /upload?state={0} {0}-{1}", 9 << 19, (12 << 19) - 1));
+}
+
+#[test]
+fn an_upload_that_begins_anew_has_its_tries_for_what_gets_through_again() {
+    let bytes = content(3 << 20);
+    // Each time at the second chunk.
+    let store = forgetful(|count, _| count % 2 == 1 && count < 30);
+    let starts = insist(&store, &bytes).unwrap();
+    assert_eq!(starts, [0; 16]);
+    assert!(store.holds(&bytes));
+    // Where it stands is asked once each time.
+    let log = store.log();
+    assert_eq!(log.iter().filter(|line| line.starts_with("GET")).count(), 15);
+    // Not for ever, and not for so many tries when nothing gets through.
+    let never = forgetful(|count, _| count % 2 == 1);
+    assert!(matches!(insist(&never, &bytes), Err(Error::Lost { .. })));
+    assert!(never.log().len() < 300, "{}", never.log().len());
+    let nothing = forgetful(|_, _| true);
+    assert!(insist(&nothing, &bytes).is_err());
+    assert!(nothing.log().len() < 15, "{:?}", nothing.log());
+}
+
+#[test]
+fn what_is_too_large_for_what_is_before_a_registry_goes_in_chunks() {
+    let bytes = content(5 << 20);
+    let limited = |most: usize| {
+        store(None, move |request, _, _| {
+            let large = request.method == "PATCH" && request.bytes.len() > most;
+            large.then(|| Reply::new(413, &[], b""))
+        })
+    };
+    let store = limited(2 << 20);
+    insist(&store, &bytes).unwrap();
+    assert!(store.holds(&bytes));
+    let error = insist(&limited(1000), &bytes).unwrap_err();
+    assert!(matches!(error, Error::Status { status: 413, .. }), "{error:?}");
+}
