@@ -79,17 +79,24 @@ impl Transfer<'_> {
                 return Ok((made, false));
             }
         }
-        let result = self.destination.put(&mut |take| {
-            let watched = Watched::new(self.source.blob(blob)?, hand, &told);
-            match goal {
-                Goal::Keep => self.pass_on(blob, watched, take)?,
-                _ => became = self.look_and_send(blob, goal, watched, take)?,
-            }
-            Ok(())
-        });
-        match result {
-            Err(_) if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
-            result => result.map(|()| (became, true)),
+        loop {
+            let result = self.destination.put(&mut |take| {
+                let watched = Watched::new(self.source.blob(blob)?, hand, &told);
+                match goal {
+                    Goal::Keep => self.pass_on(blob, watched, take)?,
+                    _ => became = self.look_and_send(blob, goal, watched, take)?,
+                }
+                Ok(())
+            });
+            return match result {
+                Err(_) if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
+                Err(Error::Digest { .. } | Error::Size { .. } | Error::Copy { .. })
+                    if self.source.other_way(blob, true) =>
+                {
+                    continue;
+                }
+                result => result.map(|()| (became, true)),
+            };
         }
     }
 

@@ -43,6 +43,22 @@ pub(crate) const PIPES: usize = 2;
 impl Wanted<'_> {
     /// Gets it into the store; `false` when it was there.
     pub(crate) fn pull(&self) -> Result<(Layer, bool), Error> {
+        let mut first = None;
+        loop {
+            let error = match self.pull_once() {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let hopeless = self.hand.cancelled.load(Ordering::Relaxed) || ran_out(&error);
+            if hopeless || !self.source.other_way(self.blob, !broke_off(&error)) {
+                // That a place does not have it says less than what was wrong at another.
+                return Err(if error.is_absent() { first.unwrap_or(error) } else { error });
+            }
+            first = Some(error);
+        }
+    }
+
+    fn pull_once(&self) -> Result<(Layer, bool), Error> {
         let kept = self.keep.load(Ordering::Relaxed);
         match self.attempt() {
             // What is kept for another time takes room that this time needs.

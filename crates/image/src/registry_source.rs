@@ -1,8 +1,10 @@
 //! Images read from registries: the `docker:` transport's source, with mirrors.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use loment_registry::{Blob, FileUrl, Registry};
 use oci_spec::image::{Descriptor, Digest};
@@ -18,14 +20,26 @@ const MAX_ADDRESSES: usize = 8;
 /// What a reference names in a registry, or in one of several that have the same.
 ///
 /// The first that delivers the manifest is asked for the rest; what it does not deliver is asked of the next, and what it breaks
-/// off, too, from there on. Who does not answer any more is not asked first again.
+/// off, too, from there on. Who does not answer any more is not asked first again. A blob whose bytes were wrong is asked for once
+/// more, from its start and at one place: the last that has it, which is the registry itself where the others are mirrors.
 #[derive(Debug)]
 pub struct RegistrySource<'r> {
     stops: Vec<Stop<'r>>,
     /// The stop that has delivered.
     good: AtomicUsize,
+    /// How blobs are asked for that did not come as they should.
+    ways: Mutex<HashMap<Digest, Way>>,
     digest: Option<Digest>,
     name: String,
+}
+
+/// How a blob is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// At the last place that answers, and nowhere else.
+    alone: bool,
+    /// The address that has delivered, of those its manifest names, or the one to begin with.
+    address: Option<usize>,
 }
 
 /// One place to ask.
@@ -58,9 +72,18 @@ impl<'r> RegistrySource<'r> {
         Self {
             stops: places.into_iter().map(stop).collect(),
             good: AtomicUsize::new(0),
+            ways: Mutex::default(),
             digest: reference.digest().cloned(),
             name: reference.store_name(),
         }
+    }
+
+    fn ways(&self) -> MutexGuard<'_, HashMap<Digest, Way>> {
+        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn way(&self, blob: &Digest) -> Way {
+        self.ways().get(blob).copied().unwrap_or_default()
     }
 
     /// Asks one after the other, from the one on that has delivered before, until one answers; and which one that was.
@@ -68,8 +91,16 @@ impl<'r> RegistrySource<'r> {
         &self,
         what: impl Fn(&Stop<'r>) -> Result<T, loment_registry::Error>,
     ) -> Result<(T, usize), Error> {
+        self.ask_each(self.from(self.good.load(Ordering::Relaxed)), what)
+    }
+
+    fn ask_each<T>(
+        &self,
+        positions: impl Iterator<Item = usize>,
+        what: impl Fn(&Stop<'r>) -> Result<T, loment_registry::Error>,
+    ) -> Result<(T, usize), Error> {
         let mut failed = Vec::new();
-        for position in self.from(self.good.load(Ordering::Relaxed)) {
+        for position in positions {
             let stop = &self.stops[position];
             match what(stop) {
                 Ok(answer) => {
@@ -93,6 +124,11 @@ impl<'r> RegistrySource<'r> {
         ask: impl Fn(&Stop<'r>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
     ) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = blob.digest();
+        if self.way(digest).alone {
+            let last = (0..self.stops.len()).rev();
+            let (bytes, _) = self.ask_each(last, |stop| ask(stop, digest, range.start))?;
+            return Ok(Box::new(bytes));
+        }
         let (bytes, position) = self.ask(|stop| ask(stop, digest, range.start))?;
         if self.stops.len() == 1 {
             return Ok(Box::new(bytes));
@@ -106,10 +142,14 @@ impl<'r> RegistrySource<'r> {
     /// A blob that no registry has, from the addresses its manifest names.
     fn elsewhere(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let mut failed = None;
-        let urls = blob.urls().iter().flatten().take(MAX_ADDRESSES);
-        for (url, stop) in urls.flat_map(|url| self.stops.last().map(|stop| (url, stop))) {
+        let first = self.way(blob.digest()).address.unwrap_or_default();
+        for (position, url) in addresses(blob).enumerate().skip(first) {
+            let Some(stop) = self.stops.last() else { break };
             match url.parse::<FileUrl>().and_then(|url| stop.registry.fetch(&url)) {
-                Ok(bytes) => return Ok(Box::new(bytes)),
+                Ok(bytes) => {
+                    self.ways().entry(blob.digest().clone()).or_default().address = Some(position);
+                    return Ok(Box::new(bytes));
+                }
                 Err(error) => failed = Some(error),
             }
         }
@@ -165,8 +205,29 @@ impl Source for RegistrySource<'_> {
         let part = move |stop: &Stop<'_>, digest: &Digest, start| {
             stop.registry.blob_part(&stop.repository, digest, start..end)
         };
-        self.bytes(blob, range, part).map(Some)
+        match self.bytes(blob, range, part) {
+            // Of a file at an address there are no parts.
+            Err(error) if error.is_absent() && is_elsewhere(blob) => Ok(None),
+            result => result.map(Some),
+        }
     }
+
+    fn other_way(&self, blob: &Descriptor, wrong: bool) -> bool {
+        let mut ways = self.ways();
+        let way = ways.entry(blob.digest().clone()).or_default();
+        match way.address {
+            Some(tried) => {
+                way.address = Some(tried + 1);
+                tried + 1 < addresses(blob).count()
+            }
+            None => wrong && self.stops.len() > 1 && !std::mem::replace(&mut way.alone, true),
+        }
+    }
+}
+
+/// Where its manifest says that a blob is.
+fn addresses(blob: &Descriptor) -> impl Iterator<Item = &String> {
+    blob.urls().iter().flatten().take(MAX_ADDRESSES)
 }
 
 /// Asks a place for a blob from a byte on.

@@ -43,6 +43,11 @@ pub trait Source: Sync {
     ) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
         Ok(None)
     }
+    /// Whether a blob that did not come as it should is worth asking for again, because it comes from elsewhere then. `wrong`: its
+    /// bytes were not those of the blob, rather than too few.
+    fn other_way(&self, _blob: &Descriptor, _wrong: bool) -> bool {
+        false
+    }
     /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
     fn made(&self) -> bool {
         false

@@ -138,6 +138,11 @@ impl Registry {
         format!("127.0.0.1:{}/{name}", self.port)
     }
 
+    /// Where it keeps what it has.
+    pub fn storage(&self) -> &Path {
+        &self.storage
+    }
+
     /// The file that holds the blob or manifest with this digest (`sha256:…`).
     pub fn blob_file(&self, digest: &str) -> PathBuf {
         let hex = digest.trim_start_matches("sha256:");

@@ -234,3 +234,37 @@ fn a_pull_is_tried_again_with_mirrors_too() {
     let pull = ["pull", "-q", "--retry", "3", "--retry-delay", "10ms", "images.test/large:1"];
     world.loment(pull).succeeds();
 }
+
+#[test]
+fn a_mirror_with_other_bytes_is_not_the_last_word() {
+    let world = world();
+    let full = large(&world, SIZE);
+    let layer = full.manifest("large", "1")["layers"][0]["digest"].as_str().unwrap().to_owned();
+    let damaged = Registry::serve_copy(full.storage());
+    let mut bytes = std::fs::read(damaged.blob_file(&layer)).unwrap();
+    let middle = bytes.len() * 3 / 4;
+    bytes[middle] ^= 1;
+    std::fs::write(damaged.blob_file(&layer), bytes).unwrap();
+    // One after the other delivers a part of it; and one alone delivers all of it.
+    for first in [Some(10 << 20), None] {
+        let dying = first.map(|after| FaultyWay::ending(&full.host(), after));
+        let mirrors = dying.iter().map(FaultyWay::host).chain([damaged.host()]);
+        let mirrors: String =
+            mirrors.map(|host| format!("[[registry.mirror]]\nlocation = {host:?}\n")).collect();
+        let conf =
+            |last: &str| format!("[[registry]]\nprefix = \"images.test\"\nlocation = {last:?}\n{mirrors}");
+        configure(&world, "registries.conf", &conf(&full.host()));
+        world.loment(["pull", "-q", "--retry", "0", "images.test/large:1"]).succeeds();
+        world.loment(["system", "check"]).succeeds();
+        let copy = format!("oci:{}:x", world.path("copied").display());
+        world.loment(["image", "copy", "-q", "docker://images.test/large:1", &copy]).succeeds();
+        world.loment(["rmi", "--all"]).succeeds();
+        // Nobody has the right ones any more.
+        if first.is_none() {
+            configure(&world, "registries.conf", &conf(&damaged.host()));
+            let failed = world.loment(["pull", "-q", "--retry", "0", "images.test/large:1"]);
+            failed.fails_saying(125, &[&layer[..20]]);
+            assert_eq!(world.loment(["images", "--quiet"]).succeeds(), "");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use loment_testkit::{OciRegistry, Patience, Referrers, Registry, WebServer, World, digest, run};
+use loment_testkit::{FaultyWay, OciRegistry, Patience, Referrers, Registry, WebServer, World, digest, run};
 use serde_json::{Value, json};
 
 use crate::{fixtures, sh, world};
@@ -45,11 +45,12 @@ fn web(dir: &Path, digest: &str) -> WebServer {
     WebServer::serve(&files)
 }
 
-/// Says where the layer is, when that is known.
+/// Says where the layer is, when that is known: at one address or several.
 fn point(dir: &Path, url: &str) {
     let file = dir.join("manifest.json");
     let mut manifest: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-    manifest["layers"].as_array_mut().unwrap().last_mut().unwrap()["urls"] = json!([url]);
+    let urls: Vec<&str> = url.split(' ').collect();
+    manifest["layers"].as_array_mut().unwrap().last_mut().unwrap()["urls"] = json!(urls);
     std::fs::write(&file, serde_json::to_vec(&manifest).unwrap()).unwrap();
 }
 
@@ -126,5 +127,46 @@ fn a_layer_that_is_nowhere_is_said_to_be() {
         world.loment(["image", "copy", "--quiet", &format!("dir:{}", dir.display()), &target]).succeeds();
         world.loment(["pull", "--quiet", &image]).fails_saying(125, &[&layer[..20], expected]);
         assert_eq!(world.loment(["images", "--quiet"]).succeeds(), "");
+    }
+}
+
+#[test]
+fn a_layer_is_at_one_of_several_addresses() {
+    let (world, registry) = (world(), OciRegistry::start(Referrers::Kept));
+    let (dir, layer) = foreign(&world, "oci", "");
+    let web = web(&dir, &layer);
+    let www = dir.parent().unwrap().join("www");
+    let right = std::fs::read(www.join("layer")).unwrap();
+    let mut wrong = right.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    std::fs::write(www.join("wrong"), &wrong).unwrap();
+    std::fs::write(www.join("short"), &right[..right.len() / 2]).unwrap();
+    std::fs::write(www.join("garbage"), vec![b'x'; right.len()]).unwrap();
+    let broken = FaultyWay::ending(&web.host(), right.len() as u64 / 2);
+    let at = |name: &str| format!("http://{}/{name}", web.host());
+    let (image, breaks) = (registry.name("x:1"), format!("http://{}/layer", broken.host()));
+    let source = format!("dir:{}", dir.display());
+    for (urls, there) in [
+        (format!("{} {} {}", at("nothing"), at("wrong"), at("layer")), true),
+        (format!("{} {} {}", at("short"), at("garbage"), at("layer")), true),
+        (format!("{breaks} {}", at("layer")), true),
+        (format!("{} {}", at("short"), at("wrong")), false),
+    ] {
+        point(&dir, &urls);
+        world.loment(["image", "copy", "--quiet", &source, &format!("docker://{image}")]).succeeds();
+        let pulled = world.loment(["pull", "--quiet", "--retry", "0", &image]);
+        let whole = world.path("whole");
+        let copy =
+            ["image", "copy", "--quiet", &format!("docker://{image}"), &format!("dir:{}", whole.display())];
+        let copied = world.loment(copy);
+        if there {
+            pulled.succeeds();
+            copied.succeeds();
+            std::fs::remove_dir_all(&whole).unwrap();
+            world.loment(["rmi", "--all"]).succeeds();
+        } else {
+            pulled.fails_saying(125, &[&layer[..20]]);
+            assert_ne!(copied.code, 0);
+        }
     }
 }
