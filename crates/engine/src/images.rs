@@ -174,7 +174,7 @@ impl Engine {
         let delay = settings.retry_delay.or(configured.retry_delay).unwrap_or(RETRY_DELAY);
         loop {
             match self.pull_one(reference, settings, progress) {
-                Err(error) if left > 0 && may_pass(&error) => {
+                Err(Error::Pull(error)) if left > 0 && error.may_pass() => {
                     left -= 1;
                     std::thread::sleep(delay);
                 }
@@ -559,29 +559,4 @@ impl Engine {
 
 fn named(pulled: Pulled, input: &str) -> (ImageId, String) {
     (pulled.image, pulled.name.unwrap_or_else(|| input.to_owned()))
-}
-
-/// Whether what went wrong may not go wrong the next time.
-fn may_pass(error: &Error) -> bool {
-    use loment_registry::Error as Registry;
-    let answer = |error: &Registry| {
-        !matches!(
-            error,
-            Registry::NotFound { .. }
-                | Registry::Missing { .. }
-                | Registry::Denied { .. }
-                | Registry::Unauthorized { .. }
-        )
-    };
-    match error {
-        Error::Pull(error) => match error.as_ref() {
-            loment_image::Error::Registry(error) => answer(error),
-            loment_image::Error::Mirrors { mirrors, source, .. } => {
-                answer(source) || mirrors.iter().any(|mirror| answer(&mirror.error))
-            }
-            loment_image::Error::Blob { .. } | loment_image::Error::Copy { .. } => true,
-            _ => false,
-        },
-        _ => false,
-    }
 }

@@ -69,7 +69,7 @@ impl<'p> Beginning<'p> {
             (Some(here), Less) => match source.part(blob, self.known..blob.size()) {
                 Ok(rest) => rest.map(|rest| Box::new(here.chain(rest)) as Box<_>),
                 // Another time, perhaps.
-                Err(error) if unavailable(&error) => return Err(error),
+                Err(error) if error.is_unavailable() => return Err(error),
                 Err(_) => None,
             },
             (Some(here), Equal) => Some(Box::new(here)),
@@ -121,28 +121,8 @@ pub(crate) fn broke_off(error: &Error) -> bool {
     match error {
         Error::Cancelled { .. } => true,
         Error::Blob { operation: "download", source, .. } => source.kind() != io::ErrorKind::StorageFull,
-        _ => unavailable(error),
+        _ => error.is_unavailable(),
     }
-}
-
-/// Whether whoever has it did not give it, or nothing was heard of him.
-fn unavailable(error: &Error) -> bool {
-    use loment_registry::Error as Registry;
-    let error = match error {
-        Error::Registry(error) => error,
-        Error::Mirrors { source, .. } => source,
-        _ => return false,
-    };
-    let refused = matches!(
-        error,
-        Registry::Denied { .. }
-            | Registry::Unauthorized { .. }
-            | Registry::Missing { .. }
-            | Registry::NotFound { .. }
-    );
-    refused
-        || error.is_transient()
-        || matches!(error, Registry::Unreachable { .. } | Registry::Resolve { .. })
 }
 
 /// Whether the disk is full, or what somebody may have of it.

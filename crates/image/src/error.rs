@@ -354,16 +354,38 @@ impl Error {
     /// Whether everybody who was asked says that there is no such thing. A refusal, other content than was asked for, or no answer do
     /// not say that: it may be there for others, or tomorrow.
     pub fn is_absent(&self) -> bool {
-        use loment_registry::Error as Registry;
-        let absent = |error: &Registry| matches!(error, Registry::NotFound { .. } | Registry::Missing { .. });
+        let mut answers = self.answers().peekable();
         match self {
-            Self::Registry(error) => absent(error),
-            Self::Mirrors { mirrors, source, .. } => {
-                absent(source) && mirrors.iter().all(|mirror| absent(&mirror.error))
-            }
             Self::NoMember { .. } => true,
-            _ => false,
+            _ => answers.peek().is_some() && answers.all(loment_registry::Error::is_absent),
         }
+    }
+
+    /// Whether another attempt may succeed some time later, without anybody doing anything about it: a way was lost, or one of those
+    /// that were asked was not there or busy ([`may_pass`](loment_registry::Error::may_pass)).
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Blob { source, .. } | Self::Copy { source, .. } => {
+                source.kind() != io::ErrorKind::StorageFull
+            }
+            _ => self.answers().any(loment_registry::Error::may_pass),
+        }
+    }
+
+    /// Whether whoever has it did not give it, or nothing was heard of him: it may be sound.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        let last = self.answers().next();
+        last.is_some_and(|error| error.is_absent() || error.is_refusal() || error.may_pass())
+    }
+
+    /// What was said by those that were asked for the same, the last one first.
+    fn answers(&self) -> impl Iterator<Item = &loment_registry::Error> {
+        let (last, others) = match self {
+            Self::Registry(error) => (Some(error), &[][..]),
+            Self::Mirrors { mirrors, source, .. } => (Some(&**source), &mirrors[..]),
+            _ => (None, &[][..]),
+        };
+        last.into_iter().chain(others.iter().map(|attempt| &attempt.error))
     }
 
     /// What all attempts come to; the last one is the one that matters.

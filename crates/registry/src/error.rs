@@ -425,7 +425,29 @@ impl Error {
         )
     }
 
-    /// Whether the same request may well succeed a moment later.
+    /// Whether who was asked says that there is no such thing.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::NotFound { .. } | Self::Missing { .. })
+    }
+
+    /// Whether who was asked has it for others, perhaps, but not for whoever asked.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Denied { .. } | Self::Unauthorized { .. })
+    }
+
+    /// Whether the same may well succeed some time later, without anybody doing anything about it: what is
+    /// [transient](Self::is_transient), and somebody who is not there, as he may be starting anew. A program that tries again
+    /// after a while does it after these.
+    pub fn may_pass(&self) -> bool {
+        let changing = [Problem::Changed, Problem::Overwritten];
+        match self {
+            Self::Unreachable { .. } | Self::Resolve { .. } => true,
+            Self::Protocol { problem, .. } => changing.contains(problem),
+            _ => self.is_transient(),
+        }
+    }
+
+    /// Whether the same request may well succeed a moment later: who was asked is busy, or the connection broke.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Lost { .. }
@@ -466,4 +488,48 @@ impl Error {
 /// Whether an HTTP status asks to come back later: 429, and what goes wrong inside a server.
 pub(crate) fn is_busy(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_absences_refusals_or_may_pass() {
+        let (object, host, detail) = ("x".to_owned(), "h".to_owned(), String::new());
+        let status = |status| Error::Status {
+            object: object.clone(),
+            host: host.clone(),
+            status,
+            detail: detail.clone(),
+            wait: None,
+        };
+        let gone = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let kinds = |error: Error| {
+            [error.is_absent(), error.is_refusal(), error.may_pass(), error.is_transient(), error.is_answer()]
+        };
+        let [no, yes] = [false, true];
+        for (error, expected) in [
+            (
+                Error::NotFound { object: object.clone(), host: host.clone(), blob: true },
+                [yes, no, no, no, yes],
+            ),
+            (
+                Error::Denied { object: object.clone(), host: host.clone(), detail: detail.clone() },
+                [no, yes, no, no, yes],
+            ),
+            (status(503), [no, no, yes, yes, yes]),
+            (status(400), [no, no, no, no, yes]),
+            (Error::Unreachable { host: host.clone(), source: gone() }, [no, no, yes, no, no]),
+            (Error::Lost { host: host.clone(), source: gone().into() }, [no, no, yes, yes, no]),
+            (
+                Error::Protocol { object: object.clone(), host: host.clone(), problem: Problem::Changed },
+                [no, no, yes, no, yes],
+            ),
+            (Error::Tls { host: host.clone(), source: gone().into() }, [no, no, no, no, yes]),
+        ] {
+            let text = error.to_string();
+            assert_eq!(kinds(error), expected, "{text}");
+        }
+    }
 }

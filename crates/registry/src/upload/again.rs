@@ -56,7 +56,7 @@ impl Upload {
             let Err(error) = found else { break };
             wish = error.wait();
             // That it does not know is an answer, and no reason to wait again.
-            waited = !may_pass(&error);
+            waited = !error.may_pass();
             match way {
                 _ if !waited => self.failures += 1,
                 // Not every registry tells.
@@ -89,7 +89,7 @@ impl Upload {
             }
             self.client().wait(*failures, cause.wait())?;
             match self.ask() {
-                Err(error) if may_pass(&error) => cause = error,
+                Err(error) if error.may_pass() => cause = error,
                 Err(_) => {
                     self.lost = true;
                     return Err(cause);
@@ -111,7 +111,7 @@ impl Upload {
             // The end is asked for as often as anything else already.
             _ if self.finishing => None,
             Error::Interrupted { .. } => Some(Way::There),
-            cause if may_pass(cause) || is_misplaced(cause) => Some(Way::There),
+            cause if cause.may_pass() || is_misplaced(cause) => Some(Way::There),
             _ => None,
         }
     }
@@ -151,9 +151,4 @@ impl Upload {
             _ => Some(before.min(on_its_way / 2).max(MIN_CHUNK)),
         }
     }
-}
-
-/// Whether a registry that answered before may do so again soon: it may be starting anew.
-fn may_pass(error: &Error) -> bool {
-    error.is_transient() || matches!(error, Error::Unreachable { .. })
 }
