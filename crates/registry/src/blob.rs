@@ -18,12 +18,19 @@ use crate::pace::retry_after;
 
 /// Bytes delivered after which earlier failures are forgotten.
 const PROGRESS: u64 = 1 << 20;
+/// A connection that delivered so much, or lasted so long, is one as slow or busy links have them.
+const GOOD: u64 = 16 << 20;
+const LASTING: Duration = Duration::from_secs(10);
+/// Others that broke with progress are put up with so often, and once more for each [`GOOD`] bytes of the blob: each costs a
+/// pause and a new connection. Then they count as failures without progress.
+const SHORT: u64 = 64;
 
 /// A blob, or a file of a [`FileUrl`](crate::FileUrl), being delivered.
 ///
 /// Reading waits on the network in the calling thread. A connection that breaks or falls silent is replaced
 /// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. So is one
-/// that delivers less than [`Options::min_rate`](crate::Options::min_rate). What
+/// that delivers less than [`Options::min_rate`](crate::Options::min_rate). A server that breaks off again and again
+/// after some MiB and less than 10 s is left after a while, too: 64 times, and once more for each 16 MiB of the blob. What
 /// fails for good comes as an [`io::Error`] that holds an [`Error`].
 ///
 /// The digest is not verified: whoever unpacks the bytes hashes them anyway.
@@ -48,6 +55,8 @@ pub struct Blob {
     /// Failures since the last progress, and the position at the latest.
     failures: u32,
     failed_at: u64,
+    /// When the connection began to deliver.
+    since: Instant,
     pace: Pace,
     finished: bool,
 }
@@ -92,6 +101,7 @@ impl Blob {
             etag: None,
             failures: 0,
             failed_at: offset,
+            since: Instant::now(),
             pace: Pace::default(),
             finished: false,
         };
@@ -169,6 +179,7 @@ impl Blob {
         self.skip = self.position - start;
         self.etag = etag;
         self.stream = Some((lane, exchange));
+        self.since = Instant::now();
         Ok(())
     }
 
@@ -253,9 +264,16 @@ impl Blob {
         Ok(())
     }
 
+    /// How many short connections the whole blob may have, all its parts together.
+    fn most_short(&self) -> u64 {
+        SHORT + self.total.unwrap_or_default() / GOOD
+    }
+
     /// Asks for the rest after `cause`.
     fn resume(&mut self, mut cause: Error) -> Result<(), Error> {
-        if self.position - self.failed_at >= PROGRESS {
+        let came = self.position - self.failed_at;
+        let good = came >= GOOD || self.since.elapsed() >= LASTING;
+        if came >= PROGRESS && (good || self.client.puts_up(&self.call.object, self.most_short())) {
             self.failures = 0;
         }
         self.failed_at = self.position;

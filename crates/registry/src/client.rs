@@ -1,5 +1,6 @@
 //! One request, whatever it takes: scheme, login, redirects, retries.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +101,8 @@ pub(crate) struct Client {
     referrers: Mutex<()>,
     /// As last told.
     rate: Mutex<Option<RateLimit>>,
+    /// How often connections broke too soon, by object.
+    short: Mutex<HashMap<String, u64>>,
 }
 
 impl Client {
@@ -127,11 +130,20 @@ impl Client {
             lanes: Mutex::default(),
             referrers: Mutex::default(),
             rate: Mutex::default(),
+            short: Mutex::default(),
         })
     }
 
     pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
         *self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is put up with once more, and `most` times in all, that a connection that delivers `object` breaks too soon.
+    pub(crate) fn puts_up(&self, object: &str, most: u64) -> bool {
+        let mut short = self.short.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = short.entry(object.to_owned()).or_default();
+        *count += 1;
+        *count <= most
     }
 
     pub(crate) fn updating_referrers(&self) -> MutexGuard<'_, ()> {

@@ -272,3 +272,32 @@ fn a_server_that_trickles_is_left() {
     assert!(error.to_string().starts_with(&format!("{host} is too slow: it sent ")), "{error}");
     assert_eq!(answered.load(Ordering::SeqCst), 1 + 3);
 }
+
+#[test]
+fn a_server_that_always_breaks_off_soon_is_left_some_time() {
+    let total = 100 << 20;
+    let server = Server::start(move |request| {
+        let start = request.range().unwrap_or_default();
+        let range = format!("bytes {start}-{}/{total}", total - 1);
+        let mut reply = Reply::new(206, &[("Content-Range", &range)], &[7; (1 << 20) + 1]);
+        // All of the rest is announced.
+        let announced = format!("Content-Length: {}", total - start).into_bytes();
+        let head = reply.bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        let line = reply.bytes.windows(16).position(|start| start == b"Content-Length: ").unwrap();
+        let end = line + reply.bytes[line..head].iter().position(|byte| *byte == b'\r').unwrap();
+        reply.bytes.splice(line..end, announced);
+        reply.then(Then::Close)
+    });
+    let registry = Registry::new(&server.host(), hasty()).unwrap();
+    let read = || {
+        let before = server.requests().len();
+        let mut blob = registry.blob("a/b", &sha256(b"x"), 0).unwrap();
+        let error = failure(std::io::copy(&mut blob, &mut std::io::sink()).unwrap_err());
+        assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+        server.requests().len() - before
+    };
+    // 64, once more for each 16 MiB, and three tries, the first after the last of these.
+    assert_eq!(read(), 1 + 64 + 6 + 2);
+    // Who asks again has the tries.
+    assert_eq!(read(), 1 + 3);
+}
