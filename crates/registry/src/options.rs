@@ -11,7 +11,9 @@ use crate::proxy::Proxy;
 #[derive(Clone)]
 pub struct Options {
     /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may
-    /// always use plain HTTP.
+    /// always use plain HTTP. The certificate of an https proxy is not verified then, either, as with skopeo and Podman:
+    /// Go's `http.Transport` has one `TLSClientConfig` for both (`addTLS` in net/http/transport.go, called for the
+    /// proxy and again for the host behind it), and containers/image sets `InsecureSkipVerify` in that.
     pub insecure: bool,
     /// Sent when asked for.
     pub credentials: Option<Credentials>,

@@ -326,6 +326,9 @@ fn a_proxy_can_be_spoken_to_over_tls() {
     let untrusting = Options { certs_dir: Vec::new(), ..options.clone() };
     let error = Registry::new(&host, untrusting).unwrap().manifest("a/b", "1").unwrap_err();
     assert!(matches!(error, Error::ProxyTls { .. } | Error::NoRoots { .. }), "{error:?}");
+    // With TLS that is not verified that goes for the proxy, too.
+    let insecure = Options { certs_dir: Vec::new(), insecure: true, ..options.clone() };
+    Registry::new(&host, insecure).unwrap().manifest("a/b", "1").unwrap();
     // One that speaks no TLS hangs up.
     let plain = Server::start(|_| Reply::new(200, &[], b""));
     let proxy = Proxy { https: Some(format!("https://{}", plain.host())), ..Proxy::default() };
