@@ -34,7 +34,7 @@ pub(crate) struct Origins(Vec<(Registry, Reference)>);
 
 impl Origins {
     /// What `reference` names there.
-    pub(crate) fn source(&self, reference: &Reference) -> RegistrySource<'_> {
+    pub(crate) fn source(&self, reference: &Reference) -> RegistrySource {
         RegistrySource::any_of(self.0.iter().map(|(registry, name)| (registry, name)), reference)
     }
 }

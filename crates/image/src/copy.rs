@@ -145,7 +145,12 @@ fn copy_as_it_is(
     blobs.retain(|(blob, _)| seen.insert(blob.digest().clone()));
     let descriptors: Vec<_> = blobs.iter().map(|(blob, _)| blob.clone()).collect();
     progress.layers(&descriptors);
-    let (sent, count) = crew::run(&descriptors, transfer.memory.parallel, progress, &|index, hand| {
+    let cancel = || {
+        source.cancel();
+        destination.cancel();
+    };
+    let parallel = transfer.memory.parallel;
+    let (sent, count) = crew::run(&descriptors, parallel, progress, &cancel, &|index, hand| {
         transfer.send(&blobs[index].0, blobs[index].1, hand)
     })?;
     let sent: HashMap<Digest, Sent> =

@@ -28,7 +28,7 @@ enum Event<T> {
 }
 
 /// Does all blobs, `parallel` at a time: what became of each, in their order, and how many had to be moved. After a failure none is
-/// begun any more.
+/// begun any more, and `cancel` is to end what others wait for.
 ///
 /// # Errors
 /// The first failure.
@@ -36,6 +36,7 @@ pub(crate) fn run<T: Send>(
     blobs: &[Descriptor],
     parallel: usize,
     progress: &mut dyn Progress,
+    cancel: &(dyn Fn() + Sync),
     work: Work<'_, T>,
 ) -> Result<(Vec<T>, usize), Error> {
     let queue = Mutex::new((0..blobs.len()).collect::<VecDeque<_>>());
@@ -47,7 +48,12 @@ pub(crate) fn run<T: Send>(
         for _ in 0..parallel.clamp(1, blobs.len().max(1)) {
             let events = events.clone();
             let (queue, cancelled) = (&queue, &cancelled);
-            scope.spawn(move || worker(queue, cancelled, &events, work));
+            scope.spawn(move || {
+                if worker(queue, cancelled, &events, work).is_err() {
+                    cancelled.store(true, Ordering::Relaxed);
+                    cancel();
+                }
+            });
         }
         drop(events);
         let mut done = vec![0; blobs.len()];
@@ -79,24 +85,28 @@ pub(crate) fn run<T: Send>(
     }
 }
 
-/// Takes blobs off the queue until it is empty or something failed.
+/// Takes blobs off the queue until it is empty or something failed; an error when it was one of these.
 fn worker<T>(
     queue: &Mutex<VecDeque<usize>>,
     cancelled: &AtomicBool,
     events: &Sender<(usize, Event<T>)>,
     work: Work<'_, T>,
-) where
+) -> Result<(), ()>
+where
     T: Send,
 {
     // The receiver outlives the workers, so sending cannot fail.
     let tell = |index, event| drop(events.send((index, event)));
     while !cancelled.load(Ordering::Relaxed) {
-        let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { return };
+        let Some(index) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) else { break };
         let moved = |count| tell(index, Event::Moved(count));
         let result = work(index, &Hand { cancelled, moved: &moved });
-        if result.is_err() {
-            cancelled.store(true, Ordering::Relaxed);
-        }
+        let failed = result.is_err();
+        // Before others fail because of it.
         tell(index, Event::Ended(result));
+        if failed {
+            return Err(());
+        }
     }
+    Ok(())
 }

@@ -58,6 +58,8 @@ pub trait Destination: Sync {
     fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
         make(&mut |blob| self.put_blob(blob))
     }
+    /// Ends what is waited for, because all of it has failed. Nothing more is taken.
+    fn cancel(&self) {}
     /// Takes a manifest or index; the last one is `top`, what the destination is to show.
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error>;
 }
@@ -107,6 +109,10 @@ impl Destination for Members<'_> {
 
     fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
         self.inner.put(make)
+    }
+
+    fn cancel(&self) {
+        self.inner.cancel();
     }
 
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {

@@ -375,7 +375,10 @@ impl Error {
     /// Whether whoever has it did not give it, or nothing was heard of him: it may be sound.
     pub(crate) fn is_unavailable(&self) -> bool {
         let last = self.answers().next();
-        last.is_some_and(|error| error.is_absent() || error.is_refusal() || error.may_pass())
+        let cancelled = |error: &_| matches!(error, loment_registry::Error::Cancelled);
+        last.is_some_and(|error| {
+            error.is_absent() || error.is_refusal() || error.may_pass() || cancelled(error)
+        })
     }
 
     /// What was said by those that were asked for the same, the last one first.

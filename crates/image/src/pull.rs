@@ -149,7 +149,8 @@ pub fn pull(
     }
     progress.layers(layers);
     let (memory, keep) = (Memory::new(options.parallel.min(layers.len()), PIPES), AtomicBool::new(true));
-    let (outcomes, fetched) = crew::run(layers, memory.parallel, progress, &|index, hand| {
+    let cancel = || source.cancel();
+    let (outcomes, fetched) = crew::run(layers, memory.parallel, progress, &cancel, &|index, hand| {
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
         let (lease, memory, keep, parts) = (&lease, &memory, &keep, options.parts);
         Wanted { source, lease, blob, diff_id, parts, memory, hand, keep }.pull()

@@ -76,8 +76,9 @@ pub fn push(
     progress.layers(known.manifest.layers());
     let memory = Memory::new(destination.wants().parallel(options.parallel), 1);
     let job = Job { layers: &layers, descriptors: known.manifest.layers(), destination, options, memory };
+    let (parallel, cancel) = (job.memory.parallel, || destination.cancel());
     let (sent, count) =
-        crew::run(job.descriptors, job.memory.parallel, progress, &|index, hand| job.send(index, hand))?;
+        crew::run(job.descriptors, parallel, progress, &cancel, &|index, hand| job.send(index, hand))?;
     for (layer, sent) in layers.iter().zip(&sent) {
         // So that the next push finds it there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();

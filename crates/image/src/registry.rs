@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use loment_registry::{Mount, Registry, Upload};
+use loment_registry::{Cancel, Mount, Registry, Upload};
 use oci_spec::image::Descriptor;
 
 use crate::destination::{Destination, Incoming, Make, Wants};
@@ -12,19 +12,22 @@ use crate::reference::Reference;
 
 /// Where a reference is to point in a registry.
 #[derive(Debug)]
-pub struct RegistryDestination<'r> {
-    registry: &'r Registry,
+pub struct RegistryDestination {
+    registry: Registry,
+    cancel: Cancel,
     repository: String,
     manifest: String,
     near: Near,
     name: String,
 }
 
-impl<'r> RegistryDestination<'r> {
+impl RegistryDestination {
     /// What `reference` names; its domain must be the one `registry` was made for.
-    pub fn new(registry: &'r Registry, reference: &Reference) -> Self {
+    pub fn new(registry: &Registry, reference: &Reference) -> Self {
+        let cancel = Cancel::new();
         Self {
-            registry,
+            registry: registry.ended_by(&cancel),
+            cancel,
             repository: reference.path().to_owned(),
             manifest: reference.manifest().to_owned(),
             near: Near::default(),
@@ -38,7 +41,7 @@ impl<'r> RegistryDestination<'r> {
     }
 }
 
-impl RegistryDestination<'_> {
+impl RegistryDestination {
     /// Sends what the registry lacks of a blob. The rest of it is read, too: its digest is that of all of it.
     fn send(&self, blob: &mut Incoming<'_>, upload: &mut Upload) -> Result<(), Error> {
         let there = upload.offset();
@@ -51,7 +54,7 @@ impl RegistryDestination<'_> {
     }
 }
 
-impl Destination for RegistryDestination<'_> {
+impl Destination for RegistryDestination {
     fn name(&self) -> &str {
         &self.name
     }
@@ -107,6 +110,10 @@ impl Destination for RegistryDestination<'_> {
             let _ = upload.cancel();
             return Err(error);
         }
+    }
+
+    fn cancel(&self) {
+        self.cancel.cancel();
     }
 
     fn put_document(&self, descriptor: &Descriptor, bytes: &[u8], top: bool) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use loment_registry::{Blob, FileUrl, Registry};
+use loment_registry::{Blob, Cancel, FileUrl, Registry};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::error::{Attempt, Error};
@@ -23,8 +23,10 @@ const MAX_ADDRESSES: usize = 8;
 /// off, too, from there on. Who does not answer any more is not asked first again. A blob whose bytes were wrong is asked for once
 /// more, from its start and at one place: the last that has it, which is the registry itself where the others are mirrors.
 #[derive(Debug)]
-pub struct RegistrySource<'r> {
-    stops: Vec<Stop<'r>>,
+pub struct RegistrySource {
+    stops: Vec<Stop>,
+    /// Ends what is asked of them.
+    cancel: Cancel,
     /// The stop that has delivered.
     good: AtomicUsize,
     /// How blobs are asked for that did not come as they should.
@@ -44,33 +46,35 @@ struct Way {
 
 /// One place to ask.
 #[derive(Debug)]
-struct Stop<'r> {
-    registry: &'r Registry,
+struct Stop {
+    registry: Registry,
     repository: String,
     manifest: String,
     name: String,
 }
 
-impl<'r> RegistrySource<'r> {
+impl RegistrySource {
     /// What `reference` names; its domain must be the one `registry` was made for.
-    pub fn new(registry: &'r Registry, reference: &Reference) -> Self {
+    pub fn new(registry: &Registry, reference: &Reference) -> Self {
         Self::any_of([(registry, reference)], reference)
     }
 
     /// What `reference` names, wherever it is: `places` are tried in this order, each by its own reference, whose domain must
     /// be the one its registry was made for.
     pub fn any_of<'n>(
-        places: impl IntoIterator<Item = (&'r Registry, &'n Reference)>,
+        places: impl IntoIterator<Item = (&'n Registry, &'n Reference)>,
         reference: &Reference,
     ) -> Self {
-        let stop = |(registry, reference): (&'r Registry, &Reference)| Stop {
-            registry,
+        let cancel = Cancel::new();
+        let stop = |(registry, reference): (&'n Registry, &'n Reference)| Stop {
+            registry: registry.ended_by(&cancel),
             repository: reference.path().to_owned(),
             manifest: reference.manifest().to_owned(),
             name: reference.store_name(),
         };
         Self {
             stops: places.into_iter().map(stop).collect(),
+            cancel: cancel.clone(),
             good: AtomicUsize::new(0),
             ways: Mutex::default(),
             digest: reference.digest().cloned(),
@@ -87,17 +91,14 @@ impl<'r> RegistrySource<'r> {
     }
 
     /// Asks one after the other, from the one on that has delivered before, until one answers; and which one that was.
-    fn ask<T>(
-        &self,
-        what: impl Fn(&Stop<'r>) -> Result<T, loment_registry::Error>,
-    ) -> Result<(T, usize), Error> {
+    fn ask<T>(&self, what: impl Fn(&Stop) -> Result<T, loment_registry::Error>) -> Result<(T, usize), Error> {
         self.ask_each(self.from(self.good.load(Ordering::Relaxed)), what)
     }
 
     fn ask_each<T>(
         &self,
         positions: impl Iterator<Item = usize>,
-        what: impl Fn(&Stop<'r>) -> Result<T, loment_registry::Error>,
+        what: impl Fn(&Stop) -> Result<T, loment_registry::Error>,
     ) -> Result<(T, usize), Error> {
         let mut failed = Vec::new();
         for position in positions {
@@ -121,7 +122,7 @@ impl<'r> RegistrySource<'r> {
         &self,
         blob: &Descriptor,
         range: Range<u64>,
-        ask: impl Fn(&Stop<'r>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
+        ask: impl Fn(&Stop, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
     ) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = blob.digest();
         if self.way(digest).alone {
@@ -164,7 +165,7 @@ impl<'r> RegistrySource<'r> {
     }
 }
 
-impl Source for RegistrySource<'_> {
+impl Source for RegistrySource {
     fn name(&self) -> &str {
         &self.name
     }
@@ -184,8 +185,7 @@ impl Source for RegistrySource<'_> {
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let ask =
-            |stop: &Stop<'_>, digest: &Digest, start| stop.registry.blob(&stop.repository, digest, start);
+        let ask = |stop: &Stop, digest: &Digest, start| stop.registry.blob(&stop.repository, digest, start);
         match self.bytes(blob, 0..blob.size(), ask) {
             Err(error) if error.is_absent() && is_elsewhere(blob) => self.elsewhere(blob),
             result => result,
@@ -202,7 +202,7 @@ impl Source for RegistrySource<'_> {
 
     fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
         let end = range.end;
-        let part = move |stop: &Stop<'_>, digest: &Digest, start| {
+        let part = move |stop: &Stop, digest: &Digest, start| {
             stop.registry.blob_part(&stop.repository, digest, start..end)
         };
         match self.bytes(blob, range, part) {
@@ -210,6 +210,10 @@ impl Source for RegistrySource<'_> {
             Err(error) if error.is_absent() && is_elsewhere(blob) => Ok(None),
             result => result.map(Some),
         }
+    }
+
+    fn cancel(&self) {
+        self.cancel.cancel();
     }
 
     fn other_way(&self, blob: &Descriptor, wrong: bool) -> bool {
@@ -231,13 +235,13 @@ fn addresses(blob: &Descriptor) -> impl Iterator<Item = &String> {
 }
 
 /// Asks a place for a blob from a byte on.
-type Ask<'r> = Box<dyn Fn(&Stop<'r>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send>;
+type Ask = Box<dyn Fn(&Stop, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send>;
 
 /// A blob, or a part of one, that is taken up by the next place where one does not go on.
-struct Relay<'s, 'r> {
-    source: &'s RegistrySource<'r>,
+struct Relay<'s> {
+    source: &'s RegistrySource,
     digest: Digest,
-    ask: Ask<'r>,
+    ask: Ask,
     bytes: Blob,
     /// Where in the blob the next byte is, and where those end that are wanted.
     position: u64,
@@ -245,7 +249,7 @@ struct Relay<'s, 'r> {
     next: std::vec::IntoIter<usize>,
 }
 
-impl Read for Relay<'_, '_> {
+impl Read for Relay<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let error = match self.bytes.read(buffer) {

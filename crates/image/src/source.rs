@@ -48,6 +48,8 @@ pub trait Source: Sync {
     fn other_way(&self, _blob: &Descriptor, _wrong: bool) -> bool {
         false
     }
+    /// Ends what is waited for, because nobody wants it any more. Nothing more is delivered.
+    fn cancel(&self) {}
     /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
     fn made(&self) -> bool {
         false

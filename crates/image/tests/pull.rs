@@ -8,6 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Condvar, Mutex};
 
 use common::{
     DOCKER_GZIP, DOCKER_LIST, Fixture, GZIP, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, PLAIN, ZSTD, chain, config,
@@ -504,4 +505,50 @@ fn a_pull_that_fails_does_not_wait_for_another_of_the_same_layer() {
     fs::write(fixture.blob_path(sha256(&blobs[0]).as_ref()), bad).unwrap();
     let message = chain(&fixture.pull("").unwrap_err());
     assert!(message.contains(sha256(&blobs[0]).as_ref()) && !message.contains("cancelled"), "{message}");
+}
+
+/// A source with one damaged blob, whose others do not come until it is cancelled.
+struct Stalled<'s> {
+    inner: &'s dyn Source,
+    damaged: Digest,
+    cancelled: (Mutex<bool>, Condvar),
+}
+
+impl Source for Stalled<'_> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        self.inner.manifest(digest)
+    }
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        if *blob.digest() == self.damaged {
+            return Ok(Box::new(std::io::repeat(1)));
+        }
+        if blob.media_type().to_string() == GZIP {
+            let (cancelled, told) = &self.cancelled;
+            drop(told.wait_while(cancelled.lock().unwrap(), |cancelled| !*cancelled).unwrap());
+            return Err(loment_registry::Error::Cancelled.into());
+        }
+        self.inner.blob(blob)
+    }
+    fn cancel(&self) {
+        *self.cancelled.0.lock().unwrap() = true;
+        self.cancelled.1.notify_all();
+    }
+}
+
+#[test]
+fn a_pull_that_fails_ends_what_its_source_waits_for() {
+    let fixture = Fixture::new();
+    let tars = ["a", "b", "c"].map(|name| tar(name, name.as_bytes()));
+    let blobs = tars.each_ref().map(|tar| gzip(tar));
+    let layers: Vec<_> = blobs.iter().zip(&tars).map(|(blob, tar)| (GZIP, &blob[..], &tar[..])).collect();
+    fixture.index(&[image(&fixture, &layers, false, &host())]);
+    let layout = OciLayout::open(&fixture.oci(), None, "").unwrap();
+    let damaged = sha256(&blobs[1]);
+    let source = Stalled { inner: &layout, damaged: damaged.clone(), cancelled: Default::default() };
+    let error = pull(&source, &fixture.store, None, &Options::default(), &mut Silent).unwrap_err();
+    let message = chain(&error);
+    assert!(message.contains(damaged.as_ref()) && !message.contains("cancelled"), "{message}");
 }

@@ -285,7 +285,8 @@ impl Blob {
         while cause.is_transient() && self.failures < self.client.options.retry.tries {
             self.failures += 1;
             let mut lane = self.client.lane()?;
-            lane.sleep(self.client.pause(self.failures, wish));
+            lane.end_by(&self.call.cancel);
+            lane.sleep(self.client.pause(self.failures, wish))?;
             let opened = self.client.call_once(&mut lane, &self.request());
             wish = match &opened {
                 Ok(exchange) => retry_after(&exchange.head.headers),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::Options;
 use crate::auth::Logins;
 use crate::body::Source;
+use crate::cancel::Cancel;
 use crate::challenge::{self, Challenge};
 use crate::dial::Dialer;
 use crate::dns::Resolver;
@@ -50,6 +51,8 @@ pub(crate) struct Call {
     pub(crate) kind: Kind,
     /// The registry may take longer than usual to answer.
     pub(crate) patient: bool,
+    /// Ends it.
+    pub(crate) cancel: Cancel,
 }
 
 /// Where a call goes.
@@ -82,6 +85,7 @@ impl Call {
             object,
             kind,
             patient: false,
+            cancel: Cancel::never(),
         }
     }
 }
@@ -151,9 +155,10 @@ impl Client {
     }
 
     /// Waits as long as after so many failures, or as the other side wishes.
-    pub(crate) fn wait(&self, attempt: u32, wish: Option<Duration>) -> Result<(), Error> {
-        let lane = self.lane()?;
-        lane.sleep(self.pause(attempt, wish));
+    pub(crate) fn wait(&self, attempt: u32, wish: Option<Duration>, cancel: &Cancel) -> Result<(), Error> {
+        let mut lane = self.lane()?;
+        lane.end_by(cancel);
+        lane.sleep(self.pause(attempt, wish))?;
         self.put_back(lane);
         Ok(())
     }
@@ -185,6 +190,7 @@ impl Client {
     /// Asks until there is an answer that will not change by asking again, or tries run out.
     pub(crate) fn call(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
         let mut attempt = 1;
+        lane.end_by(&call.cancel);
         loop {
             let outcome = self.call_once(lane, call);
             let wish = match &outcome {
@@ -200,7 +206,7 @@ impl Client {
             if let Ok(exchange) = outcome {
                 lane.drain(exchange);
             }
-            lane.sleep(self.pause(attempt, wish));
+            lane.sleep(self.pause(attempt, wish))?;
             attempt += 1;
         }
     }
@@ -240,6 +246,7 @@ impl Client {
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
     pub(crate) fn call_once(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
+        lane.end_by(&call.cancel);
         let known = self.logins.known(&call.scopes);
         let exchange = self.follow(lane, call, known.as_ref())?;
         if exchange.head.status.as_u16() != 401 || !self.is_own(&exchange) {
@@ -330,6 +337,7 @@ impl Client {
         target: &Target,
         body: &mut Source<'_>,
     ) -> Result<Exchange, Error> {
+        lane.end_by(&call.cancel);
         let own = Some(&target.origin) == self.origin().as_ref();
         let authorization = self.logins.known(&call.scopes).filter(|_| own);
         let outgoing = self.outgoing(call, authorization.as_ref());

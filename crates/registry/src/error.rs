@@ -294,6 +294,9 @@ pub enum Error {
         /// The upload.
         object: String,
     },
+    /// It was not waited for: something else has failed ([`Cancel`](crate::Cancel)).
+    #[error("it was cancelled")]
+    Cancelled,
     /// A daemon does not take an archive.
     #[error("{host} does not load the archive: {message}")]
     Load {
@@ -422,6 +425,7 @@ impl Error {
                 | Self::Lost { .. }
                 | Self::ProxyRefused { .. }
                 | Self::Socks { .. }
+                | Self::Cancelled
         )
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::Options;
 use crate::auth::Credentials;
 use crate::blob::Blob;
+use crate::cancel::Cancel;
 use crate::client::{Call, Client, Kind, Place};
 use crate::error::Error;
 use crate::names::Host;
@@ -78,6 +79,10 @@ impl FileUrl {
     /// # Errors
     /// All of [`Error`]. Errors of an answer call what was asked for "the file".
     pub fn fetch(&self, options: Options) -> Result<Blob, Error> {
+        self.fetch_unless(options, &Cancel::never())
+    }
+
+    pub(crate) fn fetch_unless(&self, options: Options, cancel: &Cancel) -> Result<Blob, Error> {
         let (credentials, origin) = (self.login.clone(), &self.target.origin);
         let options = Options { credentials, identity_token: None, bearer: None, ..options };
         let mut client = Client::new(Host::of(origin), options)?;
@@ -85,7 +90,8 @@ impl FileUrl {
         // What is typed is what is meant: there is no other scheme to be tried.
         client.speak(origin.scheme);
         let place = Place::Registry(self.target.path.clone());
-        let call = Call::get(place, Scopes::default(), "the file".to_owned(), Kind::Other);
+        let mut call = Call::get(place, Scopes::default(), "the file".to_owned(), Kind::Other);
+        call.cancel = cancel.clone();
         Blob::open(Arc::new(client), call, None, 0, None).map_err(|error| match error {
             // Those that are saved are of registries.
             Error::Unauthorized { object, host, .. } => {

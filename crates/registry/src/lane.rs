@@ -20,6 +20,7 @@ use hyper::{HeaderMap, Method, Request};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::body::{Feed, Payload, Source};
+use crate::cancel::Cancel;
 use crate::dial::{Connection, Dialer, http_error, within};
 use crate::error::{Error, Problem};
 use crate::proxy::Hop;
@@ -74,13 +75,23 @@ struct Idle {
 pub(crate) struct Lane {
     runtime: Runtime,
     idle: Vec<Idle>,
+    cancel: Cancel,
 }
 
 impl Lane {
     pub(crate) fn new() -> Result<Self, Error> {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().build().map_err(Error::Setup)?;
-        Ok(Self { runtime, idle: Vec::new() })
+        Ok(Self { runtime, idle: Vec::new(), cancel: Cancel::never() })
+    }
+
+    /// All that is waited for from now on ends when `cancel` is set.
+    pub(crate) fn end_by(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
+
+    fn run<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.runtime.block_on(self.cancel.unless(work)).unwrap_or(Err(Error::Cancelled))
     }
 
     /// Sends a request and waits for the head of the response.
@@ -110,14 +121,14 @@ impl Lane {
             self.settle();
         }
         if let Some(connection) = self.take(&target.origin) {
-            match self.runtime.block_on(send(connection, target, outgoing, body, limit)) {
+            match self.run(send(connection, target, outgoing, body, limit)) {
                 // Closed by the server while it was idle: says nothing about the server now. What is added to an
                 // upload may have been added all the same (RFC 9110 section 9.2.2).
                 Err(Error::Lost { .. }) if outgoing.method != Method::PATCH && body.rewind() => {}
                 outcome => return outcome,
             }
         }
-        self.runtime.block_on(async {
+        self.run(async {
             let connection = dialer.dial(&target.origin, own).await?;
             send(connection, target, outgoing, body, limit).await
         })
@@ -132,7 +143,7 @@ impl Lane {
     ) -> Result<(), Error> {
         let Some(feed) = exchange.unsent.take() else { return Ok(()) };
         let host = exchange.origin.to_string();
-        self.runtime.block_on(async {
+        self.run(async {
             loop {
                 let room = within(&host, limit, async { Ok(feed.reserve().await) }).await?;
                 // It does not read on.
@@ -149,7 +160,7 @@ impl Lane {
 
     /// The next piece of a body; `None` at its end.
     pub(crate) fn next(&self, exchange: &mut Exchange, limit: Duration) -> Result<Option<Bytes>, Error> {
-        self.runtime.block_on(next(exchange, limit))
+        self.run(next(exchange, limit))
     }
 
     /// A whole body of at most `max` bytes. `what` is for messages.
@@ -165,7 +176,7 @@ impl Lane {
         if exchange.announced().is_some_and(|length| length > max as u64) {
             return Err(too_large());
         }
-        let bytes = self.runtime.block_on(within(&host, DOCUMENT_LIMIT, async {
+        let bytes = self.run(within(&host, DOCUMENT_LIMIT, async {
             let mut bytes = Vec::new();
             while let Some(piece) = next(&mut exchange, limit).await? {
                 if bytes.len() + piece.len() > max {
@@ -199,15 +210,20 @@ impl Lane {
         self.idle.push(Idle { origin, connection, since: Instant::now() });
     }
 
-    pub(crate) fn sleep(&self, duration: Duration) {
+    pub(crate) fn sleep(&self, duration: Duration) -> Result<(), Error> {
         // The timer must be made inside the runtime.
-        self.runtime.block_on(async { tokio::time::sleep(duration).await });
+        self.run(async {
+            tokio::time::sleep(duration).await;
+            Ok(())
+        })
     }
 
     /// Lets connections notice that their servers have hung up since the runtime last turned.
     fn settle(&self) {
-        self.sleep(Duration::from_millis(1));
-        self.runtime.block_on(tokio::task::yield_now());
+        self.runtime.block_on(async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
+        });
     }
 
     fn take(&mut self, origin: &Origin) -> Option<Connection> {

@@ -31,6 +31,7 @@
 mod auth;
 mod blob;
 mod body;
+mod cancel;
 mod challenge;
 mod client;
 mod daemon;
@@ -66,6 +67,7 @@ use oci_spec::image::Digest;
 
 pub use auth::Credentials;
 pub use blob::Blob;
+pub use cancel::Cancel;
 pub use daemon::{Archive, Daemon};
 pub use dns::ResolveError;
 pub use error::{CertificateError, Error, Problem};
@@ -91,6 +93,7 @@ use scope::Scopes;
 #[derive(Clone)]
 pub struct Registry {
     client: Arc<Client>,
+    cancel: Cancel,
 }
 
 impl fmt::Debug for Registry {
@@ -108,7 +111,13 @@ impl Registry {
         if options.bearer.as_deref().is_some_and(|token| auth::bearer(token).is_none()) {
             return Err(Error::Bearer { host: host.to_owned() });
         }
-        Ok(Self { client: Arc::new(Client::new(Host::parse(host)?, options)?) })
+        let client = Arc::new(Client::new(Host::parse(host)?, options)?);
+        Ok(Self { client, cancel: Cancel::never() })
+    }
+
+    /// The same, with its connections and logins, whose transfers of blobs and manifests end when `cancel` is set.
+    pub fn ended_by(&self, cancel: &Cancel) -> Self {
+        Self { client: Arc::clone(&self.client), cancel: cancel.clone() }
     }
 
     /// How much the registry still allows us; `None` until it says so.
@@ -160,7 +169,7 @@ impl Registry {
     /// # Errors
     /// All of [`Error`].
     pub fn fetch(&self, url: &FileUrl) -> Result<Blob, Error> {
-        url.fetch(Options { cert_dir: None, ..self.client.options.clone() })
+        url.fetch_unless(Options { cert_dir: None, ..self.client.options.clone() }, &self.cancel)
     }
 
     /// To read a manifest or blob.
@@ -168,7 +177,8 @@ impl Registry {
         let word = if kind == Kind::Blob { "blob" } else { "manifest" };
         let object = format!("{word} {reference} of {}", self.full_name(repository));
         let path = format!("/v2/{repository}/{word}s/{reference}");
-        Call::get(Place::Registry(path), Scopes::pull(repository), object, kind)
+        let call = Call::get(Place::Registry(path), Scopes::pull(repository), object, kind);
+        Call { cancel: self.cancel.clone(), ..call }
     }
 
     /// A repository, for messages.

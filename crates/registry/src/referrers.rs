@@ -292,7 +292,9 @@ impl Registry {
                 Ok(_) if self.tagged_index(&get)?.is_some_and(|tagged| wish.is_true(&tagged.index)) => {
                     return Ok(());
                 }
-                Ok(_) | Err(Error::Status { status: 412, .. }) => self.client.wait(round, None)?,
+                Ok(_) | Err(Error::Status { status: 412, .. }) => {
+                    self.client.wait(round, None, &self.cancel)?
+                }
                 Err(error) => return Err(error),
             }
         }

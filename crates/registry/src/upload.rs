@@ -12,6 +12,7 @@ use hyper::{HeaderMap, Method};
 use oci_spec::image::Digest;
 
 use crate::body::{Source, fill};
+use crate::cancel::Cancel;
 use crate::client::{Call, Client, Kind, Place};
 use crate::error::{Error, Problem};
 use crate::lane::{Exchange, Lane};
@@ -104,6 +105,7 @@ impl Registry {
         let object = format!("upload to {}", self.full_name(repository));
         let mut call = Call::get(Place::Registry(path.clone()), scopes, object, Kind::Other);
         call.method = Method::POST;
+        call.cancel = self.cancel.clone();
         let mut lane = client.lane()?;
         let exchange = client.expect(&mut lane, &call, &[201, 202])?;
         let (status, headers) = (exchange.head.status, exchange.head.headers.clone());
@@ -260,15 +262,21 @@ impl Upload {
         self.complete(digest, Bytes::new())
     }
 
-    /// Tells the registry to forget about it.
+    /// Tells the registry to forget about it, once, and also when everything else is cancelled.
     ///
     /// # Errors
     /// All of [`Error`].
     pub fn cancel(self) -> Result<(), Error> {
-        match self.client().headers(&self.call(Method::DELETE), &[200, 202, 204]) {
-            Ok(_) | Err(Error::Missing { .. }) => Ok(()),
-            Err(error) => Err(error),
+        let call = Call { cancel: Cancel::never(), ..self.call(Method::DELETE) };
+        let client = self.client();
+        let mut lane = client.lane()?;
+        let exchange = client.call_once(&mut lane, &call)?;
+        match exchange.head.status.as_u16() {
+            200 | 202 | 204 | 404 => lane.drain(exchange),
+            _ => return Err(client.refusal(&mut lane, &call, exchange)),
         }
+        client.put_back(lane);
+        Ok(())
     }
 
     fn client(&self) -> &Arc<Client> {
@@ -279,6 +287,7 @@ impl Upload {
         let place = Place::Location(self.location.clone());
         let mut call = Call::get(place, self.scopes.clone(), self.object.clone(), Kind::Other);
         call.method = method;
+        call.cancel = self.registry.cancel.clone();
         call
     }
 

@@ -47,7 +47,7 @@ impl Upload {
                 return Err(cause);
             }
             if !waited {
-                self.client().wait(self.failures, wish)?;
+                self.client().wait(self.failures, wish, &self.registry.cancel)?;
             }
             let found = match way {
                 Way::There => self.ask(),
@@ -87,7 +87,7 @@ impl Upload {
             if *failures >= self.client().options.retry.tries {
                 return Err(cause);
             }
-            self.client().wait(*failures, cause.wait())?;
+            self.client().wait(*failures, cause.wait(), &self.registry.cancel)?;
             match self.ask() {
                 Err(error) if error.may_pass() => cause = error,
                 Err(_) => {

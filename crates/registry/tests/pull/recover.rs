@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::common::{Reply, Then, content, sha256};
+use crate::common::{Reply, Server, Then, content, sha256};
 use crate::uploads::{Store, at, store};
-use loment_registry::{Error, Upload};
+use loment_registry::{Cancel, Error, Upload};
 
 /// Sends all of it, again and again as it is told.
 fn insist(store: &Store, bytes: &[u8]) -> Result<Vec<u64>, Error> {
@@ -179,4 +179,39 @@ fn what_is_too_large_for_what_is_before_a_registry_goes_in_chunks() {
     assert!(store.holds(&bytes));
     let error = insist(&limited(1000), &bytes).unwrap_err();
     assert!(matches!(error, Error::Status { status: 413, .. }), "{error:?}");
+}
+
+#[test]
+fn what_is_waited_for_can_be_cancelled() {
+    let bytes = content(3 << 20);
+    // One that wants to be left alone for a minute, one that falls silent, and one that does so in the middle.
+    let later = || Reply::new(429, &[("Retry-After", "60")], b"");
+    let whole = bytes.clone();
+    let silent = || Reply { bytes: Vec::new(), then: Then::Hang };
+    let half = move || Reply::new(200, &[], &whole).cut(100_000, Then::Hang);
+    for server in
+        [Server::start(move |_| later()), Server::start(move |_| silent()), Server::start(move |_| half())]
+    {
+        let cancel = Cancel::new();
+        let registry = at(&server);
+        let ours = registry.ended_by(&cancel);
+        let digest = sha256(&bytes);
+        let waiting = std::thread::spawn(move || {
+            let mut blob = ours.blob("a/b", &digest, 0)?;
+            match std::io::copy(&mut blob, &mut std::io::sink()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(*error.into_inner().unwrap().downcast::<Error>().unwrap()),
+            }
+        });
+        while server.requests().is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        cancel.cancel();
+        let error = waiting.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Cancelled), "{error:?}");
+        assert_eq!(server.requests().len(), 1);
+        // Not again, and nobody else.
+        let again = registry.ended_by(&cancel).blob("a/b", &sha256(&bytes), 0).unwrap_err();
+        assert!(matches!(again, Error::Cancelled), "{again:?}");
+    }
 }
