@@ -9,7 +9,7 @@ use oci_spec::image::Descriptor;
 use crate::budget::{Budget, Memory};
 use crate::compress::{Compression, Compressor};
 use crate::copy::{CopyOptions, preserve};
-use crate::crew::Hand;
+use crate::crew::{Hand, Outcome};
 use crate::destination::{Destination, Incoming, Take, Watched};
 use crate::error::Error;
 use crate::format::{Sent, compression_of};
@@ -53,15 +53,20 @@ pub(crate) struct Transfer<'t> {
 }
 
 impl Transfer<'_> {
-    /// Sends one blob; `false` when it was there.
-    pub(crate) fn send(&self, blob: &Descriptor, goal: Goal, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
+    /// Sends one blob, unless it is there, or need not be.
+    pub(crate) fn send(
+        &self,
+        blob: &Descriptor,
+        goal: Goal,
+        hand: &Hand<'_>,
+    ) -> Result<(Sent, Outcome), Error> {
         let label = compression_of(blob.media_type().as_ref());
         let sent = |compression| Sent { digest: blob.digest().clone(), size: blob.size(), compression };
         if is_elsewhere(blob) && self.destination.takes_addresses() {
-            return Ok((sent(label), false));
+            return Ok((sent(label), Outcome::Elsewhere));
         }
         if goal.change(label).is_none() && self.destination.has(blob)? {
-            return Ok((sent(label), false));
+            return Ok((sent(label), Outcome::There));
         }
         let cancelled = || Error::Cancelled { digest: blob.digest().clone() };
         // Before anything is asked for: a server does not wait for who does not read.
@@ -76,7 +81,7 @@ impl Transfer<'_> {
             let name = self.destination.name();
             let made = self.look_and_send(blob, goal, watched, &mut |blob| blob.end(name).map(drop))?;
             if self.destination.has(&made.descriptor())? {
-                return Ok((made, false));
+                return Ok((made, Outcome::There));
             }
         }
         loop {
@@ -95,7 +100,7 @@ impl Transfer<'_> {
                 {
                     continue;
                 }
-                result => result.map(|()| (became, true)),
+                result => result.map(|()| (became, Outcome::Moved)),
             };
         }
     }

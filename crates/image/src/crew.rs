@@ -19,12 +19,29 @@ pub(crate) struct Hand<'h> {
     pub(crate) moved: &'h (dyn Fn(u64) + Sync),
 }
 
-/// Does one blob; `true` when its bytes had to be moved.
-type Work<'w, T> = &'w (dyn Fn(usize, &Hand<'_>) -> Result<(T, bool), Error> + Sync);
+/// What was to be done about a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its bytes had to be moved.
+    Moved,
+    /// It was there.
+    There,
+    /// It stays where its manifest says it is.
+    Elsewhere,
+}
+
+impl Outcome {
+    pub(crate) fn of(moved: bool) -> Self {
+        if moved { Self::Moved } else { Self::There }
+    }
+}
+
+/// Does one blob.
+type Work<'w, T> = &'w (dyn Fn(usize, &Hand<'_>) -> Result<(T, Outcome), Error> + Sync);
 
 enum Event<T> {
     Moved(u64),
-    Ended(Result<(T, bool), Error>),
+    Ended(Result<(T, Outcome), Error>),
 }
 
 /// Does all blobs, `parallel` at a time: what became of each, in their order, and how many had to be moved. After a failure none is
@@ -63,10 +80,14 @@ pub(crate) fn run<T: Send>(
                     done[index] += count;
                     LayerState::Downloading { done: done[index] }
                 }
-                Event::Ended(Ok((value, new))) => {
+                Event::Ended(Ok((value, outcome))) => {
                     all[index] = Some(value);
-                    moved += usize::from(new);
-                    if new { LayerState::Done } else { LayerState::Exists }
+                    moved += usize::from(outcome == Outcome::Moved);
+                    match outcome {
+                        Outcome::Moved => LayerState::Done,
+                        Outcome::There => LayerState::Exists,
+                        Outcome::Elsewhere => LayerState::Elsewhere,
+                    }
                 }
                 Event::Ended(Err(error)) => {
                     // The first cause; those cancelled because of it have nothing to add.

@@ -9,7 +9,7 @@ use oci_spec::image::{Descriptor, Digest};
 
 use crate::archive::Scratch;
 use crate::budget::Memory;
-use crate::crew;
+use crate::crew::{self, Outcome};
 use crate::error::Error;
 use crate::layer::{PIPES, Wanted};
 use crate::parts::Parts;
@@ -70,6 +70,8 @@ pub struct Pulled {
 pub enum LayerState {
     /// It was in the store.
     Exists,
+    /// It is at an address, as its manifest says, and stays there.
+    Elsewhere,
     /// Bytes received so far.
     Downloading {
         /// Of the blob.
@@ -153,7 +155,9 @@ pub fn pull(
     let (outcomes, fetched) = crew::run(layers, memory.parallel, progress, &cancel, &|index, hand| {
         let (blob, diff_id) = (&layers[index], &diff_ids[index]);
         let (lease, memory, keep, parts) = (&lease, &memory, &keep, options.parts);
-        Wanted { source, lease, blob, diff_id, parts, memory, hand, keep }.pull()
+        Wanted { source, lease, blob, diff_id, parts, memory, hand, keep }
+            .pull()
+            .map(|(layer, new)| (layer, Outcome::of(new)))
     })?;
     progress.config(found.manifest.config());
     progress.manifest();

@@ -10,7 +10,7 @@ use oci_spec::image::{Descriptor, Digest, ImageManifest, MediaType};
 use crate::budget::Memory;
 use crate::compress::{Compression, Compressor};
 use crate::copy::Copied;
-use crate::crew::{self, Hand};
+use crate::crew::{self, Hand, Outcome};
 use crate::destination::{Destination, Incoming, Take, Wants, Watched};
 use crate::error::Error;
 use crate::format::{Format, Sent, compression_of, rewrite};
@@ -179,16 +179,16 @@ struct Job<'j> {
 }
 
 impl Job<'_> {
-    /// Sees to it that the destination has a layer; `true` when it had to be sent.
-    fn send(&self, index: usize, hand: &Hand<'_>) -> Result<(Sent, bool), Error> {
+    /// Sees to it that the destination has a layer, or need not have it.
+    fn send(&self, index: usize, hand: &Hand<'_>) -> Result<(Sent, Outcome), Error> {
         let (layer, descriptor) = (&self.layers[index], &self.descriptors[index]);
         if is_elsewhere(descriptor) && self.destination.takes_addresses() {
             let compression = compression_of(descriptor.media_type().as_ref());
             let (digest, size) = (descriptor.digest().clone(), descriptor.size());
-            return Ok((Sent { digest, size, compression }, false));
+            return Ok((Sent { digest, size, compression }, Outcome::Elsewhere));
         }
         if let Some(there) = self.there(layer, descriptor)? {
-            return Ok((there, false));
+            return Ok((there, Outcome::There));
         }
         let (compression, level) = (self.compression(), self.options.level);
         let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
@@ -202,7 +202,7 @@ impl Job<'_> {
             if let Some(sent) = sent
                 && self.destination.has(&sent.descriptor())?
             {
-                return Ok((sent, false));
+                return Ok((sent, Outcome::There));
             }
         }
         let result = self.destination.put(&mut |take| {
@@ -212,7 +212,7 @@ impl Job<'_> {
         match (result, found) {
             _ if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
             (Err(error), _) => Err(error),
-            (Ok(()), Some((digest, size))) => Ok((Sent { digest, size, compression }, true)),
+            (Ok(()), Some((digest, size))) => Ok((Sent { digest, size, compression }, Outcome::Moved)),
             (Ok(()), None) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
         }
     }

@@ -97,7 +97,10 @@ fn a_layer_that_is_elsewhere_stays_there_and_is_pulled_from_there() {
         world.loment(["pull", "--quiet", &image]).succeeds();
         assert!(sh(&world, &[], &image, "echo ran").ends_with("echo ran"));
         let target = other.name("pushed:1");
-        world.loment(["push", "--quiet", &image, &target]).succeeds();
+        let pushed = world.loment(["push", &image, &target]);
+        pushed.succeeds();
+        let said = format!("Copying blob {layer} skipped: foreign layer");
+        assert!(pushed.stderr.contains(&said), "{pushed}");
         assert!(!other.blob_file(&layer).exists());
         let pushed = raw(&format!("docker://{target}"));
         assert_eq!(

@@ -65,10 +65,14 @@ impl Progress for Bars {
     fn layer(&mut self, index: usize, layer: &Descriptor, state: LayerState) {
         let Some(bar) = self.bars.get(index) else { return };
         match state {
-            LayerState::Exists => {
+            LayerState::Exists | LayerState::Elsewhere => {
+                let why = match state {
+                    LayerState::Elsewhere => "skipped: foreign layer",
+                    _ => "skipped: already exists",
+                };
                 bar.set_style(style(DONE));
-                bar.finish_with_message("skipped: already exists");
-                self.line(&format!("Copying blob {} skipped: already exists", layer.digest()));
+                bar.finish_with_message(why);
+                self.line(&format!("Copying blob {} {why}", layer.digest()));
             }
             LayerState::Downloading { done } => bar.set_position(done),
             LayerState::Done => {
