@@ -8,7 +8,7 @@ use loment_image::{
     Compression, Copied, CopyOptions, Destination, Images, Layers, Members, Near, Place, Platform, Progress,
     PushOptions, Raw, Reference, Scratch, ShortNames, copy, layer_blobs, push, push_index,
 };
-use loment_store::{DiffId, ImageId, NamedImage, sha256};
+use loment_store::{DiffId, ImageId, Layer, NamedImage, sha256};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::{Value, json};
 
@@ -103,6 +103,16 @@ impl Engine {
                 if images.contains(&image.id) {
                     near.may_have(name.path());
                 }
+            }
+        }
+        // What was compressed anew has no manifest here that names it.
+        for layer in &layers {
+            for blob in self.store().layer(layer)?.iter().flat_map(Layer::blobs) {
+                let place = |name: &String| {
+                    let path = name.strip_prefix(there.domain())?.strip_prefix('/')?;
+                    Some(path.to_owned()).filter(|path| path != there.path())
+                };
+                blob.sent_to.iter().filter_map(place).for_each(|path| near.has(&path, &blob.digest));
             }
         }
         if let Some(said) = said.parse().ok().filter(is_near) {

@@ -50,6 +50,10 @@ pub trait Destination: Sync {
     fn takes_addresses(&self) -> bool {
         false
     }
+    /// The repository that blobs go to, with its registry, when they may be taken from it later without their bytes.
+    fn repository(&self) -> Option<&str> {
+        None
+    }
     /// Whether a blob is there already, or can be had without its bytes.
     fn has(&self, blob: &Descriptor) -> Result<bool, Error>;
     /// Takes a blob. It must be read to its end and [`Incoming::finish`]ed before it counts.
@@ -97,6 +101,10 @@ impl Destination for Members<'_> {
 
     fn takes_addresses(&self) -> bool {
         self.inner.takes_addresses()
+    }
+
+    fn repository(&self) -> Option<&str> {
+        self.inner.repository()
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

@@ -163,6 +163,7 @@ impl Wanted<'_> {
             digest: digest.clone(),
             size: blob.size(),
             media_type: blob.media_type().to_string(),
+            sent_to: Vec::new(),
         };
         staged.commit(Some(self.diff_id), Some(known)).map_err(|e| self.in_store(e))
     }

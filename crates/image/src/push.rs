@@ -79,10 +79,12 @@ pub fn push(
     let (parallel, cancel) = (job.memory.parallel, || destination.cancel());
     let (sent, count) =
         crew::run(job.descriptors, parallel, progress, &cancel, &|index, hand| job.send(index, hand))?;
-    for (layer, sent) in layers.iter().zip(&sent) {
-        // So that the next push finds it there.
+    for ((layer, sent), described) in layers.iter().zip(&sent).zip(job.descriptors) {
+        // So that the next push finds it there, or takes it from there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
-        let blob = LayerBlob { digest: sent.digest.clone(), size: sent.size, media_type };
+        let is_there = !(is_elsewhere(described) && destination.takes_addresses());
+        let sent_to = destination.repository().filter(|_| is_there).map(str::to_owned).into_iter().collect();
+        let blob = LayerBlob { digest: sent.digest.clone(), size: sent.size, media_type, sent_to };
         store.add_blob(layer.diff_id(), blob)?;
     }
     let config = known.manifest.config();

@@ -19,6 +19,7 @@ pub struct RegistryDestination {
     manifest: String,
     near: Near,
     name: String,
+    full_repository: String,
 }
 
 impl RegistryDestination {
@@ -32,6 +33,7 @@ impl RegistryDestination {
             manifest: reference.manifest().to_owned(),
             near: Near::default(),
             name: reference.store_name(),
+            full_repository: reference.name(),
         }
     }
 
@@ -65,6 +67,10 @@ impl Destination for RegistryDestination {
 
     fn takes_addresses(&self) -> bool {
         true
+    }
+
+    fn repository(&self) -> Option<&str> {
+        Some(&self.full_repository)
     }
 
     fn has(&self, blob: &Descriptor) -> Result<bool, Error> {

@@ -71,6 +71,26 @@ pub struct LayerBlob {
     pub size: u64,
     /// Media type it was pulled with.
     pub media_type: String,
+    /// Repositories, as `registry.example:5000/team/app`, that it was sent to: the latest first, a few of them. Whether they still
+    /// have it they must be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent_to: Vec<String>,
+}
+
+/// Repositories that are remembered of a blob.
+const MOST_REPOSITORIES: usize = 8;
+
+impl LayerBlob {
+    /// Adds what is known of the same blob now; whether that says more.
+    fn learn(&mut self, now: &Self) -> bool {
+        if self.sent_to.starts_with(&now.sent_to) {
+            return false;
+        }
+        self.sent_to.retain(|known| !now.sent_to.contains(known));
+        self.sent_to.splice(0..0, now.sent_to.iter().cloned());
+        self.sent_to.truncate(MOST_REPOSITORIES);
+        true
+    }
 }
 
 /// `layer.json`, version 1.
@@ -281,8 +301,14 @@ impl Store {
         let Some(mut document) = disk::read_json::<LayerDocument>(&path)? else {
             return Err(Error::CorruptLayer { layer: diff_id.clone(), problem: "layer.json is missing" });
         };
-        if !document.blobs.iter().any(|known| known.digest == blob.digest) {
-            document.blobs.push(blob.clone());
+        let says_more = match document.blobs.iter_mut().find(|known| known.digest == blob.digest) {
+            Some(known) => known.learn(&blob),
+            None => {
+                document.blobs.push(blob.clone());
+                true
+            }
+        };
+        if says_more {
             disk::write_file(&self.staging(), &path, &disk::to_json(&document), self.durability())?;
         }
         let link = self.by_blob_path(&blob.digest);

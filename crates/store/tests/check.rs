@@ -25,7 +25,12 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
     let store = &fixture.store;
     let lease = store.lease().unwrap();
     let tar = tar();
-    let blob = LayerBlob { digest: sha256(b"compressed"), size: 10, media_type: "application/test".into() };
+    let blob = LayerBlob {
+        digest: sha256(b"compressed"),
+        size: 10,
+        media_type: "application/test".into(),
+        sent_to: Vec::new(),
+    };
     let Claim::Missing(slot) = lease.claim_layer(&blob.digest, || true).unwrap().unwrap() else {
         panic!("it is new")
     };

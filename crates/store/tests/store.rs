@@ -20,7 +20,12 @@ fn layer_tar(text: &str) -> Vec<u8> {
 }
 
 fn blob(bytes: &[u8]) -> LayerBlob {
-    LayerBlob { digest: sha256(bytes), size: bytes.len() as u64, media_type: "application/test".into() }
+    LayerBlob {
+        digest: sha256(bytes),
+        size: bytes.len() as u64,
+        media_type: "application/test".into(),
+        sent_to: Vec::new(),
+    }
 }
 
 /// An image of layers each holding one file.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use loment_testkit::{Output, Patience, World, run};
+use loment_testkit::{Output, Patience, Registry, World, run};
 
 use crate::{fixtures, sh, world, world_with};
 
@@ -102,6 +102,27 @@ fn layers_are_taken_from_another_repository_when_one_has_lost_them() {
     let pushed = world.loment(["push", &image, &registry.name("new/app:1")]);
     let (sent, there) = sent_and_there(&pushed);
     assert!(sent == 0 && there > 0, "{pushed}");
+}
+
+#[test]
+fn layers_that_were_compressed_anew_are_taken_from_where_they_were_sent() {
+    let (world, from, registry) = (world(), fixtures().serve(), Registry::empty());
+    let image = from.name("app:latest");
+    world.loment(["pull", "--quiet", &image]).succeeds();
+    let push = |to: &str| {
+        let pushed = world.loment(["push", "--compression-format", "zstd", &image, &registry.name(to)]);
+        pushed.succeeds();
+        sent_and_there(&pushed)
+    };
+    let (sent, there) = push("one/app:1");
+    assert!(sent > 0 && there == 0, "{sent} {there}");
+    assert_eq!(push("two/app:1"), (0, sent));
+    // Where it was sent last is asked first, and who has lost it is passed over.
+    let blob = registry.blob_file(&registry.digest_of("one/app", "1"));
+    let repositories = blob.ancestors().nth(5).expect("it is deep in the storage").join("repositories");
+    std::fs::remove_dir_all(repositories.join("two")).expect("the registry has it");
+    assert_eq!(push("three/app:1"), (0, sent));
+    skopeo(&["inspect", "--tls-verify=false", &format!("docker://{}", registry.name("three/app:1"))]);
 }
 
 #[test]
