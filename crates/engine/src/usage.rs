@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use loment_store::{DiffId, ImageRecord};
+use loment_store::{DiffId, ImageRecord, OtherUsage};
 use oci_spec::image::Digest;
 
 use crate::container::Container;
@@ -19,8 +19,8 @@ pub struct DiskUsage {
     pub images_size: u64,
     /// What would be free if all images without containers were removed.
     pub images_reclaimable: u64,
-    /// What is of no image, as a pull leaves it that breaks off. It is in neither of the two.
-    pub leftovers: u64,
+    /// What is of no image. It is in neither of the two.
+    pub others: OtherUsage,
     /// Each container.
     pub containers: Vec<ContainerUsage>,
     /// Each volume.
@@ -89,6 +89,10 @@ impl Engine {
             .filter(|(image, _)| image.containers > 0)
             .flat_map(|(_, p)| p)
             .collect();
+        let records = || images.iter().map(|summary| &summary.image.image);
+        let layers = records().flat_map(|image| &image.layers).map(|layer| layer.hex().to_owned()).collect();
+        let blobs = records().flat_map(blobs_of).map(Digest::to_string).collect();
+        let others = self.store().other_usage(&layers, &blobs)?;
         let images_size = parts.owners.keys().map(size).sum();
         let kept: u64 = used.into_iter().map(size).sum();
         let usage = |(image, own): (ImageSummary, &HashSet<String>)| ImageUsage {
@@ -107,8 +111,8 @@ impl Engine {
             let (size, links) = (self.volume_usage(&volume)?, self.users_of_volume(&volume.name).len());
             volumes.push(VolumeUsage { volume, size, links });
         }
-        let (images_reclaimable, leftovers) = (images_size - kept, self.store().leftovers_usage()?);
-        Ok(DiskUsage { images, images_size, images_reclaimable, leftovers, containers, volumes })
+        let images_reclaimable = images_size - kept;
+        Ok(DiskUsage { images, images_size, images_reclaimable, others, containers, volumes })
     }
 
     /// The layers and blobs of an image, by their digests; their sizes are added to `sizes`.
@@ -125,7 +129,7 @@ impl Engine {
             }
             own.insert(name);
         }
-        for blob in image.manifests.iter().chain([image.id.digest()]) {
+        for blob in blobs_of(image) {
             let name = blob.to_string();
             if !sizes.contains_key(&name) {
                 sizes.insert(name.clone(), self.blob_usage(blob)?);
@@ -145,6 +149,11 @@ impl Engine {
     fn blob_usage(&self, blob: &Digest) -> Result<u64, Error> {
         Ok(self.store().blob_usage(blob)?)
     }
+}
+
+/// The documents of an image.
+fn blobs_of(image: &ImageRecord) -> impl Iterator<Item = &Digest> {
+    image.manifests.iter().chain([image.id.digest()])
 }
 
 impl DiskUsage {

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 use oci_spec::image::Digest;
@@ -120,6 +120,7 @@ impl Store {
         Ok(())
     }
 
+    /// Everything that is referred to, under the exclusive lock: a lease that nobody has locked then is a dead one's, and means nothing.
     pub(crate) fn mark(&self) -> Result<Marks, Error> {
         let mut marks = Marks::default();
         for id in self.image_ids()? {
@@ -142,10 +143,14 @@ impl Store {
         let leases = self.path("leases");
         for name in disk::names(&leases)? {
             let path = leases.join(name);
-            let text = match fs::read_to_string(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // ended meanwhile
-                result => result.during("read", &path)?,
-            };
+            let Some(mut file) = open_existing(&path)? else { continue }; // ended meanwhile
+            match file.try_lock() {
+                Ok(()) => continue,
+                Err(fs::TryLockError::WouldBlock) => {}
+                Err(fs::TryLockError::Error(error)) => return Err(error).during("lock", &path),
+            }
+            let mut text = String::new();
+            file.read_to_string(&mut text).during("read", &path)?;
             for line in text.lines() {
                 match line.split_once(' ') {
                     Some(("layer", hex)) => drop(marks.layers.insert(hex.to_owned())),

@@ -93,6 +93,7 @@ pub use tar::{
     TreeTar, extract,
 };
 pub use unpack::{EntryProblem, UnpackError};
+pub use usage::OtherUsage;
 
 /// Reads any bytes as the image of a layer, for the fuzzer: what damaged disks hold is refused, not trusted.
 pub fn read_anything(bytes: &[u8]) {

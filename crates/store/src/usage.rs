@@ -2,19 +2,30 @@
 
 use std::collections::HashSet;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::image::Digest;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, StatVfs, fstat, openat, statat, statvfs};
 use rustix::io::Errno;
 
 use crate::check::leftovers::{self, LeftoverKind};
+use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::Layer;
+use crate::partial::PARTIAL;
 use crate::store::Store;
 
 /// Size of the blocks that `st_blocks` counts (stat(2)).
 const BLOCK: u64 = 512;
+/// What is of no image, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherUsage {
+    /// See [`Store::leftovers_usage`].
+    pub left_over: u64,
+    /// What somebody fetches or unpacks at the moment, lists of images, and layers that only containers have.
+    pub needed: u64,
+}
+
 /// How often a tree is counted from its start in which directories are moved about; then what was found has to do.
 const TRIES: u32 = 8;
 
@@ -55,9 +66,48 @@ impl Store {
     /// Bytes that are occupied by what nobody needs, and the next prune takes: what was half made, layers and blobs of no image,
     /// beginnings of blobs.
     pub fn leftovers_usage(&self) -> Result<u64, Error> {
+        self.left_over()?.map(|path| occupied(&path)).sum()
+    }
+
+    fn left_over(&self) -> Result<impl Iterator<Item = PathBuf>, Error> {
         // What is removed already goes by itself.
         let left = leftovers::find(self)?.into_iter().filter(|leftover| leftover.kind != LeftoverKind::Tomb);
-        left.map(|leftover| occupied(&leftover.path)).sum()
+        Ok(left.map(|leftover| leftover.path))
+    }
+
+    /// What is of none of some images, which are known by the hexadecimal diffIDs of their layers and the digests of their blobs. What
+    /// is removed already goes by itself, and does not count.
+    pub fn other_usage(
+        &self,
+        layers: &HashSet<String>,
+        blobs: &HashSet<String>,
+    ) -> Result<OtherUsage, Error> {
+        let left: HashSet<PathBuf> = self.left_over()?.collect();
+        // So that nothing gets its final place meanwhile, and is counted at both or at none.
+        let _lock = self.exclude()?;
+        let mut paths = Vec::new();
+        for dir in [self.staging(), self.path("leases"), self.path(PARTIAL)] {
+            paths.extend(within(&dir)?);
+        }
+        paths.extend(within(&self.path("by-blob"))?.into_iter().filter(|link| left.contains(link)));
+        let is_other =
+            |path: &PathBuf| path.file_name().is_none_or(|hex| !layers.contains(&*hex.to_string_lossy()));
+        paths.extend(within(&self.path("layers"))?.into_iter().filter(is_other));
+        for algorithm in within(&self.path("blobs"))? {
+            let name = algorithm.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            for shard in within(&algorithm)? {
+                let digest =
+                    |path: &PathBuf| path.file_name().map(|hex| format!("{name}:{}", hex.to_string_lossy()));
+                let is_other = |path: &PathBuf| digest(path).is_none_or(|digest| !blobs.contains(&digest));
+                paths.extend(within(&shard)?.into_iter().filter(is_other));
+            }
+        }
+        let mut usage = OtherUsage::default();
+        for path in paths {
+            let sum = if left.contains(&path) { &mut usage.left_over } else { &mut usage.needed };
+            *sum += occupied(&path)?;
+        }
+        Ok(usage)
     }
 
     /// Bytes that a directory and everything below occupies on disk; none for one that is not there.
@@ -73,6 +123,11 @@ impl Store {
         let upper = self.container_dir(id)?.join("upper");
         if upper.exists() { tree(&upper) } else { Ok(0) }
     }
+}
+
+/// What is in a directory; nothing in one that is not there.
+fn within(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(disk::names(dir)?.into_iter().map(|name| dir.join(name)).collect())
 }
 
 /// Bytes that are free on a file system; `None` for one that says nothing before it is full. What is kept for root counts: that is who

@@ -2,13 +2,13 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use loment_testkit::{Patience, World, run};
+use loment_testkit::{Patience, SlowWay, World, run};
 use serde_json::Value;
 
-use crate::{fixtures, sleeper, world};
+use crate::{eventually, fixtures, sleeper, world};
 
 /// What `du` counts of some files and directories, in bytes.
 fn du(paths: &[&Path]) -> u64 {
@@ -97,6 +97,44 @@ fn df_counts_what_du_counts() {
     world.loment(["image", "prune", "--all", "--force"]).succeeds();
     assert_eq!(before.zip(reclaimable).map(|(all, free)| all - free), df(&world)[0]["RawSize"].as_u64());
     assert_eq!(df(&world)[0]["RawReclaimable"], 0);
+}
+
+#[test]
+fn df_counts_what_a_pull_is_at() {
+    let world = world();
+    let registry = crate::slow::large(&world, 32 << 20);
+    let way = SlowWay::to(&registry, 256 << 10, true);
+    let mut pull = world.command(["pull", "-q", "--tls-verify=false", &way.name("large:1")]);
+    let mut pull = pull.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let all = || {
+        let dirs = ["layers", "staging", "leases", "partial"].map(|dir| world.root().join(dir));
+        let entries = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten());
+        let paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+        let paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
+        // Without any it counts where it is.
+        let dirs = if paths.is_empty() { 0 } else { du(&paths) };
+        dirs + files(&world.root().join("blobs"))
+    };
+    eventually("some of it has come", || way.delivered() > 512 << 10);
+    // It goes on meanwhile: two counts that say the same have nothing come between them.
+    let mut shown = None;
+    eventually("nothing comes for a moment", || {
+        let (before, usage, after) = (all(), df(&world), all());
+        shown = Some(usage).filter(|_| before == after).map(|usage| (usage, after));
+        shown.is_some()
+    });
+    let verbose = world.loment(["system", "df", "--verbose"]);
+    pull.kill().unwrap();
+    pull.wait().unwrap();
+    let (usage, after) = shown.unwrap();
+    assert!(after > 256 << 10, "{after}");
+    assert_eq!((&usage[0]["RawSize"], &usage[0]["RawReclaimable"]), (&after.into(), &0.into()));
+    assert!(verbose.succeeds().contains("\nOf no image, and needed or under way: "), "{verbose}");
+    // Nobody needs it any more.
+    let usage = df(&world);
+    assert_eq!((&usage[0]["RawSize"], &usage[0]["RawReclaimable"]), (&all().into(), &all().into()));
+    world.loment(["system", "prune", "--force"]).succeeds();
+    assert_eq!((&df(&world)[0]["RawSize"], all()), (&0.into(), 0));
 }
 
 #[test]

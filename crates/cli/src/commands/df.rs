@@ -3,6 +3,7 @@
 use clap::Parser;
 use loment_engine::{DiskUsage, Status};
 use loment_image::Reference;
+use loment_store::OtherUsage;
 use serde_json::{Value, json};
 
 use crate::error::Error;
@@ -67,9 +68,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 fn images(usage: &DiskUsage) -> Value {
     let active = usage.images.iter().filter(|one| one.image.containers > 0).count();
-    let [size, reclaimable] =
-        [usage.images_size, usage.images_reclaimable].map(|size| size + usage.leftovers);
-    row("Images", usage.images.len(), active, size, reclaimable)
+    let OtherUsage { left_over, needed } = usage.others;
+    let size = usage.images_size + left_over + needed;
+    row("Images", usage.images.len(), active, size, usage.images_reclaimable + left_over)
 }
 
 fn containers(usage: &DiskUsage) -> Value {
@@ -103,6 +104,16 @@ fn lines_of_docker(row: &Value) -> Value {
 
 fn cell(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// What the table of images does not show.
+fn of_no_image(others: OtherUsage) -> String {
+    let line = |what: &str, size: u64| match size {
+        0 => String::new(),
+        size => format!("{what}: {}\n", exact_size(size)),
+    };
+    line("\nOf no image, and left over", others.left_over)
+        + &line("\nOf no image, and needed or under way", others.needed)
 }
 
 fn verbose(usage: &DiskUsage) -> Result<String, Error> {
@@ -153,8 +164,9 @@ fn verbose(usage: &DiskUsage) -> Result<String, Error> {
         volumes.push(vec![one.volume.name.clone(), one.links.to_string(), exact_size(one.size)]);
     }
     Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}",
+        "Images space usage:\n\n{}{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}",
         table(&images)?,
+        of_no_image(usage.others),
         table(&containers)?,
         table(&volumes)?
     ))
