@@ -88,6 +88,7 @@ pub(super) fn run_unmount(globals: &Globals, flags: &UnmountFlags) -> Result<u8,
     };
     for_each(&images, |image| match engine.unmount_image(image, &names, flags.force)? {
         Some(id) => print(&format!("{}\n", id.hex())),
-        None => Err(Error::Invalid(format!("{image}: image is not mounted"))),
+        // As with Podman, it is as it was to be.
+        None => Ok(()),
     })
 }

@@ -353,7 +353,7 @@ fn glob(mut fields: Fields<'_>) -> Result<Vec<Mount>, Error> {
     common(&mut fields, &mut model)?;
     let found = loment_engine::paths_like(&host_path(&pattern, false)?);
     if found.is_empty() {
-        return fields.wrong(&format!("no file fits {pattern}"));
+        return fields.wrong(&format!("no file paths matching glob {pattern:?}"));
     }
     let mount = |source: PathBuf| {
         let name = source.file_name().unwrap_or_default();
