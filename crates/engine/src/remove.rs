@@ -11,7 +11,7 @@ use loment_store::Store;
 use crate::config::Config;
 use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
-use crate::stop::{SIGKILL, StopOptions};
+use crate::stop::{Grace, SIGKILL, StopOptions};
 use crate::{Engine, Error};
 
 /// A tomb that is older than this is nobody's work any more: sweepers wait for less.
@@ -26,7 +26,7 @@ impl Engine {
     /// # Errors
     /// [`Error::State`], [`Error::Unkillable`]; [`Error::Unreadable`] for one that can be removed by force only.
     pub fn remove(&self, name: &str, force: bool, timeout: Option<u32>) -> Result<Container, Error> {
-        self.remove_with_volumes(name, force, timeout, false)
+        self.remove_with_volumes(name, force, timeout.map(Grace::Seconds), false)
     }
 
     /// The same, with its anonymous volumes if that is wanted.
@@ -37,7 +37,7 @@ impl Engine {
         &self,
         name: &str,
         force: bool,
-        timeout: Option<u32>,
+        grace: Option<Grace>,
         volumes: bool,
     ) -> Result<Container, Error> {
         let container = match self.container(name) {
@@ -59,7 +59,8 @@ impl Engine {
                 break;
             }
             // Without a time of its own it is killed at once.
-            match self.stop(id, &StopOptions::within(timeout.unwrap_or(0))) {
+            let grace = grace.unwrap_or(Grace::Seconds(0));
+            match self.stop(id, &StopOptions { grace, ..StopOptions::default() }) {
                 // Started with --rm, it has gone by itself.
                 Err(Error::NoContainer { .. }) => {}
                 other => drop(other?),

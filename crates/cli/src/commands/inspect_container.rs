@@ -46,7 +46,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "Namespace": "", "IsInfra": false, "IsService": false,
         "NetworkSettings": network_settings(config),
         "Config": container_config(config),
-        "HostConfig": host_config(c),
+        "HostConfig": host_config(persona, c),
     })
 }
 
@@ -246,7 +246,7 @@ fn hosts_file(base: &HostsBase) -> String {
     }
 }
 
-fn host_config(c: &Container) -> Value {
+fn host_config(persona: &Persona, c: &Container) -> Value {
     let config = &c.config;
     let binds: Vec<String> = config
         .files
@@ -268,11 +268,15 @@ fn host_config(c: &Container) -> Value {
         .iter()
         .map(|d| json!({"PathOnHost": d.host, "PathInContainer": d.container, "CgroupPermissions": d.access}))
         .collect();
+    let docker = persona.docker_documents;
     let ulimits: Vec<Value> = config
         .limits
         .ulimits
         .iter()
-        .map(|u| json!({"Name": u.name, "Soft": u.soft, "Hard": u.hard}))
+        .map(|u| {
+            let name = if docker { u.name.clone() } else { format!("RLIMIT_{}", u.name.to_uppercase()) };
+            json!({"Name": name, "Soft": u.soft, "Hard": u.hard})
+        })
         .collect();
     let (cgroup_manager, cgroup_parent) = match &config.cgroup {
         GroupUse { slice: Some(slice), .. } => (GroupManager::Systemd, slice.as_str()),

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::choose::{Choice, Chosen};
 use super::remove_each;
+use super::values::supervision::grace;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -21,8 +22,8 @@ pub(super) struct Flags {
     #[arg(short, long)]
     ignore: bool,
     /// With --force, set the seconds running ones get to stop by themselves; 0 by default
-    #[arg(short, long, value_name = "SECONDS")]
-    time: Option<u32>,
+    #[arg(short, long, value_name = "SECONDS", allow_negative_numbers = true)]
+    time: Option<i64>,
     /// Remove the containers that need them, too
     #[arg(long)]
     depend: bool,
@@ -45,13 +46,12 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         // Those that need others first.
         names = engine.with_dependents(&names);
     }
-    remove_each(&names, |name| {
-        match engine.remove_with_volumes(name, flags.force, flags.time, flags.volumes) {
-            Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
-            other => {
-                other?;
-                print(&format!("{name}\n"))
-            }
+    let grace = flags.time.map(|seconds| grace(Some(seconds))).transpose()?;
+    remove_each(&names, |name| match engine.remove_with_volumes(name, flags.force, grace, flags.volumes) {
+        Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
+        other => {
+            other?;
+            print(&format!("{name}\n"))
         }
     })
 }

@@ -97,7 +97,7 @@ impl CreateFlags {
             let settings = self.pull.settings(globals)?;
             let quiet = self.pull.quiet;
             let announce = || {
-                if !quiet {
+                if !quiet && !matches!(loment_image::Place::parse_if_any(first), Ok(Some(_))) {
                     complain(&format!("Trying to pull {first}..."));
                 }
             };

@@ -39,14 +39,18 @@ pub(super) struct IdentityFlags {
 
 impl IdentityFlags {
     pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
-        if let Some(file) = self.cidfile.as_ref().filter(|f| f.exists()) {
+        // Podman writes over what is there.
+        let keeps = globals.persona.docker_documents;
+        if let Some(file) = self.cidfile.as_ref().filter(|f| keeps && f.exists()) {
             let file = file.display();
             return Err(Error::Invalid(format!(
                 "container ID file {file} exists: remove it, or give another"
             )));
         }
         let config = &mut asked.config;
-        config.name = self.name.clone().unwrap_or_default();
+        // Docker shows names with a slash before them, and people copy them.
+        let name = self.name.as_deref().unwrap_or_default();
+        config.name = name.strip_prefix('/').unwrap_or(name).to_owned();
         for file in &self.label_file {
             config.labels.extend(label_file(file)?);
         }

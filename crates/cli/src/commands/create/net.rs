@@ -127,14 +127,16 @@ impl NetFlags {
         if self.publish.is_empty() && !self.publish_all {
             return Ok(());
         }
-        if network.is_none() {
+        let Some(network) = network else {
             return Err(Error::Invalid(
                 "--publish needs a network, and there are none but none and host yet: with --network host the container's ports are the host's".into(),
             ));
-        }
-        complain(
-            "Port mappings have been discarded as one of the Host, Container, Pod, and None network modes are in use",
-        );
+        };
+        let mode = network.name();
+        let mode = mode.split(':').next().unwrap_or_default();
+        complain(&format!(
+            "Port mappings have been discarded because \"{mode}\" network namespace mode does not support them"
+        ));
         Ok(())
     }
 

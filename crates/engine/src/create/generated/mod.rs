@@ -37,14 +37,19 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
         write_public(&dir.join("localtime"), &std::fs::read(time_zone(zone))?)?;
     }
     let image = config.image.as_ref();
-    let environment = format!(
-        "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
-        env!("CARGO_PKG_VERSION"),
-        config.name,
-        config.id,
-        image.map(|i| i.name.as_str()).unwrap_or_default(),
-        image.map(|i| i.id.hex()).unwrap_or_default(),
-    );
+    // Who has power on the host may know who he is there; for others its being there says enough.
+    let environment = if !config.security.privileged {
+        String::new()
+    } else {
+        format!(
+            "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
+            env!("CARGO_PKG_VERSION"),
+            config.name,
+            config.id,
+            image.map(|i| i.name.as_str()).unwrap_or_default(),
+            image.map(|i| i.id.hex()).unwrap_or_default(),
+        )
+    };
     write_public(&dir.join(".containerenv"), environment.as_bytes())?;
     // Mounted in the container, whose superuser may change them.
     if let Some((uid, gid)) = config.namespaces.users.as_ref().and_then(Users::root) {
