@@ -133,10 +133,13 @@ fn drop_ins(name: &str, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> 
     Ok(found.into_values().collect())
 }
 
-/// registries.conf with its drop-ins and the recorded aliases.
-pub(crate) fn registries() -> Result<Registries, Error> {
+/// registries.conf with its drop-ins, or the file that a flag names alone, and the recorded aliases.
+pub(crate) fn registries(chosen: Option<&Path>) -> Result<Registries, Error> {
     let invalid = |e: ConfError| Error::Invalid(e.to_string());
-    let texts = layered("registries.conf", &["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"])?;
+    let texts = match chosen {
+        Some(path) => vec![required(path)?],
+        None => layered("registries.conf", &["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"])?,
+    };
     let mut registries = Registries::parse(texts.iter().map(Text::file)).map_err(invalid)?;
     if let Some(recorded) = recorded_aliases().map(|path| read(&path)).transpose()?.flatten() {
         registries.add_recorded(recorded.file()).map_err(invalid)?;
@@ -169,29 +172,33 @@ pub(crate) fn recorded_aliases() -> Option<PathBuf> {
     cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
 }
 
-/// Files that flags name instead of the usual ones.
+/// What flags say instead of what is configured.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chosen {
-    /// With logins.
+    /// The file with logins.
     pub(crate) authfile: Option<PathBuf>,
-    /// About trust.
-    pub(crate) trust: Trust,
-}
-
-/// Files about trust that flags name instead of the usual ones.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Trust {
-    /// With the policy.
+    /// Who decides which images are accepted.
     pub(crate) policy: Judge,
+    /// The file about registries.
+    pub(crate) registries_conf: Option<PathBuf>,
     /// The directory that says where signatures are.
     pub(crate) registries_d: Option<PathBuf>,
+    /// Whether certificates are verified, unless a flag of the command says it.
+    pub(crate) tls_verify: Option<bool>,
+    /// What registries are told before this program's own name.
+    pub(crate) user_agent_prefix: Option<String>,
 }
 
-impl Trust {
+impl Chosen {
     /// The policy that a command's own flag names goes before what `self` says.
     pub(crate) fn or_policy(&self, flag: Option<&PathBuf>) -> Self {
         let policy = flag.map_or_else(|| self.policy.clone(), |path| Judge::File(path.clone()));
-        Self { policy, registries_d: self.registries_d.clone() }
+        Self { policy, ..self.clone() }
+    }
+
+    /// With a command's own file of logins.
+    pub(crate) fn with_logins(&self, authfile: Option<&PathBuf>) -> Self {
+        Self { authfile: authfile.cloned(), ..self.clone() }
     }
 }
 
@@ -238,12 +245,20 @@ fn signatures(chosen: Option<&Path>) -> Result<SignaturePlaces, Error> {
 /// All of it, to be read when it is needed.
 pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
     Ecosystem::new(move || {
-        let registries = registries()?;
+        let registries = registries(chosen.registries_conf.as_deref())?;
         let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
-        let policy = policy(&chosen.trust.policy).map_err(|e| one_line(&e));
+        let policy = policy(&chosen.policy).map_err(|e| one_line(&e));
         let (_, transfers) = transfers()?;
-        let signatures = signatures(chosen.trust.registries_d.as_deref())?;
-        Ok(Settings { registries, proxy: proxy(), logins: Box::new(logins), policy, transfers, signatures })
+        let signatures = signatures(chosen.registries_d.as_deref())?;
+        Ok(Settings {
+            registries,
+            proxy: proxy(),
+            logins: Box::new(logins),
+            policy,
+            transfers,
+            signatures,
+            user_agent_prefix: chosen.user_agent_prefix.clone(),
+        })
     })
 }
 

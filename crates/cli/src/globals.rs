@@ -9,11 +9,12 @@ use loment_engine::config::{GroupManager, SizeLimits};
 use loment_image::Platform;
 use loment_store::Form;
 
-use crate::ecosystem::{Judge, Trust};
+use crate::arguments::boolean;
+use crate::ecosystem::{Chosen, variable};
 use crate::error::Error;
 use crate::events::{self, EventsBackend};
 use crate::persona::Persona;
-use crate::storage_options;
+use crate::{log_line, skopeo_globals, storage_options};
 
 /// What is the same for every command.
 #[derive(Debug)]
@@ -28,25 +29,64 @@ pub(crate) struct Globals {
     /// What the changes of each new container may occupy.
     pub(crate) size: SizeLimits,
     /// Instead of this machine's platform: skopeo's `--override-…`.
-    platform: Platform,
-    /// Whose word decides which images are accepted, and where signatures are: skopeo's `--policy`, `--insecure-policy` and
-    /// `--registries.d`.
-    pub(crate) trust: Trust,
+    pub(crate) platform: Platform,
+    /// What decides instead of what is configured: skopeo's `--policy`, `--registries-conf` and so on.
+    pub(crate) chosen: Chosen,
     /// Where events are kept; `None` is as configured.
     pub(crate) events: Option<EventsBackend>,
     /// The whole command may take so long: skopeo's `--command-timeout`.
     pub(crate) timeout: Option<Duration>,
+    /// Where large temporary files are: skopeo's `--tmpdir`.
+    pub(crate) tmpdir: Option<PathBuf>,
+}
+
+/// A flag as it was typed, with what may be its value.
+pub(crate) struct Typed<'a> {
+    /// With its dashes.
+    pub(crate) flag: &'a str,
+    inline: Option<&'a str>,
+    arguments: &'a [OsString],
+    at: &'a mut usize,
+}
+
+impl<'a> Typed<'a> {
+    /// The one at a position, which moves with the value that is taken.
+    pub(crate) fn new(arguments: &'a [OsString], at: &'a mut usize) -> Self {
+        let text = arguments.get(*at).and_then(|word| word.to_str()).unwrap_or_default();
+        let (flag, inline) = match text.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (text, None),
+        };
+        Self { flag, inline, arguments, at }
+    }
+
+    /// What stands behind it.
+    pub(crate) fn value(&mut self) -> Result<String, Error> {
+        if let Some(value) = self.inline {
+            return Ok(value.to_owned());
+        }
+        *self.at += 1;
+        let next = self.arguments.get(*self.at).and_then(|v| v.to_str()).map(str::to_owned);
+        next.ok_or_else(|| Error::Invalid(format!("flag needs an argument: {}", self.flag)))
+    }
+
+    /// Whether it is on: alone, it is.
+    pub(crate) fn switch(&self) -> Result<bool, Error> {
+        let Some(word) = self.inline else { return Ok(true) };
+        boolean(word)
+            .map_err(|hint| Error::Invalid(format!("invalid value {word:?} for {}: {hint}", self.flag)))
+    }
 }
 
 /// Flags that take a value and change nothing here: peers' command lines contain them.
 const IGNORED_WITH_VALUE: [&str; 4] = ["--log-level", "--runtime", "--storage-driver", "--tmpdir"];
 
 impl Globals {
-    /// Reads the flags; returns where the command begins.
+    /// Reads the flags; the second of what is returned is the command with its own arguments.
     pub(crate) fn parse(
         persona: &'static Persona,
         arguments: &[OsString],
-    ) -> Result<(Self, Option<usize>), Error> {
+    ) -> Result<(Self, Vec<OsString>), Error> {
         let (root, runroot) = ("/var/lib/loment".into(), "/run/loment".into());
         let mut globals = Self {
             persona,
@@ -56,51 +96,40 @@ impl Globals {
             form: None,
             size: SizeLimits::default(),
             platform: Platform::host(),
-            trust: Trust::default(),
+            chosen: Chosen::default(),
             events: None,
             timeout: None,
+            tmpdir: None,
         };
         let mut i = 0;
         while let Some(argument) = arguments.get(i) {
             let text = argument.to_str().unwrap_or_default();
             if !text.starts_with('-') {
-                return Ok((globals, Some(i)));
+                let rest = &arguments[i..];
+                let own = if persona.remote_only {
+                    skopeo_globals::take_from(&mut globals, rest)?
+                } else {
+                    rest.to_vec()
+                };
+                return Ok((globals, own));
             }
-            let (flag, inline) = match text.split_once('=') {
-                Some((flag, value)) => (flag, Some(value.to_owned())),
-                None => (text, None),
-            };
-            let mut value = || -> Result<String, Error> {
-                if let Some(value) = &inline {
-                    return Ok(value.clone());
-                }
-                i += 1;
-                let next = arguments.get(i).and_then(|v| v.to_str()).map(str::to_owned);
-                next.ok_or_else(|| Error::Invalid(format!("flag needs an argument: {flag}")))
-            };
+            let mut typed = Typed::new(arguments, &mut i);
+            let flag = typed.flag;
             match flag {
-                "--root" => globals.root = absolute(&value()?)?,
-                "--runroot" => globals.runroot = absolute(&value()?)?,
-                "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&value()?)?),
-                "--storage-opt" => storage_options::apply(&value()?, &mut globals)?,
-                "--events-backend" => globals.events = Some(EventsBackend::parse(&value()?)?),
-                "-v" | "--version" | "-h" | "--help" => return Ok((globals, Some(i))),
-                "-D" | "--debug" | "--syslog" => {}
-                "--insecure-policy" if persona.remote_only => globals.trust.policy = Judge::Nobody,
-                "--policy" if persona.remote_only => globals.trust.policy = Judge::File(value()?.into()),
-                "--override-os" if persona.remote_only => globals.platform.os = value()?,
-                "--override-arch" if persona.remote_only => globals.platform.architecture = value()?,
-                "--override-variant" if persona.remote_only => globals.platform.variant = Some(value()?),
-                "--registries.d" if persona.remote_only => globals.trust.registries_d = Some(value()?.into()),
-                "--command-timeout" if persona.remote_only => {
-                    let text = value()?;
-                    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|t| t.try_into().ok());
-                    let bad = || {
-                        Error::Invalid(format!("invalid value {text:?} for --command-timeout: use 30s or 5m"))
-                    };
-                    globals.timeout = Some(time.ok_or_else(bad)?);
+                "--root" => globals.root = absolute(&typed.value()?)?,
+                "--runroot" => globals.runroot = absolute(&typed.value()?)?,
+                "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&typed.value()?)?),
+                "--storage-opt" => storage_options::apply(&typed.value()?, &mut globals)?,
+                "--events-backend" => globals.events = Some(EventsBackend::parse(&typed.value()?)?),
+                "-v" | "--version" | "-h" | "--help" => return Ok((globals, arguments[i..].to_vec())),
+                "--tls-verify" if persona.remote_only => {
+                    globals.chosen.tls_verify = Some(typed.switch()?);
+                    let words = "'--tls-verify' is deprecated, please set this on the specific subcommand";
+                    log_line("warning", words);
                 }
-                flag if IGNORED_WITH_VALUE.contains(&flag) => drop(value()?),
+                _ if persona.remote_only && skopeo_globals::apply(&mut globals, &mut typed)? => {}
+                "-D" | "--debug" | "--syslog" => {}
+                flag if IGNORED_WITH_VALUE.contains(&flag) => drop(typed.value()?),
                 other => {
                     let (program, command) = (persona.name, String::new());
                     return Err(Error::Usage { message: format!("unknown flag: {other}"), program, command });
@@ -108,12 +137,18 @@ impl Globals {
             }
             i += 1;
         }
-        Ok((globals, None))
+        Ok((globals, Vec::new()))
     }
 
     /// Which image of several is meant when nothing else is said.
     pub(crate) fn platform_wanted(&self) -> Platform {
         self.platform.clone()
+    }
+
+    /// Where there is room for large temporary files (file-hierarchy(7)).
+    pub(crate) fn temporary(&self) -> PathBuf {
+        let usual = || variable("TMPDIR").map_or("/var/tmp".into(), PathBuf::from);
+        self.tmpdir.clone().unwrap_or_else(usual)
     }
 
     /// Where images and containers are.

@@ -24,6 +24,7 @@ mod programs;
 mod runtime;
 mod secret_programs;
 mod short_names;
+mod skopeo_globals;
 mod storage_options;
 mod sweeper;
 mod template;
@@ -66,12 +67,11 @@ fn monitor() -> ExitCode {
 fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     // A closed reader of our output is an error of the write, not a signal.
     loment_sys::signal::ignore_sigpipe();
-    let result = Globals::parse(persona, arguments).and_then(|(globals, command)| {
-        let arguments = command.map_or(&[][..], |i| &arguments[i..]);
+    let result = Globals::parse(persona, arguments).and_then(|(globals, arguments)| {
         if let Some(timeout) = globals.timeout {
             end_after(timeout);
         }
-        let result = commands::run(&globals, arguments);
+        let result = commands::run(&globals, &arguments);
         sweeper::leave(globals.root(), globals.runroot());
         result
     });
@@ -97,8 +97,13 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
 
 /// An error in skopeo's words.
 fn fatal(text: &str) {
+    log_line("fatal", text);
+}
+
+/// What skopeo says besides results.
+fn log_line(level: &str, text: &str) {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-    output::complain(&format!("time=\"{now}\" level=fatal msg={text:?}"));
+    output::complain(&format!("time=\"{now}\" level={level} msg={text:?}"));
 }
 
 /// Ends the program when it takes too long. What it has begun is swept later, as after a kill.

@@ -15,7 +15,7 @@ use crate::output::{complain, print};
 pub(crate) fn short_names(globals: &Globals) -> Result<ShortNames, Error> {
     match globals.persona.docker_hub {
         true => Ok(ShortNames::docker()),
-        false => Ok(ecosystem::registries()?.short_names()),
+        false => Ok(ecosystem::registries(globals.chosen.registries_conf.as_deref())?.short_names()),
     }
 }
 

@@ -7,7 +7,7 @@ use loment_image::{Place, Reference, RegistrySource};
 use loment_registry::{Blob, Credentials, FileUrl, Options, Registry};
 
 use crate::Error;
-use crate::ecosystem::{Contact, Ecosystem, USER_AGENT};
+use crate::ecosystem::{Contact, Ecosystem};
 
 /// How a registry is spoken to.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +106,7 @@ impl Access {
             cert_dir,
             certs_dir,
             proxy: self.ecosystem.settings()?.proxy.clone(),
-            user_agent: USER_AGENT.to_owned(),
+            user_agent: self.ecosystem.user_agent()?,
             ..Options::default()
         };
         Ok(url.fetch(options)?)

@@ -11,8 +11,8 @@ use loment_registry::{Options, Proxy, Registry};
 
 use crate::Error;
 
-/// Who asks.
-pub(crate) const USER_AGENT: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));
+/// Who asks, unless somebody does through this program.
+const OWN_NAME: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));
 
 /// Why configuration cannot be read; the front end's own words.
 pub type LoadError = Box<dyn std::error::Error + Send + Sync>;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub transfers: Transfers,
     /// registries.d
     pub signatures: SignaturePlaces,
+    /// What registries are told before this program's own name.
+    pub user_agent_prefix: Option<String>,
 }
 
 /// How images are fetched when a command does not say it.
@@ -73,6 +75,7 @@ impl Default for Settings {
             policy: Ok(Policy::accept_anything()),
             transfers: Transfers::default(),
             signatures: SignaturePlaces::default(),
+            user_agent_prefix: None,
         }
     }
 }
@@ -139,6 +142,12 @@ impl Ecosystem {
         Ok(self.0.settings.get_or_init(|| settings))
     }
 
+    /// Who asks.
+    pub(crate) fn user_agent(&self) -> Result<String, Error> {
+        let prefix = self.settings()?.user_agent_prefix.iter().map(|prefix| format!("{prefix} "));
+        Ok(prefix.collect::<String>() + OWN_NAME)
+    }
+
     /// Whether the policy lets an image be used.
     ///
     /// # Errors
@@ -164,7 +173,7 @@ impl Ecosystem {
             cert_dir: contact.cert_dir.clone(),
             certs_dir: contact.certs_dir.clone(),
             proxy: self.settings()?.proxy.clone(),
-            user_agent: USER_AGENT.to_owned(),
+            user_agent: self.user_agent()?,
             ..Options::default()
         };
         let registry = Registry::new(&contact.host, options)?;

@@ -14,7 +14,6 @@ use loment_registry::Daemon;
 use loment_store::{ImageId, ImageName, Origin};
 use oci_spec::image::Digest;
 
-use crate::ecosystem::USER_AGENT;
 use crate::error::{Context, invalid};
 use crate::{Access, Engine, Error};
 
@@ -395,7 +394,8 @@ fn no_store(place: &Place) -> Error {
 }
 
 fn daemon(side: Side<'_>) -> Result<Daemon, Error> {
-    let options = loment_registry::Options { user_agent: USER_AGENT.to_owned(), ..Default::default() };
+    let options =
+        loment_registry::Options { user_agent: side.access.ecosystem.user_agent()?, ..Default::default() };
     Ok(Daemon::new(side.daemon.unwrap_or(Path::new(DOCKER)), options)?)
 }
 

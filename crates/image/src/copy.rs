@@ -66,6 +66,8 @@ pub struct CopyOptions {
     pub precompute: bool,
     /// Room for layers of images in Docker's first format, which are refused without it.
     pub scratch: Option<Scratch>,
+    /// Of what a manifest refers to, these blobs only, for who wants to look at them: as they are.
+    pub only: Option<Vec<Digest>>,
 }
 
 impl Default for CopyOptions {
@@ -80,6 +82,7 @@ impl Default for CopyOptions {
             accept_plain: false,
             precompute: false,
             scratch: None,
+            only: None,
         }
     }
 }
@@ -143,6 +146,12 @@ fn copy_as_it_is(
     let mut blobs: Vec<(Descriptor, Goal)> =
         documents.iter().flat_map(|document| parts(document, transfer.goal)).collect();
     blobs.retain(|(blob, _)| seen.insert(blob.digest().clone()));
+    if let Some(only) = &options.only {
+        if let Some(unknown) = only.iter().find(|one| !seen.contains(*one)) {
+            return Err(Error::not_there(source.name(), format!("blob {unknown}")));
+        }
+        blobs.retain(|(blob, _)| only.contains(blob.digest()));
+    }
     let descriptors: Vec<_> = blobs.iter().map(|(blob, _)| blob.clone()).collect();
     progress.layers(&descriptors);
     let cancel = || {

@@ -131,6 +131,19 @@ impl Place {
         }
     }
 
+    /// What its name begins with.
+    pub fn transport(&self) -> &'static str {
+        match self {
+            Self::Registry(_) => "docker",
+            Self::Oci { .. } => "oci",
+            Self::OciArchive { .. } => "oci-archive",
+            Self::Dir(_) => "dir",
+            Self::DockerArchive { .. } => "docker-archive",
+            Self::Daemon(_) => "docker-daemon",
+            Self::Store(_) | Self::Storage { .. } => "containers-storage",
+        }
+    }
+
     /// The same where a name without a transport is a reference; `None` for that.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ const ALL: CopyOptions = CopyOptions {
     accept_plain: false,
     precompute: false,
     scratch: None,
+    only: None,
 };
 
 /// An image of this platform and one of another, each of three layers that are compressed in different ways.

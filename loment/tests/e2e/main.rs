@@ -61,6 +61,7 @@ mod secrets;
 mod shared_blobs;
 mod signing;
 mod skopeo;
+mod skopeo_verbs;
 mod slow;
 mod space;
 mod starters;

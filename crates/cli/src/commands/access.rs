@@ -6,8 +6,9 @@ use clap::{ArgAction, Args};
 use loment_engine::Access;
 use loment_registry::Credentials;
 
-use crate::ecosystem::{self, Chosen, Trust};
+use crate::ecosystem::{self, Chosen};
 use crate::error::Error;
+use crate::globals::Globals;
 use crate::logins::checked;
 
 #[derive(Args, Debug, Clone)]
@@ -30,9 +31,9 @@ pub(super) struct AccessFlags {
 }
 
 impl AccessFlags {
-    pub(super) fn access(&self) -> Result<Access, Error> {
-        let trust = Trust::default().or_policy(self.signature_policy.as_ref());
-        let chosen = Chosen { authfile: self.authfile.clone(), trust };
+    pub(super) fn access(&self, globals: &Globals) -> Result<Access, Error> {
+        let chosen = globals.chosen.or_policy(self.signature_policy.as_ref());
+        let chosen = chosen.with_logins(self.authfile.as_ref());
         access(self.tls_verify, self.creds.as_deref(), self.cert_dir.as_ref(), chosen)
     }
 }
@@ -46,7 +47,7 @@ pub(super) fn access(
 ) -> Result<Access, Error> {
     chosen.authfile.as_deref().map(checked).transpose()?;
     Ok(Access {
-        tls_verify,
+        tls_verify: tls_verify.or(chosen.tls_verify),
         credentials: creds.map(credentials).transpose()?,
         cert_dir: cert_dir.cloned(),
         certs_dir: ecosystem::certificates(),

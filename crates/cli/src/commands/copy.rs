@@ -46,6 +46,9 @@ pub(super) struct Flags {
     /// Compress all layers in this way: gzip or zstd
     #[arg(long, value_name = "COMPRESSION")]
     dest_compress_format: Option<Compression>,
+    /// Accepted for compatibility: layers that are there in another compression are never taken for these
+    #[arg(long, requires = "dest_compress_format")]
+    dest_force_compress_format: bool,
     /// Compress that much: 1 to 9 for gzip, 1 to 20 for zstd
     #[arg(long, value_name = "LEVEL")]
     dest_compress_level: Option<i32>,
@@ -111,10 +114,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     flags.signing.check()?;
     let place = |name: &str| Place::parse(name).map_err(|e| Error::Invalid(e.to_string()));
     let (source, destination) = (place(&flags.source)?, place(&flags.destination)?);
-    let trust = globals.trust.or_policy(flags.policy.as_ref());
+    let chosen = globals.chosen.or_policy(flags.policy.as_ref());
     let (from_access, to_access) = (
-        flags.sides.source(flags.creds.as_deref(), &trust)?,
-        flags.sides.destination(flags.creds.as_deref(), &trust)?,
+        flags.sides.source(flags.creds.as_deref(), &chosen)?,
+        flags.sides.destination(flags.creds.as_deref(), &chosen)?,
     );
     let from = Side {
         daemon: socket(flags.src_daemon_host.as_deref())?,
@@ -136,7 +139,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = if with_store { Some((globals.engine()?, short_names(globals)?)) } else { None };
     let engine = engine.as_ref().map(|(engine, short_names)| (engine, short_names));
     let copied =
-        flags.sides.retry(|| Ok(copy_image(engine, from, to, &options, &temporary(), &mut bars)?))?;
+        flags.sides.retry(|| Ok(copy_image(engine, from, to, &options, &globals.temporary(), &mut bars)?))?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, copied.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
@@ -187,10 +190,6 @@ fn options(globals: &Globals, flags: &Flags, to: &Place) -> Result<CopyOptions, 
         accept_plain: flags.dest_oci_accept_uncompressed_layers && layout,
         precompute: flags.dest_precompute_digests && matches!(to, Place::Registry(_)),
         scratch: None,
+        only: None,
     })
-}
-
-/// Where there is room for large temporary files (file-hierarchy(7)).
-pub(super) fn temporary() -> PathBuf {
-    std::env::var_os("TMPDIR").filter(|dir| !dir.is_empty()).map_or("/var/tmp".into(), PathBuf::from)
 }

@@ -20,6 +20,9 @@ pub(super) struct Flags {
     /// Show nameless images that others were made from, too
     #[arg(short, long)]
     all: bool,
+    /// Docker's; refused
+    #[arg(long, hide = true)]
+    tree: bool,
     /// Print ids only
     #[arg(short, long)]
     quiet: bool,
@@ -78,6 +81,10 @@ const HEADERS: [(&str, &str); 23] = [
 const SORTS: [&str; 5] = ["created", "id", "repository", "size", "tag"];
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    if flags.tree {
+        let refused = "--tree is refused: images are not shown as a tree of their platforms yet; manifest inspect NAME lists them";
+        return Err(Error::Invalid(refused.into()));
+    }
     let mut filters = flags.filter.clone();
     match &flags.name {
         Some(_) if !filters.is_empty() => {

@@ -12,7 +12,6 @@ use loment_registry::FileUrl;
 
 use super::access::access;
 use super::pull::short_names;
-use crate::ecosystem::Chosen;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -73,8 +72,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let change = |text: &String| text.parse::<Change>().map_err(|e| Error::Invalid(e.to_string()));
     let changes = flags.change.iter().map(change).collect::<Result<_, _>>()?;
     let import = Import { platform, changes, message: flags.message.clone() };
-    let trust = globals.trust.or_policy(flags.signature_policy.as_ref());
-    let chosen = Chosen { trust, ..Chosen::default() };
+    let chosen = globals.chosen.or_policy(flags.signature_policy.as_ref());
     let access = access(flags.tls_verify, None, flags.cert_dir.as_ref(), chosen)?;
     let (name, short_names) = (flags.name.as_deref(), short_names(globals)?);
     let id = match url(flags)? {

@@ -10,7 +10,7 @@ use loment_image::Reference;
 
 use super::progress::Bars;
 use super::pull::{platform, short_names};
-use crate::ecosystem::{self, Chosen};
+use crate::ecosystem;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
@@ -48,8 +48,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let platform = platform.as_ref();
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
-    let trust = globals.trust.or_policy(flags.signature_policy.as_ref());
-    let ecosystem = ecosystem::ecosystem(Chosen { trust, ..Chosen::default() });
+    let ecosystem = ecosystem::ecosystem(globals.chosen.or_policy(flags.signature_policy.as_ref()));
     let mut bars = Bars::new(flags.quiet || docker);
     let loaded = match &flags.input {
         Some(path) => engine.load_images(path, &ecosystem, platform, &short_names, &mut bars)?,

@@ -8,7 +8,7 @@ use loment_engine::Access;
 use loment_registry::Credentials;
 
 use super::access::access;
-use crate::ecosystem::{self, Chosen};
+use crate::ecosystem;
 use crate::error::{Doing, Error, one_line};
 use crate::globals::Globals;
 use crate::logins::{Keyring, Places, checked};
@@ -69,6 +69,9 @@ pub(super) struct LogoutFlags {
     /// Remove the login from this file in the form of Docker's config.json
     #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
     compat_auth_file: Option<PathBuf>,
+    /// Accepted for compatibility: no registry is asked
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = ArgAction::Set)]
+    tls_verify: Option<bool>,
     /// The registry [default: the first that short names are looked for in]
     #[arg(value_name = "REGISTRY")]
     registry: Option<String>,
@@ -88,8 +91,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         None => Places::find(flags.authfile.as_deref(), globals.persona.docker_documents),
     };
     let mut session = Session {
-        keyring: Keyring::new(&ecosystem::registries()?, places),
-        access: access(flags.tls_verify, None, flags.cert_dir.as_ref(), Chosen::default())?,
+        keyring: Keyring::new(&ecosystem::registries(globals.chosen.registries_conf.as_deref())?, places),
+        access: access(flags.tls_verify, None, flags.cert_dir.as_ref(), globals.chosen.clone())?,
         key: key(globals, flags.registry.as_deref())?,
     };
     let known = session.keyring.get(&session.key).map_err(failed)?.unwrap_or_default();
@@ -129,7 +132,7 @@ pub(super) fn run_logout(globals: &Globals, flags: &LogoutFlags) -> Result<u8, E
         Some(path) => Places::compatible(path),
         None => Places::find(flags.authfile.as_deref(), globals.persona.docker_documents),
     };
-    let keyring = Keyring::new(&ecosystem::registries()?, places);
+    let keyring = Keyring::new(&ecosystem::registries(globals.chosen.registries_conf.as_deref())?, places);
     if flags.all {
         if flags.registry.is_some() {
             return Err(Error::Invalid("--all takes no arguments".into()));
@@ -174,7 +177,7 @@ fn key(globals: &Globals, given: Option<&str>) -> Result<String, Error> {
         if globals.persona.docker_hub {
             return Ok("docker.io".to_owned());
         }
-        let registries = ecosystem::registries()?;
+        let registries = ecosystem::registries(globals.chosen.registries_conf.as_deref())?;
         return registries.search().first().cloned().ok_or_else(|| {
             Error::Invalid("no registries found in registries.conf, a registry must be provided".into())
         });

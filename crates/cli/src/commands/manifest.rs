@@ -8,7 +8,6 @@ use loment_image::{Compression, Format, Images, Place, Platform, PushOptions};
 use serde_json::Value;
 
 use super::access::AccessFlags;
-use super::copy::temporary;
 use super::progress::Bars;
 use super::pull::short_names;
 use super::signing::SigningFlags;
@@ -110,8 +109,8 @@ struct InsecureFlag {
 }
 
 impl InsecureFlag {
-    fn access(&self, flags: &AccessFlags) -> Result<Access, Error> {
-        let mut access = flags.access()?;
+    fn access(&self, globals: &Globals, flags: &AccessFlags) -> Result<Access, Error> {
+        let mut access = flags.access(globals)?;
         if self.insecure {
             access.tls_verify = Some(false);
         }
@@ -245,7 +244,7 @@ pub(super) fn run_create(globals: &Globals, flags: &Create) -> Result<u8, Error>
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let mut list = engine.create_list(&flags.list, flags.amend, &flags.annotation, &short_names)?;
     let images = if flags.all { Images::All } else { Images::One(Platform::host()) };
-    let (access, described) = (flags.insecure.access(&flags.access)?, Described::default());
+    let (access, described) = (flags.insecure.access(globals, &flags.access)?, Described::default());
     for image in &flags.images {
         list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
     }
@@ -257,7 +256,7 @@ pub(super) fn run_add(globals: &Globals, flags: &Add) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let mut list = engine.find_list(&flags.list, &short_names)?;
     let images = if flags.all { Images::All } else { Images::One(flags.described.platform()) };
-    let (access, described) = (flags.access.access()?, flags.described.described());
+    let (access, described) = (flags.access.access(globals)?, flags.described.described());
     for image in &flags.images {
         list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
     }
@@ -308,17 +307,17 @@ pub(super) fn run_exists(globals: &Globals, flags: &Exists) -> Result<u8, Error>
 
 pub(super) fn run_inspect(globals: &Globals, flags: &Inspect) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
-    let access = flags.insecure.access(&flags.access)?;
+    let access = flags.insecure.access(globals, &flags.access)?;
     let document = match engine.find_list(&flags.list, &short_names) {
-        Ok(list) if flags.verbose => manifest_verbose::of_list(&engine, &list, &access)?,
+        Ok(list) if flags.verbose => manifest_verbose::of_list(globals, &engine, &list, &access)?,
         Ok(list) => list.document,
         Err(loment_engine::Error::NoImage { .. }) => {
             let place = place(&flags.list)?;
             if flags.verbose {
-                let shown = manifest_verbose::of_place(&place, &access)?;
+                let shown = manifest_verbose::of_place(globals, &place, &access)?;
                 return print(&format!("{shown:#}\n")).map(|()| 0);
             }
-            let raw = raw_manifest(Side::new(&place, &access), None, &temporary())?;
+            let raw = raw_manifest(Side::new(&place, &access), None, &globals.temporary())?;
             let malformed = |e| Error::Invalid(format!("manifest {}: {e}", raw.digest));
             serde_json::from_slice::<Value>(&raw.bytes).map_err(malformed)?
         }
@@ -354,7 +353,7 @@ pub(super) fn run_push(globals: &Globals, flags: &Push) -> Result<u8, Error> {
         ..PushOptions::default()
     };
     let mut bars = Bars::new(flags.quiet);
-    let access = flags.insecure.access(&flags.access)?;
+    let access = flags.insecure.access(globals, &flags.access)?;
     let to = Side::new(&place, &access);
     let pushed = engine.push_list(&list, to, &options, (flags.all, &flags.add_compression), &mut bars)?;
     if let Some(file) = &flags.digestfile {

@@ -5,12 +5,17 @@ use loment_image::{Place, Platform};
 use oci_spec::image::Digest;
 use serde_json::{Value, json};
 
-use super::copy::temporary;
 use super::manifest::place;
 use crate::error::Error;
+use crate::globals::Globals;
 
 /// What a list of ours has. Images that are not here are asked for where they are.
-pub(super) fn of_list(engine: &Engine, list: &ImageList, access: &Access) -> Result<Value, Error> {
+pub(super) fn of_list(
+    globals: &Globals,
+    engine: &Engine,
+    list: &ImageList,
+    access: &Access,
+) -> Result<Value, Error> {
     let name = list.name.reference().unwrap_or(list.id());
     let one = |entry: &Value| {
         let text = entry["digest"].as_str().unwrap_or_default();
@@ -19,7 +24,7 @@ pub(super) fn of_list(engine: &Engine, list: &ImageList, access: &Access) -> Res
         match list.name.sources.get(text) {
             Some(source) => {
                 let place = place(source)?;
-                let raw = raw_manifest(Side::new(&place, access), None, &temporary())?;
+                let raw = raw_manifest(Side::new(&place, access), None, &globals.temporary())?;
                 shown(source.trim_start_matches("docker://"), entry.clone(), &raw.bytes)
             }
             None => {
@@ -32,12 +37,12 @@ pub(super) fn of_list(engine: &Engine, list: &ImageList, access: &Access) -> Res
 }
 
 /// What a place has: one image, or those of an index.
-pub(super) fn of_place(place: &Place, access: &Access) -> Result<Value, Error> {
+pub(super) fn of_place(globals: &Globals, place: &Place, access: &Access) -> Result<Value, Error> {
     let side = Side::new(place, access);
-    let top = raw_manifest(side, None, &temporary())?;
+    let top = raw_manifest(side, None, &globals.temporary())?;
     let document = parsed(&top.bytes, top.digest.as_ref())?;
     let Some(entries) = document["manifests"].as_array() else {
-        let config = parsed(&raw_config(side, &Platform::host(), &temporary())?, "configuration")?;
+        let config = parsed(&raw_config(side, &Platform::host(), &globals.temporary())?, "configuration")?;
         let mut platform = json!({"architecture": config["architecture"], "os": config["os"]});
         if let Some(variant) = config["variant"].as_str() {
             platform["variant"] = variant.into();
@@ -53,7 +58,7 @@ pub(super) fn of_place(place: &Place, access: &Access) -> Result<Value, Error> {
     let one = |entry: &Value| {
         let name = format!("{}@{}", reference.name(), entry["digest"].as_str().unwrap_or_default());
         let member = self::place(&name)?;
-        let raw = raw_manifest(Side::new(&member, access), None, &temporary())?;
+        let raw = raw_manifest(Side::new(&member, access), None, &globals.temporary())?;
         shown(&name, entry.clone(), &raw.bytes)
     };
     entries.iter().map(one).collect()

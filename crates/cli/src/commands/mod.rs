@@ -30,6 +30,7 @@ mod inspect;
 mod inspect_container;
 mod inspect_image;
 mod kill;
+mod layers;
 mod load;
 mod login;
 mod logs;
@@ -43,6 +44,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod refused;
 mod remote;
 mod rename;
 mod restart;
@@ -115,7 +117,11 @@ fn dispatch_in(globals: &Globals, group: &Group, arguments: &[OsString]) -> Resu
     if ["-h", "--help", "help"].contains(&word) {
         let group_name = format!("{} {}", globals.persona.name, group.name);
         let usage = format!("{}\n\nUsage: {} <COMMAND>\n", group.about, group_name.trim_end());
-        let text = usage + &list(&group.words()) + "\nOptions:\n  -h, --help  Print help\n";
+        let options = match globals.persona.remote_only {
+            true => crate::skopeo_globals::HELP,
+            false => "\nOptions:\n  -h, --help  Print help\n",
+        };
+        let text = usage + &list(&group.words()) + options;
         return print(&text).map(|()| 0);
     }
     if globals.persona.remote_only && ["-v", "--version"].contains(&word) {
@@ -123,7 +129,13 @@ fn dispatch_in(globals: &Globals, group: &Group, arguments: &[OsString]) -> Resu
     }
     match group.command(word) {
         Some(command) => (command.run)(globals, arguments),
-        None => Err(unknown(globals, group.name, word, &group.words())),
+        None if globals.persona.remote_only && word == "layers" => {
+            layers::run(globals, &parse(globals, "layers", arguments)?)
+        }
+        None => {
+            refused::check(globals, group.name, word)?;
+            Err(unknown(globals, group.name, word, &group.words()))
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl PullFlags {
         Ok(PullSettings {
             short_names: short_names(globals)?,
             prompt: if globals.persona.docker_hub { None } else { prompt() },
-            access: self.access.access()?,
+            access: self.access.access(globals)?,
             platform: self.wanted()?,
             retry: self.retry,
             retry_delay: self.retry_delay,

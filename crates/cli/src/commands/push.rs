@@ -88,10 +88,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             if !flags.quiet {
                 complain(&format!("Pushing {name}..."));
             }
-            push(&engine, &short_names, flags, name, wanted.as_ref()).map(drop)
+            push(globals, (&engine, &short_names), flags, name, wanted.as_ref()).map(drop)
         });
     }
-    let pushed = push(&engine, &short_names, flags, &flags.image, wanted.as_ref())?;
+    let pushed = push(globals, (&engine, &short_names), flags, &flags.image, wanted.as_ref())?;
     if let Some(file) = &flags.digestfile {
         std::fs::write(file, pushed.digest.as_ref()).doing(|| format!("write {}", file.display()))?;
     }
@@ -100,8 +100,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 
 /// Pushes one image, as often as may be tried.
 fn push(
-    engine: &Engine,
-    short_names: &ShortNames,
+    globals: &Globals,
+    (engine, short_names): (&Engine, &ShortNames),
     flags: &Flags,
     image: &str,
     platform: Option<&Platform>,
@@ -122,7 +122,7 @@ fn push(
         engine.find_image_on(image, short_names, platform)?;
     }
     let (options, mut left, delay) = options(flags)?;
-    let access = flags.access.access()?;
+    let access = flags.access.access(globals)?;
     loop {
         let mut bars = Bars::new(flags.quiet);
         let to = Side::new(&place, &access);

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use loment_engine::{Access, Side, raw_config, raw_manifest};
-use loment_image::{Place, Platform, Reference};
+use loment_engine::{Access, RemoveImage, Side, raw_config, raw_manifest};
+use loment_image::{Place, PlaceError, Platform};
 use loment_registry::Credentials;
 use serde_json::{Value, json};
 
 use super::access::AccessFlags;
-use super::copy::temporary;
-use super::pull::platform;
+use super::pull::{platform, short_names};
 use super::sides::socket;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
@@ -44,8 +43,8 @@ pub(super) struct PlaceFlags {
 }
 
 impl PlaceFlags {
-    pub(super) fn access(&self) -> Result<Access, Error> {
-        let mut access = self.access.access()?;
+    pub(super) fn access(&self, globals: &Globals) -> Result<Access, Error> {
+        let mut access = self.access.access(globals)?;
         if let (Some(username), Some(password)) = (&self.username, &self.password) {
             access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });
         }
@@ -133,13 +132,13 @@ impl InspectFlags {
 
     /// Prints what a place has.
     pub(super) fn show(&self, globals: &Globals, place: &Place, template: Option<&str>) -> Result<(), Error> {
-        let access = self.place.access()?;
+        let access = self.place.access(globals)?;
         let daemon = socket(self.daemon_host.as_deref())?;
         let blobs = self.shared_blob_dir.as_deref();
         let side = Side { daemon, blobs, ..Side::new(place, &access) };
         if self.config {
             let platform = self.wanted(globals)?;
-            let bytes = self.place.retry(|| Ok(raw_config(side, &platform, &temporary())?))?;
+            let bytes = self.place.retry(|| Ok(raw_config(side, &platform, &globals.temporary())?))?;
             if self.raw {
                 return write(&bytes);
             }
@@ -147,7 +146,7 @@ impl InspectFlags {
             let text = template.map_or_else(|| Ok(config.to_string()), |t| execute(t, &config))?;
             return print(&(text + "\n"));
         }
-        let top = self.place.retry(|| Ok(raw_manifest(side, None, &temporary())?))?;
+        let top = self.place.retry(|| Ok(raw_manifest(side, None, &globals.temporary())?))?;
         if self.raw {
             return write(&top.bytes);
         }
@@ -161,9 +160,9 @@ impl InspectFlags {
     /// skopeo's document.
     fn document(&self, globals: &Globals, side: Side<'_>, digest: &str) -> Result<Value, Error> {
         let platform = self.wanted(globals)?;
-        let manifest = raw_manifest(side, Some(&platform), &temporary())?;
+        let manifest = raw_manifest(side, Some(&platform), &globals.temporary())?;
         let manifest = parsed(&manifest.bytes, "manifest")?;
-        let config = parsed(&raw_config(side, &platform, &temporary())?, "configuration")?;
+        let config = parsed(&raw_config(side, &platform, &globals.temporary())?, "configuration")?;
         let mut document = json!({
             "Digest": digest,
             "RepoTags": [],
@@ -210,18 +209,35 @@ fn write(bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// List the tags of a repository
+/// List the tags of a repository, or of the images in an archive
 #[derive(Parser, Debug)]
 pub(super) struct ListTags {
     #[command(flatten)]
     place: PlaceFlags,
-    /// The repository, docker://NAME
+    /// The repository, docker://NAME, or docker-archive:FILE
     #[arg(value_name = "REPOSITORY")]
     repository: String,
 }
 
-pub(super) fn run_list_tags(_globals: &Globals, flags: &ListTags) -> Result<u8, Error> {
-    let reference = in_registry(&flags.repository)?;
+pub(super) fn run_list_tags(globals: &Globals, flags: &ListTags) -> Result<u8, Error> {
+    let reference = match Place::parse(&flags.repository) {
+        Ok(Place::Registry(reference)) => reference,
+        Ok(Place::DockerArchive { file, .. }) => {
+            let tags = loment_engine::names_in_archive(&file, &globals.temporary())?;
+            return print(&indented(&json!({ "Tags": tags }))).map(|()| 0);
+        }
+        // The words are skopeo's.
+        Ok(other) => {
+            return Err(Error::Invalid(format!(
+                "Unsupported transport '{}' for tag listing. Only supported: docker, docker-archive",
+                other.transport()
+            )));
+        }
+        Err(PlaceError::NoTransport(name)) => {
+            return Err(Error::Invalid(format!("Invalid {name:?}: does not specify a transport")));
+        }
+        Err(error) => return Err(Error::Invalid(error.to_string())),
+    };
     // What was typed: a reference without a tag means one as well.
     let text = flags.repository.rsplit('/').next().unwrap_or_default();
     if text.contains([':', '@']) {
@@ -230,34 +246,59 @@ pub(super) fn run_list_tags(_globals: &Globals, flags: &ListTags) -> Result<u8, 
             flags.repository
         )));
     }
-    let access = flags.place.access()?;
+    let access = flags.place.access(globals)?;
     let tags = flags.place.retry(|| Ok(loment_engine::tags(&reference, &access)?))?;
     print(&indented(&json!({"Repository": reference.name(), "Tags": tags})))?;
     Ok(0)
 }
 
-/// Delete an image from a registry, with all of its tags
+/// Delete an image where it is: in a registry or in local storage with all of its names, in an OCI layout one of them
 #[derive(Parser, Debug)]
 pub(super) struct Delete {
+    /// Accepted for compatibility: Docker's daemon is not asked to delete anything
+    #[arg(long, value_name = "HOST")]
+    daemon_host: Option<String>,
     #[command(flatten)]
     place: PlaceFlags,
-    /// The image, docker://NAME
+    /// The blobs of the OCI layout are in this directory, which others share: they stay
+    #[arg(long, value_name = "DIR")]
+    shared_blob_dir: Option<PathBuf>,
+    /// The image: docker://NAME, oci:DIR[:NAME] or containers-storage:NAME
     #[arg(value_name = "IMAGE")]
     image: String,
 }
 
-pub(super) fn run_delete(_globals: &Globals, flags: &Delete) -> Result<u8, Error> {
-    let reference = in_registry(&flags.image)?;
-    let access = flags.place.access()?;
-    flags.place.retry(|| Ok(loment_engine::delete(&reference, &access)?))?;
-    Ok(0)
-}
-
-fn in_registry(name: &str) -> Result<Reference, Error> {
-    match Place::parse(name).map_err(|e| Error::Invalid(e.to_string()))? {
-        Place::Registry(reference) => Ok(reference),
-        other => Err(Error::Invalid(format!("{other} is not in a registry: use docker://NAME"))),
+pub(super) fn run_delete(globals: &Globals, flags: &Delete) -> Result<u8, Error> {
+    socket(flags.daemon_host.as_deref())?;
+    let place = Place::parse(&flags.image).map_err(|e| Error::Invalid(e.to_string()))?;
+    match &place {
+        Place::Registry(reference) => {
+            let access = flags.place.access(globals)?;
+            flags.place.retry(|| Ok(loment_engine::delete(reference, &access)?))?;
+        }
+        Place::Oci { dir, entry } => {
+            loment_engine::delete_from_layout(dir, entry.as_deref(), flags.shared_blob_dir.is_some())?;
+        }
+        Place::Store(name) => {
+            let (engine, short_names) = (globals.engine()?, short_names(globals)?);
+            let how = RemoveImage { all_names: true, ..RemoveImage::default() };
+            // By its id, which all names go with.
+            let id = match engine.find_list(name, &short_names) {
+                Ok(list) => list.id().to_owned(),
+                Err(_) => engine.find_image(name, &short_names)?.0.hex().to_owned(),
+            };
+            engine.remove_image(&id, &short_names, how)?;
+            engine.sweep()?;
+        }
+        // The words are skopeo's.
+        other => {
+            let transport = other.transport();
+            return Err(Error::Invalid(format!(
+                "Deleting images not implemented for {transport}: images: {other} stays"
+            )));
+        }
     }
+    Ok(0)
 }
 
 /// Compute the digest of a manifest in a file
@@ -270,14 +311,14 @@ pub(super) struct ManifestDigest {
 
 pub(super) fn run_manifest_digest(_globals: &Globals, flags: &ManifestDigest) -> Result<u8, Error> {
     let bytes = std::fs::read(&flags.file).doing(|| format!("read {}", flags.file.display()))?;
-    let signed = serde_json::from_slice::<Value>(&bytes)
-        .is_ok_and(|document| document["schemaVersion"] == 1 && document.get("signatures").is_some());
-    if signed {
-        let file = flags.file.display();
-        return Err(Error::Invalid(format!(
-            "{file} is signed in the way of schema version 1, which is not supported"
-        )));
-    }
+    // Of the first format the digest is that of the part that is signed.
+    let is_first =
+        serde_json::from_slice::<Value>(&bytes).is_ok_and(|document| document["schemaVersion"] == 1);
+    let bytes = match is_first {
+        true => loment_registry::signed_part(&bytes)
+            .ok_or_else(|| Error::Invalid(format!("{}: its signature is none", flags.file.display())))?,
+        false => bytes,
+    };
     print(&format!("{}\n", loment_store::sha256(&bytes)))?;
     Ok(0)
 }

@@ -54,7 +54,7 @@ const WIDTH: usize = 44;
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let filters = flags.filter.iter().map(|text| filter(text)).collect::<Result<Vec<_>, _>>()?;
-    let access = flags.access.access()?;
+    let access = flags.access.access(globals)?;
     if flags.list_tags {
         return list_tags(globals, flags, &access);
     }

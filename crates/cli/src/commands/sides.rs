@@ -9,7 +9,7 @@ use loment_registry::Credentials;
 
 use super::access::access;
 use super::remote::retry;
-use crate::ecosystem::{Chosen, Trust};
+use crate::ecosystem::Chosen;
 use crate::error::Error;
 
 #[derive(Args, Debug, Clone)]
@@ -92,7 +92,7 @@ impl SidesFlags {
     }
 
     /// How the source is spoken to; `creds` are for both sides.
-    pub(super) fn source(&self, creds: Option<&str>, trust: &Trust) -> Result<Access, Error> {
+    pub(super) fn source(&self, creds: Option<&str>, chosen: &Chosen) -> Result<Access, Error> {
         let side = OneSide {
             creds: self.src_creds.as_deref().or(creds),
             username: &self.src_username,
@@ -103,11 +103,11 @@ impl SidesFlags {
             cert_dir: &self.src_cert_dir,
             authfile: &self.src_authfile,
         };
-        self.side(&side, trust)
+        self.side(&side, chosen)
     }
 
     /// How the destination is.
-    pub(super) fn destination(&self, creds: Option<&str>, trust: &Trust) -> Result<Access, Error> {
+    pub(super) fn destination(&self, creds: Option<&str>, chosen: &Chosen) -> Result<Access, Error> {
         let side = OneSide {
             creds: self.dest_creds.as_deref().or(creds),
             username: &self.dest_username,
@@ -118,12 +118,12 @@ impl SidesFlags {
             cert_dir: &self.dest_cert_dir,
             authfile: &self.dest_authfile,
         };
-        self.side(&side, trust)
+        self.side(&side, chosen)
     }
 
-    fn side(&self, side: &OneSide<'_>, trust: &Trust) -> Result<Access, Error> {
+    fn side(&self, side: &OneSide<'_>, chosen: &Chosen) -> Result<Access, Error> {
         let authfile = side.authfile.as_ref().or(self.authfile.as_ref()).cloned();
-        let chosen = Chosen { authfile, trust: trust.clone() };
+        let chosen = chosen.with_logins(authfile.as_ref());
         let mut access = access(side.tls_verify, side.creds, side.cert_dir.as_ref(), chosen)?;
         if let (Some(username), Some(password)) = (side.username, side.password) {
             access.credentials = Some(Credentials { username: username.clone(), password: password.clone() });

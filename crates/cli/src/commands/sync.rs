@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use loment_engine::{Access, Side, copy_image};
 use loment_image::{CopyOptions, Format, Images, Place, Reference};
 
-use super::copy::{tell_of_signatures, temporary};
+use super::copy::tell_of_signatures;
 use super::progress::Bars;
 use super::sides::SidesFlags;
 use super::signing::SigningFlags;
@@ -102,8 +102,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if (flags.src, flags.dest) == (Kind::Dir, To::Dir) {
         return Err(Error::Invalid("sync from dir to dir is not implemented: use --dest docker".into()));
     }
-    let from = Rc::new(flags.sides.source(None, &globals.trust)?);
-    let to = flags.sides.destination(None, &globals.trust)?;
+    let from = Rc::new(flags.sides.source(None, &globals.chosen)?);
+    let to = flags.sides.destination(None, &globals.chosen)?;
     let Listed { tasks, failed: unlisted } = match flags.src {
         Kind::Docker => Listed { tasks: of_registry(&flags.source, &from, flags)?, failed: 0 },
         Kind::Dir => Listed { tasks: of_directory(&flags.source, &from)?, failed: 0 },
@@ -131,7 +131,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             flags.sides.retry(|| {
                 let mut bars = Bars::new(false);
                 let (from, to) = (Side::new(source, access), Side::new(&destination, &to));
-                Ok(copy_image(None, from, to, &options, &temporary(), &mut bars)?)
+                Ok(copy_image(None, from, to, &options, &globals.temporary(), &mut bars)?)
             })
         });
         match copied {

@@ -44,7 +44,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         let how = "damage detected in local storage: mend it with --repair";
         return if found.is_damaged() { Err(Error::Invalid(how.into())) } else { Ok(0) };
     }
-    let access = flags.access.access()?;
+    let access = flags.access.access(globals)?;
     let short_names = ShortNames { docker_hub_default: false, ..ShortNames::default() };
     let settings = PullSettings { short_names, access, ..PullSettings::default() };
     let mut told = Vec::new();

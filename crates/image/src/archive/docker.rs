@@ -82,6 +82,15 @@ impl DockerArchive {
         self.items.len()
     }
 
+    /// What the images are called, as it is written; one without a name is `@` and its position.
+    pub fn names(&self) -> Vec<String> {
+        let of_item = |(position, item): (usize, &Item)| match item.repo_tags.as_deref() {
+            None | Some([]) => vec![format!("@{position}")],
+            Some(names) => names.to_vec(),
+        };
+        self.items.iter().enumerate().flat_map(of_item).collect()
+    }
+
     /// The image `which` means: a name, `@` and a position, or empty for the only one.
     ///
     /// # Errors

@@ -1,13 +1,12 @@
 //! Writing OCI image layouts.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Map, Value, json};
 
+use super::lock::lock;
 use super::{LAYOUT, REF_NAME};
 use crate::destination::{Destination, Incoming, Wants};
 use crate::error::Error;
@@ -23,11 +22,6 @@ pub struct OciLayoutWriter {
     entry: Option<String>,
     name: String,
 }
-
-/// How long others who change the index are waited for: each does so for a moment.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether they are done.
-const LOOK: Duration = Duration::from_millis(20);
 
 impl OciLayoutWriter {
     /// Opens or makes the layout in `dir`. The new entry gets the name `entry`, which an older one loses. `blobs` is where blobs
@@ -49,30 +43,13 @@ impl OciLayoutWriter {
         Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name })
     }
 
-    /// Keeps others of us from changing the index: of two at a time, one would be lost.
-    fn lock(&self) -> Result<File, Error> {
-        let file = files::failed(File::open(&self.dir), "open", &self.dir)?;
-        let end = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOOK),
-                Err(TryLockError::WouldBlock) => {
-                    let held = "another program has held its lock for a minute: end that, or copy elsewhere";
-                    return files::failed(Err(io::Error::other(held)), "lock", &self.dir);
-                }
-                Err(TryLockError::Error(error)) => return files::failed(Err(error), "lock", &self.dir),
-            }
-        }
-    }
-
     fn blobs(&self, digest: &Digest) -> PathBuf {
         self.blobs.join(digest.algorithm().as_ref())
     }
 
     /// Makes the index show it.
     fn list(&self, descriptor: &Descriptor) -> Result<(), Error> {
-        let _lock = self.lock()?;
+        let _lock = lock(&self.dir)?;
         let path = self.dir.join("index.json");
         let mut index: Map<String, Value> = match path.exists() {
             true => serde_json::from_slice(&files::read_document(&path)?)

@@ -1,6 +1,8 @@
 //! OCI image layouts: the `oci:` transport (image-spec, image-layout.md).
 
+mod delete;
 mod destination;
+mod lock;
 mod source;
 
 pub use destination::OciLayoutWriter;

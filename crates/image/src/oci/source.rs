@@ -177,18 +177,23 @@ impl OciLayout {
 }
 
 fn find<'i>(index: &'i ImageIndex, reference: &str) -> Option<&'i Descriptor> {
+    index.manifests().get(position(index, reference)?)
+}
+
+/// Which entry of an index is meant.
+pub(super) fn position(index: &ImageIndex, reference: &str) -> Option<usize> {
     let entries = index.manifests();
     if reference.is_empty() {
-        return if let [only] = entries.as_slice() { Some(only) } else { None };
+        return (entries.len() == 1).then_some(0);
     }
     if let Some(position) = reference.strip_prefix('@') {
-        return entries.get(position.parse::<usize>().ok()?);
+        return position.parse().ok().filter(|position| *position < entries.len());
     }
-    let named = |entry: &&Descriptor| {
+    let named = |entry: &Descriptor| {
         let annotations = entry.annotations().as_ref();
         annotations.and_then(|all| all.get(REF_NAME)).is_some_and(|name| name == reference)
     };
-    entries.iter().find(named)
+    entries.iter().position(named)
 }
 
 impl Source for OciLayout {
