@@ -18,6 +18,7 @@
 
 mod access;
 mod archives;
+mod artifacts;
 mod check;
 mod cleanup;
 mod clone;
@@ -72,6 +73,7 @@ mod volumes;
 
 pub use access::Access;
 pub use archives::{Import, Loaded, RootTar, SaveFormat, SaveTo, Saved};
+pub use artifacts::NewArtifact;
 pub use check::{Checked, Repaired};
 pub use clone::CloneChoices;
 pub use container::{Container, Status, UNKNOWN_EXIT};

@@ -11,6 +11,7 @@ use loment_store::{ImageId, ImageRecord, IndexName, Lease, Target, sha256};
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Map, Value, json};
 
+use crate::artifacts::is_artifact;
 use crate::error::invalid;
 use crate::transfer::{Side, with_source};
 use crate::{Access, Engine, Error};
@@ -181,7 +182,7 @@ impl Engine {
     }
 
     /// What an index has of an image of the store.
-    fn descriptor(&self, id: &ImageId) -> Result<Descriptor, Error> {
+    pub(crate) fn descriptor(&self, id: &ImageId) -> Result<Descriptor, Error> {
         let gone = || Error::NoImage { name: id.hex().to_owned() };
         let record = self.store().image(id)?.ok_or_else(gone)?;
         let manifest = self.own_manifest(&record)?.ok_or_else(gone)?;
@@ -242,6 +243,7 @@ impl Engine {
                 entries.retain(|entry| entry["digest"] != digest.as_str());
             }
             sources.remove(&digest);
+            self.forget_files(document, sources);
             Ok(())
         })?;
         self.store().gc()?;
@@ -254,11 +256,12 @@ impl Engine {
             Ok((id, _)) if !member.starts_with("sha256:") => self.descriptor(&id)?.digest().to_string(),
             _ => member.to_owned(),
         };
-        let is = |entry: &&Value| entry["digest"] == digest.as_str();
-        match list.members().iter().find(is) {
-            Some(_) => Ok(digest),
-            None => Err(invalid("image", member, "no instance on the list has this name or digest")),
+        let is = |entry: &Value| entry["digest"] == digest.as_str();
+        if list.members().iter().any(is) {
+            return Ok(digest);
         }
+        let nobody = || invalid("image", member, "no instance on the list has this name or digest");
+        self.artifact_with(list, member).ok_or_else(nobody)
     }
 
     /// Removes the name of a list, or all of them when it was found `by_id`, and with the last one the list. What only it kept
@@ -283,7 +286,7 @@ impl Engine {
     }
 
     /// Makes the next version of a list, and points at it every name that pointed at this one.
-    fn change_list(
+    pub(crate) fn change_list(
         &self,
         list: &ImageList,
         change: impl FnOnce(&mut Value, &mut BTreeMap<String, String>) -> Result<(), Error>,
@@ -357,6 +360,9 @@ impl Engine {
         };
         let damaged = |source| Error::Damaged { path: format!("manifest {digest}"), source };
         let document: Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if is_artifact(&document) {
+            return Ok(None);
+        }
         let config = document["config"]["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
         let Some(id) = config.and_then(|config| ImageId::try_from(config).ok()) else { return Ok(None) };
         if self.store().image(&id)?.is_some() {
@@ -386,7 +392,7 @@ impl Engine {
 }
 
 impl Described {
-    fn apply(&self, entry: &mut Value) {
+    pub(crate) fn apply(&self, entry: &mut Value) {
         let texts = [
             ("os", &self.os),
             ("architecture", &self.architecture),

@@ -12,6 +12,7 @@ use loment_store::{DiffId, ImageId, Layer, NamedImage, sha256};
 use oci_spec::image::{Descriptor, Digest, MediaType};
 use serde_json::{Value, json};
 
+use crate::artifacts::is_artifact;
 use crate::error::invalid;
 use crate::lists::ImageList;
 use crate::transfer::{Side, look_into, with_destination, with_source};
@@ -177,7 +178,7 @@ impl Engine {
             let entries = document["manifests"].as_array_mut();
             for entry in entries.into_iter().flatten().filter(|_| members) {
                 let sent = self.push_member(list, entry, destination, to, (options, None), progress)?;
-                present.push((entry["platform"].clone(), compression_of(&sent.1)));
+                present.push(Present::of(entry, &sent.1));
                 describe_as(entry, &sent.0);
             }
             if let (false, Some(entries)) = (added.is_empty(), document["manifests"].as_array_mut()) {
@@ -247,7 +248,10 @@ impl Engine {
         let nowhere =
             || invalid("image", digest, format!("nobody knows where it is: take it off {}", list.name.name));
         let member = Members::of(destination);
-        if let Some(id) = self.listed_image(digest)? {
+        if let Some(artifact) = self.artifact(list, digest)? {
+            let how = CopyOptions { images: Images::All, ..CopyOptions::default() };
+            copy(&artifact, &member, &how, progress)?;
+        } else if let Some(id) = self.listed_image(digest)? {
             let own: Option<Digest> = digest.parse().ok();
             let forced = other.map(|compression| PushOptions {
                 compression,
@@ -281,8 +285,7 @@ fn describe_as(entry: &mut Value, sent: &Descriptor) {
 }
 
 /// What the layers of a manifest are compressed with, if it is one thing.
-fn compression_of(manifest: &[u8]) -> Option<Compression> {
-    let manifest: Value = serde_json::from_slice(manifest).ok()?;
+fn compression_of(manifest: &Value) -> Option<Compression> {
     let layers = manifest["layers"].as_array()?;
     let all = |end: &str| {
         layers.iter().all(|layer| layer["mediaType"].as_str().is_some_and(|kind| kind.ends_with(end)))
@@ -295,18 +298,36 @@ fn compression_of(manifest: &[u8]) -> Option<Compression> {
     }
 }
 
+/// What was sent of a list.
+struct Present {
+    platform: Value,
+    compression: Option<Compression>,
+    /// Its files are as they are.
+    is_artifact: bool,
+}
+
+impl Present {
+    fn of(entry: &Value, manifest: &[u8]) -> Self {
+        let document = serde_json::from_slice(manifest).unwrap_or_default();
+        let (platform, compression) = (entry["platform"].clone(), compression_of(&document));
+        Self { platform, compression, is_artifact: is_artifact(&document) }
+    }
+}
+
 /// The images of a list of which there is none yet in a compression for their platform, with that. What is for no platform is no image.
+/// `present` says what each entry is.
 fn missing<'l>(
     list: &'l ImageList,
     added: &[Compression],
-    present: &[(Value, Option<Compression>)],
+    present: &[Present],
 ) -> Vec<(&'l Value, Compression)> {
     let mut known: Vec<(&Value, Compression)> =
-        present.iter().filter_map(|(platform, compression)| Some((platform, (*compression)?))).collect();
+        present.iter().filter_map(|one| Some((&one.platform, one.compression?))).collect();
     let mut missing = Vec::new();
-    for entry in list.document["manifests"].as_array().into_iter().flatten() {
+    let entries = list.document["manifests"].as_array().into_iter().flatten();
+    for (entry, one) in entries.zip(present) {
         let platform = &entry["platform"];
-        for compression in added.iter().filter(|_| platform["os"] != "unknown") {
+        for compression in added.iter().filter(|_| !one.is_artifact && platform["os"] != "unknown") {
             if !known.contains(&(platform, *compression)) {
                 known.push((platform, *compression));
                 missing.push((entry, *compression));

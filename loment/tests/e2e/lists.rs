@@ -354,6 +354,8 @@ fn docker_shows_the_manifests_of_a_list_and_calls_registries_insecure() {
     assert_eq!(shown[0]["Descriptor"]["platform"]["architecture"], "amd64");
     assert_eq!(shown[0]["OCIManifest"], registry.manifest("busybox", "latest"));
     assert_eq!(shown[1]["SchemaV2Manifest"], registry.manifest("busybox", "docker"));
+    let base64 = run(Command::new("base64").arg("-w0").arg(registry.blob_file(&digest)), Patience::NORMAL);
+    assert_eq!(shown[0]["Raw"], base64.succeeds());
     assert!(shown[1]["Ref"].as_str().unwrap().starts_with(&registry.name("busybox@sha256:")), "{shown}");
     // Of a registry: an index, and one image.
     let multi = verbose(&registry.name("multi:docker"));

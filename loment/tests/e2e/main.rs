@@ -37,6 +37,7 @@ mod isolation;
 mod kills;
 mod lifecycle;
 mod limits;
+mod list_artifacts;
 mod listing;
 mod lists;
 mod log_drivers;

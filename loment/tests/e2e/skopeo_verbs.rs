@@ -368,6 +368,8 @@ fn each_flag_of_podman_about_images_is_known() {
         "load",
         "login",
         "logout",
+        "manifest add",
+        "manifest annotate",
         "manifest create",
         "manifest exists",
         "manifest inspect",

@@ -7,7 +7,8 @@ use loment_engine::{Access, Described, ImageList, Side, raw_manifest};
 use loment_image::{Compression, Format, Images, Place, Platform, PushOptions};
 use serde_json::Value;
 
-use super::access::AccessFlags;
+use super::access::{AccessFlags, access};
+use super::manifest_artifact::ArtifactFlags;
 use super::progress::Bars;
 use super::pull::short_names;
 use super::signing::SigningFlags;
@@ -40,7 +41,7 @@ pub(super) struct Create {
     images: Vec<String>,
 }
 
-/// Add images to a list
+/// Add images, or an artifact, to a list
 #[derive(Parser, Debug)]
 pub(super) struct Add {
     /// Add all images of those that are lists
@@ -49,11 +50,15 @@ pub(super) struct Add {
     #[command(flatten)]
     described: DescribedFlags,
     #[command(flatten)]
+    artifact: ArtifactFlags,
+    #[command(flatten)]
     access: AccessFlags,
+    #[command(flatten)]
+    insecure: InsecureFlag,
     /// The list
     #[arg(value_name = "LIST")]
     list: String,
-    /// Images: of local storage, or docker://NAME
+    /// Images, of local storage or docker://NAME; or the files of an artifact, which stay where they are until the list is pushed
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
 }
@@ -66,10 +71,13 @@ pub(super) struct Annotate {
     /// Annotate the list itself
     #[arg(long)]
     index: bool,
+    /// Say that the list is about this image or list
+    #[arg(long, value_name = "IMAGE")]
+    subject: Option<String>,
     /// The list
     #[arg(value_name = "LIST")]
     list: String,
-    /// The image, or its digest
+    /// The image, its digest, or a file of the artifact
     #[arg(value_name = "IMAGE", required_unless_present = "index", conflicts_with = "index")]
     image: Option<String>,
 }
@@ -211,7 +219,7 @@ pub(super) struct Exists {
 }
 
 /// `NAME=VALUE`, once or more, with commas between.
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
     if name.is_empty() { Err("use NAME=VALUE".into()) } else { Ok((name.to_owned(), value.to_owned())) }
 }
@@ -256,7 +264,12 @@ pub(super) fn run_add(globals: &Globals, flags: &Add) -> Result<u8, Error> {
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let mut list = engine.find_list(&flags.list, &short_names)?;
     let images = if flags.all { Images::All } else { Images::One(flags.described.platform()) };
-    let (access, described) = (flags.access.access(globals)?, flags.described.described());
+    let (access, described) = (flags.insecure.access(globals, &flags.access)?, flags.described.described());
+    if flags.artifact.artifact {
+        let artifact = flags.artifact.artifact(&flags.images)?;
+        list = engine.add_artifact(&list, &artifact, &described, &access, &short_names)?;
+        return print(&format!("{}\n", list.id())).map(|()| 0);
+    }
     for image in &flags.images {
         list = engine.add_to_list(&list, image, &images, &described, &access, &short_names)?;
     }
@@ -265,10 +278,17 @@ pub(super) fn run_add(globals: &Globals, flags: &Add) -> Result<u8, Error> {
 }
 
 pub(super) fn run_annotate(globals: &Globals, flags: &Annotate) -> Result<u8, Error> {
+    if flags.subject.is_some() && !flags.index {
+        return Err(Error::Invalid("--subject is about the list itself: use it with --index".into()));
+    }
     let (engine, short_names) = (globals.engine()?, short_names(globals)?);
     let list = engine.find_list(&flags.list, &short_names)?;
     let described = flags.described.described();
-    let list = engine.annotate_list(&list, flags.image.as_deref(), &described, &short_names)?;
+    let mut list = engine.annotate_list(&list, flags.image.as_deref(), &described, &short_names)?;
+    if let Some(subject) = &flags.subject {
+        let access = access(None, None, None, globals.chosen.clone())?;
+        list = engine.refer_to(&list, subject, &access, &short_names)?;
+    }
     print(&format!("{}\n", list.id()))?;
     Ok(0)
 }

@@ -1,5 +1,7 @@
 //! `manifest inspect --verbose`: each image with its descriptor and its manifest, as Docker shows them.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use loment_engine::{Access, Engine, ImageList, Side, raw_config, raw_manifest};
 use loment_image::{Place, Platform};
 use oci_spec::image::Digest;
@@ -78,5 +80,6 @@ fn parsed(bytes: &[u8], what: &str) -> Result<Value, Error> {
 fn shown(name: &str, descriptor: Value, manifest: &[u8]) -> Result<Value, Error> {
     let kind = descriptor["mediaType"].as_str().unwrap_or_default();
     let key = if kind.starts_with("application/vnd.docker.") { "SchemaV2Manifest" } else { "OCIManifest" };
-    Ok(json!({"Ref": name, "Descriptor": descriptor, key: parsed(manifest, name)?}))
+    let raw = BASE64_STANDARD.encode(manifest);
+    Ok(json!({"Ref": name, "Descriptor": descriptor, "Raw": raw, key: parsed(manifest, name)?}))
 }

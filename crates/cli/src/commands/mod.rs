@@ -35,6 +35,7 @@ mod load;
 mod login;
 mod logs;
 mod manifest;
+mod manifest_artifact;
 mod manifest_verbose;
 mod pause;
 mod port;
