@@ -32,7 +32,9 @@ fn a_push_that_breaks_off_is_gone_on_with() {
     let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(12 << 20), 2);
     let push = ["push", "-q", "--retry", "0", "--tls-verify=false", &from.name("large:1")];
     world.loment([&push[..], &[&way.name("team/large:1")]].concat()).succeeds();
-    assert_eq!(patches(&way)[..2], ["PATCH", &format!("PATCH 0-{}", (6 << 20) - 1)]);
+    // All in one; then in parts, from the start.
+    let patches = patches(&way);
+    assert!(patches[0] == "PATCH" && patches[1].starts_with("PATCH 0-"), "{patches:?}");
     is_whole(&world, &to, "team/large:1");
     let tagged = to.name("team/large:1");
     world.loment(["pull", "-q", "--tls-verify=false", &tagged]).succeeds();
@@ -42,13 +44,13 @@ fn a_push_that_breaks_off_is_gone_on_with() {
 #[test]
 fn a_push_over_a_way_that_breaks_again_and_again_ends_well() {
     let world = world();
-    let from = large(&world, SIZE);
+    let from = large(&world, 12 << 20);
     let image = from.name("large:1");
     world.loment(["pull", "-q", "--tls-verify=false", &image]).succeeds();
-    let push = ["push", "-q", "--retry", "0", "--tls-verify=false", &image];
-    // Debian's loses all of a layer each time.
+    let push = ["push", "-q", "--retry", "0", "--tls-verify=false", "--compression-format", "none", &image];
+    // Debian's loses all of a layer each time: more often than there are tries.
     let to = Registry::empty();
-    let way = FaultyWay::breaking(&to.host(), 14 << 20, 10);
+    let way = FaultyWay::breaking(&to.host(), 8 << 20, 7);
     world.loment([&push[..], &[&way.name("often:1")]].concat()).succeeds();
     assert_eq!(way.breaks_left(), 0);
     is_whole(&world, &to, "often:1");
