@@ -100,16 +100,23 @@ impl Access {
 
     /// Begins to fetch a file. Saved logins are of registries, and play no part.
     pub(crate) fn fetch(&self, url: &FileUrl) -> Result<Blob, Error> {
-        let (cert_dir, certs_dir) = self.certificates(&url.host());
-        let options = Options {
-            insecure: self.tls_verify == Some(false),
-            cert_dir,
-            certs_dir,
-            proxy: self.ecosystem.settings()?.proxy.clone(),
-            user_agent: self.ecosystem.user_agent()?,
-            ..Options::default()
-        };
-        Ok(url.fetch(options)?)
+        Ok(url.fetch((self.file_options()?)(url))?)
+    }
+
+    /// How files are fetched.
+    pub(crate) fn file_options(&self) -> Result<impl Fn(&FileUrl) -> Options + Sync, Error> {
+        let (proxy, user_agent) = (&self.ecosystem.settings()?.proxy, self.ecosystem.user_agent()?);
+        Ok(move |url: &FileUrl| {
+            let (cert_dir, certs_dir) = self.certificates(&url.host());
+            Options {
+                insecure: self.tls_verify == Some(false),
+                cert_dir,
+                certs_dir,
+                proxy: proxy.clone(),
+                user_agent: user_agent.clone(),
+                ..Options::default()
+            }
+        })
     }
 
     /// The directory with certificates for a host, and those with more of them.

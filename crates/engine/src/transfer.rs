@@ -8,7 +8,7 @@ use loment_image::{
     Archive, Compression, Copied, CopyOptions, Destination, DockerArchive, DockerArchiveWriter, ImageDir,
     Images, Layers, Near, OciArchiveWriter, OciLayout, OciLayoutWriter, Options, Output, Place, Platform,
     Progress, Pulled, PushOptions, Reference, RegistryDestination, Scratch, ShortNames, Source, StorageImage,
-    copy, from_daemon, pull, push, to_daemon,
+    WithAddresses, copy, from_daemon, pull, push, to_daemon,
 };
 use loment_registry::Daemon;
 use loment_store::{ImageId, ImageName, Origin};
@@ -318,13 +318,15 @@ pub(crate) fn look_into<T>(
         Place::Oci { dir, entry } => {
             let names = entry.iter().filter(|name| !name.starts_with('@') && !name.contains("sha256:"));
             let layout = OciLayout::open(dir, side.blobs, entry.as_deref().unwrap_or_default())?;
-            work(&layout, names.cloned().collect())
+            let options = side.access.file_options()?;
+            work(&WithAddresses::new(&layout, &options), names.cloned().collect())
         }
         Place::OciArchive { file, entry } => {
             let archive = Archive::open(file, scratch)?;
             let layout = OciLayout::in_archive(archive, entry.as_deref().unwrap_or_default())?;
             let names = layout.entry_name().map(str::to_owned).into_iter().collect();
-            work(&layout, names)
+            let options = side.access.file_options()?;
+            work(&WithAddresses::new(&layout, &options), names)
         }
         Place::Dir(dir) => work(&ImageDir::open(dir), Vec::new()),
         Place::DockerArchive { file, image } => {

@@ -23,8 +23,8 @@ pub enum Error {
         #[source]
         source: Box<loment_registry::Error>,
     },
-    /// A layer that registries need not have is not where its manifest says, either.
-    #[error("layer {digest} is not in the registry, and cannot be had from where its manifest says it is")]
+    /// A layer that need not be with its image is not where its manifest says, either.
+    #[error("layer {digest} is not with its image, and cannot be had from where its manifest says it is")]
     Elsewhere {
         /// Of the blob.
         digest: Digest,
@@ -379,6 +379,15 @@ impl Error {
         last.is_some_and(|error| {
             error.is_absent() || error.is_refusal() || error.may_pass() || cancelled(error)
         })
+    }
+
+    /// Whether a file is not there, in a directory or an archive.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        match self {
+            Self::File { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::NotInArchive { .. } => true,
+            _ => false,
+        }
     }
 
     /// What was said by those that were asked for the same, the last one first.

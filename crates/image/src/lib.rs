@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod addresses;
 mod archive;
 mod beginning;
 mod budget;
@@ -65,6 +66,7 @@ mod sync_list;
 mod yaml;
 mod zstd_frames;
 
+pub use addresses::WithAddresses;
 pub use archive::{
     Archive, DockerArchive, DockerArchiveEntry, DockerArchiveWriter, DockerImage, OciArchiveEntry,
     OciArchiveWriter, Output, Scratch,

@@ -1,21 +1,19 @@
 //! Images read from registries: the `docker:` transport's source, with mirrors.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use loment_registry::{Blob, Cancel, FileUrl, Registry};
+use loment_registry::{Blob, Cancel, Registry};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::addresses::Addresses;
 use crate::error::{Attempt, Error};
 use crate::manifest::is_elsewhere;
 use crate::reference::Reference;
 use crate::source::{Fetched, Source};
-
-/// Addresses of a layer that are tried.
-const MAX_ADDRESSES: usize = 8;
 
 /// What a reference names in a registry, or in one of several that have the same.
 ///
@@ -29,19 +27,12 @@ pub struct RegistrySource {
     cancel: Cancel,
     /// The stop that has delivered.
     good: AtomicUsize,
-    /// How blobs are asked for that did not come as they should.
-    ways: Mutex<HashMap<Digest, Way>>,
+    /// Blobs whose bytes were wrong: they are asked for at the last place that answers, and nowhere else.
+    wrong: Mutex<HashSet<Digest>>,
+    /// What no registry has.
+    addresses: Addresses,
     digest: Option<Digest>,
     name: String,
-}
-
-/// How a blob is asked for.
-#[derive(Clone, Copy, Debug, Default)]
-struct Way {
-    /// At the last place that answers, and nowhere else.
-    alone: bool,
-    /// The address that has delivered, of those its manifest names, or the one to begin with.
-    address: Option<usize>,
 }
 
 /// One place to ask.
@@ -76,18 +67,16 @@ impl RegistrySource {
             stops: places.into_iter().map(stop).collect(),
             cancel: cancel.clone(),
             good: AtomicUsize::new(0),
-            ways: Mutex::default(),
+            wrong: Mutex::default(),
+            addresses: Addresses::default(),
             digest: reference.digest().cloned(),
             name: reference.store_name(),
         }
     }
 
-    fn ways(&self) -> MutexGuard<'_, HashMap<Digest, Way>> {
-        self.ways.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn way(&self, blob: &Digest) -> Way {
-        self.ways().get(blob).copied().unwrap_or_default()
+    /// Blobs that were wrong.
+    fn wrong(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.wrong.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks one after the other, from the one on that has delivered before, until one answers; and which one that was.
@@ -125,7 +114,7 @@ impl RegistrySource {
         ask: impl Fn(&Stop, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
     ) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = blob.digest();
-        if self.way(digest).alone {
+        if self.wrong().contains(digest) {
             let last = (0..self.stops.len()).rev();
             let (bytes, _) = self.ask_each(last, |stop| ask(stop, digest, range.start))?;
             return Ok(Box::new(bytes));
@@ -142,20 +131,8 @@ impl RegistrySource {
 
     /// A blob that no registry has, from the addresses its manifest names.
     fn elsewhere(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let mut failed = None;
-        let first = self.way(blob.digest()).address.unwrap_or_default();
-        for (position, url) in addresses(blob).enumerate().skip(first) {
-            let Some(stop) = self.stops.last() else { break };
-            match url.parse::<FileUrl>().and_then(|url| stop.registry.fetch(&url)) {
-                Ok(bytes) => {
-                    self.ways().entry(blob.digest().clone()).or_default().address = Some(position);
-                    return Ok(Box::new(bytes));
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        let source = failed.ok_or_else(|| Error::Nowhere { name: self.name.clone() })?;
-        Err(Error::Elsewhere { digest: blob.digest().clone(), source: Box::new(source) })
+        let stop = self.stops.last().ok_or_else(|| Error::Nowhere { name: self.name.clone() })?;
+        Ok(Box::new(self.addresses.open(blob, &self.name, |url| stop.registry.fetch(url))?))
     }
 
     /// All positions, from `first` on.
@@ -217,21 +194,11 @@ impl Source for RegistrySource {
     }
 
     fn other_way(&self, blob: &Descriptor, wrong: bool) -> bool {
-        let mut ways = self.ways();
-        let way = ways.entry(blob.digest().clone()).or_default();
-        match way.address {
-            Some(tried) => {
-                way.address = Some(tried + 1);
-                tried + 1 < addresses(blob).count()
-            }
-            None => wrong && self.stops.len() > 1 && !std::mem::replace(&mut way.alone, true),
+        match self.addresses.pass_over(blob) {
+            Some(another) => another,
+            None => wrong && self.stops.len() > 1 && self.wrong().insert(blob.digest().clone()),
         }
     }
-}
-
-/// Where its manifest says that a blob is.
-fn addresses(blob: &Descriptor) -> impl Iterator<Item = &String> {
-    blob.urls().iter().flatten().take(MAX_ADDRESSES)
 }
 
 /// Asks a place for a blob from a byte on.

@@ -82,7 +82,11 @@ impl FileUrl {
         self.fetch_unless(options, &Cancel::never())
     }
 
-    pub(crate) fn fetch_unless(&self, options: Options, cancel: &Cancel) -> Result<Blob, Error> {
+    /// The same, which ends when `cancel` is set.
+    ///
+    /// # Errors
+    /// As of [`fetch`](Self::fetch), and [`Error::Cancelled`].
+    pub fn fetch_unless(&self, options: Options, cancel: &Cancel) -> Result<Blob, Error> {
         let (credentials, origin) = (self.login.clone(), &self.target.origin);
         let options = Options { credentials, identity_token: None, bearer: None, ..options };
         let mut client = Client::new(Host::of(origin), options)?;

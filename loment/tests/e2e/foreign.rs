@@ -173,3 +173,39 @@ fn a_layer_is_at_one_of_several_addresses() {
         }
     }
 }
+
+#[test]
+fn a_layout_need_not_have_what_is_elsewhere() {
+    let world = world();
+    let (dir, layer) = foreign(&world, "oci", "");
+    let web = web(&dir, &layer);
+    point(&dir, &format!("http://{}/nothing http://{0}/layer", web.host()));
+    let at = |transport: &str, name: &str| format!("{transport}:{}", world.path(name).display());
+    let (source, layout, archive) =
+        (at("dir", "image-oci"), at("oci", "layout"), at("oci-archive", "one.tar"));
+    for to in [&layout, &archive] {
+        world.loment(["image", "copy", "--quiet", &source, &format!("{to}:x")]).succeeds();
+        // A directory gets it from there, with skopeo as here.
+        let (ours, theirs) = (world.path("ours"), world.path("theirs"));
+        world
+            .loment(["image", "copy", "--quiet", &format!("{to}:x"), &format!("dir:{}", ours.display())])
+            .succeeds();
+        skopeo(&["copy", &format!("{to}:x"), &format!("dir:{}", theirs.display())]);
+        let file = layer.trim_start_matches("sha256:");
+        assert_eq!(std::fs::read(ours.join(file)).unwrap(), std::fs::read(theirs.join(file)).unwrap());
+        // So does the store.
+        world.loment(["pull", "--quiet", &format!("{to}:x")]).succeeds();
+        world.loment(["rmi", "--all"]).succeeds();
+        std::fs::remove_dir_all(&ours).unwrap();
+        std::fs::remove_dir_all(&theirs).unwrap();
+    }
+    // Of a directory it must be there, for both.
+    std::fs::remove_file(dir.join(layer.trim_start_matches("sha256:"))).unwrap();
+    let other = at("dir", "other");
+    let failed = world.loment(["image", "copy", "--quiet", &source, &other]);
+    assert_ne!(failed.code, 0, "{failed}");
+    let mut theirs = Command::new("skopeo");
+    let theirs =
+        run(theirs.args(["--insecure-policy", "copy", &source, &at("dir", "another")]), Patience::NORMAL);
+    assert_ne!(theirs.code, 0, "{theirs}");
+}
