@@ -1,9 +1,24 @@
 //! The key sequence that leaves a container's terminal and lets it run.
 
+use crate::containers_conf::{self, ENGINE};
 use crate::error::Error;
 
 /// What is used when nothing else is asked for.
-pub(crate) const DEFAULT: &str = "ctrl-p,ctrl-q";
+const DEFAULT: &str = "ctrl-p,ctrl-q";
+
+/// The keys that a flag says, or containers.conf; none leave what is no terminal.
+pub(crate) fn keys(flag: Option<&str>, terminal: bool) -> Result<String, Error> {
+    if let Some(keys) = flag {
+        return Detach::parse(keys).map(|_| keys.to_owned());
+    }
+    if !terminal {
+        return Ok(String::new());
+    }
+    let known = |keys: &str| Detach::parse(keys).map(|_| keys.to_owned());
+    let said = containers_conf::read()?.any_text(ENGINE, "detach_keys")?;
+    let keys = said.map(|said| containers_conf::read_as(said, known)).transpose()?;
+    Ok(keys.unwrap_or_else(|| DEFAULT.to_owned()))
+}
 
 /// A sequence of keys being looked for.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ use loment_engine::{Ecosystem, Settings, Transfers};
 use loment_image::conf::{ConfError, File, Policy, Registries, SignaturePlaces, TransferDefaults};
 use loment_registry::Proxy;
 
+use crate::containers_conf;
 use crate::error::{Doing, Error, one_line};
 use crate::logins::{Keyring, Places};
 use crate::units::delay;
@@ -23,6 +24,7 @@ use crate::units::delay;
 const MAX_FILE: u64 = 4 << 20;
 
 /// A file that was read.
+#[derive(Debug)]
 pub(crate) struct Text {
     path: String,
     text: String,
@@ -32,11 +34,21 @@ impl Text {
     pub(crate) fn file(&self) -> File<'_> {
         File { name: &self.path, text: &self.text }
     }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    #[cfg(test)]
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
 }
 
-/// An environment variable that is set to something.
+/// An environment variable that is set to something; `env` of `[engine]` in containers.conf goes before the environment.
 pub(crate) fn variable(name: &str) -> Option<OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
+    let configured = containers_conf::variable(name).map(OsString::from);
+    configured.or_else(|| env::var_os(name)).filter(|value| !value.is_empty())
 }
 
 /// Where this user keeps configuration: `$XDG_CONFIG_HOME`, or `~/.config`.
@@ -73,6 +85,17 @@ fn read(path: &Path) -> Result<Option<Text>, Error> {
     Ok(Some(Text { path: path.display().to_string(), text }))
 }
 
+/// A file of the user (unless that is root), the administrator or the distribution: the first there is.
+pub(crate) fn first(name: &str) -> Result<Option<Text>, Error> {
+    let own = usize::from(user_config().is_some() && rustix::process::getuid().is_root());
+    for directory in directories().into_iter().skip(own) {
+        if let Some(text) = read(&directory.join(name))? {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
+}
+
 /// A file that must be there.
 pub(crate) fn required(path: &Path) -> Result<Text, Error> {
     let missing = || std::io::Error::from(rustix::io::Errno::NOENT);
@@ -81,6 +104,11 @@ pub(crate) fn required(path: &Path) -> Result<Text, Error> {
 
 /// The files that `NAME.conf` consists of, in the order in which they count. `variables` name one file instead of all.
 pub(crate) fn layered(name: &str, variables: &[&str]) -> Result<Vec<Text>, Error> {
+    layered_with(name, variables, &[])
+}
+
+/// The same with modules of containers.conf.
+pub(crate) fn layered_with(name: &str, variables: &[&str], modules: &[String]) -> Result<Vec<Text>, Error> {
     let mut texts = Vec::new();
     if let Some(chosen) = variables.iter().find_map(|name| variable(name)) {
         texts.push(required(Path::new(&chosen))?);
@@ -95,6 +123,9 @@ pub(crate) fn layered(name: &str, variables: &[&str]) -> Result<Vec<Text>, Error
         for path in drop_ins(name, &directories)? {
             texts.extend(read(&path)?);
         }
+    }
+    for module in modules {
+        texts.push(required(&containers_conf::module(module, &directories())?)?);
     }
     let last = variables.first().and_then(|first| variable(&format!("{first}_OVERRIDE")));
     if let Some(last) = last {
@@ -149,7 +180,12 @@ pub(crate) fn registries(chosen: Option<&Path>) -> Result<Registries, Error> {
 
 /// What containers.conf says of transfers: how layers are compressed, and the rest.
 pub(crate) fn transfers() -> Result<(TransferDefaults, Transfers), Error> {
-    let texts = layered("containers.conf", &["CONTAINERS_CONF"])?;
+    let conf = containers_conf::read()?;
+    conf.text_as(containers_conf::ENGINE, "image_default_transport", |text| match text {
+        "docker://" => Ok(()),
+        _ => Err(Error::Invalid("use docker://, and write other places before the names of images".into())),
+    })?;
+    let texts = conf.texts();
     let invalid = |e: ConfError| Error::Invalid(e.to_string());
     let all = TransferDefaults::parse(texts.iter().map(Text::file)).map_err(invalid)?;
     let delay = all.retry_delay.as_deref().map(|text| {
@@ -245,10 +281,11 @@ fn signatures(chosen: Option<&Path>) -> Result<SignaturePlaces, Error> {
 /// All of it, to be read when it is needed.
 pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
     Ecosystem::new(move || {
+        // First: it may set variables.
+        let (_, transfers) = transfers()?;
         let registries = registries(chosen.registries_conf.as_deref())?;
         let logins = Keyring::new(&registries, Places::find(chosen.authfile.as_deref(), false));
         let policy = policy(&chosen.policy).map_err(|e| one_line(&e));
-        let (_, transfers) = transfers()?;
         let signatures = signatures(chosen.registries_d.as_deref())?;
         Ok(Settings {
             registries,

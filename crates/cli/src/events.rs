@@ -2,6 +2,7 @@
 
 use loment_image::conf::EventsDefaults;
 
+use crate::containers_conf;
 use crate::ecosystem;
 use crate::error::Error;
 use crate::units::parse_size;
@@ -69,7 +70,7 @@ pub(crate) fn settings(chosen: Option<EventsBackend>) -> Result<EventsSettings, 
     if chosen == Some(EventsBackend::None) {
         return Ok(EventsSettings { backend: EventsBackend::None, ..EventsSettings::default() });
     }
-    let texts = ecosystem::layered("containers.conf", &["CONTAINERS_CONF"])?;
+    let texts = containers_conf::read()?.texts();
     let mentioned = texts.iter().any(|text| EventsDefaults::may_be_in(text.file()));
     let read = || EventsDefaults::parse(texts.iter().map(ecosystem::Text::file));
     let defaults = if mentioned { read() } else { Ok(EventsDefaults::default()) };

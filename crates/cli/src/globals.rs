@@ -10,9 +10,11 @@ use loment_image::Platform;
 use loment_store::Form;
 
 use crate::arguments::boolean;
+use crate::containers_conf::{self, ENGINE};
 use crate::ecosystem::{Chosen, variable};
 use crate::error::Error;
 use crate::events::{self, EventsBackend};
+use crate::hook_programs;
 use crate::persona::Persona;
 use crate::{log_line, skopeo_globals, storage_options};
 
@@ -34,6 +36,12 @@ pub(crate) struct Globals {
     pub(crate) chosen: Chosen,
     /// Where events are kept; `None` is as configured.
     pub(crate) events: Option<EventsBackend>,
+    /// Where files say which programs are run at stages of containers' lives.
+    hook_dirs: Vec<PathBuf>,
+    /// Where devices are described.
+    cdi_dirs: Vec<PathBuf>,
+    /// What every container is given.
+    pub(crate) mounts_file: Option<PathBuf>,
     /// The whole command may take so long: skopeo's `--command-timeout`.
     pub(crate) timeout: Option<Duration>,
     /// Where large temporary files are: skopeo's `--tmpdir`.
@@ -98,13 +106,18 @@ impl Globals {
             platform: Platform::host(),
             chosen: Chosen::default(),
             events: None,
+            hook_dirs: Vec::new(),
+            cdi_dirs: Vec::new(),
+            mounts_file: None,
             timeout: None,
             tmpdir: None,
         };
+        let mut modules = Vec::new();
         let mut i = 0;
         while let Some(argument) = arguments.get(i) {
             let text = argument.to_str().unwrap_or_default();
             if !text.starts_with('-') {
+                containers_conf::choose_modules(modules);
                 let rest = &arguments[i..];
                 let own = if persona.remote_only {
                     skopeo_globals::take_from(&mut globals, rest)?
@@ -119,6 +132,12 @@ impl Globals {
                 "--root" => globals.root = absolute(&typed.value()?)?,
                 "--runroot" => globals.runroot = absolute(&typed.value()?)?,
                 "--cgroup-manager" => globals.cgroup_manager = Some(cgroup_manager(&typed.value()?)?),
+                "--hooks-dir" if !persona.remote_only => globals.hook_dirs.push(absolute(&typed.value()?)?),
+                "--cdi-spec-dir" if !persona.remote_only => globals.cdi_dirs.push(absolute(&typed.value()?)?),
+                "--default-mounts-file" if !persona.remote_only => {
+                    globals.mounts_file = Some(absolute(&typed.value()?)?);
+                }
+                "--module" if !persona.remote_only => modules.push(typed.value()?),
                 "--storage-opt" => storage_options::apply(&typed.value()?, &mut globals)?,
                 "--events-backend" => globals.events = Some(EventsBackend::parse(&typed.value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, arguments[i..].to_vec())),
@@ -161,6 +180,24 @@ impl Globals {
         &self.runroot
     }
 
+    /// Who makes control groups: what the flag says, or containers.conf.
+    pub(crate) fn group_manager(&self) -> Result<Option<GroupManager>, Error> {
+        match self.cgroup_manager {
+            Some(manager) => Ok(Some(manager)),
+            None => containers_conf::read()?.text_as(ENGINE, "cgroup_manager", cgroup_manager),
+        }
+    }
+
+    /// Where files say which programs are run at stages of containers' lives, if that is said.
+    pub(crate) fn hook_dirs(&self) -> Result<Option<Vec<PathBuf>>, Error> {
+        directories(&self.hook_dirs, "hooks_dir")
+    }
+
+    /// Where devices are described, if that is said.
+    pub(crate) fn cdi_dirs(&self) -> Result<Option<Vec<PathBuf>>, Error> {
+        directories(&self.cdi_dirs, "cdi_spec_dirs")
+    }
+
     /// Opens the engine.
     pub(crate) fn engine(&self) -> Result<Engine, Error> {
         if !loment_sys::process::is_root() {
@@ -170,8 +207,25 @@ impl Globals {
         }
         let chosen = self.events;
         let events = move || events::settings(chosen).unwrap_or_default().size();
-        Ok(Engine::open(&self.root, &self.runroot)?.with_form(self.form).with_events(events))
+        Ok(Engine::open(&self.root, &self.runroot)?
+            .with_form(self.form)
+            .with_events(events)
+            .with_hooks(hook_programs::run))
     }
+}
+
+/// Those that flags say, or else containers.conf.
+fn directories(flags: &[PathBuf], key: &'static str) -> Result<Option<Vec<PathBuf>>, Error> {
+    if !flags.is_empty() {
+        return Ok(Some(flags.to_vec()));
+    }
+    let conf = containers_conf::read()?;
+    let directory = |path: &str| match path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err(Error::Invalid("use the absolute path of a directory".into())),
+    };
+    let is_said = conf.list(ENGINE, key)?.is_some();
+    Ok(Some(conf.list_as(ENGINE, key, directory)?).filter(|_| is_said))
 }
 
 fn cgroup_manager(name: &str) -> Result<GroupManager, Error> {

@@ -12,12 +12,15 @@
 mod arguments;
 mod attach;
 mod commands;
+mod containers_conf;
 mod detach;
 mod ecosystem;
 mod error;
 mod events;
 mod globals;
+mod hook_programs;
 mod logins;
+mod mounts_conf;
 mod output;
 mod persona;
 mod programs;

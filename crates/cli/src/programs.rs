@@ -6,13 +6,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use loment_image::conf::HookProgram;
 use loment_sys::spawn::{Exe, Program, spawn};
 use rustix::fs::{Access, access};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::containers_conf::variables as configured;
+use crate::ecosystem::variable;
+
 /// The first program of that name in `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
+    let path = variable("PATH")?;
     let runs = |file: &PathBuf| file.is_file() && access(file, Access::EXEC_OK).is_ok();
     std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(program)).find(runs)
 }
@@ -29,6 +33,28 @@ pub(crate) fn start(
     Ok((child, File::from(from)))
 }
 
+/// Starts a hook, whose arguments begin with its name. Its environment is its own, or else this one's.
+pub(crate) fn start_hook(hook: &HookProgram, streams: [BorrowedFd<'_>; 3]) -> io::Result<OwnedFd> {
+    let path = hook.path.to_string_lossy().into_owned();
+    let words: Vec<&str> = match hook.args.as_slice() {
+        [] => vec![path.as_str()],
+        args => args.iter().map(String::as_str).collect(),
+    };
+    if hook.env.is_empty() {
+        return start_with(&hook.path, &words, &[], streams);
+    }
+    let text = |word: &str| CString::new(word).map_err(io::Error::other);
+    let (_, child) = spawn(&Program {
+        exe: Exe::Path(&text(&path)?),
+        argv: &words.iter().map(|word| text(word)).collect::<io::Result<Vec<_>>>()?,
+        envp: &hook.env.iter().map(|entry| text(entry)).collect::<io::Result<Vec<_>>>()?,
+        fds: &streams,
+        cgroup: None,
+        tasks: &[],
+    })?;
+    Ok(child)
+}
+
 /// The same with further variables, and streams of the caller's.
 pub(crate) fn start_with(
     file: &Path,
@@ -37,6 +63,9 @@ pub(crate) fn start_with(
     streams: [BorrowedFd<'_>; 3],
 ) -> io::Result<OwnedFd> {
     let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+    let configured = configured().iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let configured = configured.filter(|(name, _)| !variables.iter().any(|(other, _)| name == other));
+    let variables: Vec<_> = configured.chain(variables.iter().copied()).collect();
     let is_own = |(name, _): &(std::ffi::OsString, _)| !variables.iter().any(|(other, _)| name == other);
     let environment = std::env::vars_os()
         .filter(is_own)

@@ -17,6 +17,7 @@ use crate::container::{Container, Status};
 use crate::error::Context;
 use crate::events::Events;
 use crate::names::{Names, ids_with_prefix};
+use crate::oci_hooks::RunHook;
 
 pub(crate) const CONFIG: &str = "container.json";
 
@@ -53,6 +54,8 @@ pub struct Engine {
     groups: OnceLock<Host>,
     /// Where what happens is told.
     pub(crate) events: Events,
+    /// Who runs programs that may change a specification.
+    pub(crate) run_hook: Option<RunHook>,
 }
 
 impl Engine {
@@ -80,6 +83,7 @@ impl Engine {
             form: None,
             groups: OnceLock::new(),
             events: Events::default(),
+            run_hook: None,
         })
     }
 

@@ -12,7 +12,7 @@ use loment_store::Store;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
-use crate::config::{Config, Seccomp};
+use crate::config::Config;
 use crate::container::{Container, Status, monitor_cgroup_name};
 use crate::create::{accounts, around_image, write_generated};
 use crate::error::Context;
@@ -109,6 +109,9 @@ impl Engine {
         self.note_stop(&container, false)?;
         self.check_volumes(&container.config)?;
         crate::relabel::relabel(&container.config)?;
+        if let Some(directory) = container.config.log.own_directory(&container.config.id) {
+            std::fs::create_dir_all(directory).context("create", directory.display())?;
+        }
         let (mut head, body) = self.launch(&container)?;
         head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
         // What cannot be written is found before anything runs.
@@ -155,6 +158,7 @@ impl Engine {
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             pid_file: config.pid_files.container.clone(),
+            poststop: None,
             mounted: self.volume_mounts(config),
             removal: config.supervision.auto_remove.then(|| Removal {
                 names: self.names().0,
@@ -175,9 +179,13 @@ impl Engine {
     fn launch(&self, container: &Container) -> Result<(Head, Body<serde_json::Value>), Error> {
         let config = &container.config;
         let process = &config.process;
+        let mut spec = spec::build(config, &container.run_dir)?;
+        let further_groups = crate::cdi::inject(&config.devices, &mut spec)?;
+        self.add_hooks(config, &mut spec)?;
+        let place = Place { poststop: poststop(&spec), ..self.place(config) };
         let head = Head {
             version: launch::VERSION,
-            place: self.place(config),
+            place,
             terminal: process.terminal,
             stdin: process.stdin,
             log: container.log_settings()?,
@@ -186,17 +194,19 @@ impl Engine {
             reporter: self.reporter(config),
         };
         let body = Body {
-            spec: spec::build(config, &container.run_dir)?,
+            spec,
             rootfs: self.rootfs(config)?,
             user: process.user.clone(),
-            groups: process.groups.clone(),
+            groups: process.groups.iter().cloned().chain(further_groups).collect(),
             joins: spec::joins(config, |id| self.dir(id)),
             secrets: self.secret_variables(config)?,
             accounts: accounts(&process.accounts)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),
             volumes: self.volumes_to_mount(config)?,
-            default_filter: config.security.seccomp == Seccomp::Default,
+            default_filter: config.security.seccomp.is_usual(),
+            no_keyring: config.security.no_keyring,
+            no_pivot: config.security.no_pivot,
         };
         Ok((head, body))
     }
@@ -226,6 +236,13 @@ impl Engine {
             shown: self.container_mount(&config.id).target(),
         })
     }
+}
+
+/// What is run after a container's end: who cleans up after it does not read its specification.
+fn poststop(spec: &serde_json::Value) -> Option<serde_json::Value> {
+    let hooks = &spec["hooks"]["poststop"];
+    let parts = || serde_json::json!({"hooks": {"poststop": hooks}, "annotations": spec["annotations"]});
+    hooks.as_array().is_some_and(|hooks| !hooks.is_empty()).then(parts)
 }
 
 pub(crate) fn lower(layer: loment_store::Lower) -> Lower {

@@ -47,11 +47,13 @@ pub struct HealthLog {
     pub directory: Option<std::path::PathBuf>,
     /// They are told as events, too.
     pub events: bool,
+    /// What they come to is not told either.
+    pub quiet: bool,
 }
 
 impl Default for HealthLog {
     fn default() -> Self {
-        Self { count: 5, size: 500, directory: None, events: false }
+        Self { count: 5, size: 500, directory: None, events: false, quiet: false }
     }
 }
 

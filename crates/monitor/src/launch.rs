@@ -91,6 +91,12 @@ pub struct Body<S = Spec> {
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.
     pub default_filter: bool,
+    /// Its programs have no keyring of their own.
+    #[serde(default)]
+    pub no_keyring: bool,
+    /// Its root is put in place without pivot_root(2).
+    #[serde(default)]
+    pub no_pivot: bool,
 }
 
 /// A directory that is mounted, for which more is to be done than that. The specification has a bind mount with the same
@@ -179,6 +185,8 @@ pub(crate) struct ExecBody {
     pub(crate) user: String,
     pub(crate) groups: Vec<String>,
     pub(crate) default_filter: bool,
+    #[serde(default)]
+    pub(crate) no_keyring: bool,
 }
 
 /// What of a specification matters to a further program.
@@ -279,6 +287,9 @@ pub struct Place {
     /// The number of its first process is written to it.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
+    /// Hooks that are run after its end: `hooks` and `annotations` of a specification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poststop: Option<serde_json::Value>,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
     /// Volumes that are mounted while one of their containers runs.

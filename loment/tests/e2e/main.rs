@@ -12,6 +12,7 @@ mod check;
 mod choose;
 mod clone;
 mod commit;
+mod configuration;
 mod container_mount;
 mod copy_flags;
 mod cp;

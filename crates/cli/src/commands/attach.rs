@@ -12,9 +12,9 @@ use crate::globals::Globals;
 /// Take part in what a running container reads and writes
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Set the keys that leave the terminal and let the container run
-    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
-    detach_keys: String,
+    /// Set the keys that leave the terminal and let the container run [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Send it no standard input
     #[arg(long)]
     no_stdin: bool,
@@ -30,18 +30,18 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    detach::Detach::parse(&flags.detach_keys)?;
     let engine = globals.engine()?;
     let missing = "attach needs a name, an id, or --latest";
     let name = one(&engine, flags.latest, flags.container.as_deref(), missing)?;
     let container = engine.container(&name)?;
     let process = &container.config.process;
+    let detach_keys = detach::keys(flags.detach_keys.as_deref(), process.terminal)?;
     let streams = Streams { stdin: process.stdin && !flags.no_stdin, stdout: true, stderr: true };
     let session = Session {
         connection: engine.attach(&container, streams)?,
         streams,
         terminal: process.terminal,
-        detach_keys: &flags.detach_keys,
+        detach_keys: &detach_keys,
         forward_signals: flags.sig_proxy,
     };
     exit_status(session.run())

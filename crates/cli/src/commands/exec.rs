@@ -40,9 +40,9 @@ pub(super) struct Flags {
     /// Give every capability
     #[arg(long)]
     privileged: bool,
-    /// Set the keys that leave the terminal and let the command run
-    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
-    detach_keys: String,
+    /// Set the keys that leave the terminal and let the command run [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// In the container whose id is in this file
     #[arg(long, value_name = "FILE", conflicts_with = "latest")]
     cidfile: Option<PathBuf>,
@@ -63,6 +63,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         (None, false, Some((name, args))) if !args.is_empty() => (name.clone(), args.to_vec()),
         _ => return Err(Error::Invalid("exec needs a container and a command to run in it".into())),
     };
+    let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.tty && !flags.detach)?;
     let mut env = Vec::new();
     for file in &flags.env_file {
         env.extend(values::environment_file(file)?);
@@ -97,7 +98,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
             connection,
             streams,
             terminal: flags.tty,
-            detach_keys: &flags.detach_keys,
+            detach_keys: &detach_keys,
             forward_signals: true,
         }
         .run(),

@@ -6,6 +6,8 @@ use loment_engine::config::GroupManager;
 use loment_engine::{Status, Which};
 use serde_json::{Value, json};
 
+use crate::containers_conf;
+use crate::ecosystem::Text;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{execute, print};
@@ -46,8 +48,9 @@ fn document(globals: &Globals) -> Result<Value, Error> {
     Ok(json!({
         "host": {
             "arch": platform.architecture,
-            "cgroupManager": globals.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine).name(),
+            "cgroupManager": globals.group_manager()?.unwrap_or_else(GroupManager::of_this_machine).name(),
             "cgroupVersion": cgroups,
+            "configFiles": containers_conf::read()?.texts().iter().map(Text::path).collect::<Vec<_>>(),
             "cpus": std::thread::available_parallelism().map_or(1, usize::from),
             "eventLogger": crate::events::settings(globals.events)?.backend.name(),
             "hostname": kernel.nodename().to_string_lossy(),

@@ -372,7 +372,7 @@ fn restart_policy(policy: Restart) -> Value {
 fn security(config: &Config) -> Vec<String> {
     let mut out = Vec::new();
     match &config.security.seccomp {
-        Seccomp::Default => {}
+        Seccomp::Default | Seccomp::Machine(_) => {}
         Seccomp::Unconfined => out.push("seccomp=unconfined".to_owned()),
         Seccomp::Profile(_) => out.push("seccomp=profile".to_owned()),
     }

@@ -18,9 +18,9 @@ pub(super) struct Flags {
     /// Run in the background and print the container's id
     #[arg(short, long)]
     detach: bool,
-    /// Set the keys that leave the terminal and let the container run
-    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
-    detach_keys: String,
+    /// Set the keys that leave the terminal and let the container run [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Hand signals on to the container
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
@@ -35,7 +35,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
-    detach::Detach::parse(&flags.detach_keys)?;
+    let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.create.terminal())?;
     // Before anything else is opened, which could have the number of one that was not handed on.
     let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;
@@ -64,7 +64,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         connection: starting.connection,
         streams,
         terminal: flags.create.terminal(),
-        detach_keys: &flags.detach_keys,
+        detach_keys: &detach_keys,
         forward_signals: flags.sig_proxy,
     };
     exit_status(session.run())

@@ -11,6 +11,7 @@ use loment_image::{Compression, Platform, PushOptions, Reference, ShortNames};
 
 use super::progress::Bars;
 use super::pull::{platform, short_names};
+use crate::containers_conf::{self, ENGINE};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
@@ -24,8 +25,8 @@ pub(super) struct Flags {
     #[arg(long, value_name = "FORMAT", default_value = "docker-archive", value_parser = format)]
     format: SaveFormat,
     /// Take all arguments for images, not all but the first for further names of it
-    #[arg(short, long)]
-    multi_image_archive: bool,
+    #[arg(short, long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    multi_image_archive: Option<bool>,
     /// Write to this file or directory [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -78,7 +79,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let engine = globals.engine()?;
     let short_names = short_names(globals)?;
-    let mut images = if docker || flags.multi_image_archive {
+    let several = match flags.multi_image_archive {
+        Some(asked) => asked,
+        None => containers_conf::read()?.switch(ENGINE, "multi_image_archive")?.unwrap_or(false),
+    };
+    let mut images = if docker || several {
         let mut images = Vec::new();
         for image in &flags.images {
             images.extend(meant(&engine, &short_names, (image, wanted.as_ref()), docker)?);

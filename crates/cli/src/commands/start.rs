@@ -20,9 +20,9 @@ pub(super) struct Flags {
     /// Send it standard input
     #[arg(short, long)]
     interactive: bool,
-    /// Set the keys that leave the terminal and let the container run
-    #[arg(long, value_name = "KEYS", default_value = detach::DEFAULT)]
-    detach_keys: String,
+    /// Set the keys that leave the terminal and let the container run [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Hand signals on to the container
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", action = clap::ArgAction::Set)]
     sig_proxy: bool,
@@ -68,6 +68,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             Streams { stdin: flags.interactive && container.config.process.stdin, stdout: true, stderr: true }
         }
     };
+    let terminal = container.config.process.terminal;
+    let detach_keys = detach::keys(flags.detach_keys.as_deref(), terminal)?;
     let handed = Handed { stdio: Some(own_streams()), ..Handed::default() };
     let Some(starting) = engine.start_with(name, Some(streams), handed)? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
@@ -75,8 +77,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let session = Session {
         connection: starting.connection,
         streams,
-        terminal: container.config.process.terminal,
-        detach_keys: &flags.detach_keys,
+        terminal,
+        detach_keys: &detach_keys,
         forward_signals: flags.sig_proxy,
     };
     exit_status(session.run())

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct Devices {
     /// Devices of the host in it.
     pub nodes: Vec<DeviceUse>,
+    /// Names of devices that files describe: `VENDOR/CLASS=NAME`.
+    pub described: Vec<String>,
+    /// Where these files are, if that is said.
+    pub descriptions: Option<Vec<PathBuf>>,
     /// Rights to others, as control groups of version 1 have them: `c 1:3 rwm`, `b 8:* r`, `a *:* m`.
     pub rules: Vec<String>,
 }

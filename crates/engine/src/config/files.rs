@@ -20,6 +20,8 @@ pub struct Files {
     pub filesystems: Vec<FileSystem>,
     /// Secrets that it knows; copies of them are kept with it, by their places in this list.
     pub secrets: Vec<SecretUse>,
+    /// What the machine gives every container; it has copies of them.
+    pub given: Vec<Given>,
     /// Directories in it that are roots for some of its programs: the files made for it are there, too.
     pub chroot_dirs: Vec<PathBuf>,
     /// Its /etc/localtime: `local` for the host's, or the name of a zone.
@@ -94,6 +96,16 @@ impl Volume {
             (None, None) => "bind",
         }
     }
+}
+
+/// A file or directory of the host that a container has a copy of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Given {
+    /// Absolute, on the host. While it is missing there is no copy.
+    pub source: PathBuf,
+    /// Absolute, in the container.
+    pub destination: PathBuf,
 }
 
 /// A file system that is made for a container.

@@ -1,7 +1,7 @@
 //! Where a container's output is kept.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,4 +86,11 @@ pub struct LogUse {
     pub buffer: Option<u64>,
     /// The options as they were given.
     pub options: BTreeMap<String, String>,
+}
+
+impl LogUse {
+    /// The directory of its file, if that is the container's alone.
+    pub(crate) fn own_directory(&self, id: &str) -> Option<&Path> {
+        self.path.as_deref().and_then(Path::parent).filter(|directory| directory.ends_with(id))
+    }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 pub use self::devices::{DeviceUse, Devices};
 pub use self::files::{
-    FileSystem, Files, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SecretPlace, SecretUse,
+    FileSystem, Files, Given, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SecretPlace, SecretUse,
     SizeLimits, Volume, VolumeUse,
 };
 pub use self::groups::{GroupManager, GroupUse};
@@ -69,6 +69,8 @@ pub struct Config {
     pub namespaces: Namespaces,
     /// The ids of containers that must run before it does.
     pub requires: Vec<String>,
+    /// Where files say which programs are run at stages of its life, if that is said.
+    pub hook_dirs: Option<Vec<PathBuf>>,
     /// What it may use.
     pub limits: Limits,
     /// Its control group.

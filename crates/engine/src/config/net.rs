@@ -1,5 +1,6 @@
 //! A container's network, and what it is called there.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -95,6 +96,8 @@ pub struct Hosts {
     pub base: HostsBase,
     /// The host is known as `host.containers.internal`.
     pub names_host: bool,
+    /// By this address; `None` is the one by which this machine goes elsewhere.
+    pub host_address: Option<IpAddr>,
     /// Further lines.
     pub extra: Vec<HostEntry>,
 }

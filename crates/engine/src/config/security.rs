@@ -1,5 +1,7 @@
 //! What a container may do.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A container's rights.
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Security {
     /// Nothing is kept from it.
     pub privileged: bool,
+    /// What it has before any is added or dropped; `None` is the usual set.
+    pub capabilities: Option<Vec<String>>,
     /// Names without CAP_.
     pub cap_add: Vec<String>,
     /// Names without CAP_.
@@ -28,6 +32,17 @@ pub struct Security {
     pub apparmor: Option<String>,
     /// What was said about its SELinux label, as it was said: `disable`, `type:…`.
     pub labels: Vec<String>,
+    /// It has no keyring of its own.
+    pub no_keyring: bool,
+    /// Its root is put in place without pivot_root(2).
+    pub no_pivot: bool,
+}
+
+impl Seccomp {
+    /// Whether it is nobody's choice for this container.
+    pub fn is_usual(&self) -> bool {
+        matches!(self, Self::Default | Self::Machine(_))
+    }
 }
 
 /// A system call filter.
@@ -37,6 +52,8 @@ pub enum Seccomp {
     /// The default profile.
     #[default]
     Default,
+    /// The machine's in place of it: a file, which is read at each start.
+    Machine(PathBuf),
     /// None.
     Unconfined,
     /// A profile, as JSON.

@@ -7,6 +7,9 @@ mod generated;
 mod resolve;
 mod shared;
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use loment_events::What;
 use loment_image::ImageConfig;
 use loment_store::{Durability, ImageId};
@@ -22,6 +25,7 @@ use crate::{Engine, Error};
 
 pub(crate) use self::accounts::accounts;
 pub use self::environment::EnvironmentChoices;
+pub use self::generated::check_time_zone;
 pub(crate) use self::generated::{around_image, write_generated};
 
 /// What the user asked for.
@@ -50,18 +54,28 @@ pub struct Choices {
     pub seccomp_of_image: bool,
     /// Host name.
     pub hostname: Option<String>,
+    /// Without one it is called as the container is.
+    pub hostname_is_name: bool,
     /// Whose network.
     pub network: Option<Network>,
     /// Number of the stop signal.
     pub stop_signal: Option<i32>,
     /// Seconds.
     pub stop_timeout: Option<u32>,
+    /// The same where the image does not say it either.
+    pub usual_stop_timeout: Option<u32>,
+    /// Parameters of the kernel that it has where they are its own to have.
+    pub usual_sysctls: BTreeMap<String, String>,
     /// Bytes.
     pub shm_size: Option<u64>,
     /// How its health is checked.
     pub health: HealthChoices,
+    /// What is found of its health is not told.
+    pub quiet_health: bool,
     /// Where output is kept.
     pub log: Option<LogUse>,
+    /// Its log is in a directory of its own below this one.
+    pub log_directory: Option<PathBuf>,
     /// Who makes its control group; `None` is who does best here.
     pub cgroup_manager: Option<GroupManager>,
     /// The group, or slice, that its group is in.
@@ -101,7 +115,8 @@ impl Engine {
     ) -> Result<Container, Error> {
         let id = config.id.clone();
         // Everything that can be wrong with it is found now, not when it is started.
-        crate::spec::build(&config, &self.run_dir(&id))?;
+        crate::cdi::inject(&config.devices, &mut crate::spec::build(&config, &self.run_dir(&id))?)?;
+        crate::oci_hooks::check(&config)?;
         let dir = self.dir(&id);
         std::fs::create_dir_all(&dir).context("create", dir.display())?;
         // Held while it is half made: without, it is the leftover of a program that was killed.

@@ -40,7 +40,7 @@ pub(super) fn resolve(
     }
 
     config.net.network = choices.network.clone().unwrap_or_default();
-    config.net.hostname = hostname(&config, choices.hostname.as_deref(), id)?;
+    config.net.hostname = hostname(&config, &choices, id)?;
     if !config.net.domainname.is_empty() && !config.namespaces.uts.is_own() {
         return Err(invalid("domain name", &config.net.domainname, "the container has none of its own"));
     }
@@ -58,10 +58,15 @@ pub(super) fn resolve(
             config.net.exposed.push(port.clone());
         }
     }
-    if let (true, Seccomp::Default, Some(profile)) =
-        (choices.seccomp_of_image, &config.security.seccomp, defaults.labels.get(SECCOMP_LABEL))
+    if let (true, true, Some(profile)) =
+        (choices.seccomp_of_image, config.security.seccomp.is_usual(), defaults.labels.get(SECCOMP_LABEL))
     {
         config.security.seccomp = Seccomp::Profile(profile.clone());
+    }
+    for (key, value) in choices.usual_sysctls.clone() {
+        if crate::spec::has_own_sysctl(&config, &key) {
+            config.namespaces.sysctls.entry(key).or_insert(value);
+        }
     }
     crate::relabel::prepare(&mut config)?;
     process(&mut config, &choices, defaults)?;
@@ -87,9 +92,16 @@ pub(super) fn resolve(
         _ => SIGTERM,
     };
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
-    config.supervision.stop_timeout = choices.stop_timeout.or(image_timeout).unwrap_or(STOP_TIMEOUT);
+    config.supervision.stop_timeout =
+        choices.stop_timeout.or(image_timeout).or(choices.usual_stop_timeout).unwrap_or(STOP_TIMEOUT);
     config.supervision.health = choices.health.resolve(defaults);
+    if let Some(health) = &mut config.supervision.health {
+        health.log.quiet = choices.quiet_health;
+    }
     config.log = choices.log.unwrap_or_else(|| LogUse { max_files: 1, ..LogUse::default() });
+    if let Some(directory) = choices.log_directory {
+        config.log.path = Some(directory.join(id).join("ctr.log"));
+    }
     crate::logs::check(&config)?;
     Ok(config)
 }
@@ -125,7 +137,8 @@ fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) ->
 }
 
 /// What it is called; that of another container whose host name it shares is known already.
-fn hostname(config: &Config, asked: Option<&str>, id: &str) -> Result<String, Error> {
+fn hostname(config: &Config, choices: &Choices, id: &str) -> Result<String, Error> {
+    let asked = choices.hostname.as_deref();
     let uts = &config.namespaces.uts;
     match asked {
         Some(name) if !uts.is_own() => {
@@ -135,6 +148,10 @@ fn hostname(config: &Config, asked: Option<&str>, id: &str) -> Result<String, Er
         None if uts.container().is_some() => Ok(config.net.hostname.clone()),
         None if *uts == Namespace::Host || config.net.network == Network::Host => {
             Ok(rustix::system::uname().nodename().to_string_lossy().into_owned())
+        }
+        // Names are longer than host names may be, and have no other letters.
+        None if choices.hostname_is_name && !config.name.is_empty() => {
+            Ok(config.name.chars().take(64).collect())
         }
         None => Ok(id[..12].to_owned()),
     }

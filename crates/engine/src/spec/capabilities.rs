@@ -40,6 +40,8 @@ pub fn resolve(config: &Config) -> Result<Vec<String>, Error> {
         every()
     } else if all(&config.security.cap_drop) {
         Vec::new()
+    } else if let Some(usual) = &config.security.capabilities {
+        full(usual)?
     } else {
         DEFAULT_CAPABILITIES.map(str::to_owned).to_vec()
     };

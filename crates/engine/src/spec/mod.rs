@@ -20,8 +20,10 @@ use crate::Error;
 use crate::config::{Config, Limits};
 
 pub use capabilities::resolve as capabilities;
-pub(crate) use mounts::generated;
+pub(crate) use mounts::{generated, given};
 pub(crate) use namespaces::joins;
+pub use seccomp::check as check_filter;
+pub(crate) use sysctls::has_own as has_own_sysctl;
 
 /// The specification of a container, as a document for its monitor. `run_dir` holds its generated files.
 pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {

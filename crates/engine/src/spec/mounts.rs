@@ -84,6 +84,12 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         }
         mounts.push(own(&file, path));
     }
+    for (n, of_machine) in config.files.given.iter().enumerate() {
+        if of_machine.source.exists() {
+            let destination = absolute(&of_machine.destination)?;
+            mounts.push(own_at(&given(run_dir, n), destination, &["bind", "rprivate"]));
+        }
+    }
     if let (true, Some(init)) = (config.process.init, &config.process.init_path) {
         std::fs::metadata(init).context("find init", init.display())?;
         mounts.push(own(init, process::INIT));
@@ -93,6 +99,11 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     // A mount below another comes after it; otherwise the order stays.
     mounts.sort_by_key(|(destination, _)| destination.components().count());
     Ok(mounts.into_iter().map(|(_, value)| value).collect())
+}
+
+/// Where a container's copy of something that the machine gives it is.
+pub(crate) fn given(run_dir: &Path, n: usize) -> PathBuf {
+    run_dir.join("given").join(n.to_string())
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {
@@ -191,9 +202,10 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
 
 /// A file that nobody asked to be mounted.
 fn own(source: &Path, destination: &str) -> (PathBuf, Value) {
-    let value = json!({
-        "destination": destination, "type": "bind", "source": source,
-        "options": ["bind", "rprivate", "nosuid", "nodev"],
-    });
-    (PathBuf::from(destination), value)
+    own_at(source, PathBuf::from(destination), &["bind", "rprivate", "nosuid", "nodev"])
+}
+
+fn own_at(source: &Path, destination: PathBuf, options: &[&str]) -> (PathBuf, Value) {
+    let value = json!({"destination": destination, "type": "bind", "source": source, "options": options});
+    (destination, value)
 }

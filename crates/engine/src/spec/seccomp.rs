@@ -8,15 +8,28 @@ use crate::Error;
 use crate::config::{Config, Seccomp};
 use crate::error::{Context, invalid};
 
+/// Reads a profile.
+///
+/// # Errors
+/// [`Error::Seccomp`] for what is none.
+pub fn check(json: &[u8]) -> Result<Profile, Error> {
+    Ok(Profile::parse(json)?)
+}
+
 /// The filter the container's programs get; `None` for none.
 pub(crate) fn filter(config: &Config) -> Result<Option<LinuxSeccomp>, Error> {
     let custom;
     let profile = match &config.security.seccomp {
         Seccomp::Unconfined => return Ok(None),
-        Seccomp::Default if config.security.privileged => return Ok(None),
+        filter if filter.is_usual() && config.security.privileged => return Ok(None),
         Seccomp::Default => default_profile(),
+        Seccomp::Machine(path) => {
+            let read = std::fs::read(path).context("read the system call filter", path.display())?;
+            custom = check(&read)?;
+            &custom
+        }
         Seccomp::Profile(json) => {
-            custom = Profile::parse(json.as_bytes())?;
+            custom = check(json.as_bytes())?;
             &custom
         }
     };

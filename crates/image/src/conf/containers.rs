@@ -1,5 +1,4 @@
-//! containers.conf (containers.conf(5)): what it says of images on their way, and of events. The rest of it does not apply
-//! here.
+//! containers.conf (containers.conf(5)): what it says of images on their way, and of events. For all else there is [`super::Layers`].
 
 use serde::Deserialize;
 

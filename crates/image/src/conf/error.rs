@@ -72,6 +72,24 @@ pub enum ConfError {
         /// What is wrong, and what to write.
         problem: &'static str,
     },
+    /// Something else is wrong.
+    #[error("{file}: {problem}")]
+    Content {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Something in a list that is none of its items.
+    #[error("{file}: invalid item {item} in {key}: use texts, and {{append=true}} or {{append=false}}")]
+    List {
+        /// The file.
+        file: String,
+        /// Its key.
+        key: String,
+        /// As written.
+        item: String,
+    },
     /// Two settings that exclude each other.
     #[error("{file}: registry {registry:?}: {problem}")]
     Conflict {

@@ -2,8 +2,11 @@
 //! finds the files, reads the environment and runs credential helpers.
 
 mod auth;
+mod cdi;
 mod containers;
 mod error;
+mod hooks;
+mod layers;
 mod matching;
 mod policy;
 mod registries;
@@ -13,8 +16,11 @@ mod storage;
 mod strict;
 
 pub use auth::{AuthFile, AuthFormat, HelperFor, Login, parse_helper_answer};
+pub use cdi::{DeviceFile, DeviceHook, DeviceMount, DeviceNode, Edits, NetDevice, is_device_name};
 pub use containers::{EventsDefaults, TransferDefaults};
 pub use error::{ConfError, Position};
+pub use hooks::{HookFile, HookProgram, HookSubject};
+pub use layers::{Layers, Said};
 pub use policy::{Policy, Refused, Requirement, Subject};
 pub use registries::{Blocked, Endpoint, File, Mirror, MirrorUse, Registries, RegistryTable, RewriteError};
 pub use short::{Alias, ShortNameMode, ShortNames};

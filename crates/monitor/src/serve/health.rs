@@ -139,7 +139,7 @@ impl Monitor {
             self.timers.set(Timer::Check(slot), wait);
         }
         self.write_health(slot);
-        if outcome != Outcome::Same || health.log.events {
+        if outcome != Outcome::Same && !health.log.quiet || health.log.events {
             self.tell_of_health(slot);
         }
         if let Outcome::Failed(action) = outcome {

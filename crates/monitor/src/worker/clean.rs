@@ -1,11 +1,15 @@
 //! What is done when a container has ended.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use loment_events::{Reporter, What, more};
 use loment_logs::Moment;
+use loment_runtime::{Description, Hooks};
 use loment_sys::wait::Exit;
+use oci_spec::runtime::{ContainerState, Hooks as SpecHooks, Spec};
 use rustix::mount::{UnmountFlags, unmount};
+use serde::Deserialize;
 
 use crate::launch::{DEPENDENTS, Place, Removal};
 use crate::mounts::is_mount_point;
@@ -36,6 +40,9 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         reporter.tell(&oom.into_iter().chain([died]).collect::<Vec<_>>());
     }
     groups::remove(place);
+    if end.exit.is_some() {
+        run_poststop(place);
+    }
     for mount in &place.mounted {
         // One that stays mounted is unmounted by the next that leaves it.
         let _ = crate::volume_mounts::close(mount, &place.id);
@@ -70,6 +77,24 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
     if end.restart.is_none() {
         // Whoever finds nobody there any more looks at the record.
         let _ = std::fs::remove_dir_all(&place.run_dir);
+    }
+}
+
+/// Runs the hooks for a container that has ended. There is nobody to be told what fails, and nothing else depends on it
+/// (runtime-spec, runtime.md, lifecycle, 13).
+fn run_poststop(place: &Place) {
+    #[derive(Deserialize)]
+    struct Parts {
+        hooks: SpecHooks,
+        annotations: Option<HashMap<String, String>>,
+    }
+    let parts = place.poststop.as_ref().and_then(|parts| Parts::deserialize(parts).ok());
+    let Some(Parts { hooks, annotations }) = parts else { return };
+    let mut spec = Spec::default();
+    spec.set_hooks(Some(hooks)).set_annotations(annotations);
+    if let Ok(hooks) = Hooks::of(&spec) {
+        let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
+        hooks.run_poststop(&description.json(ContainerState::Stopped, 0), &place.dir);
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn exec(
         cgroup: Some(&group),
         tasks: &[],
         keep_fds: 0,
-        keyring: Some(&place.id),
+        keyring: (!body.no_keyring).then_some(place.id.as_str()),
         sibling: true,
     })?)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use loment_cgroup::Host;
 use loment_events::{Reporter, What};
 use loment_runtime::state::process_start_time;
-use loment_runtime::{Container, Created, Description, InRoot, Plan, Start, UserNamespace, create};
+use loment_runtime::{Container, Created, Description, Hooks, InRoot, Plan, Start, UserNamespace, create};
 use loment_sys::pipe;
+use oci_spec::runtime::ContainerState;
 use rustix::fs::{Mode, OFlags};
 
 use super::{Ends, become_user, joins, own_files, set_secrets, stdio, volumes};
@@ -75,15 +76,20 @@ pub(crate) fn start(
             tasks: &[],
             keep_fds: 0,
             pass: &passed,
-            keyring: true,
+            keyring: !launch.no_keyring,
             init: launch.init,
             sibling: true,
-            pivot: true,
+            pivot: !launch.no_pivot,
         };
         let mut saved = Ok(());
         let created =
             create(&container, |pid| saved = save_running(place, pid.as_raw_nonzero().get(), restarts))?;
-        saved.map(|()| created)
+        saved?;
+        Hooks::of(spec)?.run_poststart(
+            &description.json(ContainerState::Running, created.pid.as_raw_nonzero().get()),
+            &place.dir,
+        )?;
+        Ok(created)
     });
     created.inspect_err(|_| {
         let _ = group.kill();

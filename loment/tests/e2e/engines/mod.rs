@@ -84,6 +84,12 @@ impl<'w> Podman<'w> {
         run(&mut self.command(arguments), Patience::NORMAL)
     }
 
+    /// The same with these variables.
+    #[track_caller]
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        run(self.command(arguments).envs(variables.iter().copied()), Patience::NORMAL)
+    }
+
     /// `run` or `create` with these flags, and the image and program.
     fn words<'a>(command: &[&'a str], flags: &[&'a str], program: &[&'a str]) -> Vec<&'a str> {
         [command, &["--network", "none"], &LIMITS, flags, &["image"], program].concat()

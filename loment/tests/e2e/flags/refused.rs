@@ -22,7 +22,6 @@ fn flags_that_cannot_be_had_say_why() {
         ("link-local-ip", NO_NETWORK),
         ("decryption-key", "encrypted images"),
         ("shm-size-systemd", "systemd"),
-        ("gpus", "no such hardware"),
         ("cpu-count", WINDOWS),
         ("cpu-percent", WINDOWS),
         ("io-maxbandwidth", WINDOWS),

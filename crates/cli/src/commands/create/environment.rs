@@ -6,6 +6,8 @@ use clap::Args;
 use loment_engine::Create;
 
 use crate::commands::values::process as values;
+use crate::containers_conf::{CONTAINERS, ContainersConf};
+use crate::ecosystem::variable;
 use crate::error::Error;
 use crate::globals::Globals;
 
@@ -22,8 +24,8 @@ pub(super) struct EnvironmentFlags {
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// Set all variables of this environment that the image does not set
-    #[arg(long)]
-    env_host: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    env_host: Option<bool>,
     /// Set a variable from others that the container has: $NAME, ${NAME}, ${NAME:-WORD}, ${NAME:+WORD}
     #[arg(long, value_name = "NAME=VALUE")]
     env_merge: Vec<String>,
@@ -42,7 +44,12 @@ pub(super) struct EnvironmentFlags {
 }
 
 impl EnvironmentFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
         let env = &mut asked.config.process.env;
         for file in &self.env_file {
             env.extend(values::environment_file(file)?);
@@ -51,21 +58,38 @@ impl EnvironmentFlags {
             env.extend(values::environment(text)?);
         }
         let choices = &mut asked.choices.environment;
-        if self.http_proxy.unwrap_or(globals.persona.completes_containers) {
+        let proxies = match self.http_proxy {
+            Some(asked) => asked,
+            None => conf.switch(CONTAINERS, "http_proxy")?.unwrap_or(globals.persona.completes_containers),
+        };
+        if proxies {
             let names = PROXIES.into_iter().flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()]);
-            choices
-                .host
-                .extend(names.filter_map(|name| Some(format!("{name}={}", std::env::var(&name).ok()?))));
+            let here = |name: String| {
+                let value = variable(&name)?.into_string().ok()?;
+                Some(format!("{name}={value}"))
+            };
+            choices.host.extend(names.filter_map(here));
         }
-        if self.env_host {
+        let all_of_host = match self.env_host {
+            Some(asked) => asked,
+            None => conf.switch(CONTAINERS, "env_host")?.unwrap_or(false),
+        };
+        if all_of_host {
             choices.host.extend(values::own_environment(""));
         }
+        choices.host.extend(conf.list_as(CONTAINERS, "env", values::environment)?.into_iter().flatten());
         for text in &self.env_merge {
             choices.merge.extend(values::environment(text)?);
         }
         choices.unset.clone_from(&self.unsetenv);
         choices.unset_all = self.unsetenv_all;
-        asked.config.files.time_zone.clone_from(&self.tz);
+        asked.config.files.time_zone = match &self.tz {
+            Some(zone) => Some(zone.clone()),
+            None => conf.text_as(CONTAINERS, "tz", |zone| {
+                loment_engine::check_time_zone(zone)?;
+                Ok(zone.to_owned())
+            })?,
+        };
         Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! Flags: what a container sees of files.
 
+use std::path::Path;
+
 use clap::Args;
 use loment_engine::config::{ImageFiles, Relabel, SecretUse, Volume};
 use loment_engine::{Create, Engine, ImageVolumes, NewVolume, VolumesFrom};
 
 use crate::commands::values::mount::{self as values, Mount};
 use crate::commands::values::{list, secret, size};
+use crate::containers_conf::{CONTAINERS, ContainersConf, ENGINE};
 use crate::error::Error;
 use crate::globals::Globals;
+use crate::mounts_conf;
+use crate::persona::Persona;
 use crate::secret_programs::Programs;
 use crate::storage_options;
 
@@ -18,8 +23,8 @@ pub(super) struct FilesFlags {
     #[arg(long)]
     pub(super) rootfs: bool,
     /// Make the root file system read-only
-    #[arg(long)]
-    read_only: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    read_only: Option<bool>,
     /// Leave /run, /tmp, /var/tmp, /dev and /dev/shm writable in a read-only container [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
     read_only_tmpfs: Option<bool>,
@@ -56,25 +61,34 @@ pub(super) struct FilesFlags {
 }
 
 impl FilesFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
         let files = &mut asked.config.files;
-        files.read_only = self.read_only;
+        files.read_only = match self.read_only {
+            Some(asked) => asked,
+            None => conf.switch(CONTAINERS, "read_only")?.unwrap_or(false),
+        };
         files.bare_read_only = self.read_only_tmpfs == Some(false);
         for text in &self.volume {
             let volume = values::volume(text, globals.persona)?;
             self.add(volume, NewVolume::default(), asked);
         }
-        for text in &self.mount {
-            for mount in values::mount(text)? {
-                match mount {
-                    Mount::Volume(volume, new) => self.add(volume, new, asked),
-                    Mount::Tmpfs(destination, options) => {
-                        asked.config.files.tmpfs.push((destination, options))
-                    }
-                    Mount::FileSystem(one) => asked.config.files.filesystems.push(one),
-                    // See `images`.
-                    Mount::Image(..) => {}
-                }
+        for volume in conf.list_as(CONTAINERS, "volumes", |text| values::volume(text, globals.persona))? {
+            if !self.is_taken(&volume.destination) {
+                self.add(volume, NewVolume::default(), asked);
+            }
+        }
+        for mount in self.mounts(conf)? {
+            match mount {
+                Mount::Volume(volume, new) => self.add(volume, new, asked),
+                Mount::Tmpfs(destination, options) => asked.config.files.tmpfs.push((destination, options)),
+                Mount::FileSystem(one) => asked.config.files.filesystems.push(one),
+                // See `images`.
+                Mount::Image(..) => {}
             }
         }
         let files = &mut asked.config.files;
@@ -83,22 +97,51 @@ impl FilesFlags {
         }
         files.size = storage_options::of_container(&self.storage_opt)?;
         asked.choices.volumes.image = match self.image_volume.as_deref() {
-            None | Some("anonymous" | "bind" | "") => ImageVolumes::Anonymous,
-            Some("tmpfs") => ImageVolumes::Tmpfs,
-            Some("ignore") => ImageVolumes::Ignore,
-            Some(other) => {
-                return Err(Error::Invalid(format!(
-                    "invalid value {other:?} for --image-volume: use anonymous, bind, tmpfs or ignore"
-                )));
-            }
+            Some(way) => image_volumes(way)?,
+            None => conf.text_as(ENGINE, "image_volume_mode", image_volumes)?.unwrap_or_default(),
         };
         asked.config.files.chroot_dirs = list(&self.chrootdirs).into_iter().map(Into::into).collect();
         let from = self.volumes_from.iter().map(|text| volumes_from(text));
         asked.choices.volumes.from = from.collect::<Result<_, _>>()?;
+        asked.config.files.given = mounts_conf::given(globals.mounts_file.as_deref())?;
         asked.choices.size = storage_options::of_all(globals.size)?;
-        let shm = self.shm_size.as_deref().map(|text| size("shm-size", text)).transpose()?;
+        let shm = match &self.shm_size {
+            Some(text) => Some(size("shm-size", text)?),
+            None => conf.text_as(CONTAINERS, "shm_size", |text| size("shm-size", text))?,
+        };
         asked.choices.shm_size = shm.map(|n| n as u64);
+        if conf.switch(CONTAINERS, "prepare_volume_on_create")? == Some(true) {
+            return Err(Error::Invalid(
+                "prepare_volume_on_create of containers.conf is not supported: volumes are filled when a container first starts; leave it out"
+                    .into(),
+            ));
+        }
         Ok(())
+    }
+
+    /// What is mounted by `--mount`, and then what containers.conf says of other places.
+    fn mounts(&self, conf: &ContainersConf) -> Result<Vec<Mount>, Error> {
+        let mut all = Vec::new();
+        for text in &self.mount {
+            all.extend(values::mount(text)?);
+        }
+        for mount in conf.list_as(CONTAINERS, "mounts", values::mount)?.into_iter().flatten() {
+            if !self.is_taken(mount.destination()) {
+                all.push(mount);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Whether a flag mounts something there.
+    fn is_taken(&self, destination: &Path) -> bool {
+        // What cannot be read is refused anyway.
+        let volumes = self.volume.iter().filter_map(|text| values::volume(text, Persona::of("")).ok());
+        let mounts = self.mount.iter().filter_map(|text| values::mount(text).ok()).flatten();
+        let tmpfs = self.tmpfs.iter().filter_map(|text| values::tmpfs(text).ok());
+        let taken = volumes.map(|volume| volume.destination);
+        let taken = taken.chain(mounts.map(|mount| mount.destination().to_owned()));
+        taken.chain(tmpfs.map(|(path, _)| path)).any(|path| path == destination)
     }
 
     fn add(&self, volume: Volume, new: NewVolume, asked: &mut Create) {
@@ -128,18 +171,28 @@ impl FilesFlags {
     /// Adds the images that are mounted, which `find` finds.
     pub(super) fn images(
         &self,
+        conf: &ContainersConf,
         asked: &mut Create,
         mut find: impl FnMut(&str) -> Result<ImageFiles, Error>,
     ) -> Result<(), Error> {
-        for text in &self.mount {
-            for mount in values::mount(text)? {
-                if let Mount::Image(volume, name) = mount {
-                    let image = Some(find(&name)?);
-                    asked.config.files.volumes.push(Volume { image, ..volume });
-                }
+        for mount in self.mounts(conf)? {
+            if let Mount::Image(volume, name) = mount {
+                let image = Some(find(&name)?);
+                asked.config.files.volumes.push(Volume { image, ..volume });
             }
         }
         Ok(())
+    }
+}
+
+fn image_volumes(way: &str) -> Result<ImageVolumes, Error> {
+    match way {
+        "anonymous" | "bind" | "" => Ok(ImageVolumes::Anonymous),
+        "tmpfs" => Ok(ImageVolumes::Tmpfs),
+        "ignore" => Ok(ImageVolumes::Ignore),
+        other => Err(Error::Invalid(format!(
+            "invalid value {other:?} for --image-volume: use anonymous, bind, tmpfs or ignore"
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use loment_engine::config::{Attach, ImageFiles, RootfsUse};
-use loment_engine::{Container, Create, Engine, Streams};
+use loment_engine::{Container, Create, Engine, PullPolicy, Streams};
 
 use super::accounts::AccountsFlags;
 use super::devices::DevicesFlags;
@@ -19,6 +19,7 @@ use super::refused::RefusedFlags;
 use super::security::SecurityFlags;
 use super::supervision::SupervisionFlags;
 use crate::commands::{progress, pull};
+use crate::containers_conf::{self, ENGINE};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::complain;
@@ -63,9 +64,9 @@ pub(in crate::commands) struct CreateFlags {
     log: LogFlags,
     #[command(flatten, next_help_heading = "Image")]
     pull: pull::PullFlags,
-    /// Choose when to pull the image: missing, always, never or newer
-    #[arg(long = "pull", value_name = "POLICY", default_value = "missing")]
-    policy: String,
+    /// Choose when to pull the image: missing, always, never or newer [default: missing]
+    #[arg(long = "pull", value_name = "POLICY")]
+    policy: Option<String>,
 }
 
 impl CreateFlags {
@@ -101,41 +102,54 @@ impl CreateFlags {
                     complain(&format!("Trying to pull {first}..."));
                 }
             };
-            let policy = pull::policy("pull", &self.policy)?;
+            let policy = self.policy()?;
             let mut bars = progress::Bars::new(quiet);
             asked.image = Some(engine.obtain(first, policy, &settings, &mut bars, announce)?);
         }
-        self.files.images(&mut asked, |name| {
+        self.files.images(containers_conf::read()?, &mut asked, |name| {
             let settings = self.pull.settings(globals)?;
-            let policy = pull::policy("pull", &self.policy)?;
+            let policy = self.policy()?;
             let mut bars = progress::Bars::new(self.pull.quiet);
             let (id, name) = engine.obtain(name, policy, &settings, &mut bars, || ())?;
             Ok(ImageFiles { id, name })
         })?;
-        self.net.notice(globals, engine);
+        self.net.notice(globals, engine, &asked);
         self.identity.replace(engine)?;
         let container = engine.create(asked)?;
         self.identity.write_id(engine, &container)?;
         Ok(container)
     }
 
+    fn policy(&self) -> Result<PullPolicy, Error> {
+        let policy = |text: &str| pull::policy("pull", text);
+        match &self.policy {
+            Some(text) => policy(text),
+            None => Ok(containers_conf::read()?
+                .text_as(ENGINE, "pull_policy", policy)?
+                .unwrap_or(PullPolicy::Missing)),
+        }
+    }
+
     fn request(&self, globals: &Globals) -> Result<Create, Error> {
+        let conf = containers_conf::read()?;
         let mut asked = Create::default();
-        self.identity.apply(globals, &mut asked)?;
+        self.identity.apply(globals, conf, &mut asked)?;
         asked.config.process.command = self.words[1..].to_vec();
-        self.process.apply(&mut asked)?;
-        self.environment.apply(globals, &mut asked)?;
+        self.namespaces.apply(conf, &mut asked)?;
+        self.process.apply(conf, &mut asked)?;
+        self.environment.apply(globals, conf, &mut asked)?;
         self.accounts.apply(globals, &mut asked);
-        self.files.apply(globals, &mut asked)?;
-        self.devices.apply(&mut asked)?;
-        self.namespaces.apply(&mut asked)?;
+        self.files.apply(globals, conf, &mut asked)?;
+        self.security.apply(conf, &mut asked)?;
+        self.devices.apply(globals, conf, &mut asked)?;
+        asked.config.hook_dirs = globals.hook_dirs()?;
         self.refused.check()?;
-        self.net.apply(globals, &mut asked)?;
-        self.limits.apply(globals, &mut asked)?;
-        self.security.apply(&mut asked)?;
-        self.supervision.apply(&mut asked)?;
+        self.net.apply(globals, conf, &mut asked)?;
+        self.limits.apply(globals, conf, &mut asked)?;
+        self.supervision.apply(conf, &mut asked)?;
         self.health.apply(&mut asked)?;
-        self.log.apply(globals, &mut asked)?;
+        asked.choices.quiet_health = conf.switch(ENGINE, "healthcheck_events")? == Some(false);
+        self.log.apply(globals, conf, &mut asked)?;
         Ok(asked)
     }
 }

@@ -87,6 +87,7 @@ impl HealthFlags {
             size: self.health_max_log_size,
             directory: directory(&self.health_log_destination)?,
             events: self.health_log_destination == "events_logger",
+            quiet: false,
         };
         health.startup = match self.health_startup_cmd.as_deref().map(check).transpose()? {
             Some(test) => Some(Startup {

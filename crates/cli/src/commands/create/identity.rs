@@ -6,8 +6,13 @@ use clap::Args;
 use loment_engine::{Container, Create, Engine};
 
 use crate::commands::values::{label, label_file};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
+use crate::ecosystem::variable;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
+
+/// A variable, and the label that it becomes.
+const UNIT: &str = "PODMAN_SYSTEMD_UNIT";
 
 #[derive(Args, Debug)]
 pub(super) struct IdentityFlags {
@@ -38,7 +43,12 @@ pub(super) struct IdentityFlags {
 }
 
 impl IdentityFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
         // Podman writes over what is there.
         let keeps = globals.persona.docker_documents;
         if let Some(file) = self.cidfile.as_ref().filter(|f| keeps && f.exists()) {
@@ -61,7 +71,14 @@ impl IdentityFlags {
             |file: &PathBuf| std::path::absolute(file).doing(|| format!("find {}", file.display()));
         config.pid_files.container = self.pidfile.as_ref().map(absolute).transpose()?;
         config.pid_files.monitor = self.conmon_pidfile.as_ref().map(absolute).transpose()?;
-        config.annotations = self.annotation.iter().map(|a| label(a)).collect::<Result<_, _>>()?;
+        config.annotations.extend(conf.list_as(CONTAINERS, "annotations", label)?);
+        for text in &self.annotation {
+            config.annotations.extend([label(text)?]);
+        }
+        // The service that this program is started by knows the container by it.
+        if let Some(unit) = variable(UNIT).and_then(|unit| unit.into_string().ok()) {
+            config.labels.entry(UNIT.into()).or_insert(unit);
+        }
         config.create_command = std::env::args().collect();
         globals.persona.flavour.clone_into(&mut config.flavour);
         Ok(())

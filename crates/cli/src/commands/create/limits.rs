@@ -5,6 +5,7 @@ use loment_engine::Create;
 use loment_engine::config::Limits;
 
 use crate::commands::values::{limits as values, list, size};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::error::Error;
 use crate::globals::Globals;
 
@@ -86,9 +87,29 @@ pub(super) struct LimitsFlags {
 }
 
 impl LimitsFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
-        asked.config.limits = self.limits()?;
-        asked.choices.cgroup_manager = globals.cgroup_manager;
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
+        let mut limits = self.limits()?;
+        if limits.pids_limit.is_none() {
+            let most = |number| if number == 0 { Ok(-1) } else { Ok(number) };
+            limits.pids_limit = conf.number_as(CONTAINERS, "pids_limit", most)?;
+        }
+        if !limits.host_ulimits {
+            for limit in conf.list_as(CONTAINERS, "default_ulimits", values::ulimit)? {
+                if !limits.ulimits.iter().any(|other| other.name == limit.name) {
+                    limits.ulimits.push(limit);
+                }
+            }
+        }
+        for (file, value) in conf.list_as(CONTAINERS, "cgroup_conf", values::file_value)? {
+            limits.unified.entry(file).or_insert(value);
+        }
+        asked.config.limits = limits;
+        asked.choices.cgroup_manager = globals.group_manager()?;
         asked.choices.cgroup_parent.clone_from(&self.cgroup_parent);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Flags: where output is kept.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 use loment_engine::Create;
@@ -8,6 +9,7 @@ use loment_engine::config::{LogDriver, LogUse};
 
 use crate::arguments::boolean;
 use crate::commands::values::{human_size, size};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 
@@ -55,10 +57,18 @@ fn has_records(driver: LogDriver) -> bool {
 }
 
 impl LogFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
         let docker = globals.persona.docker_documents;
         let default = if docker { LogDriver::JsonFile } else { LogDriver::K8sFile };
-        let driver = self.log_driver.as_deref().map_or(Ok(default), driver)?;
+        let driver = match self.log_driver.as_deref() {
+            Some(name) => driver(name)?,
+            None => conf.text_as(CONTAINERS, "log_driver", driver)?.unwrap_or(default),
+        };
         let mut log = LogUse { driver, max_files: 1, short_ids: docker, ..LogUse::default() };
         if driver == LogDriver::Journald && docker {
             "{{.ID}}".clone_into(&mut log.tag);
@@ -66,12 +76,40 @@ impl LogFlags {
         for text in &self.log_opt {
             option(text, &mut log)?;
         }
+        self.usual(conf, &mut log, asked)?;
         settle(&mut log)?;
         if driver.is_passthrough() {
             check_passthrough(driver, asked.config.process.terminal)?;
         }
         asked.choices.log = Some(log);
         Ok(())
+    }
+
+    /// What containers.conf says, for what no option says and the driver has.
+    fn usual(&self, conf: &ContainersConf, log: &mut LogUse, asked: &mut Create) -> Result<(), Error> {
+        let directory = conf.text_as(CONTAINERS, "log_path", directory)?;
+        let size = conf.number_as(CONTAINERS, "log_size_max", |size| match size {
+            8192.. => Ok(Some(size.cast_unsigned())),
+            0.. => Err("use at least 8192 bytes, or -1 for no limit"),
+            _ => Ok(None),
+        })?;
+        let tag = conf.text(CONTAINERS, "log_tag")?;
+        if log.driver.has_files() {
+            asked.choices.log_directory = directory.filter(|_| log.path.is_none());
+            log.max_size = log.max_size.or(size.flatten());
+        }
+        if let Some(tag) = tag.filter(|_| has_records(log.driver) && !log.options.contains_key("tag")) {
+            tag.value.clone_into(&mut log.tag);
+        }
+        Ok(())
+    }
+}
+
+/// `log_path`
+fn directory(path: &str) -> Result<PathBuf, Error> {
+    match path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err(Error::Invalid("use the absolute path of a directory".into())),
     }
 }
 

@@ -5,6 +5,8 @@ use loment_engine::Create;
 use loment_engine::config::Namespace;
 
 use crate::commands::values::{namespace, users};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
+use crate::ecosystem::variable;
 use crate::error::Error;
 
 #[derive(Args, Debug)]
@@ -40,18 +42,47 @@ pub(super) struct NamespacesFlags {
 }
 
 impl NamespacesFlags {
-    pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
         let namespaces = &mut asked.config.namespaces;
-        namespaces.pid = namespace::mode("pid", self.pid.as_deref())?;
-        namespaces.ipc = namespace::ipc(self.ipc.as_deref())?;
-        namespaces.uts = namespace::mode("uts", self.uts.as_deref())?;
-        namespaces.cgroup = namespace::mode("cgroupns", self.cgroupns.as_deref())?;
+        let mode = |flag: &str, asked: &Option<String>, key| match asked {
+            Some(text) => namespace::mode(flag, Some(text)),
+            None => {
+                let mode = |text: &str| namespace::mode(flag, Some(text));
+                Ok(conf.text_as(CONTAINERS, key, mode)?.unwrap_or_default())
+            }
+        };
+        namespaces.pid = mode("pid", &self.pid, "pidns")?;
+        namespaces.uts = mode("uts", &self.uts, "utsns")?;
+        namespaces.cgroup = mode("cgroupns", &self.cgroupns, "cgroupns")?;
+        namespaces.ipc = match &self.ipc {
+            Some(text) => namespace::ipc(Some(text))?,
+            None => {
+                let ipc = conf.text_as(CONTAINERS, "ipcns", |text| namespace::ipc(Some(text)))?;
+                ipc.unwrap_or_default()
+            }
+        };
+        conf.text_as(CONTAINERS, "cgroups", |text| match text {
+            "enabled" => Ok(()),
+            _ => {
+                Err(Error::Invalid("use enabled: there are no containers without control groups yet".into()))
+            }
+        })?;
         let named = users::of_names(self.subuidname.as_deref(), self.subgidname.as_deref())?;
         let users = match named {
             Some(users) => Some(users),
             None => users::users(&self.uidmap, &self.gidmap)?,
         };
-        namespaces.user = namespace::users(self.userns.as_deref(), users.is_some())?;
+        // Who says who the users are says whose namespace it is.
+        namespaces.user = match (&self.userns, &users) {
+            (None, None) => match variable("PODMAN_USERNS").and_then(|text| text.into_string().ok()) {
+                Some(text) => namespace::users(Some(&text), false)?,
+                None => {
+                    let mode = |text: &str| namespace::users(Some(text), false);
+                    conf.text_as(CONTAINERS, "userns", mode)?.unwrap_or_default()
+                }
+            },
+            (asked, users) => namespace::users(asked.as_deref(), users.is_some())?,
+        };
         // What another container has is known to the engine.
         namespaces.users = users.filter(|_| namespaces.user == Namespace::Own);
         Ok(())

@@ -1,10 +1,13 @@
 //! Flags: a container's network.
 
+use std::net::IpAddr;
+
 use clap::Args;
-use loment_engine::config::{HostsBase, Namespace, Network};
+use loment_engine::config::{HostsBase, Namespace, Network, Resolver};
 use loment_engine::{Create, Engine};
 
 use crate::commands::values::{list, namespace, net as values};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::complain;
@@ -31,8 +34,8 @@ pub(super) struct NetFlags {
     #[arg(long, value_name = "FILE")]
     hosts_file: Option<String>,
     /// Leave /etc/hosts as it is in the image
-    #[arg(long)]
-    no_hosts: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    no_hosts: Option<bool>,
     /// Set a name server; none leaves /etc/resolv.conf as it is in the image
     #[arg(long, value_name = "ADDRESS")]
     dns: Vec<String>,
@@ -54,9 +57,22 @@ pub(super) struct NetFlags {
 }
 
 impl NetFlags {
-    pub(super) fn apply(&self, globals: &Globals, asked: &mut Create) -> Result<(), Error> {
-        let network = self.network.as_deref().map(network).transpose()?;
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
+        let network = match &self.network {
+            Some(text) => Some(network(text)?),
+            None => conf.text_as(CONTAINERS, "netns", usual_network)?.flatten(),
+        };
         self.publish(network.as_ref())?;
+        conf.text_as(CONTAINERS, "interface_name", |text| match text {
+            // How interfaces of networks are called that are not there yet.
+            "device" => Ok(()),
+            _ => Err(Error::Invalid("use device, or nothing".into())),
+        })?;
         asked.choices.hostname.clone_from(&self.hostname);
         let net = &mut asked.config.net;
         net.no_hostname = self.no_hostname;
@@ -65,16 +81,28 @@ impl NetFlags {
             list(&self.expose).iter().map(|text| values::exposed(text)).collect::<Result<_, _>>()?;
 
         let hosts = &mut net.hosts;
-        hosts.none = self.no_hosts;
         hosts.extra =
             list(&self.add_host).iter().map(|text| values::host_entry(text)).collect::<Result<_, _>>()?;
+        hosts.none = match self.no_hosts {
+            Some(asked) => asked,
+            // Not where flags say what is in it.
+            None if !hosts.extra.is_empty() || self.hosts_file.is_some() => false,
+            None => conf.switch(CONTAINERS, "no_hosts")?.unwrap_or(false),
+        };
         let usual = if globals.persona.completes_containers { HostsBase::Host } else { HostsBase::Network };
-        hosts.base = self.hosts_file.as_deref().map_or(Ok(usual), values::hosts_base)?;
+        hosts.base = match self.hosts_file.as_deref() {
+            Some(text) => values::hosts_base(text)?,
+            None => conf.text_as(CONTAINERS, "base_hosts_file", values::hosts_base)?.unwrap_or(usual),
+        };
         hosts.names_host = globals.persona.completes_containers;
+        if let Some(address) = conf.text_as(CONTAINERS, "host_containers_internal_ip", own_address)? {
+            hosts.names_host = address.is_some();
+            hosts.host_address = address;
+        }
         for (other, is_given) in
             [("--add-host", !hosts.extra.is_empty()), ("--hosts-file", self.hosts_file.is_some())]
         {
-            if self.no_hosts && is_given {
+            if self.no_hosts == Some(true) && is_given {
                 return Err(Error::Invalid(format!("--no-hosts and {other} cannot be set together")));
             }
         }
@@ -99,6 +127,9 @@ impl NetFlags {
                 "cannot pass additional search domains when also specifying '.'".into(),
             ));
         }
+        if conf.switch(CONTAINERS, "container_name_as_hostname")? == Some(true) {
+            asked.choices.hostname_is_name = true;
+        }
         let (mode, docker) = (network.clone().unwrap_or_default(), !globals.persona.completes_containers);
         let conflict = |what: &str, hint: &str| {
             let kind = mode.name();
@@ -117,6 +148,9 @@ impl NetFlags {
                 return conflict("hosts", "");
             }
             _ => {}
+        }
+        if !matches!(mode, Network::Container(_)) {
+            usual_resolver(conf, &mut asked.config.net.resolver)?;
         }
         asked.choices.network = network;
         Ok(())
@@ -141,8 +175,8 @@ impl NetFlags {
     }
 
     /// Says once, not every time, that there is no bridge yet.
-    pub(super) fn notice(&self, globals: &Globals, engine: &Engine) {
-        if self.network.is_some() {
+    pub(super) fn notice(&self, globals: &Globals, engine: &Engine, asked: &Create) {
+        if asked.choices.network.is_some() {
             return;
         }
         let marker = engine.root().join(".network-notice");
@@ -154,6 +188,51 @@ impl NetFlags {
             ));
         }
     }
+}
+
+/// `netns`: a network of one's own is what there is without a word about it.
+fn usual_network(text: &str) -> Result<Option<Network>, Error> {
+    match text {
+        "private" | "bridge" => Ok(None),
+        text => network(text).map(Some),
+    }
+}
+
+/// `host_containers_internal_ip`: an address, or `none`.
+fn own_address(text: &str) -> Result<Option<IpAddr>, Error> {
+    match (text, text.parse()) {
+        ("none", _) => Ok(None),
+        (_, Ok(address)) => Ok(Some(address)),
+        _ => Err(Error::Invalid("use an IP address, or none".into())),
+    }
+}
+
+/// What containers.conf says of name servers, for what no flag says.
+fn usual_resolver(conf: &ContainersConf, resolver: &mut Resolver) -> Result<(), Error> {
+    let any = resolver.any();
+    if resolver.none {
+        return Ok(());
+    }
+    let text = |text: &str| Ok(text.to_owned());
+    let servers = conf.list_as(CONTAINERS, "dns_servers", |server| match server {
+        "none" => Ok(server.to_owned()),
+        server => values::name_server(server),
+    })?;
+    if resolver.servers.is_empty() && servers == ["none"] {
+        // Flags say what is in it.
+        resolver.none = !any;
+        return Ok(());
+    }
+    if resolver.servers.is_empty() {
+        resolver.servers = servers.into_iter().filter(|server| server != "none").collect();
+    }
+    if resolver.search.is_empty() {
+        resolver.search = conf.list_as(CONTAINERS, "dns_searches", text)?;
+    }
+    if resolver.options.is_empty() {
+        resolver.options = conf.list_as(CONTAINERS, "dns_options", text)?;
+    }
+    Ok(())
 }
 
 fn network(text: &str) -> Result<Network, Error> {

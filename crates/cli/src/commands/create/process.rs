@@ -7,6 +7,7 @@ use loment_engine::Create;
 use loment_engine::config::{Attach, Personality};
 
 use crate::commands::values::{list, process as values};
+use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::error::Error;
 use crate::output::complain;
 
@@ -38,8 +39,8 @@ pub(super) struct ProcessFlags {
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
     /// Run an init as process 1 that hands signals on and reaps children
-    #[arg(long)]
-    init: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    init: Option<bool>,
     /// Take this program of the host for the init
     #[arg(long, value_name = "FILE")]
     init_path: Option<PathBuf>,
@@ -61,8 +62,22 @@ enum Persona {
     Linux32,
 }
 
+/// A program of the host.
+fn program(path: &str) -> Result<PathBuf, Error> {
+    match std::fs::metadata(path).is_ok_and(|found| found.is_file()) && path.starts_with('/') {
+        true => Ok(path.into()),
+        false => Err(Error::Invalid("use the absolute path of a program that is there".into())),
+    }
+}
+
 impl ProcessFlags {
-    pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
+    /// After those about namespaces.
+    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
+        let has_init = match (self.init, asked.config.namespaces.pid.is_own()) {
+            (Some(asked), _) => asked,
+            // An init is process 1 of a namespace of its own.
+            (None, own) => own && conf.switch(CONTAINERS, "init")?.unwrap_or(false),
+        };
         let process = &mut asked.config.process;
         process.groups = list(&self.group_add);
         process.keep_groups = process.groups.iter().any(|group| group == KEEP);
@@ -76,17 +91,30 @@ impl ProcessFlags {
         process.terminal = self.tty;
         process.stdin = self.interactive;
         process.attach = self.attached()?;
-        process.init = self.init;
-        process.init_path.clone_from(&self.init_path);
-        if self.init_path.is_some() && !self.init {
+        process.init = has_init;
+        process.init_path = match &self.init_path {
+            Some(path) => Some(path.clone()),
+            None if has_init => conf.text_as(CONTAINERS, "init_path", program)?,
+            None => None,
+        };
+        if self.init_path.is_some() && !has_init {
             complain("Warning: --init-path does nothing without --init");
         }
-        process.umask = self.umask.as_deref().map(values::umask).transpose()?;
+        process.umask = match self.umask.as_deref() {
+            Some(mask) => Some(values::umask(mask)?),
+            None => conf.text_as(CONTAINERS, "umask", values::umask)?,
+        };
         process.personality = self.personality.map(|personality| match personality {
             Persona::Linux => Personality::Linux,
             Persona::Linux32 => Personality::Linux32,
         });
-        process.oom_score_adj = self.oom_score_adj;
+        process.oom_score_adj = match self.oom_score_adj {
+            Some(number) => Some(number),
+            None => conf.number_as(CONTAINERS, "oom_score_adj", |number| match i32::try_from(number) {
+                Ok(number) if (-1000..=1000).contains(&number) => Ok(number),
+                _ => Err("use a number from -1000 to 1000"),
+            })?,
+        };
         asked.choices.entrypoint = self.entrypoint.as_deref().map(values::entrypoint);
         asked.choices.workdir.clone_from(&self.workdir);
         asked.choices.user.clone_from(&self.user);

@@ -11,8 +11,6 @@ enum Why {
     Network,
     /// It needs this, which is not there yet.
     Later(&'static str),
-    /// It finds no hardware.
-    Hardware,
     /// Other machines have what it sets.
     Windows,
 }
@@ -29,7 +27,7 @@ struct Refused {
     why: Why,
 }
 
-const TABLE: [Refused; 14] = [
+const TABLE: [Refused; 13] = [
     flag("ip", Why::Network),
     flag("ip6", Why::Network),
     flag("mac-address", Why::Network),
@@ -39,7 +37,6 @@ const TABLE: [Refused; 14] = [
     flag("decryption-key", Why::Later("encrypted images")),
     flag("shm-size-systemd", Why::Later("containers that run systemd")),
     Refused { is_switch: true, ..flag("use-api-socket", Why::Later("the API")) },
-    flag("gpus", Why::Hardware),
     flag("cpu-count", Why::Windows),
     flag("cpu-percent", Why::Windows),
     flag("io-maxbandwidth", Why::Windows),
@@ -58,9 +55,6 @@ impl Refused {
                 "--{flag} can only be set in a network, and networks other than none and host are not there yet"
             ),
             Why::Later(what) => format!("--{flag} is about {what}: that is not there yet"),
-            Why::Hardware => format!(
-                "--{flag} finds no such hardware: descriptions of devices (CDI) are not read yet, use --device with its nodes"
-            ),
             Why::Windows => format!("--{flag} is for Windows hosts"),
         }
     }

@@ -1,12 +1,18 @@
 //! Flags: what a container may do.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use loment_engine::Create;
 use loment_engine::config::{Seccomp, Security};
 
 use crate::arguments::boolean;
 use crate::commands::values::{list, security as values};
+use crate::containers_conf::{CONTAINERS, ContainersConf, ENGINE};
 use crate::error::{Doing, Error};
+
+/// The machine's system call filter; the first there is.
+const SECCOMP: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Security")]
@@ -18,8 +24,8 @@ pub(super) struct SecurityFlags {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
     /// Give all devices and capabilities, and hide nothing of the host
-    #[arg(long)]
-    privileged: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    privileged: Option<bool>,
     /// Set a security option: seccomp=FILE|unconfined, no-new-privileges, mask=PATHS, unmask=PATHS|ALL, proc-opts=OPTIONS, apparmor=PROFILE|unconfined, label=disable, systempaths=unconfined, writable-cgroups
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
@@ -38,17 +44,69 @@ enum Policy {
 }
 
 impl SecurityFlags {
-    pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
         asked.choices.seccomp_of_image = self.seccomp_policy == Some(Policy::Image);
         let sysctls = list(&self.sysctl);
         asked.config.namespaces.sysctls =
             sysctls.iter().map(|text| values::sysctl(text)).collect::<Result<_, _>>()?;
         let security = &mut asked.config.security;
-        security.privileged = self.privileged;
+        security.privileged = match self.privileged {
+            Some(asked) => asked,
+            None => conf.switch(CONTAINERS, "privileged")?.unwrap_or(false),
+        };
         security.cap_add = list(&self.cap_add);
         security.cap_drop = list(&self.cap_drop);
-        self.security_opt.iter().try_for_each(|text| option(text, security))
+        self.security_opt.iter().try_for_each(|text| option(text, security))?;
+        let chosen = self.security_opt.iter().any(|text| text.starts_with("seccomp"));
+        usual(conf, chosen, asked)
     }
+}
+
+/// What holds where flags say nothing.
+fn usual(conf: &ContainersConf, filter_is_chosen: bool, asked: &mut Create) -> Result<(), Error> {
+    let sysctls = conf.list_as(CONTAINERS, "default_sysctls", values::sysctl)?;
+    asked.choices.usual_sysctls.extend(sysctls);
+    let security = &mut asked.config.security;
+    if conf.list(CONTAINERS, "default_capabilities")?.is_some() {
+        let known = |name: &str| match loment_runtime::CapabilitySet::parse(name) {
+            Some(_) => Ok(name.to_owned()),
+            None => Err(Error::Invalid("there is no such capability, see capabilities(7)".into())),
+        };
+        security.capabilities = Some(conf.list_as(CONTAINERS, "default_capabilities", known)?);
+    }
+    if !filter_is_chosen && !security.privileged {
+        security.seccomp = match conf.text_as(CONTAINERS, "seccomp_profile", usual_filter)? {
+            Some(filter) => filter,
+            None => {
+                let of_machine = SECCOMP.into_iter().find(|path| Path::new(path).exists());
+                of_machine.map_or(Seccomp::Default, |path| Seccomp::Machine(path.into()))
+            }
+        };
+    }
+    if security.apparmor.is_none() && !security.privileged && loment_runtime::has_apparmor() {
+        security.apparmor = conf.text(CONTAINERS, "apparmor_profile")?.map(|said| said.value.to_owned());
+    }
+    if security.labels.is_empty() && conf.switch(CONTAINERS, "label")? == Some(false) {
+        security.labels.push("disable".into());
+    }
+    if conf.switch(CONTAINERS, "label_users")? == Some(true) && loment_runtime::has_selinux() {
+        return Err(Error::Invalid(
+            "label_users of containers.conf is not supported: programs have no SELinux labels yet; leave it out".into(),
+        ));
+    }
+    security.no_pivot = conf.switch(ENGINE, "no_pivot_root")? == Some(true);
+    security.no_keyring = conf.switch(CONTAINERS, "keyring")? == Some(false);
+    Ok(())
+}
+
+/// `seccomp_profile`
+fn usual_filter(text: &str) -> Result<Seccomp, Error> {
+    if text == "unconfined" {
+        return Ok(Seccomp::Unconfined);
+    }
+    let json = std::fs::read(text).doing(|| "read it".into())?;
+    loment_engine::check_filter(&json)?;
+    Ok(Seccomp::Machine(std::path::absolute(text).doing(|| "find it".into())?))
 }
 
 /// `--security-opt`: a colon behind the name is Docker's old spelling.

@@ -5,6 +5,7 @@ use loment_engine::Create;
 use loment_engine::config::Restart;
 
 use crate::commands::values::supervision as values;
+use crate::containers_conf::{ContainersConf, ENGINE};
 use crate::error::Error;
 
 #[derive(Args, Debug)]
@@ -37,9 +38,12 @@ pub(super) struct SupervisionFlags {
 }
 
 impl SupervisionFlags {
-    pub(super) fn apply(&self, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
         asked.config.requires.clone_from(&self.requires);
-        self.runtime.as_deref().map_or(Ok(()), values::runtime)?;
+        match self.runtime.as_deref() {
+            Some(name) => values::runtime(name)?,
+            None => conf.text_as(ENGINE, "runtime", values::runtime)?.unwrap_or_default(),
+        }
         self.isolation.as_deref().map_or(Ok(()), values::isolation)?;
         let supervision = &mut asked.config.supervision;
         supervision.auto_remove = self.rm;
@@ -53,6 +57,9 @@ impl SupervisionFlags {
         let signal = self.stop_signal.as_deref().map(|text| values::signal("stop-signal", text));
         asked.choices.stop_signal = signal.transpose()?;
         asked.choices.stop_timeout = self.stop_timeout;
+        asked.choices.usual_stop_timeout = conf.number_as(ENGINE, "stop_timeout", |seconds| {
+            u32::try_from(seconds).map_err(|_| "use a number of seconds from 0 on")
+        })?;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `secret create`
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
@@ -8,20 +9,23 @@ use clap::Parser;
 use loment_engine::{NewSecret, SecretData, WhenThere};
 
 use crate::commands::values::{list, pairs};
+use crate::containers_conf;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
 use crate::secret_programs::Programs;
 
+/// The table about secrets.
+const SECRETS: &str = "secrets";
 /// One byte more than a secret may have.
 const TOO_MANY: u64 = 512_000;
 
 /// Make a secret of what is in a file or on standard input, and print its id
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Choose who keeps it: file, pass or shell
-    #[arg(short, long, value_name = "DRIVER", default_value = "file")]
-    driver: String,
+    /// Choose who keeps it: file, pass or shell [default: file]
+    #[arg(short, long, value_name = "DRIVER")]
+    driver: Option<String>,
     /// Set options of the driver: path=DIR of file; root=DIR and key=ID of pass; store, lookup and delete=COMMAND of shell
     #[arg(long, value_name = "NAME=VALUE,...")]
     driver_opts: Vec<String>,
@@ -54,6 +58,15 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             "--template-driver {driver}: templates are for services of a swarm"
         )));
     }
+    let conf = containers_conf::read()?;
+    let usual = conf.text(SECRETS, "driver")?.map_or("file", |said| said.value);
+    let driver = flags.driver.as_deref().unwrap_or(usual);
+    let mut options = BTreeMap::new();
+    // They are those of that driver.
+    if driver == usual {
+        options.extend(conf.texts_of(SECRETS, "opts")?);
+    }
+    options.extend(pairs("driver-opts", &list(&flags.driver_opts))?);
     let data = SecretData(if flags.env { variable(&flags.file)? } else { read(&flags.file)? });
     let when_there = match (flags.ignore, flags.replace) {
         (true, _) => WhenThere::Keep,
@@ -62,8 +75,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let asked = NewSecret {
         name: flags.name.clone(),
-        driver: flags.driver.clone(),
-        options: pairs("driver-opts", &list(&flags.driver_opts))?,
+        driver: driver.to_owned(),
+        options,
         labels: pairs("label", &flags.label)?,
         when_there,
     };

@@ -21,6 +21,17 @@ pub(in crate::commands) enum Mount {
     FileSystem(FileSystem),
 }
 
+impl Mount {
+    /// Where it is mounted.
+    pub(in crate::commands) fn destination(&self) -> &Path {
+        match self {
+            Self::Volume(volume, _) | Self::Image(volume, _) => &volume.destination,
+            Self::Tmpfs(destination, _) => destination,
+            Self::FileSystem(one) => &one.destination,
+        }
+    }
+}
+
 /// Options that are the kernel's, or the runtime's.
 const PLAIN: [&str; 28] = [
     "ro",

@@ -34,7 +34,7 @@ fn around(config: &Config, base: &str) -> io::Result<OwnHosts> {
     let mut before = String::new();
     for HostEntry { address, names } in &net.hosts.extra {
         let own = match address == HostEntry::GATEWAY {
-            true => own_address().ok_or_else(no_address)?.to_string(),
+            true => net.hosts.host_address.or_else(own_address).ok_or_else(no_address)?.to_string(),
             false => address.clone(),
         };
         before += &format!("{own}\t{names}\n");
@@ -52,7 +52,7 @@ fn around(config: &Config, base: &str) -> io::Result<OwnHosts> {
     let host = "host.containers.internal";
     if net.hosts.names_host
         && !has(host)
-        && let Some(own) = own_address()
+        && let Some(own) = net.hosts.host_address.or_else(own_address)
     {
         after += &format!("{own}\t{host} host.docker.internal\n");
     }

@@ -1,5 +1,6 @@
 //! Files that are made for a container, each time it starts.
 
+mod given;
 mod hosts;
 mod resolver;
 
@@ -36,6 +37,7 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
     if let Some(zone) = &config.files.time_zone {
         write_public(&dir.join("localtime"), &std::fs::read(time_zone(zone))?)?;
     }
+    given::copy(config, dir)?;
     let image = config.image.as_ref();
     // Who has power on the host may know who he is there; for others its being there says enough.
     let environment = if !config.security.privileged {
@@ -68,7 +70,10 @@ fn time_zone(name: &str) -> PathBuf {
 }
 
 /// Refuses a time zone that this machine does not know.
-pub(super) fn check_time_zone(name: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_time_zone(name: &str) -> Result<(), Error> {
     let is_below = Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
     if name.is_empty() || !is_below || !time_zone(name).is_file() {
         return Err(invalid(
