@@ -18,6 +18,8 @@ use crate::error::Context;
 pub enum Status {
     /// Never started.
     Created,
+    /// All is made and ready for its program, which waits for a start.
+    Initialized,
     /// Its program runs.
     Running,
     /// Its program is stopped in the midst of what it does.
@@ -35,6 +37,7 @@ impl Status {
     pub fn name(self) -> &'static str {
         match self {
             Self::Created => "created",
+            Self::Initialized => "initialized",
             Self::Running => "running",
             Self::Paused => "paused",
             Self::Restarting => "restarting",
@@ -43,14 +46,19 @@ impl Status {
         }
     }
 
-    /// Whether its program exists.
+    /// Whether it has a process.
     pub fn has_process(self) -> bool {
-        matches!(self, Self::Running | Self::Paused)
+        matches!(self, Self::Initialized | Self::Running | Self::Paused)
+    }
+
+    /// Whether its program has been started, and is not over for good.
+    pub fn is_running(self) -> bool {
+        self.is_active() && self != Self::Initialized
     }
 
     /// Whether it must be stopped before it can be removed.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+        matches!(self, Self::Initialized | Self::Running | Self::Paused | Self::Restarting)
     }
 }
 
@@ -150,6 +158,12 @@ pub(crate) fn status_of(state: &mut State) -> Status {
         Phase::Exited if !state.restart_at.is_empty() && is_supervised(state) => Status::Restarting,
         Phase::Exited => Status::Exited,
         // Its end may be on its way to the record: while its monitor lives, it counts as running.
+        Phase::Running if state.initialized => match is_alive(state) {
+            true => Status::Initialized,
+            // Its program never ran.
+            false if state.finished_at.is_empty() => Status::Created,
+            false => Status::Exited,
+        },
         Phase::Running if is_alive(state) || is_supervised(state) => Status::Running,
         Phase::Running => {
             // Its end was not recorded: a power cut, or its monitor was killed.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use loment_monitor::launch::DEPENDENTS;
 
 use crate::config::Config;
+use crate::container::Status;
 use crate::error::Context;
 use crate::start::Handed;
 use crate::{Engine, Error};
@@ -88,7 +89,7 @@ impl Engine {
                 }
                 other => other,
             })?;
-            if !other.status.has_process() {
+            if !other.status.has_process() || other.status == Status::Initialized {
                 self.order(&other.config, seen, order)?;
                 order.push(id.to_owned());
             }

@@ -138,7 +138,7 @@ impl Engine {
         for id in ids {
             let listed = records.listed(&id, |group| self.is_frozen(group));
             match listed {
-                Ok(Some(mut one)) if which == Which::All || one.status.is_active() => {
+                Ok(Some(mut one)) if which == Which::All || one.status.is_running() => {
                     one.health = self.health_of(&one);
                     all.push(one);
                 }

@@ -55,7 +55,8 @@ impl Engine {
             if self.remove_stopped(&container, force, volumes)? {
                 return Ok(container);
             }
-            if !force {
+            // What waits to run a program has nothing to lose.
+            if !force && container.status != Status::Initialized {
                 break;
             }
             // Without a time of its own it is killed at once.

@@ -26,7 +26,7 @@ const THROWAWAY_SHARE: u64 = 2;
 pub struct Starting {
     /// Its first client's connection.
     pub connection: Connection,
-    /// Its monitor, a child of this process: who outlives it reaps it.
+    /// Its monitor; a child of this process, unless the container was prepared by another: who outlives it reaps it.
     pub monitor: OwnedFd,
 }
 
@@ -37,6 +37,8 @@ pub struct Handed<'a> {
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// Descriptors of which its program has copies under these numbers, from 3 on; so it has when its monitor starts it again.
     pub descriptors: &'a [(i32, OwnedFd)],
+    /// All is made and made ready, and its program waits until it is started.
+    pub prepare: bool,
 }
 
 impl Engine {
@@ -50,6 +52,40 @@ impl Engine {
             Some(starting) => self.wait_until_started(name, &starting.connection),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Makes all that a container needs to run, but does not run its program: that waits until the container is started.
+    ///
+    /// # Errors
+    /// [`Error::State`] for one that is prepared or runs; [`Error::Start`] with the step that failed.
+    pub fn init(&self, name: &str) -> Result<Vec<String>, Error> {
+        let refused = |container: Container| Error::State {
+            operation: "init",
+            status: container.status.name(),
+            id: container.config.id,
+            hint: ": it has already been created in the runtime",
+        };
+        let container = self.container(name)?;
+        if container.status.is_active() {
+            return Err(refused(container));
+        }
+        let handed = Handed { prepare: true, ..Handed::default() };
+        match self.start_with(&container.config.id, None, handed)? {
+            Some(starting) => self.wait_until_started(name, &starting.connection),
+            // Somebody else was quicker.
+            None => Err(refused(self.container(name)?)),
+        }
+    }
+
+    /// Runs the program of a container that is prepared.
+    fn begin(&self, container: &Container, streams: Option<Streams>) -> Result<Starting, Error> {
+        let gone = || Error::MonitorGone { id: container.config.id.clone() };
+        self.note_stop(container, false)?;
+        let connection = container.monitor().ok_or_else(gone)?;
+        let monitor = container.open_monitor().ok_or_else(gone)?;
+        let sent = connection.send(&Request::Begin(streams.unwrap_or_default()));
+        sent.context("ask", "the monitor")?;
+        Ok(Starting { connection, monitor })
     }
 
     /// Starts a container with the first client's streams in place before its program can write. `None` when it runs
@@ -83,6 +119,9 @@ impl Engine {
             };
             // Looked at again under the lock: two starts must not make two monitors.
             let container = self.load(&id)?.ok_or_else(gone)?;
+            if container.status == Status::Initialized && !handed.prepare {
+                return self.begin(&container, streams).map(Some);
+            }
             if Self::is_program_alive(&container) || container.status == Status::Restarting {
                 return Ok(None);
             }
@@ -113,6 +152,7 @@ impl Engine {
             std::fs::create_dir_all(directory).context("create", directory.display())?;
         }
         let (mut head, body) = self.launch(&container)?;
+        head.prepare = handed.prepare;
         head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
         // What cannot be written is found before anything runs.
         let pid_file = container.config.pid_files.monitor.as_ref().map(|path| {
@@ -190,6 +230,7 @@ impl Engine {
             stdin: process.stdin,
             log: container.log_settings()?,
             passed: Vec::new(),
+            prepare: false,
             supervision: config.supervision.clone(),
             reporter: self.reporter(config),
         };

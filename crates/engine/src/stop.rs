@@ -158,6 +158,14 @@ impl Engine {
     /// [`Error::State`] when it does not run; [`Error::Unkillable`].
     pub fn kill(&self, name: &str, number: i32) -> Result<Container, Error> {
         let container = self.container(name)?;
+        if container.status == Status::Initialized {
+            return Err(Error::State {
+                operation: "kill",
+                id: container.config.id.clone(),
+                status: container.status.name(),
+                hint: ": can only kill running containers",
+            });
+        }
         let reporter = self.reporter(&container.config);
         let told = || reporter.tell(&[reporter.event(What::Kill).with(more::SIGNAL, number)]);
         if number == SIGKILL && container.status.is_active() {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use loment_events::Reporter;
-use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{Hooks, LinuxSeccomp, Process, Spec};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub struct Head {
     /// The numbers under which its program gets descriptors of its starter.
     #[serde(default)]
     pub passed: Vec<i32>,
+    /// Its program is run when somebody says so, not at once.
+    #[serde(default)]
+    pub prepare: bool,
     /// Who tells of it; nobody, to engines that know nothing of that.
     #[serde(default)]
     pub reporter: Reporter,
@@ -174,6 +177,20 @@ pub struct OwnHosts {
     pub before: String,
     /// After them.
     pub after: String,
+}
+
+/// What of that matters to a container that is prepared.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BeginBody {
+    pub(crate) spec: BeginSpec,
+}
+
+/// What of a specification does.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BeginSpec {
+    pub(crate) hooks: Option<Hooks>,
+    #[serde(default)]
+    pub(crate) annotations: Option<HashMap<String, String>>,
 }
 
 /// What of that matters to a further program.

@@ -88,6 +88,8 @@ pub struct Stop {
 pub enum Request {
     /// Take part in the container's standard streams.
     Attach(Streams),
+    /// Run the program of a container that was only prepared, and take part in its streams.
+    Begin(Streams),
     /// Run a program.
     Exec(Box<Exec>),
     /// Tell when the container has ended.
@@ -146,6 +148,7 @@ impl Request {
     fn encode(&self) -> io::Result<Vec<u8>> {
         Ok(match self {
             Self::Attach(streams) => packet(b'A', &document(streams)?),
+            Self::Begin(streams) => packet(b'B', &document(streams)?),
             Self::Exec(exec) => packet(b'X', &document(exec.as_ref())?),
             Self::Wait => vec![b'Q'],
             Self::Check => vec![b'H'],
@@ -181,6 +184,7 @@ impl Request {
         let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
         Ok(match letter {
             b'A' => Self::Attach(serde_json::from_slice(payload)?),
+            b'B' => Self::Begin(serde_json::from_slice(payload)?),
             b'X' => Self::Exec(serde_json::from_slice(payload)?),
             b'Q' => Self::Wait,
             b'H' => Self::Check,

@@ -69,9 +69,7 @@ impl Session {
 
     /// A session about to be started, with pipes unless it has streams: a terminal, or those of somebody else.
     pub(crate) fn prepare(slot: u32, has_streams: bool, stdin: bool) -> io::Result<Setup> {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-        let (worker, report) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (worker, report) = Self::channel()?;
         let mut session = Self { slot, worker: Some(worker), ..Self::default() };
         if has_streams {
             return Ok(Setup { session, ends: None, report });
@@ -87,6 +85,12 @@ impl Session {
         };
         session.sources = [Some(Source::new(out, Stream::Stdout)?), Some(Source::new(err, Stream::Stderr)?)];
         Ok(Setup { session, ends: Some([in_end, out_end, err_end]), report })
+    }
+
+    /// Where a worker reports: our end, and its.
+    pub(crate) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+        Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
     }
 
     /// Takes over the terminal that the program got.

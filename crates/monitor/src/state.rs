@@ -30,6 +30,8 @@ pub struct State {
     pub monitor_pid: i32,
     /// When that was started.
     pub monitor_start_time: u64,
+    /// That process waits for the word to run its program.
+    pub initialized: bool,
     /// RFC 3339; empty if it never was.
     pub started_at: String,
     /// RFC 3339; empty if it never was.

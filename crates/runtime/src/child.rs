@@ -126,8 +126,9 @@ fn isolate(c: &Container<'_>, entry: &Entry, sources: &mut Sources, socket: &Own
     if c.plan.in_user_namespace() {
         namespaces::become_root_of_namespace(c.plan.process.as_ref().is_some_and(|p| p.keep_groups))?;
     }
-    if matches!(c.start, Start::Now) {
-        // A container that is half made ends with its creator; one that waits for its start outlives it.
+    if c.sibling || matches!(c.start, Start::Now) {
+        // A container that is half made ends with its creator; one that waits for its start outlives it, unless it is the child of
+        // somebody who stays.
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
             .context("set", "the parent death signal")?;
     }

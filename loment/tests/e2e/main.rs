@@ -33,6 +33,7 @@ mod help;
 mod image_lists;
 mod image_mounts;
 mod import_urls;
+mod init;
 mod interop;
 mod isolation;
 mod kills;

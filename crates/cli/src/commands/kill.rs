@@ -25,7 +25,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let number = loment_runtime::parse_signal(&flags.signal)
         .ok_or_else(|| Error::Invalid(format!("invalid signal {:?}: no such signal", flags.signal)))?;
     let engine = globals.engine()?;
-    let names = flags.chosen.choice(flags.all).ids(globals, &engine, |c| c.status.has_process())?;
+    let names = flags
+        .chosen
+        .choice(flags.all)
+        .ids(globals, &engine, |c| c.status.has_process() && c.status.is_running())?;
     for_each(&names, |name| {
         engine.kill(name, number)?;
         print(&format!("{name}\n"))

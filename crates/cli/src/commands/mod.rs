@@ -26,6 +26,7 @@ mod image_mount;
 mod images;
 mod import;
 mod info;
+mod init;
 mod inspect;
 mod inspect_container;
 mod inspect_image;

@@ -41,7 +41,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let container = flags.create.create(globals, &engine)?;
     let id = container.config.id.clone();
-    let handed = Handed { stdio: Some(own_streams()), descriptors: &descriptors };
+    let handed = Handed { stdio: Some(own_streams()), descriptors: &descriptors, prepare: false };
     let is_passthrough = container.config.log.driver.is_passthrough();
     if flags.detach {
         if let Some(starting) = engine.start_with(&id, None, handed)? {

@@ -89,7 +89,7 @@ fn chosen(globals: &Globals, engine: &Engine, flags: &Flags) -> Result<Vec<Strin
     let Flags { all, filter, latest, containers, .. } = flags;
     if filter.is_empty() || containers.is_empty() {
         let choice = Choice { all: *all, latest: *latest, names: containers, ..Choice::default() };
-        return choice.with_filters(filter).ids(globals, engine, |c| !c.status.is_active());
+        return choice.with_filters(filter).ids(globals, engine, |c| !c.status.is_running());
     }
     let meant = filtered(globals, engine, filter, |_| true)?;
     let mut names = Vec::new();

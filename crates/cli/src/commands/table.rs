@@ -166,6 +166,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| import::run(g, &parse(g, "import", a)?),
     },
     Command {
+        name: "init",
+        about: "Make containers ready to run their programs, which wait for a start",
+        run: |g, a| init::run(g, &parse(g, "init", a)?),
+    },
+    Command {
         name: "info",
         about: "Display system information",
         run: |g, a| info::run(g, &parse(g, "info", a)?),
@@ -398,6 +403,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("exec", "exec"),
             ("exists", "container exists"),
             ("export", "export"),
+            ("init", "init"),
             ("inspect", "container inspect"),
             ("kill", "kill"),
             ("list", "ps"),

@@ -81,12 +81,13 @@ fn condition(word: &str) -> Result<Condition, Error> {
     Ok(match word {
         "configured" | "created" => Condition::Is(Status::Created),
         "exited" | "stopped" => Condition::Is(Status::Exited),
+        "initialized" => Condition::Is(Status::Initialized),
         "running" => Condition::Is(Status::Running),
         "paused" => Condition::Is(Status::Paused),
         "removing" => Condition::Gone,
         "healthy" => Condition::Healthy(true),
         "unhealthy" => Condition::Healthy(false),
-        "initialized" | "stopping" => {
+        "stopping" => {
             return Err(Error::Invalid(format!("no container is ever {word} here: use {CONDITIONS}")));
         }
         _ => return Err(Error::Invalid(format!("unknown container state: {word}: use {CONDITIONS}"))),

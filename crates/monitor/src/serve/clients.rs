@@ -79,6 +79,7 @@ impl Monitor {
         let slot = client.slot;
         match (request, client.session) {
             (Request::Attach(streams), None) => self.join_main(n, slot, streams),
+            (Request::Begin(streams), None) => self.begin_for(n, slot, streams),
             (Request::Wait, None) => self.join_main(n, slot, Streams::default()),
             (Request::Exec(exec), None) => self.exec(n, slot, &exec),
             (Request::Check, None) => self.check_for(n, slot),
@@ -113,6 +114,17 @@ impl Monitor {
             }
             self.send(n, &Answer::Started { pid });
         }
+    }
+
+    /// Runs what was prepared; whoever asks is told when it runs.
+    fn begin_for(&mut self, n: u32, slot: u32, streams: Streams) {
+        let Some(main) = self.container(slot).filter(|c| c.prepared).map(|c| c.main) else {
+            return self.join_main(n, slot, streams);
+        };
+        if let Some(client) = self.clients[n as usize].as_mut() {
+            (client.session, client.streams) = (Some(main), streams);
+        }
+        self.begin(slot);
     }
 
     /// The clients of a session have been told everything.

@@ -45,11 +45,17 @@ pub(super) struct Supervised {
     /// Further descriptors of its starter's, and their numbers in its program.
     pub(super) descriptors: Vec<(i32, OwnedFd)>,
     pub(super) memory: Memory,
+    /// Its group is watched.
+    is_watched: bool,
     /// The session of its program.
     pub(super) main: u32,
     pub(super) stage: Stage,
     /// Held, with the starter or in its place, until the container runs or has failed to.
     pub(super) lock: Option<OwnedFd>,
+    /// It is prepared, or about to be, and its program is not run yet.
+    pub(super) prepared: bool,
+    /// Somebody asked for that before it was.
+    pub(super) begin_when_prepared: bool,
     /// Somebody asked that it end.
     pub(super) stopped: bool,
     /// They did before it ran.
@@ -92,9 +98,12 @@ impl Supervised {
             passed: None,
             descriptors: Vec::new(),
             memory: Memory::new(place),
+            is_watched: false,
             main,
             stage: Stage::Active,
             lock: None,
+            prepared: head.prepare,
+            begin_when_prepared: false,
             stopped: false,
             stop_when_started: None,
             start_again: false,
@@ -155,8 +164,10 @@ impl Monitor {
             match monitor.containers.get(slot as usize) {
                 Some(Some(c)) => {
                     let ends = c.passed.as_ref().or(setup.ends.as_ref());
-                    worker::start(&c.document, &c.head.place, restarts, (ends, &c.descriptors), &setup.report)
-                        .inspect(|_| worker::tell_of_start(&c.head.reporter, attached))
+                    let streams = (ends, c.descriptors.as_slice());
+                    let when = if c.prepared { worker::When::Asked } else { worker::When::Now };
+                    worker::start(&c.document, &c.head.place, (restarts, when), streams, &setup.report)
+                        .inspect(|_| worker::tell_of_start(&c.head.reporter, when, attached))
                 }
                 _ => unreachable!("it was there before the fork"),
             }
@@ -172,17 +183,58 @@ impl Monitor {
     /// Its program runs.
     pub(super) fn note_start(&mut self, slot: u32) {
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
-        c.started = Some(Instant::now());
-        if let Some(changes) = c.memory.watch(&c.head.place) {
-            // Without, it is asked when something ends.
-            let _ = self.epoll.add(changes, Token::Memory(slot));
+        if !c.is_watched {
+            c.is_watched = true;
+            if let Some(changes) = c.memory.watch(&c.head.place) {
+                // Without, it is asked when something ends.
+                let _ = self.epoll.add(changes, Token::Memory(slot));
+            }
         }
+        let Some(c) = self.containers[slot as usize].as_mut() else { return };
+        if c.prepared {
+            let (stop, begin) = (c.stop_when_started.take(), std::mem::take(&mut c.begin_when_prepared));
+            return match stop {
+                Some(stop) => self.stop(slot, &stop),
+                None if begin => self.begin(slot),
+                None => {}
+            };
+        }
+        c.started = Some(Instant::now());
         if let Some(seconds) = c.head.supervision.timeout.filter(|&seconds| seconds > 0) {
             self.timers.set(Timer::Expire(slot), Duration::from_secs(seconds.into()));
         }
         self.begin_checks(slot);
         if let Some(stop) = self.container(slot).and_then(|c| c.stop_when_started.take()) {
             self.stop(slot, &stop);
+        }
+    }
+
+    /// Runs the program of one that was only prepared.
+    pub(super) fn begin(&mut self, slot: u32) {
+        let Some(c) = self.container(slot).filter(|c| c.prepared) else { return };
+        let main = c.main;
+        if self.running(slot).is_none() {
+            // It is not prepared yet, or it has ended.
+            if let Some(c) = self.container(slot) {
+                c.begin_when_prepared = true;
+            }
+            return;
+        }
+        let begun = self.report_to(main, |monitor| match monitor.containers.get(slot as usize) {
+            Some(Some(c)) => {
+                let attached = |c: &Client| c.session == Some(main) && c.streams.any();
+                let attached = monitor.clients.iter().flatten().any(attached);
+                worker::begin(&c.document, &c.head.place)
+                    .inspect(|_| worker::tell_of_start(&c.head.reporter, worker::When::Begun, attached))
+            }
+            _ => unreachable!("it was there before the fork"),
+        });
+        if let Some(c) = self.container(slot) {
+            (c.prepared, c.head.prepare) = (false, false);
+        }
+        if let Err(e) = begun {
+            let message = format!("start a worker: {e}");
+            self.fail_start(slot, Answer::Failed { cause: Cause::Setup, message });
         }
     }
 
@@ -200,8 +252,11 @@ impl Monitor {
         self.clean_up_with(slot, exit, error, answer);
     }
 
-    /// Its program has ended.
+    /// Its program has ended; or the process that waited to run it, which leaves its state what it was.
     pub(super) fn clean_up(&mut self, slot: u32, exit: Exit) {
+        if self.container(slot).is_some_and(|c| c.prepared) {
+            return self.clean_up_with(slot, None, String::new(), Answer::Exited { status: exit.status() });
+        }
         self.clean_up_with(slot, Some(exit), String::new(), Answer::Exited { status: exit.status() });
     }
 
@@ -248,7 +303,7 @@ impl Monitor {
             Some(after) => {
                 c.stage = Stage::Waiting;
                 (c.restarts, c.waited, c.started) = (c.restarts + 1, after, None);
-                c.memory = Memory::new(&c.head.place);
+                (c.memory, c.is_watched) = (Memory::new(&c.head.place), false);
                 let stopped = c.stopped;
                 self.release_clients(main);
                 self.sessions[main as usize] = Some(Session::of(slot));

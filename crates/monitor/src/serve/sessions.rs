@@ -9,6 +9,7 @@ use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
 use loment_sys::wait::{Exit, reap_any};
+use rustix::process::Pid;
 
 use super::container::Stage;
 use super::health::Checked;
@@ -55,16 +56,9 @@ impl Monitor {
         work: impl FnOnce(&Self, &Setup) -> Result<loment_runtime::Created, Error>,
     ) -> io::Result<()> {
         let setup = Session::prepare(slot, has_streams, stdin)?;
-        let monitor = rustix::process::getpid();
-        let worker = match clone3(CloneFlags::empty(), None)? {
-            Fork::Child => {
-                worker::end_with(monitor);
-                let result = work(self, &setup);
-                worker::report(&setup.report, result);
-                loment_sys::process::exit_now(0)
-            }
-            Fork::Parent { pid, .. } => pid.as_raw_nonzero().get(),
-        };
+        let worker = self.fork(&setup.report, |monitor| {
+            work(monitor, &setup).map(|created| (created.pid, created.terminal))
+        })?;
         let mut session = setup.session;
         session.worker_pid = Some(worker);
         if let Some(socket) = &session.worker {
@@ -77,6 +71,38 @@ impl Monitor {
         }
         self.sessions[n as usize] = Some(session);
         Ok(())
+    }
+
+    /// Forks a worker that does something further for session `n`, which has what it needs.
+    pub(super) fn report_to(
+        &mut self,
+        n: u32,
+        work: impl FnOnce(&Self) -> Result<Pid, Error>,
+    ) -> io::Result<()> {
+        let (ours, report) = Session::channel()?;
+        let worker = self.fork(&report, |monitor| work(monitor).map(|pid| (pid, None)))?;
+        self.epoll.add(&ours, Token::Worker(n))?;
+        if let Some(session) = self.session(n) {
+            (session.worker, session.worker_pid) = (Some(ours), Some(worker));
+        }
+        Ok(())
+    }
+
+    /// A worker that reports how its work went.
+    fn fork(
+        &self,
+        report: &OwnedFd,
+        work: impl FnOnce(&Self) -> Result<(Pid, Option<OwnedFd>), Error>,
+    ) -> io::Result<i32> {
+        let monitor = rustix::process::getpid();
+        match clone3(CloneFlags::empty(), None)? {
+            Fork::Child => {
+                worker::end_with(monitor);
+                worker::report(report, work(self));
+                loment_sys::process::exit_now(0)
+            }
+            Fork::Parent { pid, .. } => Ok(pid.as_raw_nonzero().get()),
+        }
     }
 
     /// A worker's word: a warning, success, or failure; its silent end is a failure.
@@ -120,6 +146,8 @@ impl Monitor {
         let ended =
             self.unclaimed.iter().position(|(p, _)| *p == pid).map(|i| self.unclaimed.swap_remove(i).1);
         let Some(session) = self.sessions.get_mut(n as usize).and_then(Option::as_mut) else { return };
+        // One that was prepared is known already, and so may be its end.
+        let ended = ended.or(session.exit.filter(|_| session.pid == Some(pid)));
         (session.pid, session.exit) = (Some(pid), ended);
         if let Some(terminal) = terminal
             && session.take_terminal(terminal).is_ok()

@@ -29,7 +29,8 @@ impl Monitor {
             // It is being started, and ends as soon as it runs; or it has ended.
             return self.stop_later(slot, request);
         };
-        if request.timeout == Some(0) {
+        // What waits to run a program does not know what others ask of that.
+        if request.timeout == Some(0) || self.container(slot).is_some_and(|c| c.prepared) {
             return self.kill(slot);
         }
         let _ = loment_sys::process::kill(pid, request.signal);

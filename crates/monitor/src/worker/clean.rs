@@ -67,7 +67,14 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
             None => State { phase: Phase::Exited, ..previous },
         };
         // The monitor stays: whoever starts the container again waits until that has ended, and all this is done.
-        let state = State { pid: 0, start_time: 0, restart_at, error: end.error.clone(), ..state };
+        let state = State {
+            pid: 0,
+            start_time: 0,
+            initialized: false,
+            restart_at,
+            error: end.error.clone(),
+            ..state
+        };
         // What is known of its health stays.
         let _ = std::fs::copy(place.run_dir.join(health::FILE), place.dir.join(health::FILE));
         reporter.tell(&[reporter.event(What::Cleanup)]);

@@ -13,7 +13,7 @@ mod volumes;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use loment_runtime::{Cause, Created, Stdio};
+use loment_runtime::{Cause, Stdio};
 use loment_sys::pipe;
 use oci_spec::runtime::Process;
 use rustix::process::Pid;
@@ -24,7 +24,7 @@ use crate::{Error, user};
 pub use self::clean::{End, clean_up};
 pub(crate) use self::exec::exec;
 pub(crate) use self::health::{PAUSED, check, copy_health};
-pub(crate) use self::start::{start, tell_of_start};
+pub(crate) use self::start::{When, begin, start, tell_of_start};
 pub(crate) use self::sweep::leave_sweeper;
 pub use self::sweep::remove_monitor_cgroup;
 
@@ -40,9 +40,9 @@ pub(crate) fn end_with(monitor: Pid) {
 }
 
 /// Tells the monitor how it went. A warning or failure is text, a success carries the terminal.
-pub(crate) fn report(socket: &OwnedFd, result: Result<Created, Error>) {
+pub(crate) fn report(socket: &OwnedFd, result: Result<(Pid, Option<OwnedFd>), Error>) {
     let (answer, terminal) = match result {
-        Ok(created) => (Answer::Started { pid: created.pid.as_raw_nonzero().get() }, created.terminal),
+        Ok((pid, terminal)) => (Answer::Started { pid: pid.as_raw_nonzero().get() }, terminal),
         Err(error) => (failed(&error), None),
     };
     let fds: Vec<BorrowedFd<'_>> = terminal.iter().map(AsFd::as_fd).collect();

@@ -1,29 +1,87 @@
 //! Making a container and starting its program.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loment_cgroup::Host;
 use loment_events::{Reporter, What};
 use loment_runtime::state::process_start_time;
-use loment_runtime::{Container, Created, Description, Hooks, InRoot, Plan, Start, UserNamespace, create};
+use loment_runtime::{
+    Container, Created, Description, Hooks, InRoot, Plan, Start, UserNamespace, create, wait_for_program,
+};
 use loment_sys::pipe;
-use oci_spec::runtime::ContainerState;
+use oci_spec::runtime::{ContainerState, Spec};
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::Pid;
 
 use super::{Ends, become_user, joins, own_files, set_secrets, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
-use crate::launch::{Body, Document, Place, Rootfs};
+use crate::launch::{BeginBody, Body, Document, Place, Rootfs};
 use crate::protocol::Answer;
 use crate::state::{Phase, State, boot_id};
 use crate::{Error, groups, now_rfc3339, overlay, owner, user};
+
+/// When the program of a container is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// As soon as the container is made.
+    Now,
+    /// When that is asked for.
+    Asked,
+    /// It has been asked for.
+    Begun,
+}
+
+/// The socket in its run directory on which a container that is prepared waits for the word.
+const START: &str = "start.sock";
+
+fn listen(place: &Place) -> Result<OwnedFd, Error> {
+    let listen = || -> io::Result<OwnedFd> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (address, _dir) = pipe::address_in(&place.run_dir, START)?;
+        rustix::net::bind(&socket, &address)?;
+        rustix::net::listen(&socket, 1)?;
+        Ok(socket)
+    };
+    listen().context("listen in", place.run_dir.display())
+}
+
+/// Runs the program of a container that is prepared.
+pub(crate) fn begin(document: &Document, place: &Place) -> Result<Pid, Error> {
+    let body: BeginBody = document.body()?;
+    let mut spec = Spec::default();
+    spec.set_hooks(body.spec.hooks).set_annotations(body.spec.annotations);
+    let hooks = Hooks::of(&spec)?;
+    let previous = State::load(&place.dir).context("read the state in", place.dir.display())?;
+    let pid = Pid::from_raw(previous.pid).ok_or_else(|| io::Error::other("it has no process"));
+    let pid = pid.context("find", "the container's process")?;
+    // Before it runs: its end, which may come soon, is recorded after this.
+    let state = State { initialized: false, started_at: now_rfc3339(), ..previous };
+    let durable = place.removal.is_none();
+    state.save(&place.dir, durable).context("write the state in", place.dir.display())?;
+    let connect = || -> io::Result<OwnedFd> {
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (address, _dir) = pipe::address_in(&place.run_dir, START)?;
+        rustix::net::connect(&socket, &address)?;
+        Ok(socket)
+    };
+    let connection = connect().context("ask", "the container's process")?;
+    let _ = std::fs::remove_file(place.run_dir.join(START));
+    wait_for_program(&connection, &hooks)?;
+    let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
+    hooks
+        .run_poststart(&description.json(ContainerState::Running, pid.as_raw_nonzero().get()), &place.dir)?;
+    Ok(pid)
+}
 
 /// Makes the container and starts its program, as a child of the monitor.
 pub(crate) fn start(
     document: &Document,
     place: &Place,
-    restarts: u32,
+    (restarts, when): (u32, When),
     (ends, descriptors): (Option<&Ends>, &[(i32, OwnedFd)]),
     socket: &OwnedFd,
 ) -> Result<Created, Error> {
@@ -64,6 +122,7 @@ pub(crate) fn start(
     let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
     group.create()?;
     let created = group.apply(&plan.resources).map_err(Error::from).and_then(|()| {
+        let listener = (when == When::Asked).then(|| listen(place)).transpose()?;
         let passed: Vec<_> = descriptors.iter().map(|(number, fd)| (*number, fd.as_fd())).collect();
         let container = Container {
             plan: &plan,
@@ -71,7 +130,7 @@ pub(crate) fn start(
             rootfs: loment_runtime::Rootfs::Mount(built.tree.as_fd()),
             mounts: &joined.mounts,
             stdio: stdio(ends),
-            start: Start::Now,
+            start: listener.as_ref().map_or(Start::Now, |listener| Start::OnConnection(listener.as_fd())),
             cgroup: Some(&group),
             tasks: &[],
             keep_fds: 0,
@@ -82,9 +141,13 @@ pub(crate) fn start(
             pivot: !launch.no_pivot,
         };
         let mut saved = Ok(());
-        let created =
-            create(&container, |pid| saved = save_running(place, pid.as_raw_nonzero().get(), restarts))?;
+        let created = create(&container, |pid| {
+            saved = save_running(place, pid.as_raw_nonzero().get(), restarts, when)
+        })?;
         saved?;
+        if when == When::Asked {
+            return Ok(created);
+        }
         Hooks::of(spec)?.run_poststart(
             &description.json(ContainerState::Running, created.pid.as_raw_nonzero().get()),
             &place.dir,
@@ -99,9 +162,14 @@ pub(crate) fn start(
 
 /// Writes that the container runs; before its monitor knows, so that what is told of its end comes after. (A worker that has
 /// entered a container sees other files: of programs that are run later the monitor tells.)
-pub(crate) fn tell_of_start(reporter: &Reporter, attached: bool) {
+pub(crate) fn tell_of_start(reporter: &Reporter, when: When, attached: bool) {
     let all = [What::Init, What::Start, What::Attach];
-    let said = if attached { &all[..] } else { &all[..2] };
+    let said = match when {
+        When::Now => &all[..],
+        When::Asked => &all[..1],
+        When::Begun => &all[1..],
+    };
+    let said = if attached || when == When::Asked { said } else { &said[..said.len() - 1] };
     reporter.tell(&said.iter().map(|what| reporter.event(*what)).collect::<Vec<_>>());
 }
 
@@ -119,7 +187,7 @@ fn complete(launch: &mut Body, root: &InRoot, users: Option<&UserNamespace>) -> 
     Ok(())
 }
 
-fn save_running(place: &Place, pid: i32, restarts: u32) -> Result<(), Error> {
+fn save_running(place: &Place, pid: i32, restarts: u32, when: When) -> Result<(), Error> {
     let previous = State::load(&place.dir).unwrap_or_default();
     let monitor = rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
     let state = State {
@@ -129,7 +197,8 @@ fn save_running(place: &Place, pid: i32, restarts: u32) -> Result<(), Error> {
         start_time: process_start_time(pid).unwrap_or(0),
         monitor_pid: monitor,
         monitor_start_time: process_start_time(monitor).unwrap_or(0),
-        started_at: now_rfc3339(),
+        initialized: when == When::Asked,
+        started_at: if when == When::Asked { previous.started_at } else { now_rfc3339() },
         error: String::new(),
         oom_killed: false,
         restarts,

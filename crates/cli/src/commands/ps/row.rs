@@ -340,6 +340,7 @@ pub(super) fn status(c: &Listed) -> String {
     let since = |moment: &str| human_duration(seconds_since(moment).unwrap_or(0));
     match c.status {
         Status::Created => "Created".into(),
+        Status::Initialized => "Initialized".into(),
         Status::Running => {
             // Docker's form, which Podman has, too.
             let health = c.health.map(|health| format!(" ({})", health.name())).unwrap_or_default();
