@@ -11,8 +11,9 @@ use crate::commands::values::{list, security as values};
 use crate::containers_conf::{CONTAINERS, ContainersConf, ENGINE};
 use crate::error::{Doing, Error};
 
-/// The machine's system call filter; the first there is.
-const SECCOMP: [&str; 2] = ["/etc/containers/seccomp.json", "/usr/share/containers/seccomp.json"];
+/// The system call filter that this machine's administrator has chosen. What packages bring in /usr/share is other programs' default, and
+/// to read it would cost each start milliseconds.
+const SECCOMP: &str = "/etc/containers/seccomp.json";
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Security")]
@@ -77,10 +78,8 @@ fn usual(conf: &ContainersConf, filter_is_chosen: bool, asked: &mut Create) -> R
     if !filter_is_chosen && !security.privileged {
         security.seccomp = match conf.text_as(CONTAINERS, "seccomp_profile", usual_filter)? {
             Some(filter) => filter,
-            None => {
-                let of_machine = SECCOMP.into_iter().find(|path| Path::new(path).exists());
-                of_machine.map_or(Seccomp::Default, |path| Seccomp::Machine(path.into()))
-            }
+            None if Path::new(SECCOMP).exists() => Seccomp::Machine(SECCOMP.into()),
+            None => Seccomp::Default,
         };
     }
     if security.apparmor.is_none() && !security.privileged && loment_runtime::has_apparmor() {
