@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::format::{Sent, compression_of};
 use crate::inflate;
 use crate::manifest::is_elsewhere;
+use crate::marks::Marks;
 use crate::pipe::{Closed, PipeSink, pipe};
 use crate::source::Source;
 
@@ -84,14 +85,26 @@ impl Transfer<'_> {
                 return Ok((made, Outcome::There));
             }
         }
+        let mut marks = Marks::new(blob.size());
         loop {
-            let result = self.destination.put(&mut |take| {
-                let watched = Watched::new(self.source.blob(blob)?, hand, &told);
-                match goal {
-                    Goal::Keep => self.pass_on(blob, watched, take)?,
-                    _ => became = self.look_and_send(blob, goal, watched, take)?,
+            let result = self.destination.put(&mut |wanted, take| {
+                if goal != Goal::Keep {
+                    let watched = Watched::new(self.source.blob(blob)?, hand, &told);
+                    became = self.look_and_send(blob, goal, watched, take)?;
+                    return Ok(());
                 }
-                Ok(())
+                let from = marks.before(wanted);
+                let rest = match from {
+                    0 => None,
+                    // What cannot be had alone is passed over on the way there.
+                    _ => self.source.part(blob, from..blob.size()).ok().flatten(),
+                };
+                let (from, bytes) = match rest {
+                    Some(rest) => (from, rest),
+                    None => (0, self.source.blob(blob)?),
+                };
+                let watched = Watched::new(bytes, hand, &told).from(from);
+                self.pass_on(blob, Some((from, &mut marks)), watched, take)
             });
             return match result {
                 Err(_) if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
@@ -105,11 +118,12 @@ impl Transfer<'_> {
         }
     }
 
-    /// In threads of their own: a client of a registry drives its connection while it reads what it is to send, and cannot drive
+    /// The bytes of a blob, as they are, perhaps from a mark on. In threads of their own: a client of a registry drives its connection while it reads what it is to send, and cannot drive
     /// another one on the way.
     fn pass_on(
         &self,
         blob: &Descriptor,
+        marks: Option<(u64, &mut Marks)>,
         mut bytes: impl Read + Send,
         take: &mut Take<'_>,
     ) -> Result<(), Error> {
@@ -126,7 +140,11 @@ impl Transfer<'_> {
                     }
                 }
             });
-            let sent = Incoming::expected(blob, &mut reader).and_then(|mut blob| take(&mut blob));
+            let incoming = match marks {
+                Some((from, marks)) => Incoming::marked(blob, from, &mut reader, marks),
+                None => Incoming::expected(blob, &mut reader),
+            };
+            let sent = incoming.and_then(|mut blob| take(&mut blob));
             // Who writes to nobody ends.
             drop(reader);
             sent
@@ -152,7 +170,7 @@ impl Transfer<'_> {
             }
         };
         let Some(to) = goal.change(from) else {
-            self.pass_on(blob, bytes, take)?;
+            self.pass_on(blob, None, bytes, take)?;
             return Ok(Sent { digest: blob.digest().clone(), size: blob.size(), compression: from });
         };
         if self.options.preserve_digests && !self.source.made() {

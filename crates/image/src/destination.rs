@@ -10,6 +10,7 @@ use oci_spec::image::{Descriptor, Digest};
 use crate::crew::Hand;
 use crate::error::Error;
 use crate::format::Format;
+use crate::marks::Marks;
 
 /// The form of layers that a destination takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl Wants {
 
 /// What takes a blob.
 pub type Take<'t> = dyn FnMut(&mut Incoming<'_>) -> Result<(), Error> + 't;
-/// What makes a blob from its start, each time it is called, and has it taken.
-pub type Make<'m> = dyn FnMut(&mut Take<'_>) -> Result<(), Error> + 'm;
+/// What makes a blob each time it is called, and has it taken: from its start, or from somewhere before the byte that is wanted first.
+pub type Make<'m> = dyn FnMut(u64, &mut Take<'_>) -> Result<(), Error> + 'm;
 
 /// A place for one image or index with all it refers to.
 ///
@@ -60,7 +61,7 @@ pub trait Destination: Sync {
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error>;
     /// Takes a blob that is made as often as need be: once, where nothing can break on the way.
     fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
-        make(&mut |blob| self.put_blob(blob))
+        make(0, &mut |blob| self.put_blob(blob))
     }
     /// Ends what is waited for, because all of it has failed. Nothing more is taken.
     fn cancel(&self) {}
@@ -139,6 +140,8 @@ pub struct Incoming<'b> {
     count: u64,
     ended: bool,
     expected: Option<&'b Descriptor>,
+    /// Of what comes, for another time.
+    marks: Option<&'b mut Marks>,
     /// What it was, when it has been read.
     found: Option<(Digest, u64)>,
 }
@@ -158,10 +161,33 @@ impl<'b> Incoming<'b> {
         Ok(Self { hasher, expected: Some(descriptor), ..Self::new(bytes) })
     }
 
+    /// The same, of which `bytes` are what comes behind the mark at `from`.
+    ///
+    /// # Errors
+    /// [`Error::Algorithm`].
+    pub(crate) fn marked(
+        descriptor: &'b Descriptor,
+        from: u64,
+        bytes: &'b mut (dyn Read + Send),
+        marks: &'b mut Marks,
+    ) -> Result<Self, Error> {
+        let mut blob = Self::expected(descriptor, bytes)?;
+        if let Some(hasher) = marks.go_on(from) {
+            blob.hasher = hasher;
+        }
+        (blob.count, blob.marks) = (from, Some(marks));
+        Ok(blob)
+    }
+
+    /// Place in the blob of the next byte.
+    pub fn position(&self) -> u64 {
+        self.count
+    }
+
     /// A blob that is made while it is read.
     pub(crate) fn new(bytes: &'b mut (dyn Read + Send)) -> Self {
         let hasher = Hasher::new(Algorithm::Sha256);
-        Self { bytes, hasher, count: 0, ended: false, expected: None, found: None }
+        Self { bytes, hasher, count: 0, ended: false, expected: None, marks: None, found: None }
     }
 
     /// What it was; `None` as long as nobody has read and finished it.
@@ -217,7 +243,10 @@ impl Read for Incoming<'_> {
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
         let count = self.bytes.read(&mut out[..limit])?;
         self.ended |= count == 0 && limit > 0;
-        self.hasher.update(&out[..count]);
+        match &mut self.marks {
+            Some(marks) => marks.update(&mut self.hasher, self.count, &out[..count]),
+            None => self.hasher.update(&out[..count]),
+        }
         self.count += count as u64;
         Ok(count)
     }
@@ -235,6 +264,11 @@ impl<'s, R: Read> Watched<'s, R> {
     /// `told` is how many bytes of the blob somebody has heard of: of those that are made again nobody does.
     pub(crate) fn new(bytes: R, hand: &'s Hand<'s>, told: &'s AtomicU64) -> Self {
         Self { bytes, hand, count: 0, told }
+    }
+
+    /// The same from another byte on than the first.
+    pub(crate) fn from(self, position: u64) -> Self {
+        Self { count: position, ..self }
     }
 }
 

@@ -45,6 +45,7 @@ mod import;
 mod inflate;
 mod layer;
 mod manifest;
+mod marks;
 mod member;
 mod near;
 mod oci;

@@ -91,7 +91,7 @@ pub fn push(
     let config_bytes = store.blob(config.digest())?;
     progress.config(config);
     if !destination.has(config)? {
-        destination.put(&mut |take| take(&mut Incoming::expected(config, &mut &config_bytes[..])?))?;
+        destination.put(&mut |_, take| take(&mut Incoming::expected(config, &mut &config_bytes[..])?))?;
     }
     let from = Format::of(&known.media_type);
     let zstd = sent.iter().any(|sent| sent.compression == Compression::Zstd);
@@ -207,7 +207,7 @@ impl Job<'_> {
                 return Ok((sent, Outcome::There));
             }
         }
-        let result = self.destination.put(&mut |take| {
+        let result = self.destination.put(&mut |_, take| {
             found = self.make(layer, compression, Watching { hand, told: &told }, take)?;
             Ok(())
         });

@@ -44,10 +44,11 @@ impl RegistryDestination {
 }
 
 impl RegistryDestination {
-    /// Sends what the registry lacks of a blob. The rest of it is read, too: its digest is that of all of it.
+    /// Sends what the registry lacks of a blob. The rest of it is read, too, as far as it comes: its digest is that of all of it.
     fn send(&self, blob: &mut Incoming<'_>, upload: &mut Upload) -> Result<(), Error> {
         let there = upload.offset();
-        let passed = io::copy(&mut blob.take(there), &mut io::sink());
+        let known = there.saturating_sub(blob.position());
+        let passed = io::copy(&mut blob.take(known), &mut io::sink());
         passed.map_err(|source| Error::Copy { blob: format!("for {}", self.name), source })?;
         let length = blob.descriptor().map(|descriptor| descriptor.size().saturating_sub(there));
         upload.send(blob, length)?;
@@ -104,7 +105,7 @@ impl Destination for RegistryDestination {
     fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
         let mut upload = self.registry.upload(&self.repository)?;
         loop {
-            let error = match make(&mut |blob| self.send(blob, &mut upload)) {
+            let error = match make(upload.offset(), &mut |blob| self.send(blob, &mut upload)) {
                 Ok(()) => return Ok(()),
                 Err(Error::Registry(error)) => match upload.recover(error) {
                     Ok(_) => continue,

@@ -28,6 +28,7 @@ impl Algorithm {
 }
 
 /// Streaming digest.
+#[derive(Clone)]
 pub struct Hasher {
     algorithm: Algorithm,
     context: Context,

@@ -132,6 +132,21 @@ fn a_copy_that_breaks_off_goes_on() {
 }
 
 #[test]
+fn a_copy_that_goes_on_does_not_read_all_of_it_again() {
+    let world = world();
+    let (from, to) = (large(&world, SIZE), OciRegistry::start(Referrers::Kept));
+    let source = FaultyWay::ending(&from.host(), u64::MAX);
+    let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(12 << 20), 1);
+    let [source_name, target] = [&source, &way].map(|way| format!("docker://{}", way.name("large:1")));
+    world.loment(["image", "copy", "-q", &source_name, &target]).succeeds();
+    let start = |request: &String| request.strip_prefix("GET ")?.split('-').next()?.parse::<u64>().ok();
+    let starts: Vec<u64> = source.requests().iter().filter_map(start).collect();
+    assert!(matches!(starts[..], [start] if start >= 8 << 20), "{starts:?}");
+    world.loment(["pull", "-q", "--tls-verify=false", &format!("{}/large:1", to.host())]).succeeds();
+    world.loment(["system", "check"]).succeeds();
+}
+
+#[test]
 fn a_layer_goes_on_from_the_next_place_when_a_mirror_dies_in_the_middle() {
     let world = world();
     // In one stream; and where every connection is slow, in parts.
