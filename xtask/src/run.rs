@@ -112,3 +112,14 @@ fn executable(messages: &str, target: &str, is_test: bool) -> Option<PathBuf> {
         .filter_map(|a| a["executable"].as_str().map(PathBuf::from));
     executables.next_back()
 }
+
+/// Ends mounts below a directory, the last first.
+pub fn unmount_below(dir: &Path) -> anyhow::Result<()> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
+    for point in points.filter(|point| Path::new(point).starts_with(dir)) {
+        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH)
+            .with_context(|| format!("unmount {point}"))?;
+    }
+    Ok(())
+}

@@ -4,7 +4,7 @@ use std::any::TypeId;
 use std::ffi::OsString;
 
 use clap::builder::{NonEmptyStringValueParser, Resettable, TypedValueParser};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, Id, Parser};
 
@@ -15,6 +15,11 @@ pub(crate) enum Parsed<P> {
     Help(String),
     /// What is wrong, in one line.
     Mistake(String),
+    /// The same of a flag that this command has not.
+    Unknown {
+        flag: String,
+        mistake: String,
+    },
 }
 
 /// Reads the flags of the command that `make` makes, which is `P`'s with its names.
@@ -38,7 +43,13 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
     }
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-    Parsed::Mistake(first.split_whitespace().collect::<Vec<_>>().join(" "))
+    let mistake = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) if flag.starts_with("--") => {
+            Parsed::Unknown { flag: flag.clone(), mistake }
+        }
+        _ => Parsed::Mistake(mistake),
+    }
 }
 
 /// What follows a flag that has a value is its value, whatever it begins with.
@@ -158,7 +169,9 @@ mod tests {
     fn flags(arguments: &[&str]) -> Flags {
         match read(arguments) {
             Parsed::Flags(flags) => flags,
-            Parsed::Help(text) | Parsed::Mistake(text) => panic!("{arguments:?}: {text}"),
+            Parsed::Help(text) | Parsed::Mistake(text) | Parsed::Unknown { mistake: text, .. } => {
+                panic!("{arguments:?}: {text}")
+            }
         }
     }
 
@@ -223,7 +236,7 @@ mod tests {
         let arguments: Vec<OsString> = ["x"].iter().chain(arguments).map(OsString::from).collect();
         match parse(|| Several::command().args_override_self(true), &arguments) {
             Parsed::Flags(flags) => Ok(flags),
-            Parsed::Help(text) | Parsed::Mistake(text) => Err(text),
+            Parsed::Help(text) | Parsed::Mistake(text) | Parsed::Unknown { mistake: text, .. } => Err(text),
         }
     }
 

@@ -20,6 +20,9 @@ pub(crate) enum Error {
     Engine(#[from] loment_engine::Error),
     #[error("{message}\nSee '{} --help'", [program, command.as_str()].join(" ").trim_end())]
     Usage { message: String, program: &'static str, command: String },
+    /// A flag that the command has not; all commands may have it, before their name.
+    #[error("{usage}")]
+    UnknownFlag { flag: String, usage: Box<Self> },
     #[error("{0}")]
     Invalid(String),
     #[error("{operation}")]
@@ -40,7 +43,7 @@ impl Error {
         match self {
             Self::Engine(loment_engine::Error::Start { cause, .. }) => status_of(*cause),
             Self::Shown { status } => *status,
-            Self::Usage { .. } => ENGINE,
+            Self::Usage { .. } | Self::UnknownFlag { .. } => ENGINE,
             _ => fallback,
         }
     }

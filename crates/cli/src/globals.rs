@@ -1,6 +1,7 @@
 //! Flags before the command, read by hand: the command's own parser is built only when it is known.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,11 +9,12 @@ use loment_engine::Engine;
 use loment_engine::config::{GroupManager, SizeLimits};
 use loment_image::Platform;
 use loment_store::Form;
+use rustix::stdio::dup2_stdout;
 
 use crate::arguments::boolean;
 use crate::containers_conf::{self, ENGINE};
 use crate::ecosystem::{Chosen, variable};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::events::{self, EventsBackend};
 use crate::hook_programs;
 use crate::persona::Persona;
@@ -89,6 +91,46 @@ impl<'a> Typed<'a> {
 /// Flags that take a value and change nothing here: peers' command lines contain them.
 const IGNORED_WITH_VALUE: [&str; 4] = ["--log-level", "--runtime", "--storage-driver", "--tmpdir"];
 
+/// Flags of every command, and whether they have a value: Podman takes them behind the command, too.
+const OF_EVERY_COMMAND: [(&str, bool); 17] = [
+    ("--cdi-spec-dir", true),
+    ("--cgroup-manager", true),
+    ("--debug", false),
+    ("--default-mounts-file", true),
+    ("--events-backend", true),
+    ("--hooks-dir", true),
+    ("--log-level", true),
+    ("--module", true),
+    ("--noout", false),
+    ("--out", true),
+    ("--root", true),
+    ("--runroot", true),
+    ("--runtime", true),
+    ("--storage-driver", true),
+    ("--storage-opt", true),
+    ("--syslog", false),
+    ("--tmpdir", true),
+];
+
+/// The arguments with such a flag, which is behind the command, before everything; `None` for another one.
+pub(crate) fn bring_forward(
+    persona: &'static Persona,
+    arguments: &[OsString],
+    flag: &str,
+) -> Option<Vec<OsString>> {
+    let (_, has_value) = OF_EVERY_COMMAND.iter().find(|(known, _)| *known == flag)?;
+    let is_it = |word: &str| word == flag || word.split('=').next() == Some(flag);
+    if persona.docker_documents || persona.remote_only {
+        return None;
+    }
+    let (_, behind) = Globals::parse(persona, arguments).ok()?;
+    let before = arguments.len() - behind.len();
+    let at = before + behind.iter().position(|word| word.to_str().is_some_and(is_it))?;
+    let words = if *has_value && arguments[at] == *flag { 2 } else { 1 };
+    let moved = arguments.get(at..at + words)?;
+    Some([moved, &arguments[..at], &arguments[at + words..]].concat())
+}
+
 impl Globals {
     /// Reads the flags; the second of what is returned is the command with its own arguments.
     pub(crate) fn parse(
@@ -138,6 +180,12 @@ impl Globals {
                     globals.mounts_file = Some(absolute(&typed.value()?)?);
                 }
                 "--module" if !persona.remote_only => modules.push(typed.value()?),
+                "--noout" if !persona.remote_only => {
+                    if typed.switch()? {
+                        write_to("/dev/null")?;
+                    }
+                }
+                "--out" if !persona.remote_only => write_to(&typed.value()?)?,
                 "--storage-opt" => storage_options::apply(&typed.value()?, &mut globals)?,
                 "--events-backend" => globals.events = Some(EventsBackend::parse(&typed.value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, arguments[i..].to_vec())),
@@ -226,6 +274,13 @@ fn directories(flags: &[PathBuf], key: &'static str) -> Result<Option<Vec<PathBu
     };
     let is_said = conf.list(ENGINE, key)?.is_some();
     Ok(Some(conf.list_as(ENGINE, key, directory)?).filter(|_| is_said))
+}
+
+/// From now on, what goes to standard output goes to a file.
+fn write_to(path: &str) -> Result<(), Error> {
+    let file = File::options().write(true).create(true).truncate(true).open(path);
+    let file = file.doing(|| format!("open {path}, which --out names"))?;
+    dup2_stdout(&file).map_err(std::io::Error::from).doing(|| format!("write to {path}"))
 }
 
 fn cgroup_manager(name: &str) -> Result<GroupManager, Error> {

@@ -38,6 +38,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use error::Error;
 use globals::Globals;
 use persona::Persona;
 
@@ -70,14 +71,14 @@ fn monitor() -> ExitCode {
 fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     // A closed reader of our output is an error of the write, not a signal.
     loment_sys::signal::ignore_sigpipe();
-    let result = Globals::parse(persona, arguments).and_then(|(globals, arguments)| {
-        if let Some(timeout) = globals.timeout {
-            end_after(timeout);
-        }
-        let result = commands::run(&globals, &arguments);
-        sweeper::leave(globals.root(), globals.runroot());
-        result
-    });
+    let mut result = run(persona, arguments);
+    let mut arguments = arguments.to_vec();
+    // Each turn brings one flag to where it is understood, before anything is done.
+    while let Err(Error::UnknownFlag { flag, .. }) = &result {
+        let Some(moved) = globals::bring_forward(persona, &arguments, flag) else { break };
+        arguments = moved;
+        result = run(persona, &arguments);
+    }
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) if persona.remote_only => {
@@ -96,6 +97,16 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
             ExitCode::from(status)
         }
     }
+}
+
+fn run(persona: &'static Persona, arguments: &[OsString]) -> Result<u8, Error> {
+    let (globals, arguments) = Globals::parse(persona, arguments)?;
+    if let Some(timeout) = globals.timeout {
+        end_after(timeout);
+    }
+    let result = commands::run(&globals, &arguments);
+    sweeper::leave(globals.root(), globals.runroot());
+    result
 }
 
 /// An error in skopeo's words.

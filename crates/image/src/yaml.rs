@@ -102,7 +102,9 @@ impl Tree<'_> {
             None => Ok(false),
             Some(("tag:yaml.org,2002:", "str")) => Ok(true),
             Some((handle, suffix)) => {
-                Err(failed(self.file, at, format!("the tag {handle}{suffix} means nothing here")))
+                // As it is written, without what cannot be shown.
+                let tag = format!("{handle}{suffix}");
+                Err(failed(self.file, at, format!("the tag {} means nothing here", tag.escape_debug())))
             }
         }
     }

@@ -4,6 +4,7 @@
 
 mod alone;
 mod archives;
+mod as_podman;
 mod attach;
 mod attacks;
 mod bad_input;

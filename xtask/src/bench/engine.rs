@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use loment_testkit::Fixtures;
 
+use super::Bench;
 use super::measure::{Subject, compare};
-use super::{Bench, unmount_below};
-use crate::run::{succeed, target_directory, which};
+use crate::run::{succeed, target_directory, unmount_below, which};
 
 /// How many containers `ps` lists.
 const CONTAINERS: usize = 100;

@@ -136,14 +136,6 @@ fn header(bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends mounts below a directory, the last first.
-fn unmount_below(dir: &Path) -> anyhow::Result<()> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-    let points = mounts.lines().rev().filter_map(|line| line.split(' ').nth(1));
-    let mut below = points.filter(|point| Path::new(point).starts_with(dir));
-    below.try_for_each(|point| run::succeed(Command::new("umount").arg(point)))
-}
-
 fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()

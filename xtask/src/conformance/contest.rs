@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::outcome::Outcome;
 use super::patience;
-use crate::run::{build_in, output};
+use crate::run::{build_in, output, unmount_below};
 
 /// Where control groups are.
 const GROUPS: &str = "/sys/fs/cgroup";
@@ -54,6 +54,7 @@ impl Contest {
         command.env("TMPDIR", place.path());
         let ran = patience::run(&mut command);
         groups_of_containers().difference(&before).for_each(|group| remove(group));
+        // A container without a mount namespace of its own has its root mounted on the host's.
         unmount_below(place.path())?;
         let (text, ended_well) = ran?;
         Ok(Outcome::of_contest(&text, ended_well))
@@ -75,18 +76,6 @@ fn is_containers(name: &str) -> bool {
     let lengths: Vec<_> = name.strip_prefix("loment-").unwrap_or(name).split('-').map(str::len).collect();
     let digits = |c: char| c.is_ascii_hexdigit() || c == '-';
     lengths == [8, 4, 4, 4, 12] && name.strip_prefix("loment-").unwrap_or(name).chars().all(digits)
-}
-
-/// A container without a mount namespace of its own has its root mounted on the host's.
-fn unmount_below(place: &Path) -> anyhow::Result<()> {
-    let table = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
-    let points =
-        table.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(place));
-    for point in points.collect::<Vec<_>>().into_iter().rev() {
-        rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH)
-            .with_context(|| format!("unmount {point}"))?;
-    }
-    Ok(())
 }
 
 /// Ends what is in a group and removes it.

@@ -1,11 +1,12 @@
-//! Other people's judgement of our runtime: the validation programs of opencontainers/runtime-tools and the groups of youki's
-//! contest, run on ours and on runc.
+//! Other people's judgement: of our runtime, by the validation programs of opencontainers/runtime-tools and the groups of youki's
+//! contest, run on ours and on runc; of our command line, by Podman's own tests of theirs.
 //!
 //! A checkout, and the Go toolchain or the libraries that it is compiled with, are brought by whoever calls this.
 
 mod contest;
 mod outcome;
 mod patience;
+mod podman;
 mod validation;
 
 use std::path::Path;
@@ -32,7 +33,7 @@ impl Suite {
         } else if checkout.join("tests/contest").is_dir() {
             Contest::compile(checkout, names).map(Self::Contest)
         } else {
-            bail!("{} is no checkout of runtime-tools or youki", checkout.display())
+            bail!("{} is no checkout of runtime-tools, youki or podman", checkout.display())
         }
     }
 
@@ -65,6 +66,9 @@ pub fn run(checkout: &Path, names: &[&str]) -> anyhow::Result<ExitCode> {
         bail!("the judges make real containers: run as root");
     }
     let checkout = checkout.canonicalize().with_context(|| format!("open {}", checkout.display()))?;
+    if checkout.join(podman::TESTS).is_dir() {
+        return podman::run(&checkout, names);
+    }
     let suite = Suite::compile(&checkout, names)?;
     let directory = tempfile::tempdir().context("make a directory")?;
     // A copy: links are resolved by some, and the name says what the binary is.
@@ -96,8 +100,17 @@ pub fn run(checkout: &Path, names: &[&str]) -> anyhow::Result<ExitCode> {
 
 /// Whose difference from runc docs/conformance.md explains: the first column of the table below a heading.
 fn documented(heading: &str) -> anyhow::Result<Vec<String>> {
+    Ok(rows(heading)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Such rows, with what follows in their second column.
+fn rows(heading: &str) -> anyhow::Result<Vec<(String, String)>> {
     let path = workspace().join("docs/conformance.md");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let part = text.lines().skip_while(|l| *l != heading).skip(1).take_while(|l| !l.starts_with("## "));
-    Ok(part.filter_map(|l| Some(l.strip_prefix("| `")?.split_once('`')?.0.to_owned())).collect())
+    let row = |line: &str| {
+        let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+        Some((name.to_owned(), rest.split(" |").next().unwrap_or_default().to_owned()))
+    };
+    Ok(part.filter_map(row).collect())
 }

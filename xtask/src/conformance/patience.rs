@@ -14,11 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What it printed, and whether it ended well by itself.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<(String, bool)> {
+    within(command, PATIENCE)
+}
+
+/// The same of one that hangs when it takes longer than `patience`.
+pub(super) fn within(command: &mut Command, patience: Duration) -> anyhow::Result<(String, bool)> {
     let name = shown(command);
     let mut output = tempfile::tempfile().context("make a file")?;
     command.stdin(Stdio::null()).stdout(output.try_clone().context("make a file")?).stderr(Stdio::null());
     let mut child = command.process_group(0).spawn().with_context(|| format!("start {name}"))?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.try_wait().with_context(|| format!("wait for {name}"))? {
             break Some(status);

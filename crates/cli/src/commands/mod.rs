@@ -93,7 +93,11 @@ pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error
     }
     let Some(name) = arguments.first() else {
         print(&overview(program))?;
-        return Ok(0);
+        // For Docker that is all there is to say.
+        return match globals.persona.docker_documents {
+            true => Ok(0),
+            false => Err(Error::Invalid(format!("missing command '{program} COMMAND'"))),
+        };
     };
     match name.to_str().unwrap_or_default() {
         "-h" | "--help" | "help" => print(&overview(program)).map(|()| 0),
@@ -124,7 +128,12 @@ fn dispatch_in(globals: &Globals, group: &Group, arguments: &[OsString]) -> Resu
             false => "\nOptions:\n  -h, --help  Print help\n",
         };
         let text = usage + &list(&group.words()) + options;
-        return print(&text).map(|()| 0);
+        print(&text)?;
+        // For Docker and skopeo that is all there is to say.
+        let is_asked =
+            !arguments.is_empty() || globals.persona.docker_documents || globals.persona.remote_only;
+        let missing = || Error::Invalid(format!("missing command '{group_name} COMMAND'"));
+        return if is_asked { Ok(0) } else { Err(missing()) };
     }
     if globals.persona.remote_only && ["-v", "--version"].contains(&word) {
         return print(&version::line(globals.persona)).map(|()| 0);
@@ -167,10 +176,19 @@ fn is_near(a: &str, b: &str) -> bool {
 /// The flags before the command, which `globals` reads.
 const OPTIONS: &str = "
 Options:
-      --root <DIR>     Keep images and containers here [default: /var/lib/loment]
-      --runroot <DIR>  Keep here what a reboot forgets [default: /run/loment]
-  -h, --help           Print help
-  -v, --version        Print the version
+      --cdi-spec-dir <DIR>          Read from this directory which devices there are, besides others that are given
+      --cgroup-manager <NAME>       Have groups made by systemd or cgroupfs
+      --default-mounts-file <FILE>  Mount in every container what this file lists
+      --events-backend <NAME>       Keep events in a file, or none
+      --hooks-dir <DIR>             Run what files in this directory describe, besides others that are given
+      --module <FILE>               Read this file of containers.conf's kind, too
+      --noout                       Print no results
+      --out <FILE>                  Write results to a file
+      --root <DIR>                  Keep images and containers here [default: /var/lib/loment]
+      --runroot <DIR>               Keep here what a reboot forgets [default: /run/loment]
+      --storage-opt <OPTION>        Set loment.form, overlay.size or overlay.inodes
+  -h, --help                        Print help
+  -v, --version                     Print the version
 ";
 
 fn overview(program: &str) -> String {
@@ -199,6 +217,10 @@ fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString
             Err(Error::Shown { status: 0 })
         }
         Parsed::Mistake(message) => Err(Error::Usage { message, program, command: name.to_owned() }),
+        Parsed::Unknown { flag, mistake } => {
+            let usage = Box::new(Error::Usage { message: mistake, program, command: name.to_owned() });
+            Err(Error::UnknownFlag { flag, usage })
+        }
     }
 }
 

@@ -60,6 +60,10 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         false => flags.create.streams()?,
     };
     let Some(starting) = engine.start_with(&id, Some(streams), handed)? else { return Ok(0) };
+    // Who sees nothing of it may want to know what to look for.
+    if !is_passthrough && !streams.stdout && !streams.stderr {
+        print(&format!("{id}\n"))?;
+    }
     let session = Session {
         connection: starting.connection,
         streams,

@@ -103,6 +103,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ("a.x: {}\na.x: {}\n", 2, "\"a.x\" is there twice"),
         ("a.x: {}\n---\nb.x: {}\n", 2, "only one is read"),
         ("a.x: !!set {}\n", 1, "means nothing here"),
+        ("!=%0ai", 1, "means nothing here"),
         ("a.x: &a\n  images: *a\n", 2, "has not ended"),
         ("a.x: *b\n", 1, ""),
         ("a.x: [\n", 1, "unclosed bracket"),

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use super::super::{Bench, unmount_below};
+use super::super::Bench;
 use super::cost::{Cost, once};
-use crate::run::which;
+use crate::run::{unmount_below, which};
 
 /// The forms that our store keeps layers in.
 pub(super) const FORMS: [&str; 2] = ["erofs", "dir"];

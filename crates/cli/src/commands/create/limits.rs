@@ -8,6 +8,7 @@ use crate::commands::values::{limits as values, list, size};
 use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::error::Error;
 use crate::globals::Globals;
+use crate::log_line;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
@@ -94,6 +95,10 @@ impl LimitsFlags {
         asked: &mut Create,
     ) -> Result<(), Error> {
         let mut limits = self.limits()?;
+        if self.kernel_memory.is_some() && !globals.persona.docker_documents {
+            log_line("warning", "The --kernel-memory flag is no longer supported. This flag is a noop.");
+            limits.kernel_memory = None;
+        }
         if limits.pids_limit.is_none() {
             let most = |number| if number == 0 { Ok(-1) } else { Ok(number) };
             limits.pids_limit = conf.number_as(CONTAINERS, "pids_limit", most)?;
