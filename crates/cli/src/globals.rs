@@ -92,7 +92,7 @@ impl<'a> Typed<'a> {
 const IGNORED_WITH_VALUE: [&str; 4] = ["--log-level", "--runtime", "--storage-driver", "--tmpdir"];
 
 /// Flags of every command, and whether they have a value: Podman takes them behind the command, too.
-const OF_EVERY_COMMAND: [(&str, bool); 17] = [
+const OF_EVERY_COMMAND: [(&str, bool); 16] = [
     ("--cdi-spec-dir", true),
     ("--cgroup-manager", true),
     ("--debug", false),
@@ -100,7 +100,6 @@ const OF_EVERY_COMMAND: [(&str, bool); 17] = [
     ("--events-backend", true),
     ("--hooks-dir", true),
     ("--log-level", true),
-    ("--module", true),
     ("--noout", false),
     ("--out", true),
     ("--root", true),

@@ -246,6 +246,7 @@ impl Engine {
             init: process.init && process.init_path.is_none(),
             volumes: self.volumes_to_mount(config)?,
             default_filter: config.security.seccomp.is_usual(),
+            workdir_is_there: config.process.workdir_is_there,
             no_keyring: config.security.no_keyring,
             no_pivot: config.security.no_pivot,
         };

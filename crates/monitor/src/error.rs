@@ -1,4 +1,5 @@
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -16,6 +17,8 @@ pub enum Error {
     Cgroup(#[from] loment_cgroup::Error),
     #[error(transparent)]
     User(#[from] crate::user::UserError),
+    #[error("workdir {directory:?} does not exist on container {id}")]
+    NoWorkdir { directory: PathBuf, id: String },
     #[error("cannot join the {kind} namespace of container {container}: it does not run")]
     NotRunning { container: String, kind: String },
     #[error(

@@ -94,6 +94,9 @@ pub struct Body<S = Spec> {
     pub init: bool,
     /// The system call filter is nobody's choice: programs that get every right do without.
     pub default_filter: bool,
+    /// The working directory is not made where it is not there.
+    #[serde(default)]
+    pub workdir_is_there: bool,
     /// Its programs have no keyring of their own.
     #[serde(default)]
     pub no_keyring: bool,

@@ -87,7 +87,14 @@ fn user_directory_and_groups_come_from_image_and_flags() {
     assert_eq!(run(&["-u", "4321:8765"], "id -u; id -g; echo $HOME"), "4321\n8765\n/work/dir");
     assert_eq!(run(&["-u", "app:extra"], "id -u; id -g"), "1000\n2000");
     assert_eq!(run(&["-u", "nobody"], "id -u"), "65534");
-    assert_eq!(run(&["--workdir", "/made/here"], "pwd; stat -c %u ."), "/made/here\n0");
+    let there = |program: &str| {
+        let words = ["run", "--rm", "--network", "none", "--workdir", "/made/here", "--entrypoint", ""];
+        world.persona(program, [&words[..], &[&image, "sh", "-c", "pwd; stat -c %u ."]].concat())
+    };
+    assert_eq!(there("docker").succeeds(), "/made/here\n0");
+    there("podman").fails_saying(126, &["workdir \"/made/here\" does not exist on container"]);
+    let mounted = format!("{}:/made/here/too", world.dir().display());
+    assert_eq!(run(&["--workdir", "/made/here", "-v", &mounted], "pwd; ls"), "/made/here\ntoo");
 }
 
 #[test]
@@ -154,16 +161,4 @@ fn labels_and_annotations_can_be_inspected() {
         world.inspect("{{.Config.StopSignal}}", "c").trim_start_matches("SIG").replace("10", "USR1"),
         "USR1"
     );
-}
-
-#[test]
-fn a_cidfile_is_written_once() {
-    let (world, image) = world_with("busybox:latest");
-    let file = world.path("cid");
-    let file = file.to_str().unwrap();
-    let run = || world.loment(["run", "-d", "--network", "none", "--cidfile", file, &image, "true"]);
-    let id = run().succeeds().to_owned();
-    assert_eq!(std::fs::read_to_string(file).unwrap().trim_end(), id);
-    run().fails_saying(125, &[file]);
-    assert_eq!(world.loment(["ps", "-aq"]).succeeds().lines().count(), 1);
 }

@@ -470,11 +470,13 @@ fn the_mask_of_the_starter_does_not_reach_the_container() {
     // A directory of the user's own is not given a working directory that it does not have.
     let overlaid = format!("{fs}:O");
     let volume = format!("{}:/volume/made", world.dir().display());
+    // What is mounted there makes it.
+    let made = format!("{}:/made/here/mounted", world.dir().display());
     let script =
         "umask; stat -c '%a %n' /etc/hosts /etc/resolv.conf /etc/hostname /made /made/here /volume /";
     let wanted = "0022\n644 /etc/hosts\n644 /etc/resolv.conf\n644 /etc/hostname\n755 /made\n755 /made/here\n\
                   755 /volume\n755 /";
-    let flags = ["run", "--rm", "--network", "none", "-w", "/made/here", "-v", &volume];
+    let flags = ["run", "--rm", "--network", "none", "-w", "/made/here", "-v", &volume, "-v", &made];
     for mask in ["077", "0", "0777"] {
         let command =
             world.command([&flags, ["--rootfs", &overlaid, "sh", "-c", script].as_slice()].concat());

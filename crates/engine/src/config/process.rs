@@ -16,6 +16,9 @@ pub struct Process {
     pub env: Vec<String>,
     /// Absolute.
     pub workdir: PathBuf,
+    /// That is not made where it is not there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workdir_is_there: bool,
     /// `user[:group]`; empty is root.
     pub user: String,
     /// Further groups.

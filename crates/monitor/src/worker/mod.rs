@@ -53,6 +53,7 @@ pub(crate) fn report(socket: &OwnedFd, result: Result<(Pid, Option<OwnedFd>), Er
 fn failed(error: &Error) -> Answer {
     let cause = match error {
         Error::Runtime(loment_runtime::Error::Failed(f)) => f.cause,
+        Error::NoWorkdir { .. } => Cause::NotExecutable,
         _ => Cause::Setup,
     };
     let mut message = error.to_string();

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use loment_cgroup::Host;
 use loment_events::{Reporter, What};
@@ -11,7 +11,7 @@ use loment_runtime::{
     Container, Created, Description, Hooks, InRoot, Plan, Start, UserNamespace, create, wait_for_program,
 };
 use loment_sys::pipe;
-use oci_spec::runtime::{ContainerState, Spec};
+use oci_spec::runtime::{ContainerState, Mount, Spec};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::Pid;
@@ -112,7 +112,7 @@ pub(crate) fn start(
     );
     let root = InRoot::new(root.context("open", "root file system")?);
     own_files::complete(&mut launch, place, &root, users.as_ref())?;
-    complete(&mut launch, &root, users.as_ref())?;
+    complete(&mut launch, place, &root, users.as_ref())?;
     let mounted = volumes::prepare(&launch, &root, &scratch, users.as_ref(), &place.id)?;
     joined.mounts.extend(mounted);
     drop(root);
@@ -174,8 +174,16 @@ pub(crate) fn tell_of_start(reporter: &Reporter, when: When, attached: bool) {
 }
 
 /// Fills in what depends on the container's files: the user, the home directory, the working directory.
-fn complete(launch: &mut Body, root: &InRoot, users: Option<&UserNamespace>) -> Result<(), Error> {
+fn complete(
+    launch: &mut Body,
+    place: &Place,
+    root: &InRoot,
+    users: Option<&UserNamespace>,
+) -> Result<(), Error> {
     let found = user::find_in(root, &launch.user, &launch.groups)?;
+    if launch.workdir_is_there {
+        workdir(&launch.spec, place, root)?;
+    }
     let writable = !matches!(launch.rootfs, Rootfs::Directory { .. });
     let Some(process) = launch.spec.process_mut() else { return Ok(()) };
     if writable {
@@ -185,6 +193,20 @@ fn complete(launch: &mut Body, root: &InRoot, users: Option<&UserNamespace>) -> 
     }
     become_user(process, &found);
     Ok(())
+}
+
+/// The working directory has to be in the container's files, or come with what is mounted.
+fn workdir(spec: &Spec, place: &Place, root: &InRoot) -> Result<(), Error> {
+    let Some(process) = spec.process() else { return Ok(()) };
+    let directory = process.cwd();
+    let mut mounts = spec.mounts().iter().flatten().map(Mount::destination);
+    let comes = |mount: &PathBuf| mount.starts_with(directory) || directory.starts_with(mount);
+    match root.resolve(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !mounts.any(comes) => {
+            Err(Error::NoWorkdir { directory: directory.clone(), id: place.id.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn save_running(place: &Place, pid: i32, restarts: u32, when: When) -> Result<(), Error> {

@@ -137,6 +137,9 @@ impl CreateFlags {
         asked.config.process.command = self.words[1..].to_vec();
         self.namespaces.apply(conf, &mut asked)?;
         self.process.apply(conf, &mut asked)?;
+        // Docker makes it.
+        asked.config.process.workdir_is_there =
+            asked.choices.workdir.is_some() && globals.persona.completes_containers;
         self.environment.apply(globals, conf, &mut asked)?;
         self.accounts.apply(globals, &mut asked);
         self.files.apply(globals, conf, &mut asked)?;
