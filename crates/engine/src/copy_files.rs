@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use crate::error::Context;
 use crate::view::open_many_files;
 use crate::{Engine, Error};
 
+/// Of an archive, in bytes (tar(5)).
+const BLOCK: u64 = 512;
 /// Links followed to one file, as by the kernel (path_resolution(7)).
 const MAX_LINKS: u32 = 40;
 
@@ -46,6 +48,9 @@ pub struct CopyFiles {
     pub follow: bool,
     /// A directory may take the place of a file, and a file that of a directory.
     pub overwrite: bool,
+    /// A path in a container that does not begin with a slash is one in its working directory, as for Podman; otherwise in its root,
+    /// as for Docker.
+    pub in_workdir: bool,
 }
 
 /// Whose copied files are.
@@ -62,6 +67,8 @@ pub enum NewOwner {
 /// A tree that files are in.
 struct Tree {
     root: OwnedFd,
+    /// What users call it.
+    place: String,
     /// Of a container: nothing leads out of it.
     config: Option<Config>,
     /// Who users of the container are in the tree, if they are others.
@@ -74,7 +81,7 @@ struct Tree {
 }
 
 impl Engine {
-    /// Copies files and directories. For a process with one thread, which gets a mount namespace of its own when a container does
+    /// Copies files and directories; an archive may be compressed. For a process with one thread, which gets a mount namespace of its own when a container does
     /// not run: it should do nothing else after that.
     ///
     /// # Errors
@@ -91,6 +98,11 @@ impl Engine {
             FilesAt::Container(_, path) => Ok(Some(PathBuf::from(path))),
             _ => Ok(None),
         };
+        let typed = |at: &FilesAt<'_>| match at {
+            FilesAt::Container(name, _) => Some((*name).to_owned()),
+            _ => None,
+        };
+        let (from_typed, to_typed) = (typed(&from), typed(&to));
         let (from_path, to_path) = (path(&from)?, path(&to)?);
         // Trees are opened before anything is copied, and before there is another thread.
         let id = |at: &FilesAt<'_>| match at {
@@ -101,6 +113,9 @@ impl Engine {
         let same = from_id.is_some() && from_id == to_id;
         let open = |wanted: bool, id: &Option<String>, writes: bool| {
             wanted.then(|| self.tree(id.as_deref(), writes)).transpose()
+        };
+        let called = |tree: Option<Tree>, name: Option<String>| {
+            tree.map(|tree| Tree { place: name.map_or(tree.place, |n| format!("container {n}")), ..tree })
         };
         let opens_target = to_path.is_some() && !same;
         // Two of these at once take the locks of two containers in one order.
@@ -114,9 +129,15 @@ impl Engine {
                 (source, open(opens_target, &to_id, true)?)
             }
         };
+        let (source_tree, own) = (called(source_tree, from_typed), called(own, to_typed));
         let target_tree = own.as_ref().or(source_tree.as_ref().filter(|_| same));
-        let source = source_tree.as_ref().zip(from_path);
-        let target = target_tree.zip(to_path);
+        let within = |tree: &Tree, path: PathBuf| match &tree.config {
+            // `join` takes away nothing of what a slash or a dot at the end means: the text says that.
+            Some(config) if how.in_workdir => config.process.workdir.join(path),
+            _ => path,
+        };
+        let source = source_tree.as_ref().zip(from_path).map(|(tree, path)| (tree, within(tree, path)));
+        let target = target_tree.zip(to_path).map(|(tree, path)| (tree, within(tree, path)));
         let text = |at: &FilesAt<'_>| match at {
             FilesAt::Host(path) | FilesAt::Container(_, path) => (*path).to_owned(),
             _ => String::new(),
@@ -125,7 +146,7 @@ impl Engine {
         match (source, from, target, to) {
             (Some((tree, path)), _, Some((into, to_path)), _) => {
                 let what = tree.find(&path, &from_text, how.follow)?;
-                let (place, name) = into.place(&to_path, &to_text, &what)?;
+                let (place, name) = into.place(&to_path, &to_text, &what, how.overwrite)?;
                 let (reader, writer) = io::pipe().context("make", "a pipe")?;
                 std::thread::scope(|scope| {
                     let writing = scope.spawn(move || {
@@ -135,7 +156,7 @@ impl Engine {
                     let written = writing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                     match (read, written) {
                         // Nobody read on.
-                        (Err(error), _) => Err(failed(&to_text, error)),
+                        (Err(error), _) => Err(into.refused(&place, &to_text, error)),
                         (Ok(()), written) => written.map_err(|error| failed(&from_text, error)),
                     }
                 })
@@ -146,8 +167,9 @@ impl Engine {
                 tree.write(&what, &name, &mut out).map_err(|error| failed(&from_text, error))
             }
             (None, FilesAt::Reader(source), Some((into, to_path)), _) => {
-                let place = into.directory(&to_path, &to_text)?;
-                into.take(source, &place, how).map_err(|error| failed(&to_text, error))
+                let place = into.directory(&to_path)?;
+                let source = archive(source)?;
+                into.take(source, &place, how).map_err(|error| into.refused(&place, &to_text, error))
             }
             _ => Err(failed("-", io::Error::other("one side must be a file or a directory"))),
         }
@@ -230,6 +252,18 @@ fn failed(path: &str, source: impl std::error::Error + Send + Sync + 'static) ->
     Error::Copy { path: path.to_owned(), source: Box::new(source) }
 }
 
+/// An archive without its compression, of which is looked whether it is one.
+fn archive<'a>(source: impl BufRead + Send + 'a) -> Result<impl BufRead + 'a, Error> {
+    let mut plain = loment_image::decompressed(source).context("read", "the archive")?;
+    let mut start = Vec::new();
+    // What cannot be decompressed is none, either.
+    let read = plain.by_ref().take(BLOCK).read_to_end(&mut start);
+    if read.is_err() || !loment_store::begins_archive(&start) {
+        return Err(Error::NoArchive);
+    }
+    Ok(BufReader::with_capacity(256 * 1024, io::Cursor::new(start).chain(plain)))
+}
+
 /// What is to be copied.
 struct What {
     parent: OwnedFd,
@@ -249,7 +283,28 @@ impl What {
 impl Tree {
     /// One whose owners are those of the container, and which needs nothing else.
     fn of(root: OwnedFd, config: Option<Config>) -> Self {
-        Self { root, config, users: None, kernels: Vec::new(), _namespace: None, _lock: None }
+        let place = "the host".to_owned();
+        Self { root, place, config, users: None, kernels: Vec::new(), _namespace: None, _lock: None }
+    }
+
+    /// There is nothing of that name.
+    fn missing(&self, text: &str, hint: String) -> Error {
+        Error::NoFile { path: text.to_owned(), place: self.place.clone(), hint }
+    }
+
+    /// Why files could not be put somewhere.
+    fn refused(&self, place: &Place, text: &str, error: loment_store::ExtractError) -> Error {
+        match error {
+            loment_store::ExtractError::Io { entry, operation: "replace", source }
+                if source.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                // Seen from the root of the container; on the host, from the directory.
+                let path = Path::new("/").join(&place.path).join(entry.trim_matches('/'));
+                let (path, place) = (path.display().to_string(), format!("{text} on {}", self.place));
+                Error::FileExists { path, place, kind: source.to_string() }
+            }
+            error => failed(text, error),
+        }
     }
 
     /// Opens something; nothing leads out of a container.
@@ -305,11 +360,26 @@ impl Tree {
             let root = name.is_empty();
             Ok(What { parent, name: CString::new(name.as_bytes())?, is_dir, content: content || root })
         };
-        found().map_err(|error| failed(text, error))
+        found().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.missing(text, String::new()),
+            _ => failed(text, error),
+        })
     }
 
     /// Where something goes, and what it is called there; `text` is how the path was written.
-    fn place(&self, path: &Path, text: &str, what: &What) -> Result<(Place, Vec<u8>), Error> {
+    fn place(
+        &self,
+        path: &Path,
+        text: &str,
+        what: &What,
+        overwrite: bool,
+    ) -> Result<(Place, Vec<u8>), Error> {
+        if self.config.is_none()
+            && let Ok(stat) = statat(CWD, path, AtFlags::empty())
+            && !matches!(FileType::from_raw_mode(stat.st_mode), FileType::Directory | FileType::RegularFile)
+        {
+            return Err(Error::NoFileOrDirectory { path: text.to_owned() });
+        }
         let path = self.follow(path).map_err(|errno| failed(text, io::Error::from(errno)))?;
         let kind = |path: &Path| match self.open(path, OFlags::PATH) {
             Err(Errno::NOENT) => Ok(None),
@@ -322,29 +392,25 @@ impl Tree {
         match here {
             Some(FileType::Directory) if what.content => Ok((self.at(&path)?, Vec::new())),
             Some(FileType::Directory) => Ok((self.at(&path)?, what.name())),
+            Some(_) if what.is_dir && !overwrite => Err(Error::NotADirectory),
             Some(_) if text.ends_with('/') => Err(failed(text, io::Error::from(Errno::NOTDIR))),
-            None if text.ends_with('/') && !what.is_dir => {
-                Err(failed(text, io::Error::other("there is no such directory")))
-            }
+            None if text.ends_with('/') && !what.is_dir => Err(self.missing(text, String::new())),
             _ => {
                 let parent = path.parent().unwrap_or(Path::new("/"));
                 let name = path.file_name().unwrap_or_default().as_bytes().to_vec();
                 match kind(parent) {
                     Ok(Some(FileType::Directory)) => Ok((self.at(parent)?, name)),
-                    _ => {
-                        let text = format!("there is no directory {}", parent.display());
-                        Err(failed(&path.display().to_string(), io::Error::other(text)))
-                    }
+                    _ => Err(self.missing(text, format!(": there is no directory {}", parent.display()))),
                 }
             }
         }
     }
 
     /// A directory that an archive is unpacked in.
-    fn directory(&self, path: &Path, text: &str) -> Result<Place, Error> {
+    fn directory(&self, path: &Path) -> Result<Place, Error> {
         let path = Path::new("/").join(path);
         let opened = self.open(&path, OFlags::PATH | OFlags::DIRECTORY);
-        opened.map_err(|errno| failed(text, io::Error::from(errno)))?;
+        opened.map_err(|_| Error::NoDirectoryForArchive)?;
         self.at(&path)
     }
 

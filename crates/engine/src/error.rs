@@ -101,6 +101,21 @@ pub enum Error {
     Busy { id: String, seconds: u64 },
     #[error("copy {path}")]
     Copy { path: String, source: Box<dyn std::error::Error + Send + Sync> },
+    // The words of these are Podman's, but for what to do.
+    #[error("{path:?} could not be found on {place}: no such file or directory{hint}")]
+    NoFile { path: String, place: String, hint: String },
+    #[error("destination must be a directory when copying a directory")]
+    NotADirectory,
+    #[error("destination must be a directory when copying from stdin")]
+    NoDirectoryForArchive,
+    #[error("source must be a (compressed) tar archive when copying from stdin")]
+    NoArchive,
+    #[error("invalid destination: {path:?} must be a directory or a regular file")]
+    NoFileOrDirectory { path: String },
+    #[error("copy to {place}: error creating {path:?}: {kind}: file exists: use --overwrite to remove it")]
+    FileExists { path: String, place: String, kind: String },
+    #[error("{word} invalid restart policy")]
+    RestartPolicy { word: String },
     #[error("look at the files of container {id}")]
     View { id: String, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("container {id} has no health check: give it one with --health-cmd")]

@@ -43,6 +43,20 @@ pub(crate) fn peek<R: Read>(mut input: R) -> io::Result<(Compression, impl Read 
     Ok((detect(&start), Cursor::new(start).chain(input)))
 }
 
+/// A reader of what an archive is without its compression, if it has one; however many bytes that are.
+///
+/// # Errors
+/// That of reading its beginning; `Unsupported` for a compression that is known to others only.
+pub fn decompressed<'i>(mut input: impl BufRead + Send + 'i) -> io::Result<Box<dyn Read + Send + 'i>> {
+    // At least a few bytes, unless it ends.
+    let compression = detect(input.fill_buf()?);
+    if let Compression::Unsupported(name) = compression {
+        let text = format!("it is compressed with {name}, which is not supported: decompress it first");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+    }
+    Ok(unlimited(input, compression, |_| Ok(())))
+}
+
 /// A reader of the uncompressed bytes of `input`, whatever that takes. It fails when they become more than those of a layer may.
 pub(crate) fn reader<'i>(
     input: impl BufRead + Send + 'i,

@@ -90,7 +90,7 @@ pub use partial::Partial;
 pub use store::Store;
 pub use tar::{
     ArchiveError, ArchiveIndex, ArchiveWriter, ExtractError, HeaderProblem, Member, Place, Rules, TreeForm,
-    TreeTar, extract,
+    TreeTar, begins_archive, extract,
 };
 pub use unpack::{EntryProblem, UnpackError};
 pub use usage::OtherUsage;

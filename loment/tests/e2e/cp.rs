@@ -98,9 +98,12 @@ fn what_is_where_decides_what_a_path_means() {
         cp(&format!("{tree}/file"), &at("/tmp/renamed")).succeeds();
         cp(&format!("{tree}/file"), &at("tmp/renamed")).succeeds();
         assert!(has("/tmp/file") && has("/tmp/renamed"));
-        cp(&format!("{tree}/file"), &at("/tmp/none/")).fails_saying(125, &["no such directory"]);
+        cp(&format!("{tree}/file"), &at("/tmp/none/")).fails_saying(125, &["no such file or directory"]);
         cp(&format!("{tree}/file"), &at("/no/where")).fails_saying(125, &["there is no directory /no"]);
-        cp(&at("/no/such"), "/tmp/x").fails_saying(125, &["/no/such: No such file"]);
+        let words = format!("\"/no/such\" could not be found on container {name}: no such file or directory");
+        cp(&at("/no/such"), "/tmp/x").fails_saying(125, &[&words]);
+        cp("/no/such", &at("/tmp")).fails_saying(125, &["\"/no/such\" could not be found on the host"]);
+        cp(&at("/etc/passwd"), "/dev/null").fails_saying(125, &["must be a directory or a regular file"]);
         // Directories: new, existing, and what is in them.
         cp(tree, &at("/tmp/new")).succeeds();
         assert!(has("/tmp/new/sub/deep/script") && !has("/tmp/new/tree"));
@@ -110,7 +113,19 @@ fn what_is_where_decides_what_a_path_means() {
         cp(&format!("{tree}/sub/."), &at("/var")).succeeds();
         assert!(has("/var/deep/script") && !has("/var/sub"));
         // One of another kind in the way.
-        cp(tree, &at("/tmp/file")).fails_saying(125, &["--overwrite"]);
+        let words = "destination must be a directory when copying a directory";
+        cp(tree, &at("/tmp/file")).fails_saying(125, &[words]);
+        cp(&format!("{tree}/file"), &at("/tmp/again")).succeeds();
+        cp(&at("/tmp/again"), &at("/tmp/new/tree/sub")).succeeds();
+        let in_the_way = world.path("way");
+        std::fs::create_dir_all(in_the_way.join("again")).unwrap();
+        let way = in_the_way.to_str().unwrap();
+        cp(&format!("{way}/again"), &at("/tmp"))
+            .fails_saying(125, &["error creating \"/tmp/again\": ", ": file exists"]);
+        cp(&at("/tmp/again"), way).fails_saying(125, &["error creating \"/again\": ", ": file exists"]);
+        world.loment(["cp", "--overwrite", &at("/tmp/again"), way]).succeeds();
+        std::fs::remove_dir_all(&in_the_way).unwrap();
+        world.loment(["cp", "--overwrite", &format!("{tree}/sub"), &at("/tmp/again")]).succeeds();
         world.loment(["cp", "--overwrite", tree, &at("/tmp/file")]).succeeds();
         assert!(has("/tmp/file/sub"));
         // Within one container.
@@ -160,8 +175,53 @@ fn an_archive_comes_and_goes_through_standard_streams() {
     let back = world.path("back");
     world.persona("docker", ["cp", "-a", "a:/opt/.", back.to_str().unwrap()]).succeeds();
     assert_eq!(listed(&back, true), listed(&tree, true));
-    world.loment_with_input(["cp", "-", "a:/tmp"], &"no archive".repeat(100)).fails(125);
-    world.loment_with_input(["cp", "-", "a:/etc/passwd"], "").fails_saying(125, &["Not a directory"]);
+    // Compressed, too.
+    for (n, compress) in ["gzip", "zstd"].into_iter().enumerate() {
+        let compressed = world.path(compress);
+        let out = std::fs::File::create(&compressed).unwrap();
+        let input = std::fs::File::open(&theirs).unwrap();
+        assert!(Command::new(compress).arg("-c").stdin(input).stdout(out).status().unwrap().success());
+        world.loment(["exec", "a", "mkdir", &format!("/opt/{n}")]).succeeds();
+        let input = std::fs::File::open(&compressed).unwrap();
+        let target = format!("a:/opt/{n}");
+        assert!(world.command(["cp", "-", &target]).stdin(input).status().unwrap().success());
+        world.loment(["exec", "a", "cmp", "/opt/file", &format!("/opt/{n}/file")]).succeeds();
+    }
+    for bad in ["no archive", &"no archive".repeat(100), ""] {
+        let words = "source must be a (compressed) tar archive when copying from stdin";
+        world.loment_with_input(["cp", "-", "a:/tmp"], bad).fails_saying(125, &[words]);
+    }
+    for path in ["a:/etc/passwd", "a:/no/such"] {
+        let words = "destination must be a directory when copying from stdin";
+        world.loment_with_input(["cp", "-", path], "").fails_saying(125, &[words]);
+    }
+}
+
+#[test]
+fn paths_are_in_the_working_directory_but_for_docker() {
+    let (world, image) = world_with("busybox:latest");
+    let file = world.write("file", "x");
+    let empty = world.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let made = ["create", "--network", "none", "--workdir", "/srv", "--name", "b", &image, "true"];
+    sleeper(&world, "a", &["--workdir", "/srv"], &image);
+    world.loment(made).succeeds();
+    for name in ["a", "b"] {
+        let at = |path: &str| format!("{name}:{path}");
+        let out = world.path("out");
+        let has = |path: &str| {
+            let _ = std::fs::remove_file(&out);
+            world.loment(["cp", &at(path), out.to_str().unwrap()]).code == 0
+        };
+        // The first makes it, where the container has never run.
+        world.loment(["cp", &format!("{}/.", empty.display()), &at("/srv/")]).succeeds();
+        for target in [".", "./", "new"] {
+            world.loment(["cp", &file, &at(target)]).succeeds();
+        }
+        assert!(has("/srv/file") && has("/srv/new") && has("new") && !has("/new"));
+        world.persona("docker", ["cp", &file, &at("dockers")]).succeeds();
+        assert!(has("/dockers") && !has("dockers"));
+    }
 }
 
 #[test]

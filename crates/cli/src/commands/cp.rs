@@ -64,7 +64,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if !in_container(&from) && !in_container(&to) {
         return Err(Error::Invalid("one of the paths must be in a container: write CONTAINER:PATH".into()));
     }
-    let how = CopyFiles { owner, follow: flags.follow_link || !docker, overwrite: flags.overwrite };
+    let (follow, overwrite) = (flags.follow_link || !docker, flags.overwrite);
+    let how = CopyFiles { owner, follow, overwrite, in_workdir: !docker };
     globals.engine()?.copy_files(from, to, how)?;
     Ok(0)
 }

@@ -205,8 +205,7 @@ impl Maker<'_> {
             return unlinkat(parent, name, AtFlags::empty()).map_err(fault);
         }
         if !self.rules.replace {
-            let text = "there is a directory: use --overwrite to remove it";
-            return Err(("replace", io::Error::other(text)));
+            return Err(("replace", io::Error::new(io::ErrorKind::AlreadyExists, "there is a directory")));
         }
         remove_tree(parent, name).map_err(fault)
     }
@@ -247,8 +246,7 @@ impl Maker<'_> {
                 open().map_err(|errno| ("open", errno.into()))
             }
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                let text = "there is a file or a link: use --overwrite to remove it";
-                Err(("replace", io::Error::other(text)))
+                Err(("replace", io::Error::new(io::ErrorKind::AlreadyExists, "there is a file or a link")))
             }
             opened => opened.map_err(|errno| ("open", errno.into())),
         }

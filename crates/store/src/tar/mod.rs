@@ -23,6 +23,13 @@ pub(crate) use sparse::Extent;
 pub use tree::{TreeForm, TreeTar};
 pub use write::ArchiveWriter;
 
+/// Whether bytes are those that an archive begins with.
+pub fn begins_archive(start: &[u8]) -> bool {
+    let block = start.first_chunk::<512>();
+    // One of zeroes alone is the end of an archive that has nothing in it.
+    block.is_some_and(|block| block.iter().all(|&byte| byte == 0) || header::parse(block).is_ok())
+}
+
 /// What is wrong with a tar header.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages are the documentation")]
