@@ -137,6 +137,8 @@ impl Session<'_> {
             Answer::Output(data) => write_all(&mut io::stdout(), &data)?,
             Answer::ErrorOutput(data) => write_all(&mut io::stderr(), &data)?,
             Answer::Warning { message } => complain(&format!("Warning: {message}")),
+            // For who has no part in a program's streams.
+            Answer::Session { .. } => {}
             Answer::Started { pid } => *process = open_process(pid),
             Answer::Failed { cause, message } => {
                 return Err(loment_engine::Error::Start { cause, message }.into());

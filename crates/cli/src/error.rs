@@ -27,6 +27,9 @@ pub(crate) enum Error {
     Invalid(String),
     #[error("{operation}")]
     Io { operation: String, source: std::io::Error },
+    // The words are Podman's, where it has looked for others' containers, too.
+    #[error("no container with ID or name {name:?} found: no such container")]
+    NothingToRemove { name: String },
     /// Several objects were given; each one's error was shown when it happened.
     #[error("")]
     Shown { status: u8 },
@@ -53,6 +56,7 @@ impl Error {
     pub(crate) fn status_of_removal(&self) -> u8 {
         use loment_engine::Error as Engine;
         match self {
+            Self::NothingToRemove { .. } => 1,
             Self::Engine(Engine::NoContainer { .. } | Engine::NoImage { .. } | Engine::NoVolume { .. }) => 1,
             Self::Engine(Engine::State { .. } | Engine::ImageInUse { .. } | Engine::VolumeInUse { .. }) => 2,
             other => other.status(ENGINE),

@@ -79,6 +79,15 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
         arguments = moved;
         result = run(persona, &arguments);
     }
+    let result = Globals::parse(persona, arguments).and_then(|(globals, arguments)| {
+        if let Some(timeout) = globals.timeout {
+            end_after(timeout);
+        }
+        globals.mute()?;
+        let result = commands::run(&globals, &arguments);
+        sweeper::leave(globals.root(), globals.runroot());
+        result
+    });
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) if persona.remote_only => {
@@ -114,7 +123,7 @@ fn fatal(text: &str) {
     log_line("fatal", text);
 }
 
-/// What skopeo says besides results.
+/// What skopeo, and Podman, say besides results.
 fn log_line(level: &str, text: &str) {
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     output::complain(&format!("time=\"{now}\" level={level} msg={text:?}"));

@@ -11,6 +11,11 @@ use crate::units::parse_size;
 
 /// Options of the store. Limits have the names of Podman's `storage.conf` and of Docker's daemon, too.
 pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
+    if option.is_empty() {
+        // As with Podman, what was said before counts no more.
+        (globals.form, globals.size) = (None, SizeLimits::default());
+        return Ok(());
+    }
     match option.split_once('=') {
         Some(("loment.form", "auto")) => globals.form = None,
         Some(("loment.form", "erofs")) => globals.form = Some(Form::Erofs),

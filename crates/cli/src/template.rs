@@ -10,6 +10,8 @@ use crate::error::Error;
 const MAIN: &str = "\0main";
 /// What a field with an argument, `.Label "k"`, becomes. No text can name it.
 const LABEL: &str = "\0label";
+/// The field with the labels by their names, which `.Label "k"` looks at; of records without it, `Labels`. No text can name it.
+pub(crate) const LABELS: &str = "\0labels";
 /// The most characters a function makes room for, on each side.
 const MAX_PAD: usize = 4096;
 
@@ -21,6 +23,8 @@ pub(crate) struct Template {
     fields: Option<Vec<String>>,
     /// It says itself what is done with the list of all records.
     is_of_list: bool,
+    /// It looks at labels by their names.
+    of_labels: bool,
 }
 
 /// What `.` is.
@@ -45,19 +49,22 @@ impl Template {
         asked.list(&list, dot);
         // What these are executed with is not known.
         asked.all |= !defines.is_empty();
-        label_list(&mut list);
+        let mut of_labels = label_list(&mut list);
         let mut template = functions(gotmpl::Template::new("format"));
         for define in &mut defines {
-            label_list(&mut define.body);
+            of_labels |= label_list(&mut define.body);
             template = template.add_parse_tree(&define.name, define.body.clone());
         }
         let template = template.add_parse_tree(MAIN, list);
         let fields = (!asked.all).then_some(asked.fields);
-        Ok(Self { text: text.to_owned(), template, fields, is_of_list })
+        Ok(Self { text: text.to_owned(), template, fields, is_of_list, of_labels })
     }
 
     /// Whether it wants a field of records.
     pub(crate) fn wants(&self, field: &str) -> bool {
+        if field == LABELS {
+            return self.of_labels;
+        }
         self.fields.as_ref().is_none_or(|fields| fields.iter().any(|asked| asked == field))
     }
 
@@ -89,7 +96,11 @@ impl Template {
     /// Executes it on a record.
     pub(crate) fn execute(&self, record: &Value) -> Result<String, Error> {
         let failed = |source| Error::Template { template: self.text.clone(), source };
-        let data = gotmpl::to_value(record).map_err(failed)?;
+        let data = match self.of_labels {
+            true => gotmpl::to_value(&with_labels(record.clone())),
+            false => gotmpl::to_value(record),
+        };
+        let data = data.map_err(failed)?;
         self.template.execute_template_to_string(MAIN, &data).map_err(failed)
     }
 }
@@ -171,38 +182,60 @@ fn is_dot(pipe: &PipeNode) -> bool {
     }
 }
 
-/// `.Label "k"` is a method in Podman and Docker: here a function of the labels.
-fn label_list(list: &mut ListNode) {
+/// A record, or each of a list, with its labels where `.Label "k"` looks for them.
+fn with_labels(mut record: Value) -> Value {
+    match &mut record {
+        Value::Object(fields) if !fields.contains_key(LABELS) => {
+            if let Some(labels) = fields.get("Labels").cloned() {
+                fields.insert(LABELS.to_owned(), labels);
+            }
+        }
+        Value::Array(records) => {
+            for record in records {
+                *record = with_labels(record.take());
+            }
+        }
+        _ => {}
+    }
+    record
+}
+
+/// `.Label "k"` is a method in Podman and Docker: here a function of the labels. Whether there is one.
+fn label_list(list: &mut ListNode) -> bool {
+    let mut found = false;
     for node in &mut list.nodes {
-        match node {
+        found |= match node {
             Node::List(list) => label_list(list),
             Node::Action(action) => label_pipe(&mut action.pipe),
             Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
-                label_pipe(&mut branch.pipe);
-                label_list(&mut branch.body);
-                branch.else_body.iter_mut().for_each(label_list);
+                let found = label_pipe(&mut branch.pipe) | label_list(&mut branch.body);
+                found | branch.else_body.as_mut().is_some_and(label_list)
             }
-            Node::Template(template) => template.pipe.iter_mut().for_each(label_pipe),
-            _ => {}
-        }
+            Node::Template(template) => template.pipe.as_mut().is_some_and(label_pipe),
+            _ => false,
+        };
     }
+    found
 }
 
-fn label_pipe(pipe: &mut PipeNode) {
+fn label_pipe(pipe: &mut PipeNode) -> bool {
+    let mut found = false;
     for CommandNode { args, .. } in &mut pipe.commands {
         for argument in args.iter_mut() {
             if let Expr::Pipe(_, pipe) = argument {
-                label_pipe(pipe);
+                found |= label_pipe(pipe);
             }
         }
         if let [Expr::Field(at, names), _] = args.as_mut_slice()
             && names.as_slice() == ["Label"]
         {
             let at = *at;
-            names[0] = "Labels".into();
+            names[0] = LABELS.into();
             args.insert(0, Expr::Identifier(at, LABEL.into()));
+            found = true;
         }
     }
+    found
 }
 
 type Outcome = Result<Go, TemplateError>;
@@ -340,6 +373,18 @@ mod tests {
         {
             assert!(run(bad).starts_with("error: template"), "{bad}: {}", run(bad));
         }
+    }
+
+    #[test]
+    fn labels_are_found_by_their_names_also_where_they_are_shown_as_one_text() {
+        let record = json!({"Labels": "a=b,c=d", LABELS: {"a": "b", "c": "d"}});
+        for text in [r#"{{.Labels}} {{.Label "c"}}"#, r#"{{range .}}{{.Labels}} {{.Label "c"}}{{end}}"#] {
+            let template = Template::parse(text).unwrap();
+            assert!(template.wants(LABELS));
+            let records = if template.is_of_list() { json!([record]) } else { record.clone() };
+            assert_eq!(template.execute(&records).unwrap(), "a=b,c=d d");
+        }
+        assert!(!Template::parse("{{.Labels}}").unwrap().wants(LABELS));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub enum Status {
     Initialized,
     /// Its program runs.
     Running,
+    /// Its program was asked to end, and has not yet.
+    Stopping,
     /// Its program is stopped in the midst of what it does.
     Paused,
     /// Its program has ended, and is started again in a moment.
@@ -39,6 +41,7 @@ impl Status {
             Self::Created => "created",
             Self::Initialized => "initialized",
             Self::Running => "running",
+            Self::Stopping => "stopping",
             Self::Paused => "paused",
             Self::Restarting => "restarting",
             Self::Exited => "exited",
@@ -48,7 +51,7 @@ impl Status {
 
     /// Whether it has a process.
     pub fn has_process(self) -> bool {
-        matches!(self, Self::Initialized | Self::Running | Self::Paused)
+        matches!(self, Self::Initialized | Self::Running | Self::Stopping | Self::Paused)
     }
 
     /// Whether its program has been started, and is not over for good.
@@ -58,7 +61,7 @@ impl Status {
 
     /// Whether it must be stopped before it can be removed.
     pub fn is_active(self) -> bool {
-        matches!(self, Self::Initialized | Self::Running | Self::Paused | Self::Restarting)
+        self.has_process() || self == Self::Restarting
     }
 }
 
@@ -127,6 +130,18 @@ impl Container {
     /// A connection to its monitor; `None` when there is none.
     pub fn monitor(&self) -> Option<Connection> {
         Connection::open(&self.run_dir).ok()
+    }
+
+    /// The ids of programs that were run in it and have not ended, sorted.
+    pub fn exec_ids(&self) -> Vec<String> {
+        if !self.status.has_process() {
+            return Vec::new();
+        }
+        let entries = std::fs::read_dir(self.run_dir.join(loment_monitor::state::SESSIONS));
+        let name = |entry: std::fs::DirEntry| entry.file_name().into_string().ok();
+        let mut ids: Vec<_> = entries.into_iter().flatten().flatten().filter_map(name).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Its control group.

@@ -56,6 +56,10 @@ pub struct Engine {
     pub(crate) events: Events,
     /// Who runs programs that may change a specification.
     pub(crate) run_hook: Option<RunHook>,
+    /// Who is told what a user should know although all went well.
+    pub(crate) warn: fn(&str),
+    /// A container that was asked to end runs until it has, as for Docker.
+    stopping_is_running: bool,
 }
 
 impl Engine {
@@ -84,7 +88,23 @@ impl Engine {
             groups: OnceLock::new(),
             events: Events::default(),
             run_hook: None,
+            warn: |_| {},
+            stopping_is_running: false,
         })
+    }
+
+    /// Who is told what a user should know although all went well: one line each time.
+    #[must_use]
+    pub fn with_warnings(mut self, warn: fn(&str)) -> Self {
+        self.warn = warn;
+        self
+    }
+
+    /// Without [`Status::Stopping`]: a container that was asked to end runs until it has, as for Docker.
+    #[must_use]
+    pub fn without_stopping(mut self) -> Self {
+        self.stopping_is_running = true;
+        self
     }
 
     /// The image store.
@@ -207,10 +227,18 @@ impl Engine {
             other => other.context("read the state in", dir.display())?,
         };
         let mut container = Container::new(config, state, dir, self.run_dir(id));
-        if container.status == Status::Running && self.is_frozen(container.cgroup()) {
-            container.status = Status::Paused;
-        }
+        container.status = self.closer(container.status, id, container.cgroup());
         Ok(Some(container))
+    }
+
+    /// What a container that runs by its record is doing.
+    pub(crate) fn closer(&self, status: Status, id: &str, group: &str) -> Status {
+        let is_stopping = || self.run_dir(id).join(loment_monitor::state::STOPPING).exists();
+        match status {
+            Status::Running if self.is_frozen(group) => Status::Paused,
+            Status::Running if !self.stopping_is_running && is_stopping() => Status::Stopping,
+            status => status,
+        }
     }
 
     /// Every container that can be read, the newest first. [`Engine::list`] has the others, too.

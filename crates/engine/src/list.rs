@@ -136,7 +136,7 @@ impl Engine {
         let mut names = None;
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
-            let listed = records.listed(&id, |group| self.is_frozen(group));
+            let listed = records.listed(&id, |status, group| self.closer(status, &id, group));
             match listed {
                 Ok(Some(mut one)) if which == Which::All || one.status.is_running() => {
                     one.health = self.health_of(&one);
@@ -201,7 +201,7 @@ impl Records {
     }
 
     /// A container; `None` for one that is not there (any more), or not yet.
-    fn listed(&mut self, id: &str, is_frozen: impl Fn(&str) -> bool) -> io::Result<Option<Listed>> {
+    fn listed(&mut self, id: &str, closer: impl Fn(Status, &str) -> Status) -> io::Result<Option<Listed>> {
         let Some(bytes) = self.read(id, CONFIG)? else { return Ok(None) };
         let record: Record = serde_json::from_slice(bytes)?;
         if record.version != VERSION {
@@ -212,10 +212,7 @@ impl Records {
             Some(bytes) => State::parse(bytes).or_else(damaged)?,
             None => State::default(),
         };
-        let status = match status_of(&mut state) {
-            Status::Running if is_frozen(&record.cgroup.path) => Status::Paused,
-            status => status,
-        };
+        let status = closer(status_of(&mut state), &record.cgroup.path);
         let Program { mut entrypoint, command } = record.process;
         entrypoint.extend(command);
         Ok(Some(Listed {

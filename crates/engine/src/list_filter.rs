@@ -141,7 +141,7 @@ impl Engine {
                 // For Podman, none has no other name.
                 let value = if value == "none" { "no" } else { value };
                 let known = POLICIES.iter().find(|known| **known == value);
-                Test::RestartPolicy(known.ok_or_else(|| bad(format!("use {}", POLICIES.join(", "))))?)
+                Test::RestartPolicy(known.ok_or_else(|| Error::RestartPolicy { word: value.to_owned() })?)
             }
             "should-start-on-boot" => Test::StartsOnBoot(boolean()?),
             "status" if STATES.contains(&value) => Test::Status(value.to_owned()),

@@ -32,12 +32,7 @@ fn random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A new id: 64 hexadecimal digits.
-pub(crate) fn new_id() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    random(&mut bytes)?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
+pub(crate) use loment_monitor::state::new_id;
 
 fn suggestion() -> io::Result<String> {
     let mut bytes = [0; 4];

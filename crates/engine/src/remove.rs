@@ -188,7 +188,8 @@ fn running(container: Container) -> Error {
         operation: "remove",
         status: container.status.name(),
         id: container.config.id,
-        hint: " - running or paused containers cannot be removed without force: stop it or use --force",
+        // The words are Podman's.
+        hint: " - running or paused containers cannot be removed without force: container state improper",
     }
 }
 

@@ -122,6 +122,15 @@ impl Engine {
             if container.status == Status::Initialized && !handed.prepare {
                 return self.begin(&container, streams).map(Some);
             }
+            if container.status == Status::Stopping && Self::is_program_alive(&container) {
+                return Err(Error::State {
+                    operation: "start",
+                    status: container.status.name(),
+                    id,
+                    // The words are Podman's.
+                    hint: ": it must be in Created or Stopped state to be started: container state improper",
+                });
+            }
             if Self::is_program_alive(&container) || container.status == Status::Restarting {
                 return Ok(None);
             }

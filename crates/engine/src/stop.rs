@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use loment_events::{What, more};
 use loment_monitor::End;
 use loment_monitor::protocol::{Answer, Request, Stop};
+use loment_monitor::state::STOPPING;
 use loment_monitor::supervision::Restart;
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -18,6 +19,9 @@ pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const STOPPED: &str = "stopped";
 /// How long a killed process may take to go, in seconds: it can only be held by the kernel.
 const KILL_TIMEOUT: u32 = 30;
+
+/// Within this of the time that a process was given, it had all of it.
+const TICK: Duration = Duration::from_millis(10);
 
 /// How long a container gets to end after it was asked to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +100,12 @@ impl Engine {
             return Ok(());
         }
         self.note_stop(container, true)?;
+        let since = Instant::now();
         let monitor = container.monitor();
         let asked = monitor.as_ref().is_some_and(|m| m.send(&Request::Stop(stop.clone())).is_ok());
+        if asked && stop.timeout.is_none() {
+            let _ = std::fs::write(container.run_dir.join(STOPPING), "");
+        }
         if container.status == Status::Paused && stop.timeout != Some(0) {
             // It can do nothing about the signal before.
             self.freeze(container, false)?;
@@ -112,11 +120,30 @@ impl Engine {
                 Some(seconds) => ends_within(&process, seconds),
                 None => ends(&process),
             };
+            // Its monitor may have been quicker.
+            if let Some(seconds @ 1..) = stop.timeout
+                && (!ended || since.elapsed() + TICK >= Duration::from_secs(seconds.into()))
+            {
+                self.tell_of_kill(container, stop.signal, seconds);
+            }
             if !ended {
                 self.kill_all(container, &process)?;
             }
         }
         self.wait_for_record(container)
+    }
+
+    /// In Podman's words.
+    fn tell_of_kill(&self, container: &Container, signal: i32, seconds: u32) {
+        let name = &container.config.name;
+        let signal = match signal {
+            1..=31 => format!("SIG{}", loment_runtime::signal_name(signal)),
+            real_time => format!("({real_time})"),
+        };
+        let text = format!(
+            "StopSignal {signal} failed to stop container {name} in {seconds} seconds, resorting to SIGKILL"
+        );
+        (self.warn)(&text);
     }
 
     /// Remembers that somebody wanted a container to end, or to start, for those that are started when the machine is.
@@ -174,7 +201,7 @@ impl Engine {
             return Ok(container);
         }
         let Some(process) = container.open_process() else {
-            if container.status == Status::Running {
+            if matches!(container.status, Status::Running | Status::Stopping) {
                 // It has ended this moment, which is what signals are mostly for.
                 return Ok(container);
             }

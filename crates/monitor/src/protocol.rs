@@ -121,6 +121,11 @@ pub enum Answer {
         /// The process.
         pid: i32,
     },
+    /// The id of a program that was run in the container, for a client that has no part in its streams. Before it is said to run.
+    Session {
+        /// 64 hexadecimal digits.
+        id: String,
+    },
     /// It could not be started, or the request not be done.
     Failed {
         /// What kind of failure.
@@ -245,6 +250,7 @@ impl Answer {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Started { pid } => packet(b'P', &pid.to_le_bytes()),
+            Self::Session { id } => packet(b's', id.as_bytes()),
             Self::Failed { cause, message } => {
                 let cause = match cause {
                     Cause::Setup => 0,
@@ -271,6 +277,7 @@ impl Answer {
         let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
         Ok(match letter {
             b'P' => Self::Started { pid: number(payload)? },
+            b's' => Self::Session { id: String::from_utf8_lossy(payload).into_owned() },
             b'E' => {
                 let (cause, text) = payload.split_first().ok_or_else(invalid)?;
                 let cause = match cause {

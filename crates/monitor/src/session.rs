@@ -30,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) size: Option<(u16, u16)>,
     /// What runs, of a program that is run later.
     pub(crate) command: String,
+    /// Of a program that was run in the container: 64 hexadecimal digits; otherwise empty.
+    pub(crate) id: String,
     /// What a check of the container's health writes.
     pub(crate) capture: Option<Capture>,
     /// It was killed since it took too long.

@@ -9,6 +9,12 @@ use serde::{Deserialize, Serialize};
 /// The name of the document in the container's directory.
 pub const FILE: &str = "state.json";
 
+/// The directory in a container's run directory that has a file for each program that was run in it and has not ended: the file's name
+/// is an id, and what is in it the number of the process.
+pub const SESSIONS: &str = "exec";
+/// The mark in the run directory of a container that was asked to stop, and has not ended.
+pub const STOPPING: &str = "stopping";
+
 /// The version of the document.
 const VERSION: u32 = 1;
 
@@ -59,6 +65,18 @@ pub enum Phase {
     Running,
     /// Ended.
     Exited,
+}
+
+/// A new id, for a container or a program in one: 64 hexadecimal digits.
+///
+/// # Errors
+/// The kernel's, where it has no random numbers.
+pub fn new_id() -> io::Result<String> {
+    let (mut bytes, mut filled) = ([0; 32], 0);
+    while filled < bytes.len() {
+        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// The kernel's name for this boot, which is read once.

@@ -71,7 +71,12 @@ fn commands_for_one_container_take_the_latest() {
     let of_file = ["exec", "--cidfile", file.to_str().unwrap(), "sh", "-c", "hostname"];
     assert_eq!(world.loment(of_file).succeeds(), hostname);
     world.loment(["exec", "old"]).fails_saying(125, &["command"]);
-    world.loment(["exec", "--cidfile", "/no/such", "true"]).fails_saying(125, &["/no/such"]);
+    let words = "reading CIDFile: open /no/such: no such file or directory";
+    world.loment(["exec", "--cidfile", "/no/such", "true"]).fails_saying(125, &[words]);
+    let words = "either start all containers or the container(s) provided in the arguments";
+    world.loment(["start", "--all", "x"]).fails_saying(125, &[words]);
+    let words = "fakepolicy invalid restart policy";
+    world.loment(["start", "--filter", "restart-policy=fakepolicy", "x"]).fails_saying(125, &[words]);
     // Filters choose among names, as with Podman.
     let some = world.loment(["start", "--filter", "name=new", "new", "old"]);
     assert_eq!(some.succeeds(), "new");

@@ -61,6 +61,27 @@ fn a_detached_exec_goes_on_alone() {
 }
 
 #[test]
+fn programs_in_a_container_have_ids() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "c", &[], &image);
+    let waits = "until test -e /tmp/go; do sleep 0.05; done";
+    let ids = || world.inspect("{{join .ExecIDs \" \"}}", "c");
+    let id = world.loment(["exec", "-d", "c", "sh", "-c", waits]).succeeds().to_owned();
+    assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    assert_eq!(ids(), id);
+    assert_eq!(world.persona("docker", ["exec", "-d", "c", "true"]).succeeds(), "");
+    // For Podman it is the engine that fails then.
+    world.loment(["exec", "-d", "c", "no-such-program"]).fails(125);
+    world.persona("docker", ["exec", "-d", "c", "no-such-program"]).fails(127);
+    world.loment(["exec", "c", "no-such-program"]).fails(127);
+    world.loment(["exec", "c", "touch", "/tmp/go"]).succeeds();
+    eventually("it is gone", || ids().is_empty());
+    world
+        .loment(["exec", "c"])
+        .fails_saying(125, &["must provide a non-empty command to start an exec session"]);
+}
+
+#[test]
 fn exec_needs_a_running_container() {
     let (world, image) = world_with("busybox:latest");
     world.loment(["create", "--network", "none", "--name", "c", &image, "true"]).succeeds();

@@ -121,11 +121,13 @@ fn rm_needs_force_for_what_runs() {
     let (world, image) = world_with("busybox:latest");
     sleeper(&world, "c", &[], &image);
     let pid = pid_of(&world, "c");
-    world.loment(["rm", "c"]).fails(2);
+    let words = "as it is running - running or paused containers cannot be removed without force: container state improper";
+    world.loment(["rm", "c"]).fails_saying(2, &[words]);
     assert!(lives(pid));
     assert_eq!(world.loment(["rm", "-f", "-t", "0", "c"]).succeeds(), "c");
     assert!(!lives(pid));
-    world.loment(["rm", "c"]).fails(1);
+    let words = "no container with ID or name \"c\" found: no such container";
+    world.loment(["rm", "c"]).fails_saying(1, &[words]);
     world.loment(["rm", "-f", "c"]).succeeds();
     assert_eq!(world.leftovers(), [""; 0]);
 }
@@ -205,6 +207,14 @@ fn inspect_is_a_list_of_documents() {
     assert_eq!(of_image["Config"]["WorkingDir"], "/work/dir");
     assert_eq!(of_image["RepoTags"][0], image.as_str());
     world.loment(["inspect", "c", "nothing-of-that-name"]).fails(125);
+    for (words, said) in [
+        (&["inspect", "x-y"][..], "Error: no such object: \"x-y\""),
+        (&["container", "inspect", "x-y"], "Error: no such container \"x-y\""),
+        (&["inspect", "--type", "container", "x-y"], "Error: no such container \"x-y\""),
+    ] {
+        let output = world.loment(words);
+        assert_eq!((output.fails(125), output.stdout.as_str()), (said, "[]\n"));
+    }
 }
 
 #[test]
@@ -218,6 +228,15 @@ fn version_and_info_answer() {
     let info: serde_json::Value =
         serde_json::from_str(world.loment(["info", "--format", "json"]).succeeds()).unwrap();
     assert_eq!(info["store"]["graphRoot"], world.root().to_str().unwrap());
+    let text = world.loment(["--storage-opt=", "info"]);
+    for part in ["graphOptions: {}", "buildahVersion: ", "distribution:", "graphStatus:", "registries:"] {
+        assert!(text.succeeds().contains(part), "{part}: {text}");
+    }
+    let info = |template: &str| world.loment(["info", "--format", template]).succeeds().to_owned();
+    assert_eq!(info("{{.Host.OCIRuntime.Path}}"), info("{{.Host.Conmon.Path}}"));
+    assert!(info("{{.Host.OCIRuntime.Path}}").starts_with('/'));
+    assert_eq!(info("{{.Store.GraphOptions}}"), "map[]");
+    assert_eq!(info("{{.Store.VolumePath}}"), format!("{}/volumes", world.root().display()));
 }
 
 #[test]

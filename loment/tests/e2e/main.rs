@@ -69,6 +69,7 @@ mod skopeo_verbs;
 mod slow;
 mod space;
 mod starters;
+mod stopping;
 mod sync_lists;
 mod templates;
 mod terminal;

@@ -57,7 +57,6 @@ fn a_container_can_be_waited_for_to_be_something() {
     assert_eq!(wait(&["--ignore", "--exit-first-match", "nobody", "c"]), "-1");
     for (arguments, words) in [
         (&["--condition", "asleep", "c"][..], &["unknown container state: asleep", "healthy"][..]),
-        (&["--condition", "stopping", "c"], &["stopping"]),
         (&["--interval", "soon", "c"], &["soon", "250ms"]),
         (&["--condition", "running", "nobody"], &["nobody"]),
         (&["--exit-first-match", "c", "nobody"], &["nobody"]),

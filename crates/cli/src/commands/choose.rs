@@ -142,10 +142,15 @@ pub(super) fn latest(engine: &Engine) -> Result<String, Error> {
 
 /// The id in a file that `--cidfile` wrote; none where there is no file and `ignore` says that this is no error.
 pub(super) fn id_in(path: &Path, ignore: bool) -> Result<Option<String>, Error> {
-    let reading = || format!("read the id in {}", path.display());
+    let reading = || format!("reading CIDFile: read {}", path.display());
     let file = match std::fs::File::open(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && ignore => return Ok(None),
-        file => file.doing(reading)?,
+        // In Podman's words.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            let path = path.display();
+            return Err(Error::Invalid(format!("reading CIDFile: open {path}: no such file or directory")));
+        }
+        file => file.doing(|| format!("reading CIDFile: open {}", path.display()))?,
     };
     let text = std::io::read_to_string(std::io::Read::take(file, MAX_ID_FILE)).doing(reading)?;
     match text.lines().next().map(str::trim) {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use loment_engine::{Answer, Exec, Streams};
+use loment_engine::{Answer, Connection, Exec, Streams};
+use loment_runtime::Cause;
 
 use super::choose::{id_in, latest};
 use super::values::process as values;
@@ -61,7 +62,11 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         (Some(file), ..) => (id_in(file, false)?.unwrap_or_default(), flags.words),
         (None, true, _) => (latest(&engine)?, flags.words),
         (None, false, Some((name, args))) if !args.is_empty() => (name.clone(), args.to_vec()),
-        _ => return Err(Error::Invalid("exec needs a container and a command to run in it".into())),
+        // The words are Podman's.
+        _ => {
+            let text = "must provide a non-empty command to start an exec session: invalid argument";
+            return Err(Error::Invalid(text.into()));
+        }
     };
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.tty && !flags.detach)?;
     let mut env = Vec::new();
@@ -86,12 +91,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     };
     let connection = engine.exec(&name, options)?;
     if flags.detach {
-        return match connection.receive().doing(|| "hear from the monitor".into())? {
-            Some(Answer::Failed { cause, message }) => {
-                Err(loment_engine::Error::Start { cause, message }.into())
-            }
-            _ => print(&format!("{}\n", engine.container(&name)?.config.id)).map(|()| 0),
-        };
+        return detached(globals, &connection);
     }
     exit_status(
         Session {
@@ -103,4 +103,22 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         }
         .run(),
     )
+}
+
+/// Waits until a program runs in the background, and says its id, which Docker does not.
+fn detached(globals: &Globals, connection: &Connection) -> Result<u8, Error> {
+    let docker = globals.persona.docker_documents;
+    let mut session = String::new();
+    loop {
+        match connection.receive().doing(|| "hear from the monitor".into())? {
+            Some(Answer::Session { id }) => session = id,
+            Some(Answer::Failed { cause, message }) => {
+                // For Podman it is the engine that could not run it.
+                let cause = if docker { cause } else { Cause::Setup };
+                return Err(loment_engine::Error::Start { cause, message }.into());
+            }
+            _ if docker || session.is_empty() => return Ok(0),
+            _ => return print(&format!("{session}\n")).map(|()| 0),
+        }
+    }
 }

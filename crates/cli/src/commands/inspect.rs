@@ -121,16 +121,12 @@ fn show(
     if names.is_empty() {
         return Err(Error::Invalid("no names or ids specified".into()));
     }
-    let mut documents = Vec::new();
-    let mut status = 0;
+    let (mut documents, mut errors) = (Vec::new(), Vec::new());
     let template = flags.format.as_deref().filter(|format| *format != "json");
     for name in names {
         match document(globals, (kind, platform), name, template.is_none()) {
             Ok(document) => documents.push(document),
-            Err(error) => {
-                status = error.status(crate::error::ENGINE);
-                complain(&format!("Error: {}", one_line(&error)));
-            }
+            Err(error) => errors.push(error),
         }
     }
     match template {
@@ -141,7 +137,14 @@ fn show(
             }
         }
     }
-    if status == 0 { Ok(0) } else { Err(Error::Shown { status }) }
+    // After what there is, as with Podman.
+    for error in &errors {
+        complain(&format!("Error: {}", one_line(error)));
+    }
+    match errors.last() {
+        None => Ok(0),
+        Some(error) => Err(Error::Shown { status: error.status(crate::error::ENGINE) }),
+    }
 }
 
 /// Templates may name a field as json does, or as the peers' programs do.
@@ -170,6 +173,10 @@ fn document(
         match engine.container(name) {
             Ok(container) => return Ok(inspect_container::document(globals.persona, &container)),
             Err(loment_engine::Error::NoContainer { .. }) if kind == Kind::All => {}
+            // The words are Podman's, here and below.
+            Err(loment_engine::Error::NoContainer { .. }) => {
+                return Err(Error::Invalid(format!("no such container {name:?}")));
+            }
             Err(e) => return Err(e.into()),
         }
     }
@@ -179,10 +186,8 @@ fn document(
             Ok(if json { inspect_image::without_nothing(document) } else { document })
         }
         Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => {
-            super::volume::find(globals, &engine, name).map_err(|_| {
-                let none = "there is no container, no image and no volume of that name";
-                Error::Invalid(format!("no such object: {name:?}: {none}"))
-            })
+            super::volume::find(globals, &engine, name)
+                .map_err(|_| Error::Invalid(format!("no such object: {name:?}")))
         }
         Err(e) => Err(e.into()),
     }

@@ -40,7 +40,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "Driver": "overlay",
         "MountLabel": "", "ProcessLabel": "", "AppArmorProfile": config.security.apparmor.as_deref().unwrap_or_default(),
         "Mounts": mounts(persona, config),
-        "ExecIDs": [],
+        "ExecIDs": c.exec_ids(),
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": c.dir.join("upper"), "WorkDir": c.dir.join("work")}},
         "BoundingCaps": capabilities(config), "EffectiveCaps": capabilities(config),
         "Namespace": "", "IsInfra": false, "IsService": false,

@@ -49,6 +49,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let grace = flags.time.map(|seconds| grace(Some(seconds))).transpose()?;
     remove_each(&names, |name| match engine.remove_with_volumes(name, flags.force, grace, flags.volumes) {
         Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
+        Err(loment_engine::Error::NoContainer { name }) => Err(Error::NothingToRemove { name }),
         other => {
             other?;
             print(&format!("{name}\n"))

@@ -87,6 +87,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 /// Filters choose among the names, if there are any.
 fn chosen(globals: &Globals, engine: &Engine, flags: &Flags) -> Result<Vec<String>, Error> {
     let Flags { all, filter, latest, containers, .. } = flags;
+    if *all && !*latest && !containers.is_empty() {
+        let text = "either start all containers or the container(s) provided in the arguments";
+        return Err(Error::Invalid(text.into()));
+    }
     if filter.is_empty() || containers.is_empty() {
         let choice = Choice { all: *all, latest: *latest, names: containers, ..Choice::default() };
         return choice.with_filters(filter).ids(globals, engine, |c| !c.status.is_running());

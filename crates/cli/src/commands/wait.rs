@@ -13,12 +13,13 @@ use crate::output::print;
 
 /// What a container can be waited for to be, in the words of Podman.
 const CONDITIONS: &str =
-    "configured, created, exited, healthy, paused, removing, running, stopped, unhealthy";
+    "configured, created, exited, healthy, paused, removing, running, stopped, stopping, unhealthy";
 
 /// Wait for containers to stop and print their exit codes
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Wait until they are one of these instead: configured, created, exited, healthy, paused, removing, running, stopped, unhealthy
+    /// Wait until they are one of these instead: configured, created, exited, healthy, paused, removing, running, stopped,
+    /// stopping, unhealthy
     #[arg(long, value_name = "CONDITION", value_delimiter = ',')]
     condition: Vec<String>,
     /// Wait for the first of them only, and print its exit code
@@ -84,12 +85,10 @@ fn condition(word: &str) -> Result<Condition, Error> {
         "initialized" => Condition::Is(Status::Initialized),
         "running" => Condition::Is(Status::Running),
         "paused" => Condition::Is(Status::Paused),
+        "stopping" => Condition::Is(Status::Stopping),
         "removing" => Condition::Gone,
         "healthy" => Condition::Healthy(true),
         "unhealthy" => Condition::Healthy(false),
-        "stopping" => {
-            return Err(Error::Invalid(format!("no container is ever {word} here: use {CONDITIONS}")));
-        }
         _ => return Err(Error::Invalid(format!("unknown container state: {word}: use {CONDITIONS}"))),
     })
 }
@@ -186,6 +185,7 @@ mod tests {
         assert_eq!(interval("0").unwrap(), Duration::from_millis(1));
         assert!(interval("soon").is_err() && interval("-1s").is_err());
         assert_eq!(condition("stopped").unwrap(), Condition::Is(Status::Exited));
-        assert!(condition("stopping").is_err() && condition("asleep").is_err());
+        assert_eq!(condition("stopping").unwrap(), Condition::Is(Status::Stopping));
+        assert!(condition("asleep").is_err());
     }
 }

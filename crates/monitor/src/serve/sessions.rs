@@ -18,6 +18,7 @@ use super::{Monitor, free};
 use crate::epoll::Token;
 use crate::protocol::{Answer, Exec, MAX_DATA};
 use crate::session::{Session, Setup};
+use crate::state::{SESSIONS, new_id};
 use crate::{Error, worker};
 
 /// Ends of children nobody asked about yet are kept, up to this many.
@@ -38,7 +39,11 @@ impl Monitor {
         };
         let command = request.args.join(" ");
         match (started, self.session(n)) {
-            (Ok(()), Some(session)) => session.command = command,
+            (Ok(()), Some(session)) => {
+                session.command = command;
+                // Without an id it runs as well.
+                session.id = new_id().unwrap_or_default();
+            }
             (Ok(()), None) => {}
             (Err(e), _) => {
                 self.end_session(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() })
@@ -132,7 +137,10 @@ impl Monitor {
             (_, None) => {}
         }
         match answer {
-            Answer::Started { .. } => self.tell(n, &answer),
+            Answer::Started { pid } => {
+                self.note_session(n, pid);
+                self.tell(n, &answer);
+            }
             _ => {
                 self.note_failed_check(n, &answer);
                 self.end_session(n, &answer);
@@ -256,6 +264,21 @@ impl Monitor {
         self.end_session(n, &Answer::Exited { status });
     }
 
+    /// Says that a program runs in the container, to whoever looks and to who asked for nothing else.
+    fn note_session(&mut self, n: u32, pid: i32) {
+        let Some(session) = self.session(n).filter(|session| !session.id.is_empty()) else { return };
+        let (id, slot) = (session.id.clone(), session.slot);
+        if let Some(c) = self.container(slot) {
+            let dir = c.head.place.run_dir.join(SESSIONS);
+            // What cannot be written is not shown; the program runs.
+            let _ =
+                std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join(&id), pid.to_string()));
+        }
+        if self.clients.iter().flatten().any(|c| c.session == Some(n) && !c.streams.any()) {
+            self.tell(n, &Answer::Session { id });
+        }
+    }
+
     fn note_failed_check(&mut self, n: u32, answer: &Answer) {
         let Some(session) = self.session(n) else { return };
         let (slot, overdue) = (session.slot, session.overdue);
@@ -268,6 +291,12 @@ impl Monitor {
 
     /// The last word about a program, whose number is used again.
     fn end_session(&mut self, n: u32, answer: &Answer) {
+        if let Some(session) = self.session(n).filter(|session| !session.id.is_empty()) {
+            let (id, slot) = (session.id.clone(), session.slot);
+            if let Some(c) = self.container(slot) {
+                let _ = std::fs::remove_file(c.head.place.run_dir.join(SESSIONS).join(id));
+            }
+        }
         self.tell(n, answer);
         self.release_clients(n);
         self.sessions[n as usize] = None;

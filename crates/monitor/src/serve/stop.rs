@@ -8,6 +8,7 @@ use super::Monitor;
 use super::container::Stage;
 use crate::groups;
 use crate::protocol::Stop;
+use crate::state::STOPPING;
 use crate::timers::Timer;
 
 const SIGKILL: i32 = 9;
@@ -33,9 +34,20 @@ impl Monitor {
         if request.timeout == Some(0) || self.container(slot).is_some_and(|c| c.prepared) {
             return self.kill(slot);
         }
+        // Without a time, it may be a signal like others (see `kill` in the engine): who means a stop says so.
+        if request.timeout.is_some() {
+            self.note_stopping(slot);
+        }
         let _ = loment_sys::process::kill(pid, request.signal);
         if let Some(seconds) = request.timeout {
             self.timers.set(Timer::Kill(slot), Duration::from_secs(seconds.into()));
+        }
+    }
+
+    /// Says, to whoever looks, that it was asked to end. What cannot be written is not shown.
+    fn note_stopping(&mut self, slot: u32) {
+        if let Some(c) = self.container(slot) {
+            let _ = std::fs::write(c.head.place.run_dir.join(STOPPING), "");
         }
     }
 

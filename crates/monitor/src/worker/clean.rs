@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::launch::{DEPENDENTS, Place, Removal};
 use crate::mounts::is_mount_point;
-use crate::state::{Phase, State};
+use crate::state::{Phase, STOPPING, State};
 use crate::{groups, health, now_rfc3339, volumes};
 
 /// How a container ended, and what comes after.
@@ -81,9 +81,10 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         // Whoever looks next finds a process that is gone, which says the same.
         let _ = state.save(&place.dir, true);
     }
-    if end.restart.is_none() {
+    match end.restart {
         // Whoever finds nobody there any more looks at the record.
-        let _ = std::fs::remove_dir_all(&place.run_dir);
+        None => drop(std::fs::remove_dir_all(&place.run_dir)),
+        Some(_) => drop(std::fs::remove_file(place.run_dir.join(STOPPING))),
     }
 }
 

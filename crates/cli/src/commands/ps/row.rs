@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::globals::Globals;
+use crate::template::LABELS;
 use crate::units::{ago, go_time, human_duration, human_size, seconds_since};
 
 pub(super) const HEADERS: [(&str, &str); 37] = [
@@ -103,6 +104,9 @@ impl<'g> Rows<'g> {
                 record.insert((*field).to_owned(), self.field(c, field));
             }
         }
+        if wants(LABELS) {
+            record.insert(LABELS.to_owned(), json!(c.labels));
+        }
         record.into()
     }
 
@@ -128,7 +132,7 @@ impl<'g> Rows<'g> {
             "Status" => status(c).into(),
             "State" => c.status.name().into(),
             "Names" => c.name.as_str().into(),
-            "Labels" => json!(c.labels),
+            "Labels" => labels(c).into(),
             "LocalVolumes" => local_volumes(c).to_string().into(),
             "Mounts" if docker => self.mounts(c).join(",").into(),
             "Mounts" => json!(self.mounts(c)),
@@ -241,11 +245,10 @@ impl<'g> Rows<'g> {
 
     /// The line that Docker prints as json.
     pub(super) fn docker_document(&self, c: &Listed, with_size: bool) -> Value {
-        let labels: Vec<String> = c.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         json!({
             "Command": self.command(c), "CreatedAt": go_time(&c.created),
             "ID": if self.no_trunc { c.id.as_str() } else { c.short_id() }, "Image": self.image_name(c),
-            "Labels": labels.join(","), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
+            "Labels": labels(c), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
             "Names": c.name, "Networks": networks(c, true).join(","), "Platform": null, "Ports": "",
             "RunningFor": ago(&c.created), "Size": if with_size { self.size_text(c) } else { "0B".into() },
             "State": c.status.name(), "Status": status(c),
@@ -336,6 +339,12 @@ fn namespaces(c: &Listed) -> Value {
     all.into()
 }
 
+/// As Docker and Podman have them in templates: `NAME=VALUE`, with commas between.
+fn labels(c: &Listed) -> String {
+    let pairs: Vec<_> = c.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.join(",")
+}
+
 pub(super) fn status(c: &Listed) -> String {
     let since = |moment: &str| human_duration(seconds_since(moment).unwrap_or(0));
     match c.status {
@@ -346,6 +355,7 @@ pub(super) fn status(c: &Listed) -> String {
             let health = c.health.map(|health| format!(" ({})", health.name())).unwrap_or_default();
             format!("Up {}{health}", since(&c.state.started_at))
         }
+        Status::Stopping => "Stopping".into(),
         Status::Paused => format!("Up {} (Paused)", since(&c.state.started_at)),
         Status::Restarting => {
             format!("Restarting ({}) {} ago", c.state.exit_code, since(&c.state.finished_at))
