@@ -48,8 +48,6 @@ pub(crate) struct Globals {
     pub(crate) timeout: Option<Duration>,
     /// Where large temporary files are: skopeo's `--tmpdir`.
     pub(crate) tmpdir: Option<PathBuf>,
-    /// Nothing is written to standard output.
-    noout: bool,
 }
 
 /// A flag as it was typed, with what may be its value.
@@ -154,7 +152,6 @@ impl Globals {
             mounts_file: None,
             timeout: None,
             tmpdir: None,
-            noout: false,
         };
         let mut modules = Vec::new();
         let mut i = 0;
@@ -189,7 +186,6 @@ impl Globals {
                 }
                 "--out" if !persona.remote_only => write_to(&typed.value()?)?,
                 "--storage-opt" => storage_options::apply(&typed.value()?, &mut globals)?,
-                "--noout" if !persona.remote_only => globals.noout = typed.switch()?,
                 "--events-backend" => globals.events = Some(EventsBackend::parse(&typed.value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, arguments[i..].to_vec())),
                 "--tls-verify" if persona.remote_only => {
@@ -213,16 +209,6 @@ impl Globals {
     /// Which image of several is meant when nothing else is said.
     pub(crate) fn platform_wanted(&self) -> Platform {
         self.platform.clone()
-    }
-
-    /// Closes standard output where nothing is to be written there.
-    pub(crate) fn mute(&self) -> Result<(), Error> {
-        if !self.noout {
-            return Ok(());
-        }
-        let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null");
-        let muted = nowhere.and_then(|nowhere| Ok(rustix::stdio::dup2_stdout(nowhere)?));
-        muted.doing(|| "close standard output".into())
     }
 
     /// Where there is room for large temporary files (file-hierarchy(7)).

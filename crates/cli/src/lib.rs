@@ -79,15 +79,6 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
         arguments = moved;
         result = run(persona, &arguments);
     }
-    let result = Globals::parse(persona, arguments).and_then(|(globals, arguments)| {
-        if let Some(timeout) = globals.timeout {
-            end_after(timeout);
-        }
-        globals.mute()?;
-        let result = commands::run(&globals, &arguments);
-        sweeper::leave(globals.root(), globals.runroot());
-        result
-    });
     match result {
         Ok(status) => ExitCode::from(status),
         Err(error) if persona.remote_only => {
