@@ -101,7 +101,7 @@ fn of_filters_of_one_name_one_must_hold_and_of_all_names_each() {
         ("exited=x", &["number"]),
         ("before=nobody", &["nobody"]),
         ("health=well", &["healthy"]),
-        ("restart-policy=sometimes", &["always"]),
+        ("restart-policy=sometimes", &["sometimes invalid restart policy"]),
         ("until=soon", &["24h"]),
         ("is-task=maybe", &["true"]),
     ] {
