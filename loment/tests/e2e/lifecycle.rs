@@ -236,6 +236,7 @@ fn version_and_info_answer() {
     assert_eq!(info("{{.Host.OCIRuntime.Path}}"), info("{{.Host.Conmon.Path}}"));
     assert!(info("{{.Host.OCIRuntime.Path}}").starts_with('/'));
     assert_eq!(info("{{.Store.GraphOptions}}"), "map[]");
+    assert!(["v1", "v2"].contains(&info("{{.Host.CgroupsVersion}}").as_str()));
     assert_eq!(info("{{.Store.VolumePath}}"), format!("{}/volumes", world.root().display()));
 }
 

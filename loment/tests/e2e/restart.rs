@@ -67,7 +67,9 @@ fn a_paused_container_does_nothing_until_it_may() {
     eventually("it writes", || lines() > 2);
     assert_eq!(world.loment(["pause", "c"]).succeeds(), "c");
     assert_eq!(world.inspect("{{.State.Status}} {{.State.Paused}}", "c"), "paused true");
-    assert!(world.loment(["ps"]).succeeds().contains("(Paused)"));
+    // Podman's words, and Docker's.
+    assert_eq!(world.loment(["ps", "--format", "{{.Status}}"]).succeeds(), "Paused");
+    assert!(world.persona("docker", ["ps"]).succeeds().contains("(Paused)"));
     let before = lines();
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(lines(), before);

@@ -42,8 +42,8 @@ fn document(globals: &Globals) -> Result<Value, Error> {
     let bytes = |n: u64| n.saturating_mul(memory.mem_unit.into());
     let cgroups = match Host::detect().map(|h| h.version()) {
         Ok(Version::V2) => "v2",
-        Ok(Version::V1) => "v1",
-        Ok(Version::Hybrid) => "hybrid",
+        // Podman's two words; limits are those of v1 where both are.
+        Ok(Version::V1 | Version::Hybrid) => "v1",
         Err(_) => "none",
     };
     let platform = loment_image::Platform::host();

@@ -129,7 +129,7 @@ impl<'g> Rows<'g> {
             "Args" => json!(c.args),
             "Created" | "CreatedAt" => go_time(&c.created).into(),
             "CreatedHuman" | "RunningFor" => ago(&c.created).into(),
-            "Status" => status(c).into(),
+            "Status" => status(c, docker).into(),
             "State" => c.status.name().into(),
             "Names" => c.name.as_str().into(),
             "Labels" => labels(c).into(),
@@ -238,7 +238,7 @@ impl<'g> Rows<'g> {
             size: size.map(|size| json!({"rootFsSize": size.all, "rwSize": size.own})),
             started_at: seconds(&c.state.started_at),
             state: c.status.name(),
-            status: status(c),
+            status: status(c, false),
             created: seconds(&c.created),
         }
     }
@@ -251,7 +251,7 @@ impl<'g> Rows<'g> {
             "Labels": labels(c), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
             "Names": c.name, "Networks": networks(c, true).join(","), "Platform": null, "Ports": "",
             "RunningFor": ago(&c.created), "Size": if with_size { self.size_text(c) } else { "0B".into() },
-            "State": c.status.name(), "Status": status(c),
+            "State": c.status.name(), "Status": status(c, true),
         })
     }
 }
@@ -345,7 +345,7 @@ fn labels(c: &Listed) -> String {
     pairs.join(",")
 }
 
-pub(super) fn status(c: &Listed) -> String {
+pub(super) fn status(c: &Listed, docker: bool) -> String {
     let since = |moment: &str| human_duration(seconds_since(moment).unwrap_or(0));
     match c.status {
         Status::Created => "Created".into(),
@@ -356,6 +356,7 @@ pub(super) fn status(c: &Listed) -> String {
             format!("Up {}{health}", since(&c.state.started_at))
         }
         Status::Stopping => "Stopping".into(),
+        Status::Paused if !docker => "Paused".into(),
         Status::Paused => format!("Up {} (Paused)", since(&c.state.started_at)),
         Status::Restarting => {
             format!("Restarting ({}) {} ago", c.state.exit_code, since(&c.state.finished_at))
