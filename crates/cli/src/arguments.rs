@@ -41,15 +41,55 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
         let help = make().try_get_matches_from(alone).err();
         return Parsed::Help(help.map(|help| help.to_string()).unwrap_or_default());
     }
-    let text = error.to_string();
-    let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-    let mistake = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mistake = mistake(&error, arguments);
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) if flag.starts_with("--") => {
             Parsed::Unknown { flag: flag.clone(), mistake }
         }
         _ => Parsed::Mistake(mistake),
     }
+}
+
+/// What is wrong: about flags in the words of Go's programs, which scripts look for.
+fn mistake(error: &clap::Error, arguments: &[OsString]) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let last = arguments.last().and_then(|word| word.to_str()).unwrap_or_default();
+    match (error.kind(), context(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(flag)) if is_flag(flag) => return unknown_flag(flag, arguments),
+        // Whatever follows a flag is its value: only the last word can be without one.
+        (ErrorKind::InvalidValue, _)
+            if context(ContextKind::InvalidValue) == Some("") && is_flag(last) && !last.contains('=') =>
+        {
+            return match last.chars().next_back().filter(|_| !last.starts_with("--")) {
+                Some(letter) => format!("flag needs an argument: '{letter}' in -{letter}"),
+                None => format!("flag needs an argument: {last}"),
+            };
+        }
+        _ => {}
+    }
+    let text = error.to_string();
+    let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    first.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn is_flag(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('-')
+}
+
+/// That there is no such flag; a letter is shown with what was typed behind it.
+pub(crate) fn unknown_flag(flag: &str, arguments: &[OsString]) -> String {
+    if flag.starts_with("--") {
+        return format!("unknown flag: {flag}");
+    }
+    let letter = flag.chars().nth(1).unwrap_or('-');
+    let typed = arguments.iter().filter_map(|word| word.to_str()).filter(|word| !word.starts_with("--"));
+    let cluster = typed
+        .filter_map(|word| word.strip_prefix('-'))
+        .find_map(|word| word.find(letter).map(|at| &word[at..]));
+    format!("unknown shorthand flag: '{letter}' in -{}", cluster.unwrap_or(&flag[1..]))
 }
 
 /// What follows a flag that has a value is its value, whatever it begins with.
@@ -220,11 +260,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn mistakes_with_flags_are_said_as_in_go() {
+        for (arguments, words) in [
+            (&["--nonesuch"][..], "unknown flag: --nonesuch"),
+            (&["--nonesuch=x"], "unknown flag: --nonesuch"),
+            (&["word", "-x"], "unknown shorthand flag: 'x' in -x"),
+            (&["--rm", "-dxt", "word"], "unknown shorthand flag: 'x' in -xt"),
+        ] {
+            assert!(matches!(read(arguments), Parsed::Mistake(text) if text == words), "{arguments:?}");
+        }
+        for (arguments, words) in [
+            (&["-a", "--format"][..], "flag needs an argument: --format"),
+            (&["-vf"], "flag needs an argument: 'f' in -f"),
+            (&["-f"], "flag needs an argument: 'f' in -f"),
+        ] {
+            assert_eq!(several(arguments).unwrap_err(), words);
+        }
+        assert!(several(&["word", "--format", "-f"]).is_ok(), "what follows is its value");
+    }
+
     #[derive(Parser, Debug)]
     struct Several {
         #[arg(short, long, alias = "every", requires = "format")]
         all: bool,
-        #[arg(long)]
+        #[arg(short, long)]
         format: Option<String>,
         #[arg(short, long, conflicts_with = "format")]
         verbose: bool,

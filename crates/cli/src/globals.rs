@@ -11,7 +11,7 @@ use loment_image::Platform;
 use loment_store::Form;
 use rustix::stdio::dup2_stdout;
 
-use crate::arguments::boolean;
+use crate::arguments::{boolean, unknown_flag};
 use crate::containers_conf::{self, ENGINE};
 use crate::ecosystem::{Chosen, variable};
 use crate::error::{Doing, Error};
@@ -198,7 +198,8 @@ impl Globals {
                 flag if IGNORED_WITH_VALUE.contains(&flag) => drop(typed.value()?),
                 other => {
                     let (program, command) = (persona.name, String::new());
-                    return Err(Error::Usage { message: format!("unknown flag: {other}"), program, command });
+                    let message = unknown_flag(other, &[OsString::from(other)]);
+                    return Err(Error::Usage { message, program, command });
                 }
             }
             i += 1;

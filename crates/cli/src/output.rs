@@ -47,6 +47,11 @@ pub(crate) fn indented(document: &Value) -> String {
     format!("{document:#}").lines().map(deeper).collect()
 }
 
+/// A template with the tabulators and ends of lines that are written with a backslash.
+pub(crate) fn unescaped(template: &str) -> String {
+    template.replace("\\t", "\t").replace("\\n", "\n")
+}
+
 /// One record per line by a Go template; `table TEMPLATE` with headers made from the fields' names.
 pub(crate) fn by_template(
     template: &str,
@@ -69,7 +74,7 @@ impl Listing {
             Some(rest) => (rest, true),
             None => (template, false),
         };
-        let mut columns = columns.replace("\\t", "\t").replace("\\n", "\n");
+        let mut columns = unescaped(columns);
         if is_table {
             // As with Podman, a blank between two fields is between two columns.
             columns = columns.replace("}} {{", "}}\t{{");

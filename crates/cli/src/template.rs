@@ -1,10 +1,13 @@
 //! Go templates of `--format`: parsed once, checked, and executed on records.
 
+use std::collections::BTreeMap;
+
 use gotmpl::parse::{CommandNode, Expr, ListNode, Node, Parser, PipeNode};
 use gotmpl::{TemplateError, Value as Go};
 use serde_json::Value;
 
 use crate::error::Error;
+use crate::units::go_duration;
 
 /// The name under which the text itself is kept among the templates it defines. No text can name it.
 const MAIN: &str = "\0main";
@@ -12,6 +15,12 @@ const MAIN: &str = "\0main";
 const LABEL: &str = "\0label";
 /// The field with the labels by their names, which `.Label "k"` looks at; of records without it, `Labels`. No text can name it.
 pub(crate) const LABELS: &str = "\0labels";
+/// What prints a time in nanoseconds as Go does. No text can name it.
+const DURATION: &str = "\0duration";
+/// The fields of health checks that are such times.
+const TIMES: [&str; 4] = ["Interval", "Timeout", "StartPeriod", "StartInterval"];
+/// Where these are.
+const CHECKS: [&str; 2] = ["Healthcheck", "StartupHealthCheck"];
 /// The most characters a function makes room for, on each side.
 const MAX_PAD: usize = 4096;
 
@@ -206,7 +215,10 @@ fn label_list(list: &mut ListNode) -> bool {
     for node in &mut list.nodes {
         found |= match node {
             Node::List(list) => label_list(list),
-            Node::Action(action) => label_pipe(&mut action.pipe),
+            Node::Action(action) => {
+                time_pipe(&mut action.pipe);
+                label_pipe(&mut action.pipe)
+            }
             Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
                 let found = label_pipe(&mut branch.pipe) | label_list(&mut branch.body);
                 found | branch.else_body.as_mut().is_some_and(label_list)
@@ -238,6 +250,23 @@ fn label_pipe(pipe: &mut PipeNode) -> bool {
     found
 }
 
+/// A time that is printed is text, as in Go.
+fn time_pipe(pipe: &mut PipeNode) {
+    let [CommandNode { args, .. }] = pipe.commands.as_mut_slice() else { return };
+    if let [Expr::Field(at, names)] = args.as_slice()
+        && let [.., check, time] = names.as_slice()
+        && CHECKS.contains(&check.as_str())
+        && TIMES.contains(&time.as_str())
+    {
+        args.insert(0, Expr::Identifier(*at, DURATION.into()));
+    }
+}
+
+/// Labels as the peers print them.
+pub(crate) fn joined(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
 type Outcome = Result<Go, TemplateError>;
 
 /// The functions that Docker and Podman add to Go's.
@@ -265,6 +294,11 @@ fn functions(template: gotmpl::Template) -> gotmpl::Template {
         .func("truncate", |args: &[Go]| {
             let most = number(args, 1)?;
             Ok(text(args, 0)?.chars().take(most).collect::<String>().into())
+        })
+        .func(DURATION, |args: &[Go]| match args.first() {
+            Some(Go::Int(n)) => Ok(go_duration((*n).try_into().unwrap_or_default()).into()),
+            Some(Go::Uint(n)) => Ok(go_duration(*n).into()),
+            other => Ok(other.cloned().unwrap_or(Go::Nil)),
         })
         .func(LABEL, |args: &[Go]| {
             let name = text(args, 1)?;
@@ -415,5 +449,16 @@ mod tests {
         assert!(error.contains("can't evaluate field Nope") && error.contains("ID, Names"), "{error}");
         assert!(template.check(|| vec!["ID", "Nope"]).is_ok());
         assert!(template.wants("ID") && !template.wants("Names"));
+    }
+
+    #[test]
+    fn times_of_health_checks_are_printed_as_go_does() {
+        let record = json!({"Healthcheck": {"Interval": 38_000_000_000_u64, "Timeout": null, "Retries": 3}});
+        for (text, result) in [
+            ("{{.Healthcheck.Interval}} {{.Healthcheck.Retries}}", "38s 3"),
+            ("{{json .Healthcheck.Interval}}", "38000000000"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap().execute(&record).unwrap(), result, "{text}");
+        }
     }
 }

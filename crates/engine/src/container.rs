@@ -12,6 +12,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use crate::Error;
 use crate::config::Config;
 use crate::error::Context;
+use crate::stop::STOPPED;
 
 /// What a container is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +143,11 @@ impl Container {
         let mut ids: Vec<_> = entries.into_iter().flatten().flatten().filter_map(name).collect();
         ids.sort_unstable();
         ids
+    }
+
+    /// Whether somebody wanted it to end, and has not started it since.
+    pub fn is_stopped_by_user(&self) -> bool {
+        self.dir.join(STOPPED).exists()
     }
 
     /// Its control group.

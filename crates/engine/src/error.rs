@@ -71,6 +71,15 @@ pub enum Error {
     VolumeBusy { name: String, seconds: u64 },
     #[error("volume {name} cannot be removed while something is mounted in {}: unmount that first", path.display())]
     VolumeMounted { name: String, path: PathBuf },
+    // The words are Podman's.
+    #[error("invalid volume option device for driver 'local': faccessat {device}: {}", in_go(why))]
+    VolumeDevice { device: String, why: io::Error },
+    // The words are Podman's.
+    #[error("{}: duplicate mount destination", destination.display())]
+    DuplicateMount { destination: PathBuf },
+    // The words are Podman's, but for the last.
+    #[error("{path}: not a block device: only those have limits")]
+    NotBlock { path: String },
     #[error("mount volume {name}")]
     VolumeMount { name: String, source: Box<loment_monitor::Error> },
     #[error(
@@ -118,6 +127,12 @@ pub enum Error {
     RestartPolicy { word: String },
     #[error("look at the files of container {id}")]
     View { id: String, source: Box<dyn std::error::Error + Send + Sync> },
+    // The words are Podman's, but for what to do.
+    #[error("healthcheck command is not set: give {flag}, too")]
+    NoCheckToChange { flag: &'static str },
+    // The words are Podman's.
+    #[error("cannot set on-failure action to {action} without a health check")]
+    ActionWithoutCheck { action: &'static str },
     #[error("container {id} has no health check: give it one with --health-cmd")]
     NoHealthCheck { id: String },
     #[error("the monitor of container {id} ended unexpectedly")]
@@ -184,6 +199,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// The registry that nobody could be reached at, and why.
+    pub(crate) fn refused_connection(&self) -> Option<(&str, &io::Error)> {
+        let error = match self {
+            Self::Registry(error) => error,
+            Self::Pull(error) => match error.as_ref() {
+                loment_image::Error::Registry(error) => error,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match error {
+            loment_registry::Error::Unreachable { host, source } => Some((host, source)),
+            _ => None,
+        }
+    }
+
     /// Whether a container, a volume or a secret is there, and what it is cannot be read.
     pub fn is_unreadable(&self) -> bool {
         let reads = |operation: &str| operation.starts_with("read");
@@ -193,6 +224,14 @@ impl Error {
             _ => false,
         }
     }
+}
+
+/// An error of the kernel in the words of Go's programs.
+pub(crate) fn in_go(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error ").next().unwrap_or_default();
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
 /// Each with its causes, on one line.

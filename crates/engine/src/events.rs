@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use loment_events::{Event, From, Kind, Log, Reader, Reporter, Subject, What, more};
 
 use crate::config::Config;
+use crate::error::in_go;
 use crate::{Engine, Error, StoredSecret};
 
 type Choose = Box<dyn Fn() -> Option<u64> + Send + Sync>;
@@ -84,7 +85,12 @@ impl Engine {
     /// Tells that an image could not be fetched.
     pub(crate) fn tell_of_pull(&self, name: &str, error: &Error) {
         let subject = Subject { name: name.to_owned(), ..Subject::default() };
-        self.tell_event(Event::new(Kind::Image, What::PullError, &subject).with(more::ERROR, error));
+        // The words are Podman's: programs that watch look for them.
+        let why = match error.refused_connection() {
+            Some((host, source)) => format!("pinging container registry {host}: {}", in_go(source)),
+            None => error.to_string(),
+        };
+        self.tell_event(Event::new(Kind::Image, What::PullError, &subject).with(more::ERROR, why));
     }
 
     /// Tells that what is not used was removed.

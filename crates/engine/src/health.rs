@@ -37,19 +37,25 @@ pub struct HealthChoices {
 
 impl HealthChoices {
     /// How a container of an image is checked.
-    pub(crate) fn resolve(&self, image: &ContainerDefaults) -> Option<Health> {
+    ///
+    /// # Errors
+    /// [`Error::ActionWithoutCheck`].
+    pub(crate) fn resolve(&self, image: &ContainerDefaults) -> Result<Option<Health>, Error> {
         let known = image.healthcheck.clone().unwrap_or_default();
         let said = self.test.clone().unwrap_or(known.test);
         let shell = image.shell.as_deref().filter(|shell| !shell.is_empty());
         if self.none || said.is_empty() || said[0] == "NONE" {
-            return None;
+            return match self.on_failure {
+                OnFailure::None => Ok(None),
+                action => Err(Error::ActionWithoutCheck { action: action.name() }),
+            };
         }
         let default = Health::default();
         let time = |user: Option<u64>, image: i64, default: u64| {
             user.unwrap_or_else(|| u64::try_from(image).ok().filter(|&n| n > 0).unwrap_or(default))
         };
         let retries = u32::try_from(known.retries).ok().filter(|&n| n > 0).unwrap_or(default.retries);
-        Some(Health {
+        Ok(Some(Health {
             test: program(&said, shell),
             interval: time(self.interval, known.interval, default.interval),
             timeout: time(self.timeout, known.timeout, default.timeout),
@@ -57,13 +63,14 @@ impl HealthChoices {
             start_interval: time(self.start_interval, known.start_interval, 0),
             retries: self.retries.unwrap_or(retries),
             on_failure: self.on_failure,
-            startup: self
-                .startup
-                .clone()
-                .map(|startup| Startup { test: program(&startup.test, shell), ..startup }),
+            startup: self.startup.clone().map(|startup| Startup {
+                test: program(&startup.test, shell),
+                said: startup.test,
+                ..startup
+            }),
             log: self.log.clone(),
             said,
-        })
+        }))
     }
 }
 
@@ -148,18 +155,23 @@ mod tests {
             shell: Some(vec!["/bin/ash".into(), "-ec".into()]),
             ..ContainerDefaults::default()
         };
-        let health = HealthChoices { timeout: Some(5), ..HealthChoices::default() }.resolve(&image).unwrap();
+        let health = HealthChoices { timeout: Some(5), ..HealthChoices::default() };
+        let health = health.resolve(&image).unwrap().unwrap();
         assert_eq!(health.test, ["/bin/ash", "-ec", "curl x"]);
         assert_eq!((health.interval, health.timeout, health.retries), (7 * second as u64, 5, 9));
         let none = HealthChoices { none: true, ..HealthChoices::default() };
-        assert_eq!(none.resolve(&image), None);
+        assert_eq!(none.resolve(&image).unwrap(), None);
+        let kill = HealthChoices { on_failure: OnFailure::Kill, ..HealthChoices::default() };
+        assert!(kill.resolve(&image).unwrap().is_some());
+        let error = kill.resolve(&ContainerDefaults::default()).unwrap_err().to_string();
+        assert_eq!(error, "cannot set on-failure action to kill without a health check");
         let own = HealthChoices {
             test: Some(vec!["CMD".into(), "a".into()]),
             retries: Some(1),
             ..HealthChoices::default()
         };
-        let health = own.resolve(&ContainerDefaults::default()).unwrap();
+        let health = own.resolve(&ContainerDefaults::default()).unwrap().unwrap();
         assert_eq!((health.test, health.retries), (vec!["a".to_owned()], 1));
-        assert_eq!(HealthChoices::default().resolve(&ContainerDefaults::default()), None);
+        assert_eq!(HealthChoices::default().resolve(&ContainerDefaults::default()).unwrap(), None);
     }
 }

@@ -294,7 +294,7 @@ impl Engine {
             let reference = short_names.new_name(name)?;
             let to = IndexName { name: reference.store_name(), ..list.name.clone() };
             self.store().tag_index(&to, None)?;
-            self.tell_of_image(What::Tag, list.id(), &to.name);
+            self.tell_of_image(What::Tag, list.id(), name);
             return Ok(());
         }
         let (id, known) = self.find_image(image, short_names)?;
@@ -303,9 +303,9 @@ impl Engine {
         if reference.digest().is_some() {
             return Err(invalid("name", name, "a digest names one image only: leave it out"));
         }
-        let name = reference.store_name();
-        self.store().tag(&name, &id, manifest.as_ref())?;
-        self.tell_of_image(What::Tag, id.hex(), &name);
+        self.store().tag(&reference.store_name(), &id, manifest.as_ref())?;
+        // As it was typed: so does Podman.
+        self.tell_of_image(What::Tag, id.hex(), name);
         Ok(())
     }
 
@@ -475,8 +475,12 @@ impl Engine {
             }
         }
         let all_names = how.all_names || how.containers;
-        let gone: Vec<String> =
+        let mut gone: Vec<String> =
             self.store().remove_image(&id, all_names)?.into_iter().map(|n| n.name).collect();
+        if let Some(record) = &record {
+            // The newest first.
+            gone.sort_by_key(|name| record.names_history.iter().position(|known| known == name));
+        }
         let mut deleted = vec![id.hex().to_owned()];
         if let Some(record) = record.filter(|_| !how.keep_parents) {
             deleted.extend(self.remove_parents(record)?);

@@ -146,11 +146,10 @@ impl Engine {
         (self.warn)(&text);
     }
 
-    /// Remembers that somebody wanted a container to end, or to start, for those that are started when the machine is.
+    /// Remembers that somebody wanted a container to end, or to start. For those that are started when the machine is, that survives
+    /// a power cut.
     pub(crate) fn note_stop(&self, container: &Container, stopped: bool) -> Result<(), Error> {
-        if container.config.supervision.restart == Restart::No {
-            return Ok(());
-        }
+        let durable = container.config.supervision.restart != Restart::No;
         let mark = container.dir.join(STOPPED);
         let result = match stopped {
             true => std::fs::File::create(&mark).map(drop),
@@ -158,6 +157,8 @@ impl Engine {
         };
         match result {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            // It may be gone, or be told where there is no room: nobody's end or start depends on that.
+            _ if !durable => Ok(()),
             result => result
                 .and_then(|()| std::fs::File::open(&container.dir)?.sync_all())
                 .context("write", mark.display()),
@@ -213,8 +214,10 @@ impl Engine {
             });
         };
         let supervision = &container.config.supervision;
-        if number == supervision.stop_signal && supervision.restart != Restart::No {
+        if number == supervision.stop_signal {
             self.note_stop(&container, true)?;
+        }
+        if number == supervision.stop_signal && supervision.restart != Restart::No {
             let stop = Stop { signal: number, timeout: None, keep: false };
             if container.monitor().is_some_and(|monitor| monitor.send(&Request::Stop(stop)).is_ok()) {
                 told();

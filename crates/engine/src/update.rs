@@ -67,6 +67,12 @@ pub struct HealthUpdate {
     pub startup_success: Option<u32>,
 }
 
+impl HealthUpdate {
+    fn says_none(&self) -> bool {
+        self.none || self.test.as_ref().is_some_and(|test| test.first().is_some_and(|word| word == "NONE"))
+    }
+}
+
 impl Engine {
     /// Changes a container, at once where that can be: limits of its group, its policy, its checks. Its environment and the
     /// resource limits of its program are for its next start. Returns what the user should know, and the container as it was.
@@ -90,7 +96,9 @@ impl Engine {
             image.map(|document| document.container).unwrap_or_default()
         };
         let health = change_health(config.supervision.health.clone(), &update.health, image)?;
-        config.supervision.health = health;
+        let supervision = &mut config.supervision;
+        supervision.no_check = health.is_none() && (supervision.no_check || update.health.says_none());
+        supervision.health = health;
         if let Some(restart) = update.restart {
             config.supervision.restart = restart;
         }
@@ -167,6 +175,11 @@ pub(crate) fn change_limits(limits: &mut Limits, new: &Limits) -> Result<Limits,
         device_write_iops,
         pids_limit
     );
+    if new.host_ulimits {
+        (limits.host_ulimits, limits.ulimits) = (true, Vec::new());
+    } else if !new.ulimits.is_empty() {
+        limits.host_ulimits = false;
+    }
     for ulimit in &new.ulimits {
         limits.ulimits.retain(|other| other.name != ulimit.name);
         limits.ulimits.push(ulimit.clone());
@@ -213,16 +226,14 @@ fn change_health(
     update: &HealthUpdate,
     image: impl Fn() -> ContainerDefaults,
 ) -> Result<Option<Health>, Error> {
-    let none = update.test.as_ref().is_some_and(|test| test.first().is_some_and(|word| word == "NONE"));
-    if update.none || none {
+    if update.says_none() {
         return Ok(None);
     }
     if *update == HealthUpdate::default() {
         return Ok(old);
     }
     let Some(mut health) = old.or_else(|| update.test.as_ref().map(|_| Health::default())) else {
-        let hint = "the container has no health check: give --health-cmd, too";
-        return Err(invalid("health check", "", hint));
+        return Err(Error::NoCheckToChange { flag: "--health-cmd" });
     };
     if let Some(test) = &update.test {
         health.test = crate::health::program(test, image().shell.as_deref());
@@ -248,11 +259,11 @@ fn change_health(
             update.startup_test.as_ref().map(|_| new)
         });
         let Some(mut startup) = before else {
-            let hint = "the container has no check of its start: give --health-startup-cmd, too";
-            return Err(invalid("health check", "", hint));
+            return Err(Error::NoCheckToChange { flag: "--health-startup-cmd" });
         };
         if let Some(test) = &update.startup_test {
             startup.test = crate::health::program(test, image().shell.as_deref());
+            startup.said.clone_from(test);
         }
         startup.interval = update.startup_interval.unwrap_or(startup.interval);
         startup.timeout = update.startup_timeout.unwrap_or(startup.timeout);
@@ -302,6 +313,7 @@ fn changes(config: &Config) -> Result<Changes, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ulimit;
 
     #[test]
     fn limits_that_are_said_replace_those_that_were() {
@@ -310,6 +322,15 @@ mod tests {
         assert_eq!((limits.memory, live.memory, live.memory_swap), (Some(150), Some(150), Some(200)));
         let live = change_limits(&mut limits, &Limits { cpu_shares: Some(2), ..Limits::default() }).unwrap();
         assert_eq!((live.memory, live.cpu_shares, limits.memory), (None, Some(2), Some(150)));
+        let host = Limits { host_ulimits: true, ..Limits::default() };
+        change_limits(&mut limits, &host).unwrap();
+        assert!(limits.host_ulimits);
+        let ulimit = Ulimit { name: "nofile".into(), soft: 1, hard: 1 };
+        let own = Limits { ulimits: vec![ulimit], ..Limits::default() };
+        change_limits(&mut limits, &own).unwrap();
+        assert!(!limits.host_ulimits && limits.ulimits.len() == 1);
+        change_limits(&mut limits, &host).unwrap();
+        assert!(limits.host_ulimits && limits.ulimits.is_empty());
         for bad in [
             Limits { memory: Some(300), ..Limits::default() },
             Limits { memory: Some(-1), ..Limits::default() },

@@ -81,6 +81,8 @@ impl Default for Health {
 pub struct Startup {
     /// What runs, with its arguments.
     pub test: Vec<String>,
+    /// The same as it was said, as in [`Health`].
+    pub said: Vec<String>,
     /// Between the end of one check and the next.
     pub interval: u64,
     /// How long one may take.
@@ -106,6 +108,18 @@ pub enum OnFailure {
     Stop,
 }
 
+impl OnFailure {
+    /// The word users write.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+            Self::Stop => "stop",
+        }
+    }
+}
+
 /// How a container is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -117,6 +131,8 @@ pub enum HealthStatus {
     Healthy,
     /// Too many checks in a row failed.
     Unhealthy,
+    /// The container ended while it was checked.
+    Stopped,
 }
 
 impl HealthStatus {
@@ -126,6 +142,7 @@ impl HealthStatus {
             Self::Starting => "starting",
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
+            Self::Stopped => "stopped",
         }
     }
 }
@@ -206,6 +223,11 @@ impl Checks {
 
     fn in_start_period(&self, health: &Health, ran: Duration) -> bool {
         self.report.status == HealthStatus::Starting && ran < Duration::from_nanos(health.start_period)
+    }
+
+    /// The container ended while it was checked, which says nothing of it.
+    pub(crate) fn note_end(&mut self) {
+        (self.report.status, self.report.failing_streak) = (HealthStatus::Stopped, 0);
     }
 
     /// Takes a result in.
@@ -299,8 +321,13 @@ mod tests {
 
     #[test]
     fn a_start_up_check_comes_first_and_may_restart() {
-        let startup =
-            Startup { test: vec!["up".into()], interval: SECOND, retries: 2, success: 2, timeout: 0 };
+        let startup = Startup {
+            test: vec!["up".into()],
+            interval: SECOND,
+            retries: 2,
+            success: 2,
+            ..Startup::default()
+        };
         let health = Health { test: vec!["well".into()], startup: Some(startup), ..Health::default() };
         let mut checks = Checks::default();
         assert_eq!(checks.next(&health), (["up".to_owned()].as_slice(), Duration::MAX));

@@ -22,6 +22,8 @@ pub struct Supervision {
     pub timeout: Option<u32>,
     /// How its health is checked.
     pub health: Option<Health>,
+    /// It was said that it is not to be.
+    pub no_check: bool,
 }
 
 /// Whether a container is started again when it has ended.

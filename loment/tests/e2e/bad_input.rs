@@ -393,6 +393,15 @@ fn unknown_flags_and_commands() {
         assert_eq!(output.stdout, "", "{output}");
         assert!(!output.stderr.is_empty(), "{output}");
     }
+    for (arguments, message) in [
+        (&["run", "-h"][..], "Error: flag needs an argument: 'h' in -h\nSee 'loment run --help'"),
+        (&["run", "--name"], "Error: flag needs an argument: --name\nSee 'loment run --help'"),
+        (&["run", "--nonesuch", "x"], "Error: unknown flag: --nonesuch\nSee 'loment run --help'"),
+        (&["rm", "-ax", "c"], "Error: unknown shorthand flag: 'x' in -x\nSee 'loment rm --help'"),
+        (&["bad", "--invalid"], "Error: unknown flag: --invalid\nSee 'loment --help'"),
+    ] {
+        assert_eq!(world.loment(arguments).fails(125), message);
+    }
 }
 
 #[test]

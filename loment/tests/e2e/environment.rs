@@ -100,7 +100,8 @@ fn user_directory_and_groups_come_from_image_and_flags() {
 #[test]
 fn environment_comes_from_image_flags_and_files() {
     let (world, image) = world_with("app:latest");
-    let file = world.write("env", "# a comment\nFROM_FILE=one two\n\nOVERRIDE=file\nFROM_HOST\n");
+    let file =
+        world.write("env", "# a comment\nFROM_FILE=one two\n\nOVERRIDE=file\nFROM_HOST\nodd*na#me!=file\n");
     let mut command = world.command([
         "run",
         "--rm",
@@ -114,6 +115,8 @@ fn environment_comes_from_image_flags_and_files() {
         "OVERRIDE=flag",
         "-e",
         "EMPTY=",
+        "-e",
+        "we.ird*na#me!?=flag",
         "--env=TAKEN",
         &image,
     ]);
@@ -124,6 +127,8 @@ fn environment_comes_from_image_flags_and_files() {
         "FROM_IMAGE=yes",
         "FROM_FILE=one two",
         "OVERRIDE=flag",
+        "odd*na#me!=file",
+        "we.ird*na#me!?=flag",
         "FROM_HOST=host",
         "TAKEN=taken",
         "EMPTY=",

@@ -218,10 +218,10 @@ fn the_image_says_how_it_is_checked_and_the_user_may_forbid_it() {
     let image = world.loment(["pull", "--quiet", &from]).succeeds().to_owned();
     world.loment(["create", "--network", "none", "--name", "c", &image, "x"]).succeeds();
     let shown = world.inspect("{{.Config.Healthcheck.Interval}} {{.Config.Healthcheck.Retries}}", "c");
-    assert_eq!(shown, "7000000000 9");
+    assert_eq!(shown, "7s 9");
     world.loment(["rm", "c"]).succeeds();
     world.loment(["create", "--network", "none", "--name", "c", "--no-healthcheck", &image, "x"]).succeeds();
-    assert!(!world.loment(["inspect", "c"]).succeeds().contains("\"Healthcheck\""));
+    assert_eq!(world.inspect("{{json .Config.Healthcheck}}", "c"), r#"{"Test":["NONE"]}"#);
     clean(&world);
 }
 
@@ -282,5 +282,45 @@ fn results_are_kept_where_the_user_wants_them() {
             .fails(125)
             .contains("/nowhere")
     );
+    clean(&world);
+}
+
+#[test]
+fn what_is_said_of_checks_is_shown_as_it_was_said() {
+    let (world, image) = world_with("busybox:latest");
+    let words = ["create", "--network", "none", "--health-on-failure", "kill", &image, "true"];
+    let refused = world.loment(words);
+    assert_eq!(refused.fails(125), "Error: cannot set on-failure action to kill without a health check");
+    let times =
+        ["--health-interval", "38s", "--health-startup-timeout", "90s", "--health-max-log-count", "7"];
+    let checks = ["--health-cmd", "true", "--health-startup-cmd", "echo up"];
+    checked(&world, &image, &[&times[..], &checks].concat());
+    let of_checks = "{{.Config.Healthcheck.Interval}} {{json .Config.Healthcheck.Interval}}\\n\
+        {{.Config.StartupHealthCheck.Test}} {{.Config.StartupHealthCheck.Timeout}} {{.Config.HealthMaxLogCount}}";
+    let shown = "38s 38000000000\n[CMD-SHELL echo up] 1m30s 7";
+    assert_eq!(world.inspect(of_checks, "c"), shown);
+    assert_eq!(world.inspect("{{.State.Healthcheck.FailingStreak}}", "c"), "0");
+    world.loment(["update", "--no-healthcheck", "c"]).succeeds();
+    assert_eq!(
+        world.inspect("{{.Config.Healthcheck.Test}} {{.Config.StartupHealthCheck}}", "c"),
+        "[NONE] <nil>"
+    );
+    world
+        .loment(["update", "--health-retries", "3", "c"])
+        .fails_saying(125, &["healthcheck command is not set"]);
+    clean(&world);
+}
+
+#[test]
+fn a_container_that_ends_while_it_is_checked_is_neither_well_nor_ill() {
+    let (world, image) = world_with("busybox:latest");
+    checked(&world, &image, &["--health-cmd", "touch /begun; sleep 600", "--health-interval", "disable"]);
+    let mut asked = world.command(["healthcheck", "run", "c"]);
+    let asked = asked.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    eventually("it is checked", || world.loment(["exec", "c", "test", "-e", "/begun"]).code == 0);
+    world.loment(["stop", "-t", "0", "c"]).succeeds();
+    let asked = asked.wait_with_output().unwrap();
+    assert_eq!((asked.status.code(), asked.stdout.as_slice()), (Some(1), &b"stopped\n"[..]));
+    assert_eq!(health(&world), "stopped 0");
     clean(&world);
 }

@@ -270,3 +270,26 @@ fn a_reader_that_has_gone_is_no_error() {
     assert_eq!(run(&mut command, Patience::NORMAL).succeeds(), "status 0");
     assert_eq!(world.leftovers(), [""; 0]);
 }
+
+#[test]
+fn signals_have_names_numbers_and_dashes_and_who_asked_is_known() {
+    let (world, image) = world_with("busybox:latest");
+    let script = "trap 'echo got usr2' USR2; echo ready; while :; do sleep 0.05; done";
+    world
+        .loment(["run", "-d", "--init", "--network", "none", "--name", "c", &image, "sh", "-c", script])
+        .succeeds();
+    eventually("it is ready", || world.loment(["logs", "c"]).stdout.contains("ready"));
+    world.loment(["kill", "-s", "-USR2", "c"]).succeeds();
+    eventually("the trap ran", || world.loment(["logs", "c"]).stdout.contains("got usr2"));
+    assert_eq!(world.loment(["kill", "-s", "0", "c"]).fails(125), "Error: invalid signal: 0");
+    assert_eq!(world.loment(["kill", "-s", "-65", "c"]).fails(125), "Error: valid signals are 1 through 64");
+    let by_user = || world.inspect("{{.State.StoppedByUser}}", "c");
+    assert_eq!(by_user(), "false");
+    world.loment(["kill", "-s", "TERM", "c"]).succeeds();
+    world.loment(["wait", "c"]).succeeds();
+    assert_eq!(by_user(), "true");
+    world.loment(["start", "c"]).succeeds();
+    assert_eq!(by_user(), "false");
+    world.loment(["rm", "--force", "--time", "0", "c"]).succeeds();
+    assert_eq!(world.leftovers(), [""; 0]);
+}

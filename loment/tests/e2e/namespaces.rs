@@ -170,7 +170,10 @@ fn what_cannot_be_shared_is_refused() {
     let (world, rootfs) = world_over_directory();
     sleeper(&world, "a", &["--ipc", "private", "--rootfs"], &rootfs);
     let cases: [(&[&str], &str); 9] = [
-        (&["--ipc", "container:a"], "is private, which nobody shares: make it with --ipc shareable"),
+        (
+            &["--ipc", "container:a"],
+            "is private, and joining it is not allowed: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+        ),
         (&["--pid", "container:none-such"], "no container with name or ID \"none-such\" found"),
         (&["--pid", "container:a", "--init"], "--init needs one of the container's own"),
         (
@@ -189,4 +192,18 @@ fn what_cannot_be_shared_is_refused() {
         assert!(output.fails(125).contains(said), "{flags:?}: {output}");
     }
     assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds().lines().count(), 1);
+}
+
+#[test]
+fn root_keeps_its_id_by_having_the_hosts_users() {
+    let (world, image) = world_with("app:latest");
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap();
+    let script = "id -u; cat /proc/self/uid_map; readlink /proc/self/ns/user";
+    let hosts = format!("{}\n{}", map.trim_end(), namespace("self", "user").display());
+    let run = |flags: &[&str]| sh(&world, &[&["--entrypoint", ""], flags].concat(), &image, script);
+    assert_eq!(run(&["--userns", "keep-id"]), format!("0\n{hosts}"), "whoever the image says");
+    assert_eq!(run(&["--userns", "keep-id", "--user", "7"]), format!("7\n{hosts}"));
+    assert_eq!(run(&["--userns", "ns:/proc/self/ns/user", "--user", "0"]), format!("0\n{hosts}"));
+    let nomap = world.loment(["create", "--network", "none", "--userns", "nomap", &image]);
+    assert_eq!(nomap.fails(125), "Error: nomap is only supported in rootless mode");
 }

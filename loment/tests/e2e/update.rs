@@ -179,3 +179,24 @@ fn variables_and_limits_of_programs_are_for_the_next_start() {
     assert_eq!(exec(), "5,,4,70");
     assert_eq!(sh(&world, &[], &image, "echo other"), "other");
 }
+
+#[test]
+fn limits_of_programs_go_as_far_as_the_machine_lets_them() {
+    let (world, image) = world_with("busybox:latest");
+    let limits = |flags: &[&str]| sh(&world, flags, &image, "ulimit -Hn; ulimit -Sn");
+    // What is not limited has what can be given.
+    let host = limits(&["--ulimit", "host"]);
+    limits(&["--ulimit", "nofile=-1:-1", "--ulimit", "nproc=-1"]);
+    sleeper(&world, "c", &["--ulimit", "nofile=100"], &image);
+    world.loment(["update", "--ulimit", "host", "c"]).succeeds();
+    world.loment(["restart", "--time", "0", "c"]).succeeds();
+    let exec = world.loment(["exec", "c", "sh", "-c", "ulimit -Hn; ulimit -Sn"]);
+    assert_eq!(exec.succeeds(), host);
+    for (flags, words) in [
+        (["--ulimit", "nofile:1024:1024"], "invalid ulimit argument: nofile:1024:1024"),
+        (["--ulimit", "nofile=2:1"], "ulimit soft limit must be less than or equal to hard limit: 2 > 1"),
+        (["--blkio-weight-device", "/dev/zero:123"], "/dev/zero: not a block device"),
+    ] {
+        world.loment([&["update"], &flags[..], &["c"]].concat()).fails_saying(125, &[words]);
+    }
+}

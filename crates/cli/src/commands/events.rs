@@ -42,19 +42,25 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let settings = crate::events::settings(globals.events)?;
     let words = if globals.persona.docker_documents { Words::Docker } else { Words::Podman };
     let now = Timestamp::now();
-    let since = flags.since.as_deref().map(|text| moment(text, now, false)).transpose()?;
     let ahead = words == Words::Podman;
-    let until = flags.until.as_deref().map(|text| moment(text, now, ahead)).transpose()?;
+    let time = |flag: &str, text: &Option<String>, ahead| {
+        let time = text.as_deref().map(|text| moment(text, now, ahead)).transpose();
+        time.map_err(|why| Error::Invalid(format!("failed to parse event filters: --{flag}: {why}")))
+    };
+    let since = time("since", &flags.since, false)?;
+    let until = time("until", &flags.until, ahead)?;
     let nanoseconds = |time: Timestamp| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX);
     let filters = Filters::parse(&flags.filter, words)
-        .map_err(|bad| Error::Invalid(format!("invalid filter {:?}: {}", bad.text, bad.hint)))?
+        .map_err(|bad| {
+            Error::Invalid(format!(
+                "failed to parse event filters: invalid filter {:?}: {}",
+                bad.text, bad.hint
+            ))
+        })?
         .between(since.map(nanoseconds), until.map(nanoseconds));
     let engine = globals.engine()?;
     let Some(log) = engine.event_log() else {
-        return Err(Error::Invalid(
-            "cannot read events with the \"none\" backend: choose another with --events-backend, or events_logger in containers.conf"
-                .into(),
-        ));
+        return Err(Error::Invalid("cannot read events with the \"none\" backend".into()));
     };
     if settings.wants_journal {
         complain(

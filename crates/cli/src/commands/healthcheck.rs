@@ -20,12 +20,15 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let report = globals.engine()?.check_health(&flags.container)?;
-    if report.log.last().is_some_and(|result| result.exit_code == 0) {
+    let is_over = report.status == HealthStatus::Stopped;
+    if report.log.last().is_some_and(|result| result.exit_code == 0) && !is_over {
         return Ok(0);
     }
     // What this check says, and not yet of all.
-    let status =
-        if report.status == HealthStatus::Starting { report.status } else { HealthStatus::Unhealthy };
+    let status = match report.status {
+        status @ (HealthStatus::Starting | HealthStatus::Stopped) => status,
+        _ => HealthStatus::Unhealthy,
+    };
     print(&format!("{}\n", status.name()))?;
     Ok(u8::from(!flags.ignore_result))
 }

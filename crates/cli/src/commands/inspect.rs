@@ -9,7 +9,7 @@ use super::remote::InspectFlags;
 use super::{inspect_container, inspect_image};
 use crate::error::{Error, one_line};
 use crate::globals::Globals;
-use crate::output::{complain, execute, print};
+use crate::output::{complain, execute, print, unescaped};
 
 /// Display the configuration of containers, images and volumes
 #[derive(Parser, Debug)]
@@ -132,6 +132,10 @@ fn show(
     match template {
         None => print(&format!("{:#}\n", Value::from(documents)))?,
         Some(template) => {
+            let template = &match globals.persona.docker_documents {
+                true => template.to_owned(),
+                false => unescaped(template),
+            };
             for document in &documents {
                 print(&(execute(template, &named_as_in_go(document))? + "\n"))?;
             }
@@ -154,6 +158,9 @@ fn named_as_in_go(document: &Value) -> Value {
         && let Some(id) = fields.get("Id").cloned()
     {
         fields.insert("ID".to_owned(), id);
+        if fields.contains_key("HostConfig") {
+            inspect_container::name_as_in_go(&mut document);
+        }
     }
     document
 }

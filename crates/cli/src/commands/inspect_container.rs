@@ -69,6 +69,9 @@ fn state(persona: &Persona, c: &Container) -> Value {
         "FinishedAt": or_never(&c.state.finished_at),
         "CgroupPath": format!("/{}", c.cgroup()),
     });
+    if !persona.docker_documents {
+        state["StoppedByUser"] = c.is_stopped_by_user().into();
+    }
     // Docker leaves it out where nothing is checked.
     match c.health() {
         Some(report) => state["Health"] = json!(report),
@@ -198,12 +201,36 @@ fn container_config(config: &Config) -> Value {
         document["HealthcheckMaxLogSize"] = health.log.size.into();
         if let Some(startup) = &health.startup {
             document["StartupHealthCheck"] = json!({
-                "Test": startup.test, "Interval": startup.interval, "Timeout": startup.timeout,
+                "Test": if startup.said.is_empty() { &startup.test } else { &startup.said }, "Interval": startup.interval, "Timeout": startup.timeout,
                 "Retries": startup.retries, "Successes": startup.success,
             });
         }
     }
+    if config.supervision.health.is_none() && config.supervision.no_check {
+        document["Healthcheck"] = json!({"Test": ["NONE"]});
+    }
     document
+}
+
+/// The names that programs in Go have for what json calls otherwise, or leaves out: templates may use them.
+pub(super) fn name_as_in_go(document: &mut Value) {
+    let alias = |part: &mut Value, name: &str, go: &str| {
+        if let Some(value) = part.get(name).cloned() {
+            part[go] = value;
+        }
+    };
+    if document["State"].is_object() {
+        alias(&mut document["State"], "Health", "Healthcheck");
+    }
+    let config = &mut document["Config"];
+    if config.is_object() {
+        alias(config, "HealthcheckMaxLogCount", "HealthMaxLogCount");
+        alias(config, "HealthcheckMaxLogSize", "HealthMaxLogSize");
+        // What a template prints of a pointer to nothing.
+        if config.get("StartupHealthCheck").is_none() {
+            config["StartupHealthCheck"] = "<nil>".into();
+        }
+    }
 }
 
 /// What is known of a secret, but for itself.

@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::choose::Chosen;
 use super::for_each;
+use super::values::supervision::signal;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
@@ -22,8 +23,7 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    let number = loment_runtime::parse_signal(&flags.signal)
-        .ok_or_else(|| Error::Invalid(format!("invalid signal {:?}: no such signal", flags.signal)))?;
+    let number = signal(&flags.signal)?;
     let engine = globals.engine()?;
     let names = flags
         .chosen

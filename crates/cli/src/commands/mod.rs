@@ -85,6 +85,12 @@ use crate::globals::Globals;
 use crate::output::print;
 use table::Group;
 
+/// Commands that the peers have and we have not: that is what is wrong, not their flags.
+const OF_PEERS: [&str; 13] = [
+    "artifact", "build", "buildx", "compose", "farm", "generate", "kube", "machine", "network", "play",
+    "pod", "quadlet", "swarm",
+];
+
 /// Finds and runs the command that `arguments` begins with.
 pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error> {
     let program = globals.persona.name;
@@ -113,7 +119,14 @@ fn dispatch(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<u8,
     // A name with a space is a group's.
     match table::command(name).filter(|c| !c.name.contains(' ')) {
         Some(command) => (command.run)(globals, arguments),
-        None => Err(unknown(globals, "", name, &table::first_words())),
+        None => {
+            // As Go's programs, which read all flags for themselves when there is no such command.
+            let flag = arguments.iter().position(|word| word.as_encoded_bytes().starts_with(b"-"));
+            if let Some(flag) = flag.filter(|_| !OF_PEERS.contains(&name)) {
+                Globals::parse(globals.persona, &arguments[flag..])?;
+            }
+            Err(unknown(globals, "", name, &table::first_words()))
+        }
     }
 }
 

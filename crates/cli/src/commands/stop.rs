@@ -36,7 +36,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let choice = Choice { ignore: flags.ignore, ..flags.chosen.choice(flags.all) };
     let names = choice.with_filters(&flags.filter).ids(globals, &engine, |c| c.status.is_active())?;
-    let signal = flags.signal.as_deref().map(|text| signal("signal", text)).transpose()?;
+    let signal = flags.signal.as_deref().map(signal).transpose()?;
     let options = StopOptions { signal, grace: grace(flags.time)?, keep: false };
     for_each(&names, |name| match engine.stop(name, &options) {
         Err(loment_engine::Error::NoContainer { .. }) if flags.ignore => Ok(()),

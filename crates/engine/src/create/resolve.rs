@@ -94,7 +94,10 @@ pub(super) fn resolve(
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
     config.supervision.stop_timeout =
         choices.stop_timeout.or(image_timeout).or(choices.usual_stop_timeout).unwrap_or(STOP_TIMEOUT);
-    config.supervision.health = choices.health.resolve(defaults);
+    config.supervision.health = choices.health.resolve(defaults)?;
+    let none =
+        choices.health.test.as_ref().is_some_and(|test| test.first().is_some_and(|word| word == "NONE"));
+    config.supervision.no_check = choices.health.none || none;
     if let Some(health) = &mut config.supervision.health {
         health.log.quiet = choices.quiet_health;
     }

@@ -54,7 +54,7 @@ fn check_ipc(other: &Config) -> Result<(), Error> {
         _ => return Ok(()),
     };
     let hint = format!(
-        "that of container {} is {mode}, which nobody shares: make it with --ipc shareable",
+        "that of container {} is {mode}, and joining it is not allowed: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
         other.id
     );
     Err(invalid("ipc namespace", format!("container:{}", other.name), hint))

@@ -52,8 +52,7 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
     }
     for (i, (destination, _)) in user.iter().enumerate() {
         if user[..i].iter().any(|(other, _)| other == destination) {
-            let shown = destination.display().to_string();
-            return Err(invalid("mount destination", shown, "duplicate mount destination"));
+            return Err(Error::DuplicateMount { destination: destination.clone() });
         }
     }
     let mut mounts = defaults(config);

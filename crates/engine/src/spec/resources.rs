@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 use crate::config::{DeviceLimit, Limits};
-use crate::error::{Context, invalid};
+use crate::error::Context;
 
 /// Limits, as a specification has them.
 pub(super) fn resources(limits: &Limits, device_rules: Vec<Value>) -> Result<Value, Error> {
@@ -63,7 +63,7 @@ fn of_devices(limits: &[DeviceLimit], what: &str) -> Result<Value, Error> {
         let shown = limit.path.display().to_string();
         let meta = std::fs::metadata(&limit.path).context("stat", &shown)?;
         if !meta.file_type().is_block_device() {
-            return Err(invalid("device", shown, "it is not a block device, which is what can be limited"));
+            return Err(Error::NotBlock { path: shown });
         }
         let number = meta.rdev();
         let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));

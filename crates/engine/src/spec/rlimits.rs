@@ -1,5 +1,7 @@
 //! Resource limits: the user's apply exactly, our own as far as the machine allows.
 
+use rustix::process::{Resource, getrlimit};
+use rustix::thread::{CapabilitySet, capabilities};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -7,35 +9,39 @@ use crate::config::{Config, Ulimit};
 use crate::error::invalid;
 
 /// Every limit there is, by the name `--ulimit` takes.
-const NAMES: [&str; 16] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
+const NAMES: [(&str, Resource); 16] = [
+    ("as", Resource::As),
+    ("core", Resource::Core),
+    ("cpu", Resource::Cpu),
+    ("data", Resource::Data),
+    ("fsize", Resource::Fsize),
+    ("locks", Resource::Locks),
+    ("memlock", Resource::Memlock),
+    ("msgqueue", Resource::Msgqueue),
+    ("nice", Resource::Nice),
+    ("nofile", Resource::Nofile),
+    ("nproc", Resource::Nproc),
+    ("rss", Resource::Rss),
+    ("rtprio", Resource::Rtprio),
+    ("rttime", Resource::Rttime),
+    ("sigpending", Resource::Sigpending),
+    ("stack", Resource::Stack),
 ];
 
 /// What a container gets unless told otherwise (Podman's defaults).
 const DEFAULT: [(&str, u64); 2] = [("nofile", 1_048_576), ("nproc", 4_194_304)];
 
 fn check(limit: &Ulimit) -> Result<(), Error> {
-    if !NAMES.contains(&limit.name.as_str()) {
-        return Err(invalid("ulimit", &limit.name, format!("use one of {}", NAMES.join(", "))));
+    if !NAMES.iter().any(|(name, _)| *name == limit.name) {
+        let names = NAMES.map(|(name, _)| name).join(", ");
+        return Err(invalid("ulimit", &limit.name, format!("use one of {names}")));
     }
     let number = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
     if number(limit.soft) > number(limit.hard) {
-        let hint = format!("soft limit {} is above hard limit {}", limit.soft, limit.hard);
+        let hint = format!(
+            "ulimit soft limit must be less than or equal to hard limit: {} > {}",
+            limit.soft, limit.hard
+        );
         return Err(invalid("ulimit", &limit.name, hint));
     }
     Ok(())
@@ -48,7 +54,8 @@ pub(crate) fn resolve(config: &Config) -> Result<Vec<Value>, Error> {
     }
     for limit in &config.limits.ulimits {
         check(limit)?;
-        let number = |n: i64| u64::try_from(n).unwrap_or(u64::MAX);
+        // No limit is as much as there can be.
+        let number = |n: i64| u64::try_from(n).unwrap_or_else(|_| ceiling(&limit.name));
         out.push(entry(&limit.name, number(limit.soft), number(limit.hard)));
     }
     for (name, wanted) in DEFAULT {
@@ -66,11 +73,9 @@ fn entry(name: &str, soft: u64, hard: u64) -> Value {
 
 /// The highest value this process may give: without CAP_SYS_RESOURCE its own hard limit.
 fn ceiling(name: &str) -> u64 {
-    use rustix::process::{Resource, getrlimit};
-    use rustix::thread::{CapabilitySet, capabilities};
     let may_raise = capabilities(None).is_ok_and(|c| c.effective.contains(CapabilitySet::SYS_RESOURCE));
-    let resource = if name == "nofile" { Resource::Nofile } else { Resource::Nproc };
-    let own = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let known = NAMES.iter().find(|(known, _)| *known == name);
+    let own = known.and_then(|(_, resource)| getrlimit(*resource).maximum).unwrap_or(u64::MAX);
     if !may_raise {
         return own;
     }

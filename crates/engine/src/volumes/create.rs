@@ -117,7 +117,7 @@ fn take_options(volume: &mut StoredVolume) -> Result<(), Error> {
     if kind == "bind"
         && let Some(device) = volume.options.get("device")
     {
-        std::fs::metadata(device).context("find device", device)?;
+        std::fs::metadata(device).map_err(|why| Error::VolumeDevice { device: device.clone(), why })?;
     }
     volume.no_copy = volume.options.contains_key("nocopy");
     let of_o = volume.options.get("o").cloned().unwrap_or_default();

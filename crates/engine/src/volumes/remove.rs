@@ -8,6 +8,7 @@ use loment_monitor::volumes::DATA;
 use super::{StoredVolume, USERS, VolumeFilters};
 use crate::error::Context;
 use crate::prune::Pruned;
+use crate::stop::Grace;
 use crate::{Engine, Error};
 
 /// How often containers that come back are removed before giving up.
@@ -15,11 +16,11 @@ const TRIES: u32 = 10;
 
 impl Engine {
     /// Removes a volume, and returns its name. With `force` the containers that have it are removed first, those that run after
-    /// `timeout` seconds.
+    /// that grace.
     ///
     /// # Errors
     /// [`Error::NoVolume`], [`Error::VolumeInUse`].
-    pub fn remove_volume(&self, name: &str, force: bool, timeout: Option<u32>) -> Result<String, Error> {
+    pub fn remove_volume(&self, name: &str, force: bool, grace: Option<Grace>) -> Result<String, Error> {
         let name = self.volume_name(name)?;
         let gone = || Error::NoVolume { name: name.clone() };
         for _ in 0..TRIES {
@@ -38,7 +39,7 @@ impl Engine {
             // Nobody waits for containers with it.
             drop(lock);
             for user in self.with_dependents(&users) {
-                match self.remove(&user, true, timeout) {
+                match self.remove_with_volumes(&user, true, grace, false) {
                     Err(Error::NoContainer { .. }) => {}
                     removed => drop(removed?),
                 }

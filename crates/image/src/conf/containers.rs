@@ -35,7 +35,15 @@ struct Engine {
     retry: Option<u32>,
     retry_delay: Option<String>,
     events_logger: Option<String>,
-    events_logfile_max_size: Option<String>,
+    events_logfile_max_size: Option<Number>,
+}
+
+/// A size: with a unit, or in bytes.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Text(String),
+    Bytes(u64),
 }
 
 /// Where events are kept when nothing else is asked for.
@@ -62,7 +70,11 @@ impl EventsDefaults {
         for file in files {
             let document: Document = file.toml()?;
             all.logger = document.engine.events_logger.or(all.logger);
-            all.max_size = document.engine.events_logfile_max_size.or(all.max_size);
+            let size = document.engine.events_logfile_max_size.map(|size| match size {
+                Number::Text(text) => text,
+                Number::Bytes(bytes) => bytes.to_string(),
+            });
+            all.max_size = size.or(all.max_size);
         }
         Ok(all)
     }
@@ -143,6 +155,9 @@ mod tests {
         let all = files.iter().map(|&text| File { name: "containers.conf", text });
         let expected = EventsDefaults { logger: Some("none".into()), max_size: Some("5m".into()) };
         assert_eq!(EventsDefaults::parse(all).unwrap(), expected);
+        let text = "[engine]\nevents_logfile_max_size = 4750\n";
+        let in_bytes = EventsDefaults::parse([File { name: "containers.conf", text }]).unwrap();
+        assert_eq!(in_bytes.max_size.as_deref(), Some("4750"));
         let says = |text| EventsDefaults::may_be_in(File { name: "containers.conf", text });
         assert!(says(files[0]) && says("engine = { events_logger = \"file\" }"));
         assert!(!says("[engine]\n  # events_logger = \"journald\"\n#events_logfile_max_size=1\n"));

@@ -263,6 +263,9 @@ impl Monitor {
     /// Records its end, and does what else is to be done then, in a worker.
     fn clean_up_with(&mut self, slot: u32, exit: Option<Exit>, error: String, parting: Answer) {
         self.timers.cancel_all(slot);
+        if exit.is_some() && self.container(slot).is_some_and(|c| c.check.is_some()) {
+            self.end_unchecked(slot);
+        }
         let Some(c) = self.container(slot) else { return };
         (c.check, c.stale_check) = (None, false);
         // It may have been changed since it was started.

@@ -15,6 +15,7 @@ use crate::{now_rfc3339, worker};
 
 /// The longest output that is kept where everything is to be kept, in bytes.
 const MOST_OUTPUT: usize = 1 << 20;
+const SIGKILL: i32 = 9;
 /// When a check is tried again that could not be made.
 const LATER: Duration = Duration::from_secs(1);
 
@@ -117,6 +118,10 @@ impl Monitor {
         if !running {
             return;
         }
+        // A stop kills what still runs in the container before its first process is seen to end.
+        if c.stopped && matches!(end, Checked::Ended(Exit::Signal(SIGKILL))) && !overdue {
+            return self.end_unchecked(slot);
+        }
         if stale {
             self.timers.set(Timer::Check(slot), Duration::ZERO);
             return;
@@ -145,6 +150,14 @@ impl Monitor {
         if let Outcome::Failed(action) = outcome {
             self.act_on_failure(slot, action);
         }
+    }
+
+    /// The container has ended while it was checked.
+    pub(super) fn end_unchecked(&mut self, slot: u32) {
+        if let Some(c) = self.container(slot) {
+            c.checks.note_end();
+        }
+        self.write_health(slot);
     }
 
     fn tell_of_health(&self, slot: u32) {

@@ -231,3 +231,34 @@ fn what_happens_to_volumes_is_told() {
     assert_eq!(told("podman"), ["v create", "v remove", " prune"]);
     assert_eq!(told("docker"), ["v create", "v destroy", " prune"]);
 }
+
+#[test]
+fn what_scripts_look_for_is_said_as_podman_says_it() {
+    let (world, dir) = world_over_directory();
+    let bogus = world.loment(["volume", "create", "-o", "type=bind", "-o", "device=/bogus", "v"]);
+    assert_eq!(
+        bogus.fails(125),
+        "Error: invalid volume option device for driver 'local': faccessat /bogus: no such file or directory"
+    );
+    world.loment(["volume", "create", "--label", "b=c,d", "--label", "a", "v"]).succeeds();
+    let pruned = world.loment(["volume", "prune"]);
+    assert_eq!(pruned.succeeds().lines().nth(1), Some("No dangling anonymous volumes found"), "{pruned}");
+    // Labels are one text in a list, whose values can still be asked for.
+    let list = |format: &str| world.loment(["volume", "ls", "--format", format]).succeeds().to_owned();
+    assert_eq!(list("{{json .Labels}} {{.Label \"b\"}}"), "\"a=,b=c,d\" c,d");
+    // What is said twice is said; Docker refuses it.
+    let create = ["create", "--network", "none"];
+    let rest = ["--rootfs", dir.as_str(), "true"];
+    for flags in
+        [["-v", "v:/m", "-v", "v:/m"], ["-v", "/tmp:/m", "-v", "/tmp:/m"], ["--tmpfs", "/m", "--tmpfs", "/m"]]
+    {
+        world.loment([&create[..], &flags, &rest].concat()).succeeds();
+        let docker = world.persona("docker", [&create[..], &flags, &rest].concat());
+        docker.fails_saying(125, &["duplicate mount destination"]);
+    }
+    let other = [&create[..], &["-v", "v:/m", "-v", "w:/m"], &rest].concat();
+    assert_eq!(world.loment(other).fails(125), "Error: /m: duplicate mount destination");
+    assert_eq!(world.loment(["volume", "rm", "--force", "--time", "-1", "v"]).succeeds(), "v");
+    world.loment(["rm", "--all"]).succeeds();
+    assert_eq!(left(&world), 0);
+}

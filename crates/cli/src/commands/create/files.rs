@@ -75,7 +75,10 @@ impl FilesFlags {
         files.bare_read_only = self.read_only_tmpfs == Some(false);
         for text in &self.volume {
             let volume = values::volume(text, globals.persona)?;
-            self.add(volume, NewVolume::default(), asked);
+            // What is said twice is said, but to Docker.
+            if globals.persona.docker_documents || !asked.config.files.volumes.contains(&volume) {
+                self.add(volume, NewVolume::default(), asked);
+            }
         }
         for volume in conf.list_as(CONTAINERS, "volumes", |text| values::volume(text, globals.persona))? {
             if !self.is_taken(&volume.destination) {
@@ -92,8 +95,12 @@ impl FilesFlags {
             }
         }
         let files = &mut asked.config.files;
+        let before = files.tmpfs.len();
         for text in &self.tmpfs {
-            files.tmpfs.push(values::tmpfs(text)?);
+            let tmpfs = values::tmpfs(text)?;
+            if globals.persona.docker_documents || !files.tmpfs[before..].contains(&tmpfs) {
+                files.tmpfs.push(tmpfs);
+            }
         }
         files.size = storage_options::of_container(&self.storage_opt)?;
         asked.choices.volumes.image = match self.image_volume.as_deref() {

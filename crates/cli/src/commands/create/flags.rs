@@ -140,6 +140,7 @@ impl CreateFlags {
         // Docker makes it.
         asked.config.process.workdir_is_there =
             asked.choices.workdir.is_some() && globals.persona.completes_containers;
+        self.namespaces.apply_user(&mut asked);
         self.environment.apply(globals, conf, &mut asked)?;
         self.accounts.apply(globals, &mut asked);
         self.files.apply(globals, conf, &mut asked)?;

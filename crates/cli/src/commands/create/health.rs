@@ -92,6 +92,7 @@ impl HealthFlags {
         health.startup = match self.health_startup_cmd.as_deref().map(check).transpose()? {
             Some(test) => Some(Startup {
                 test,
+                said: Vec::new(),
                 interval: nanoseconds("health-startup-interval", &self.health_startup_interval)?,
                 timeout: nanoseconds("health-startup-timeout", &self.health_startup_timeout)?,
                 retries: self.health_startup_retries,

@@ -87,4 +87,11 @@ impl NamespacesFlags {
         namespaces.users = users.filter(|_| namespaces.user == Namespace::Own);
         Ok(())
     }
+
+    /// Who keeps his id runs as himself, whatever the image says: here that is root.
+    pub(super) fn apply_user(&self, asked: &mut Create) {
+        if namespace::keeps_id(self.userns.as_deref()) {
+            asked.choices.user.get_or_insert_with(|| "0:0".into());
+        }
+    }
 }

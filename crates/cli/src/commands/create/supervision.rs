@@ -54,7 +54,7 @@ impl SupervisionFlags {
             ));
         }
         supervision.timeout = self.timeout.filter(|&seconds| seconds > 0);
-        let signal = self.stop_signal.as_deref().map(|text| values::signal("stop-signal", text));
+        let signal = self.stop_signal.as_deref().map(values::signal);
         asked.choices.stop_signal = signal.transpose()?;
         asked.choices.stop_timeout = self.stop_timeout;
         asked.choices.usual_stop_timeout = conf.number_as(ENGINE, "stop_timeout", |seconds| {

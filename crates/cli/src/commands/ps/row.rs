@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::globals::Globals;
-use crate::template::LABELS;
+use crate::template::{LABELS, joined};
 use crate::units::{ago, go_time, human_duration, human_size, seconds_since};
 
 pub(super) const HEADERS: [(&str, &str); 37] = [
@@ -132,7 +132,7 @@ impl<'g> Rows<'g> {
             "Status" => status(c, docker).into(),
             "State" => c.status.name().into(),
             "Names" => c.name.as_str().into(),
-            "Labels" => labels(c).into(),
+            "Labels" => joined(&c.labels).into(),
             "LocalVolumes" => local_volumes(c).to_string().into(),
             "Mounts" if docker => self.mounts(c).join(",").into(),
             "Mounts" => json!(self.mounts(c)),
@@ -248,7 +248,7 @@ impl<'g> Rows<'g> {
         json!({
             "Command": self.command(c), "CreatedAt": go_time(&c.created),
             "ID": if self.no_trunc { c.id.as_str() } else { c.short_id() }, "Image": self.image_name(c),
-            "Labels": labels(c), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
+            "Labels": joined(&c.labels), "LocalVolumes": local_volumes(c).to_string(), "Mounts": self.mounts(c).join(","),
             "Names": c.name, "Networks": networks(c, true).join(","), "Platform": null, "Ports": "",
             "RunningFor": ago(&c.created), "Size": if with_size { self.size_text(c) } else { "0B".into() },
             "State": c.status.name(), "Status": status(c, true),
@@ -337,12 +337,6 @@ fn namespaces(c: &Listed) -> Value {
         }
     }
     all.into()
-}
-
-/// As Docker and Podman have them in templates: `NAME=VALUE`, with commas between.
-fn labels(c: &Listed) -> String {
-    let pairs: Vec<_> = c.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join(",")
 }
 
 pub(super) fn status(c: &Listed, docker: bool) -> String {

@@ -66,7 +66,7 @@ pub(in crate::commands) struct LimitsFlags {
     /// Limit the number of processes and threads; -1 is no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
-    /// Set a resource limit of its program, such as nofile=1024; -1 is no limit
+    /// Set a resource limit of its program, such as nofile=1024; -1 is no limit; or take those of this command: host
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
 }
@@ -90,6 +90,11 @@ impl LimitsFlags {
         let of_devices = |flag: &str, texts: &[String]| -> Result<Vec<DeviceLimit>, Error> {
             texts.iter().map(|text| values::device_limit(flag, text)).collect()
         };
+        let host_ulimits = self.ulimit.iter().any(|limit| limit == "host");
+        if host_ulimits && self.ulimit.len() > 1 {
+            return Err(Error::Invalid("--ulimit host excludes other limits: leave them out".into()));
+        }
+        let own = if host_ulimits { &[][..] } else { &self.ulimit };
         let cpus = self.cpus.as_deref().map(values::cpus).transpose()?;
         Ok(Limits {
             memory: bytes("memory", &self.memory)?,
@@ -110,7 +115,8 @@ impl LimitsFlags {
             device_read_iops: of_devices("device-read-iops", &self.device_read_iops)?,
             device_write_iops: of_devices("device-write-iops", &self.device_write_iops)?,
             pids_limit: self.pids_limit.map(|n| if n == 0 { -1 } else { n }),
-            ulimits: self.ulimit.iter().map(|text| values::ulimit(text)).collect::<Result<_, _>>()?,
+            host_ulimits,
+            ulimits: own.iter().map(|text| values::ulimit(text)).collect::<Result<_, _>>()?,
             ..Limits::default()
         })
     }

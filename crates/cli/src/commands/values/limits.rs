@@ -20,7 +20,7 @@ pub(in crate::commands) fn cpus(text: &str) -> Result<i64, Error> {
 
 /// `NAME=SOFT[:HARD]`; -1 is unlimited.
 pub(in crate::commands) fn ulimit(text: &str) -> Result<Ulimit, Error> {
-    let bad = || Error::Invalid(format!("invalid value {text:?} for --ulimit: use NAME=SOFT[:HARD]"));
+    let bad = || Error::Invalid(format!("invalid ulimit argument: {text}: use NAME=SOFT[:HARD]"));
     let (name, limits) = text.split_once('=').ok_or_else(bad)?;
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
     let number = |n: &str| match n {

@@ -38,11 +38,15 @@ pub(in crate::commands) fn users(text: Option<&str>, mapped: bool) -> Result<Nam
         ("private", false) => Err(Error::Invalid(
             "--userns private needs to know who the users are: add --uidmap or --subuidname".into(),
         )),
-        ("auto" | "ns", _) => Err(Error::Invalid(format!("--userns {word} is not supported yet"))),
+        // Root's own users are those of the host, as with Podman.
+        ("keep-id", false) => Ok(Namespace::Own),
+        ("ns", false) if is_own_users(&text[word.len()..]) => Ok(Namespace::Own),
+        ("ns", _) => Err(Error::Invalid(format!(
+            "--userns {text} is not supported yet: only the user namespace of this command itself is"
+        ))),
+        ("auto", _) => Err(Error::Invalid("--userns auto is not supported yet: use --uidmap".into())),
         // Podman's words.
-        ("keep-id" | "nomap", _) => {
-            Err(Error::Invalid(format!("{word} is only supported in rootless mode: use --uidmap")))
-        }
+        ("nomap", _) => Err(Error::Invalid("nomap is only supported in rootless mode".into())),
         (_, true) => Err(Error::Invalid(format!(
             "--userns {text} excludes --uidmap, --gidmap, --subuidname and --subgidname: leave them out"
         ))),
@@ -62,6 +66,18 @@ fn other(flag: &str, text: &str, forms: &str) -> Result<Namespace, Error> {
         },
         _ => Err(Error::Invalid(format!("invalid value {text:?} for --{flag}: use {forms}"))),
     }
+}
+
+/// Whether `:PATH` is the user namespace that this program is in.
+fn is_own_users(path: &str) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let number = |path: &str| std::fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
+    number(path.trim_start_matches(':')).is_some_and(|there| number("/proc/self/ns/user") == Some(there))
+}
+
+/// Whether `--userns` says so: then its program runs as root if nobody says who.
+pub(in crate::commands) fn keeps_id(text: Option<&str>) -> bool {
+    text.is_some_and(|text| text == "keep-id" || text.starts_with("keep-id:"))
 }
 
 /// Whether a namespace can be looked for there.

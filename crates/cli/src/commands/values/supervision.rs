@@ -7,10 +7,14 @@ use super::invalid;
 use crate::error::Error;
 use crate::units;
 
-/// A signal, by its name or number.
-pub(in crate::commands) fn signal(flag: &str, text: &str) -> Result<i32, Error> {
-    loment_runtime::parse_signal(text)
-        .ok_or_else(|| Error::Invalid(format!("invalid value {text:?} for --{flag}: no such signal")))
+/// A signal, by its name or number, with a dash before it or without. The words are Podman's.
+pub(in crate::commands) fn signal(text: &str) -> Result<i32, Error> {
+    let name = text.strip_prefix('-').unwrap_or(text);
+    match (loment_runtime::parse_signal(name), name.parse::<i64>()) {
+        (Some(number), _) => Ok(number),
+        (None, Ok(number)) if number != 0 => invalid("valid signals are 1 through 64".into()),
+        _ => invalid(format!("invalid signal: {name}")),
+    }
 }
 
 /// `--time`: seconds; negative ones are for ever.
@@ -110,6 +114,22 @@ pub(in crate::commands) fn isolation(way: &str) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_are_names_and_numbers_with_a_dash_or_without() {
+        for (text, number) in [("TERM", 15), ("-INT", 2), ("-SIGUSR1", 10), ("-1", 1), ("64", 64)] {
+            assert_eq!(signal(text).unwrap(), number, "{text}");
+        }
+        for (text, words) in [
+            ("0", "invalid signal: 0"),
+            ("-SIGNONE", "invalid signal: SIGNONE"),
+            ("-", "invalid signal: "),
+            ("65", "valid signals are 1 through 64"),
+            ("-99999999", "valid signals are 1 through 64"),
+        ] {
+            assert_eq!(signal(text).unwrap_err().to_string(), words, "{text}");
+        }
+    }
 
     #[test]
     fn policies_are_read_or_refused_by_name() {

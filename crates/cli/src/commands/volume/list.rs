@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{document, full};
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, complain, print, table};
+use crate::output::{Listing, complain, print, table};
+use crate::template::{LABELS, joined};
 
 /// List volumes
 #[derive(Parser, Debug)]
@@ -65,7 +66,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let docker = globals.persona.docker_documents;
     let row = |volume: &StoredVolume| match docker {
         true => line_of_docker(volume),
-        false => full(document(globals, &engine, volume)),
+        false => {
+            let mut document = full(document(globals, &engine, volume));
+            document["Labels"] = joined(&volume.labels).into();
+            document
+        }
     };
     let text = match flags.format.as_deref() {
         None if flags.quiet => volumes.iter().map(|volume| format!("{}\n", volume.name)).collect(),
@@ -81,16 +86,28 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             let all: Vec<Value> = volumes.iter().map(|volume| document(globals, &engine, volume)).collect();
             format!("{:#}\n", Value::from(all))
         }
-        Some(template) => by_template(template, &HEADERS, &volumes.iter().map(row).collect::<Vec<_>>())?,
+        Some(template) => {
+            let listing = Listing::parse(template)?;
+            let with_map = listing.template.wants(LABELS);
+            let record = |volume: &StoredVolume| {
+                let mut record = row(volume);
+                if with_map {
+                    record[LABELS] = json!(volume.labels);
+                }
+                record
+            };
+            listing.text(&HEADERS, &volumes.iter().map(record).collect::<Vec<_>>())?
+        }
     };
     print(&text).map(|()| 0)
 }
 
 /// Everything is text there.
 fn line_of_docker(volume: &StoredVolume) -> Value {
-    let labels: Vec<_> = volume.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    json!({
-        "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Labels": labels.join(","), "Links": "N/A",
+    let mut line = json!({
+        "Availability": "N/A", "Driver": volume.driver, "Group": "N/A", "Links": "N/A",
         "Mountpoint": volume.mount_point(), "Name": volume.name, "Scope": "local", "Size": "N/A", "Status": "N/A",
-    })
+    });
+    line["Labels"] = joined(&volume.labels).into();
+    line
 }

@@ -54,7 +54,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if !flags.force {
         let names = if docker { String::new() } else { unused()? };
         if !docker && names.is_empty() {
-            return Ok(0);
+            let none = if all { "No dangling volumes found" } else { "No dangling anonymous volumes found" };
+            return print(&format!("{}{none}\n", warning(all))).map(|()| 0);
         }
         let list =
             if docker { String::new() } else { format!("The following volumes will be removed:\n{names}") };
