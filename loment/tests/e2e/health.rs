@@ -300,6 +300,11 @@ fn what_is_said_of_checks_is_shown_as_it_was_said() {
     let shown = "38s 38000000000\n[CMD-SHELL echo up] 1m30s 7";
     assert_eq!(world.inspect(of_checks, "c"), shown);
     assert_eq!(world.inspect("{{.State.Healthcheck.FailingStreak}}", "c"), "0");
+    world.loment(["rm", "--force", "--time", "0", "c"]).succeeds();
+    checked(&world, &image, &["--health-cmd", "false", "--health-interval", "disable"]);
+    let first = world.loment(["healthcheck", "run", "c"]);
+    assert_eq!((first.code, first.stdout.as_str()), (1, "unhealthy\n"), "it counts: {first}");
+    assert_eq!(health(&world), "starting 1");
     world.loment(["update", "--no-healthcheck", "c"]).succeeds();
     assert_eq!(
         world.inspect("{{.Config.Healthcheck.Test}} {{.Config.StartupHealthCheck}}", "c"),

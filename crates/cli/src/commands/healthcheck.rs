@@ -19,14 +19,18 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    let report = globals.engine()?.check_health(&flags.container)?;
+    let engine = globals.engine()?;
+    let report = engine.check_health(&flags.container)?;
     let is_over = report.status == HealthStatus::Stopped;
     if report.log.last().is_some_and(|result| result.exit_code == 0) && !is_over {
         return Ok(0);
     }
-    // What this check says, and not yet of all.
+    // What this check says, and not yet of all: a failure that counts is one.
+    let health = engine.container(&flags.container).ok().and_then(|c| c.config.supervision.health);
+    let starts_up = health.is_some_and(|health| health.startup.is_some());
     let status = match report.status {
-        status @ (HealthStatus::Starting | HealthStatus::Stopped) => status,
+        HealthStatus::Starting if report.failing_streak == 0 || starts_up => HealthStatus::Starting,
+        HealthStatus::Stopped => HealthStatus::Stopped,
         _ => HealthStatus::Unhealthy,
     };
     print(&format!("{}\n", status.name()))?;
