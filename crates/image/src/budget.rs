@@ -66,13 +66,13 @@ impl Budget {
         Some(Share { budget: self, bytes })
     }
 
-    /// Waits until so much is free; `None` when it is no longer wanted. Who asks for more than there is gets all there is, and so
-    /// is alone. Nobody asks for a second share while holding one: two could wait for each other.
-    pub(crate) fn take(&self, bytes: u64, cancelled: &AtomicBool) -> Option<Share<'_>> {
+    /// Waits until so much is free; `None` when one of `ends` says that nobody waits for it any more. Who asks for more than there is
+    /// gets all there is, and so is alone. Nobody waits for a second share while holding one: two could wait for each other.
+    pub(crate) fn take(&self, bytes: u64, ends: &[&AtomicBool]) -> Option<Share<'_>> {
         let bytes = bytes.min(self.total);
         let mut free = self.free.lock().ok()?;
         while *free < bytes {
-            if cancelled.load(Ordering::Relaxed) {
+            if ends.iter().any(|end| end.load(Ordering::Relaxed)) {
                 return None;
             }
             free = self.given_back.wait_timeout(free, LOOK).ok()?.0;
@@ -117,7 +117,7 @@ mod tests {
                 scope.spawn(move || {
                     for j in 0..50 {
                         let bytes = (i * 7 + j) % 13;
-                        let share = budget.take(bytes, wanted).unwrap();
+                        let share = budget.take(bytes, &[wanted]).unwrap();
                         let most = {
                             let mut used = used.lock().unwrap();
                             used.0 += share.bytes;
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_what_is_not_wanted() {
         let (budget, cancelled) = (Budget::new(10), AtomicBool::new(true));
-        let _all = budget.take(100, &cancelled).unwrap();
-        assert!(budget.take(1, &cancelled).is_none());
+        let _all = budget.take(100, &[&cancelled]).unwrap();
+        assert!(budget.take(1, &[&AtomicBool::new(false), &cancelled]).is_none());
     }
 }

@@ -75,7 +75,7 @@ impl Transfer<'_> {
             Goal::Keep => 0,
             Goal::Compress(to) | Goal::As(to) => to.memory(self.options.level) + COMMON_WINDOW,
         };
-        let _share = self.memory.windows.take(memory, hand.cancelled).ok_or_else(cancelled)?;
+        let _share = self.memory.windows.take(memory, &[hand.cancelled]).ok_or_else(cancelled)?;
         let (told, mut became) = (AtomicU64::new(0), sent(label));
         if self.options.precompute && goal.change(label).is_some() {
             let watched = Watched::new(self.source.blob(blob)?, hand, &told);

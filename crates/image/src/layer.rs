@@ -133,13 +133,14 @@ impl Wanted<'_> {
         let most = SMALL.max(blob.size().saturating_mul(MAX_RATIO));
         let (compressed, [fetched]) = pipe(waiting);
         let (inflated, [to_hash, to_unpack]) = pipe(waiting);
-        let is_plain = &AtomicBool::new(false);
+        let (is_plain, divided) = (&AtomicBool::new(false), &AtomicBool::new(false));
         let (staged, fetch, inflation) = thread::scope(|scope| {
             let here = kept.as_deref().map_or(0, Beginning::known);
-            let bytes = Fetch::new(scope, source, blob, bytes, here, parts, budget);
+            let bytes = Fetch::new(scope, source, blob, bytes, here, parts, (budget, divided));
             let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, kept));
-            let inflation = scope
-                .spawn(move || inflate(fetched, digest, most, is_plain, inflated, budget, hand.cancelled));
+            let inflation = scope.spawn(move || {
+                inflate(fetched, digest, most, is_plain, inflated, (budget, divided), hand.cancelled)
+            });
             let hash = scope.spawn(move || hash(to_hash, digest, is_plain));
             let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
             // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
@@ -247,7 +248,7 @@ fn inflate(
     most: u64,
     is_plain: &AtomicBool,
     out: PipeWriter,
-    budget: &Budget,
+    (budget, divided): (&Budget, &AtomicBool),
     cancelled: &AtomicBool,
 ) -> Result<(), Stopped> {
     let failed = |source| Error::Blob { operation: "decompress", digest: digest.clone(), source };
@@ -262,8 +263,10 @@ fn inflate(
         let mut share = None;
         let grow = |window| {
             share = None;
-            share = budget.take(window, cancelled);
-            share.as_ref().map(drop).ok_or_else(|| io::Error::other("cancelled"))
+            share = budget.take(window, &[cancelled, divided]);
+            // What this layer's own parts hold does not come back before its end: it goes on without.
+            let goes_on = share.is_some() || !cancelled.load(Ordering::Relaxed);
+            if goes_on { Ok(()) } else { Err(io::Error::other("cancelled")) }
         };
         let mut reader = inflate::unlimited(&mut input, compression, grow);
         let mut count = 0;
@@ -349,7 +352,9 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
         let digest = loment_store::sha256(&bomb);
         let (is_plain, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
-        let budget = Budget::new(8 << 20);
+        // As small as if others, or its own parts, had taken the rest.
+        let (budget, divided) = (Budget::new(8 << 20), AtomicBool::new(true));
+        let _parts = budget.try_take(4 << 20).unwrap();
         for (most, whole) in [(64 << 20, true), (8 << 20, false)] {
             let (compressed, [fetched]) = pipe(0);
             let (inflated, [mut tar]) = pipe(1);
@@ -359,8 +364,9 @@ mod tests {
                     while matches!(compressed.fill(&mut input, |_| {}), Ok(Ok(true))) {}
                     compressed.end();
                 });
-                let result =
-                    scope.spawn(|| inflate(fetched, &digest, most, &is_plain, inflated, &budget, &cancelled));
+                let result = scope.spawn(|| {
+                    inflate(fetched, &digest, most, &is_plain, inflated, (&budget, &divided), &cancelled)
+                });
                 let read = io::copy(&mut tar, &mut io::sink());
                 match join(result) {
                     Ok(()) => read.map_err(|e| e.to_string()),

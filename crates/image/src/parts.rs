@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ pub(crate) struct Fetch<'scope, 'env> {
     way: Way<'scope, 'env>,
     how: Parts,
     budget: &'env Budget,
+    /// Set when parts have a share of it.
+    divided: &'env AtomicBool,
     bytes: Box<dyn Read + Send + 'scope>,
     /// Bytes that come from nearer, before the others.
     here: u64,
@@ -55,13 +58,13 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
         bytes: Box<dyn Read + Send + 'env>,
         here: u64,
         how: Parts,
-        budget: &'env Budget,
+        (budget, divided): (&'env Budget, &'env AtomicBool),
     ) -> Self {
         let come = blob.size().saturating_sub(here);
         let long = how.parallel > 1 && come >= how.judged_after.saturating_mul(2);
         let judged = long.then(|| (Instant::now(), Duration::ZERO));
         let way = Way { scope, source, blob, size: how.size.max(1) };
-        Self { way, how, budget, bytes, here, judged, position: 0 }
+        Self { way, how, budget, divided, bytes, here, judged, position: 0 }
     }
 
     /// Bytes that came over the connection.
@@ -87,6 +90,7 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
     fn divide(&self) -> Option<Coming<'scope, 'env>> {
         // Besides those on their way, one is being read.
         let share = self.budget.try_take(self.way.size.saturating_mul(self.how.parallel as u64 + 1))?;
+        self.divided.store(true, Ordering::Relaxed);
         // The first one tells whether the other side can do it.
         let range = self.way.range(self.position);
         let first = self.way.source.part(self.way.blob, range.clone()).ok()??;

@@ -79,13 +79,16 @@ pub fn push(
     let (parallel, cancel) = (job.memory.parallel, || destination.cancel());
     let (sent, count) =
         crew::run(job.descriptors, parallel, progress, &cancel, &|index, hand| job.send(index, hand))?;
-    for ((layer, sent), described) in layers.iter().zip(&sent).zip(job.descriptors) {
+    for ((layer, (sent, made)), described) in layers.iter().zip(&sent).zip(job.descriptors) {
         // So that the next push finds it there, or takes it from there.
         let media_type = Format::Oci.layer(sent.compression).unwrap_or_default().to_owned();
         let is_there = !(is_elsewhere(described) && destination.takes_addresses());
         let sent_to = destination.repository().filter(|_| is_there).map(str::to_owned).into_iter().collect();
         let blob = LayerBlob { digest: sent.digest.clone(), size: sent.size, media_type, sent_to };
-        store.add_blob(layer.diff_id(), blob)?;
+        // What a manifest says unpacks to it, and nobody has looked at, counts for that manifest only.
+        if *made || layer.blobs().iter().any(|known| known.digest == blob.digest) {
+            store.add_blob(layer.diff_id(), blob)?;
+        }
     }
     let config = known.manifest.config();
     let config_bytes = store.blob(config.digest())?;
@@ -94,9 +97,9 @@ pub fn push(
         destination.put(&mut |_, take| take(&mut Incoming::expected(config, &mut &config_bytes[..])?))?;
     }
     let from = Format::of(&known.media_type);
-    let zstd = sent.iter().any(|sent| sent.compression == Compression::Zstd);
+    let zstd = sent.iter().any(|(sent, _)| sent.compression == Compression::Zstd);
     let to = options.format.or(destination.format()).unwrap_or(if zstd { Format::Oci } else { from });
-    let pairs: Vec<_> = known.manifest.layers().iter().zip(sent).collect();
+    let pairs: Vec<_> = known.manifest.layers().iter().zip(sent.into_iter().map(|(sent, _)| sent)).collect();
     let (bytes, digest, media_type) = match rewrite(&known.bytes, &known.digest, from, to, &pairs)? {
         None => (known.bytes, known.digest, known.media_type),
         Some(bytes) => {
@@ -182,20 +185,20 @@ struct Job<'j> {
 
 impl Job<'_> {
     /// Sees to it that the destination has a layer, or need not have it.
-    fn send(&self, index: usize, hand: &Hand<'_>) -> Result<(Sent, Outcome), Error> {
+    fn send(&self, index: usize, hand: &Hand<'_>) -> Result<((Sent, bool), Outcome), Error> {
         let (layer, descriptor) = (&self.layers[index], &self.descriptors[index]);
         if is_elsewhere(descriptor) && self.destination.takes_addresses() {
             let compression = compression_of(descriptor.media_type().as_ref());
             let (digest, size) = (descriptor.digest().clone(), descriptor.size());
-            return Ok((Sent { digest, size, compression }, Outcome::Elsewhere));
+            return Ok(((Sent { digest, size, compression }, false), Outcome::Elsewhere));
         }
         if let Some(there) = self.there(layer, descriptor)? {
-            return Ok((there, Outcome::There));
+            return Ok(((there, false), Outcome::There));
         }
         let (compression, level) = (self.compression(), self.options.level);
         let cancelled = || Error::Cancelled { digest: descriptor.digest().clone() };
         let _share =
-            self.memory.windows.take(compression.memory(level), hand.cancelled).ok_or_else(cancelled)?;
+            self.memory.windows.take(compression.memory(level), &[hand.cancelled]).ok_or_else(cancelled)?;
         let (told, mut found) = (AtomicU64::new(0), None);
         if self.options.precompute {
             let (watching, name) = (Watching { hand, told: &told }, self.destination.name());
@@ -204,7 +207,7 @@ impl Job<'_> {
             if let Some(sent) = sent
                 && self.destination.has(&sent.descriptor())?
             {
-                return Ok((sent, Outcome::There));
+                return Ok(((sent, true), Outcome::There));
             }
         }
         let result = self.destination.put(&mut |_, take| {
@@ -214,7 +217,9 @@ impl Job<'_> {
         match (result, found) {
             _ if hand.cancelled.load(Ordering::Relaxed) => Err(cancelled()),
             (Err(error), _) => Err(error),
-            (Ok(()), Some((digest, size))) => Ok((Sent { digest, size, compression }, Outcome::Moved)),
+            (Ok(()), Some((digest, size))) => {
+                Ok(((Sent { digest, size, compression }, true), Outcome::Moved))
+            }
             (Ok(()), None) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
         }
     }
