@@ -203,8 +203,8 @@ fn paths_are_in_the_working_directory_but_for_docker() {
     let file = world.write("file", "x");
     let empty = world.path("empty");
     std::fs::create_dir(&empty).unwrap();
-    let made = ["create", "--network", "none", "--workdir", "/srv", "--name", "b", &image, "true"];
-    sleeper(&world, "a", &["--workdir", "/srv"], &image);
+    let made = ["create", "--network", "none", "--workdir", "/var", "--name", "b", &image, "true"];
+    sleeper(&world, "a", &["--workdir", "/var"], &image);
     world.loment(made).succeeds();
     for name in ["a", "b"] {
         let at = |path: &str| format!("{name}:{path}");
@@ -213,12 +213,11 @@ fn paths_are_in_the_working_directory_but_for_docker() {
             let _ = std::fs::remove_file(&out);
             world.loment(["cp", &at(path), out.to_str().unwrap()]).code == 0
         };
-        // The first makes it, where the container has never run.
-        world.loment(["cp", &format!("{}/.", empty.display()), &at("/srv/")]).succeeds();
+        world.loment(["cp", &format!("{}/.", empty.display()), &at("/var/")]).succeeds();
         for target in [".", "./", "new"] {
             world.loment(["cp", &file, &at(target)]).succeeds();
         }
-        assert!(has("/srv/file") && has("/srv/new") && has("new") && !has("/new"));
+        assert!(has("/var/file") && has("/var/new") && has("new") && !has("/new"));
         world.persona("docker", ["cp", &file, &at("dockers")]).succeeds();
         assert!(has("/dockers") && !has("dockers"));
     }

@@ -136,12 +136,13 @@ fn a_copy_that_goes_on_does_not_read_all_of_it_again() {
     let world = world();
     let (from, to) = (large(&world, SIZE), OciRegistry::start(Referrers::Kept));
     let source = FaultyWay::ending(&from.host(), u64::MAX);
-    let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(12 << 20), 1);
+    // The configuration may come first, which is not cut.
+    let way = FaultyWay::to(&to.host(), "PATCH", Fault::Cut(12 << 20), 2);
     let [source_name, target] = [&source, &way].map(|way| format!("docker://{}", way.name("large:1")));
     world.loment(["image", "copy", "-q", &source_name, &target]).succeeds();
     let start = |request: &String| request.strip_prefix("GET ")?.split('-').next()?.parse::<u64>().ok();
     let starts: Vec<u64> = source.requests().iter().filter_map(start).collect();
-    assert!(matches!(starts[..], [start] if start >= 8 << 20), "{starts:?}");
+    assert!(!starts.is_empty() && starts.iter().all(|start| *start >= 8 << 20), "{starts:?}");
     world.loment(["pull", "-q", "--tls-verify=false", &format!("{}/large:1", to.host())]).succeeds();
     world.loment(["system", "check"]).succeeds();
 }
