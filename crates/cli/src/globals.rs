@@ -48,6 +48,8 @@ pub(crate) struct Globals {
     pub(crate) timeout: Option<Duration>,
     /// Where large temporary files are: skopeo's `--tmpdir`.
     pub(crate) tmpdir: Option<PathBuf>,
+    /// The file that standard output goes to instead.
+    out: Option<PathBuf>,
 }
 
 /// A flag as it was typed, with what may be its value.
@@ -152,6 +154,7 @@ impl Globals {
             mounts_file: None,
             timeout: None,
             tmpdir: None,
+            out: None,
         };
         let mut modules = Vec::new();
         let mut i = 0;
@@ -181,10 +184,10 @@ impl Globals {
                 "--module" if !persona.remote_only => modules.push(typed.value()?),
                 "--noout" if !persona.remote_only => {
                     if typed.switch()? {
-                        write_to("/dev/null")?;
+                        globals.out = Some("/dev/null".into());
                     }
                 }
-                "--out" if !persona.remote_only => write_to(&typed.value()?)?,
+                "--out" if !persona.remote_only => globals.out = Some(typed.value()?.into()),
                 "--storage-opt" => storage_options::apply(&typed.value()?, &mut globals)?,
                 "--events-backend" => globals.events = Some(EventsBackend::parse(&typed.value()?)?),
                 "-v" | "--version" | "-h" | "--help" => return Ok((globals, arguments[i..].to_vec())),
@@ -210,6 +213,14 @@ impl Globals {
     /// Which image of several is meant when nothing else is said.
     pub(crate) fn platform_wanted(&self) -> Platform {
         self.platform.clone()
+    }
+
+    /// From now on, what goes to standard output goes where that was asked for.
+    pub(crate) fn redirect(&self) -> Result<(), Error> {
+        let Some(path) = &self.out else { return Ok(()) };
+        let file = File::options().write(true).create(true).truncate(true).open(path);
+        let file = file.doing(|| format!("open {}, which --out names", path.display()))?;
+        dup2_stdout(&file).map_err(std::io::Error::from).doing(|| format!("write to {}", path.display()))
     }
 
     /// Where there is room for large temporary files (file-hierarchy(7)).
@@ -278,13 +289,6 @@ fn directories(flags: &[PathBuf], key: &'static str) -> Result<Option<Vec<PathBu
     };
     let is_said = conf.list(ENGINE, key)?.is_some();
     Ok(Some(conf.list_as(ENGINE, key, directory)?).filter(|_| is_said))
-}
-
-/// From now on, what goes to standard output goes to a file.
-fn write_to(path: &str) -> Result<(), Error> {
-    let file = File::options().write(true).create(true).truncate(true).open(path);
-    let file = file.doing(|| format!("open {path}, which --out names"))?;
-    dup2_stdout(&file).map_err(std::io::Error::from).doing(|| format!("write to {path}"))
 }
 
 fn cgroup_manager(name: &str) -> Result<GroupManager, Error> {

@@ -104,6 +104,7 @@ fn run(persona: &'static Persona, arguments: &[OsString]) -> Result<u8, Error> {
     if let Some(timeout) = globals.timeout {
         end_after(timeout);
     }
+    globals.redirect()?;
     let result = commands::run(&globals, &arguments);
     sweeper::leave(globals.root(), globals.runroot());
     result
