@@ -116,6 +116,14 @@ impl ContainersConf {
         self.layers()?.switch(table, key).map_err(invalid)
     }
 
+    /// What a flag says, or else what is switched in `[containers]`, or else `usual`.
+    pub(crate) fn switched(&self, flag: Option<bool>, key: &'static str, usual: bool) -> Result<bool, Error> {
+        match flag {
+            Some(asked) => Ok(asked),
+            None => Ok(self.switch(CONTAINERS, key)?.unwrap_or(usual)),
+        }
+    }
+
     /// A number that `read` takes; it says what another has to be.
     pub(crate) fn number_as<T>(
         &self,

@@ -58,11 +58,7 @@ impl EnvironmentFlags {
             env.extend(values::environment(text)?);
         }
         let choices = &mut asked.choices.environment;
-        let proxies = match self.http_proxy {
-            Some(asked) => asked,
-            None => conf.switch(CONTAINERS, "http_proxy")?.unwrap_or(globals.persona.completes_containers),
-        };
-        if proxies {
+        if conf.switched(self.http_proxy, "http_proxy", globals.persona.completes_containers)? {
             let names = PROXIES.into_iter().flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()]);
             let here = |name: String| {
                 let value = variable(&name)?.into_string().ok()?;
@@ -70,11 +66,7 @@ impl EnvironmentFlags {
             };
             choices.host.extend(names.filter_map(here));
         }
-        let all_of_host = match self.env_host {
-            Some(asked) => asked,
-            None => conf.switch(CONTAINERS, "env_host")?.unwrap_or(false),
-        };
-        if all_of_host {
+        if conf.switched(self.env_host, "env_host", false)? {
             choices.host.extend(values::own_environment(""));
         }
         choices.host.extend(conf.list_as(CONTAINERS, "env", values::environment)?.into_iter().flatten());

@@ -68,10 +68,7 @@ impl FilesFlags {
         asked: &mut Create,
     ) -> Result<(), Error> {
         let files = &mut asked.config.files;
-        files.read_only = match self.read_only {
-            Some(asked) => asked,
-            None => conf.switch(CONTAINERS, "read_only")?.unwrap_or(false),
-        };
+        files.read_only = conf.switched(self.read_only, "read_only", false)?;
         files.bare_read_only = self.read_only_tmpfs == Some(false);
         for text in &self.volume {
             let volume = values::volume(text, globals.persona)?;

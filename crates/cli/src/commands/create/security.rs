@@ -51,10 +51,7 @@ impl SecurityFlags {
         asked.config.namespaces.sysctls =
             sysctls.iter().map(|text| values::sysctl(text)).collect::<Result<_, _>>()?;
         let security = &mut asked.config.security;
-        security.privileged = match self.privileged {
-            Some(asked) => asked,
-            None => conf.switch(CONTAINERS, "privileged")?.unwrap_or(false),
-        };
+        security.privileged = conf.switched(self.privileged, "privileged", false)?;
         security.cap_add = list(&self.cap_add);
         security.cap_drop = list(&self.cap_drop);
         self.security_opt.iter().try_for_each(|text| option(text, security))?;
