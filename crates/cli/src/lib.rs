@@ -71,6 +71,7 @@ fn monitor() -> ExitCode {
 fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
     // A closed reader of our output is an error of the write, not a signal.
     loment_sys::signal::ignore_sigpipe();
+    loment_sys::memory::keep_no_large_blocks();
     let mut result = run(persona, arguments);
     let mut arguments = arguments.to_vec();
     // Each turn brings one flag to where it is understood, before anything is done.

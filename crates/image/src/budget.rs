@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use crate::pipe::{PIECE, WAITING};
 
-/// Bytes of all layers that are on their way together. With what a program needs anyway, and a window of 32 MiB (`zstd --ultra -20`),
-/// which one layer at a time gets even where less is left, this stays within the 64 MiB that are promised.
+/// Bytes of all layers that are on their way together. With the 15 MiB that a program needs anyway (10 of them are pages of its file),
+/// this stays within the 64 MiB that are promised.
 const ALL: usize = 48 << 20;
-/// Of them, those of pieces between threads at the most.
-const PIECES: usize = 20 << 20;
+/// Of them, those of pieces between threads, and of [`FIXED`], at the most. The rest is one window of 32 MiB (`zstd --ultra -20`).
+const LAYERS: usize = 16 << 20;
+/// What each layer needs besides: states of hashes and decompressors, the compressor of its tar headers, buffers of its connection and
+/// of its file.
+const FIXED: usize = 1 << 20;
 /// In the hands of those who write to a pipe and of those who read from it.
 const HELD: usize = 2;
 
@@ -28,10 +31,10 @@ pub(crate) struct Memory {
 impl Memory {
     /// Of so many layers at a time, if that can be, each with so many pipes: the more layers, the fewer pieces wait in each.
     pub(crate) fn new(parallel: usize, pipes: usize) -> Self {
-        let pieces = PIECES / PIECE / pipes;
-        let parallel = parallel.clamp(1, pieces / HELD);
-        let waiting = (pieces / parallel - HELD).min(WAITING);
-        let used = parallel * pipes * (waiting + HELD) * PIECE;
+        let of_layer = |waiting: usize| FIXED + pipes * (waiting + HELD) * PIECE;
+        let parallel = parallel.clamp(1, LAYERS / of_layer(0));
+        let waiting = ((LAYERS / parallel - of_layer(0)) / (pipes * PIECE)).min(WAITING);
+        let used = parallel * of_layer(waiting);
         Self { parallel, waiting, windows: Budget::new((ALL - used) as u64) }
     }
 }
@@ -101,8 +104,9 @@ mod tests {
             for parallel in 0..100 {
                 let memory = Memory::new(parallel, pipes);
                 assert!((1..=parallel.max(1)).contains(&memory.parallel), "{parallel}: {memory:?}");
-                assert!(memory.windows.total >= (ALL - PIECES) as u64, "{parallel}: {memory:?}");
-                assert!(parallel > 4 || memory.waiting == WAITING, "{parallel}: {memory:?}");
+                assert!(memory.windows.total >= (ALL - LAYERS) as u64, "{parallel}: {memory:?}");
+                assert!(parallel > 2 || memory.waiting == WAITING, "{parallel}: {memory:?}");
+                assert!(parallel < 8 || memory.parallel >= 8, "{parallel}: {memory:?}");
             }
         }
     }

@@ -11,6 +11,13 @@ const PAGE: usize = 4096;
 /// How much dead stack is looked for; less than the gap the kernel keeps below a stack (1 MiB).
 const STACK: usize = 512 * 1024;
 
+/// From 128 KiB on, memory goes back to the kernel when it is freed. By default the C library begins to keep larger and larger blocks when
+/// it sees some freed (mallopt(3), `M_MMAP_THRESHOLD`): tens of MiB after a few windows of decompressors.
+pub fn keep_no_large_blocks() {
+    // SAFETY: mallopt has no precondition but its arguments; a refusal leaves all as it was.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024) };
+}
+
 /// Returns freed heap memory to the kernel.
 pub fn trim_heap() {
     // SAFETY: malloc_trim has no precondition; it takes the allocator's own locks.
