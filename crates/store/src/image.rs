@@ -216,22 +216,27 @@ impl Store {
 
     /// Everything in the store that can have names. Each file is read once.
     pub fn catalog(&self) -> Result<Catalog, Error> {
+        let id = |file: &str| file.strip_suffix(".json").and_then(ImageId::from_hex);
+        // Hundreds of small files: what is spent on names and on records is about the same.
+        let (targets, records) = std::thread::scope(|scope| {
+            let targets = scope.spawn(|| self.targets());
+            let records: Result<Vec<(String, Versioned<ImageRecord>)>, Error> =
+                disk::documents(&self.path("images"), |file| id(file).is_some());
+            (targets.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), records)
+        });
         let mut names: HashMap<ImageId, Vec<ImageName>> = HashMap::new();
         let mut indexes = Vec::new();
-        for target in self.targets()? {
+        for target in targets? {
             match target {
                 Target::Image(name) => names.entry(name.image.clone()).or_default().push(name),
                 Target::Index(name) => indexes.push(name),
             }
         }
-        let id = |file: &str| file.strip_suffix(".json").and_then(ImageId::from_hex);
-        let records: Vec<(String, Versioned<ImageRecord>)> =
-            disk::documents(&self.path("images"), |file| id(file).is_some())?;
         let named = |(file, record): (String, Versioned<ImageRecord>)| {
             let names = id(&file).and_then(|id| names.remove(&id)).unwrap_or_default();
             NamedImage { image: record.body, names }
         };
-        Ok(Catalog { images: records.into_iter().map(named).collect(), indexes })
+        Ok(Catalog { images: records?.into_iter().map(named).collect(), indexes })
     }
 
     /// Removes an image and its names, which are returned. Layers go with the next [`Store::gc`].
