@@ -50,7 +50,7 @@ use systemd::Scope;
 const MOUNT_POINT: &str = "/sys/fs/cgroup";
 
 /// What the kernel's two generations of hierarchy have in common.
-trait Hierarchy: std::fmt::Debug {
+trait Hierarchy: std::fmt::Debug + Send + Sync {
     /// Whether groups of this hierarchy can have limits of that controller.
     fn has(&self, controller: &str) -> bool;
     /// Its root group.

@@ -57,7 +57,12 @@ impl Error {
         use loment_engine::Error as Engine;
         match self {
             Self::NothingToRemove { .. } => 1,
-            Self::Engine(Engine::NoContainer { .. } | Engine::NoImage { .. } | Engine::NoVolume { .. }) => 1,
+            Self::Engine(
+                Engine::NoContainer { .. }
+                | Engine::NoImage { .. }
+                | Engine::NoPod { .. }
+                | Engine::NoVolume { .. },
+            ) => 1,
             Self::Engine(Engine::State { .. } | Engine::ImageInUse { .. } | Engine::VolumeInUse { .. }) => 2,
             other => other.status(ENGINE),
         }

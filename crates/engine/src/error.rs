@@ -56,6 +56,28 @@ pub enum Error {
         dependents.join(", ")
     )]
     Dependents { id: String, dependents: Vec<String> },
+    #[error("no pod with name or ID {name} found: no such pod")]
+    NoPod { name: String },
+    #[error("more than one pod has an id that begins with {name}: give more of it")]
+    AmbiguousPod { name: String },
+    #[error("pod {id} is being changed by another command, which has not finished for {seconds} seconds")]
+    PodBusy { id: String, seconds: u64 },
+    #[error(
+        "pod {name} has no containers that could be started: no containers in pod: make some with --pod {name}"
+    )]
+    EmptyPod { name: String },
+    #[error(
+        "pod {name} has containers that are not ready to be removed: container {container} is running: stop the pod, or use --force"
+    )]
+    PodRuns { name: String, container: String },
+    #[error(
+        "init container {id} exited with code {code}: the others of its pod are not started; see its log"
+    )]
+    InitContainer { id: String, code: i32 },
+    #[error(
+        "container {id} is the infra container of pod {pod} and cannot be removed without removing the pod"
+    )]
+    Infra { id: String, pod: String },
     #[error("no volume with name {name:?} found: no such volume")]
     NoVolume { name: String },
     #[error("more than one volume has a name that begins with {name}: give more of it")]

@@ -8,7 +8,7 @@ use loment_events::{Event, From, Kind, Log, Reader, Reporter, Subject, What, mor
 
 use crate::config::Config;
 use crate::error::in_go;
-use crate::{Engine, Error, StoredSecret};
+use crate::{Engine, Error, Pod, StoredSecret};
 
 type Choose = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
@@ -52,7 +52,7 @@ impl Engine {
             id,
             name,
             image: image.unwrap_or_default(),
-            pod: String::new(),
+            pod: config.pod.clone(),
             labels: config.labels.clone(),
         };
         Reporter::new(self.event_log().cloned(), subject)
@@ -74,6 +74,12 @@ impl Engine {
     pub(crate) fn tell_of_volume(&self, what: What, name: &str, labels: &BTreeMap<String, String>) {
         let subject = Subject { name: name.to_owned(), labels: labels.clone(), ..Subject::default() };
         self.tell_event(Event::new(Kind::Volume, what, &subject));
+    }
+
+    /// Tells what was done with a pod.
+    pub(crate) fn tell_of_pod(&self, what: What, pod: &Pod) {
+        let (id, name, labels) = (pod.id.clone(), pod.name.clone(), pod.labels.clone());
+        self.tell_event(Event::new(Kind::Pod, what, &Subject { id, name, labels, ..Subject::default() }));
     }
 
     /// Tells what was done with a secret.

@@ -19,6 +19,26 @@ impl GroupManager {
         if Manager::is_running() && v2() { Self::Systemd } else { Self::Cgroupfs }
     }
 
+    /// The group of the pod with that id, or its slice, below `parent` if there is one.
+    pub(crate) fn place_pod(self, parent: Option<&str>, id: &str) -> Result<GroupUse, Error> {
+        let parent = parent.filter(|p| !p.trim_matches('/').is_empty());
+        match self {
+            Self::Cgroupfs => {
+                let name = format!("loment-pod-{id}");
+                let path = parent.map_or(Ok(CgroupPath::new(&name)?), |p| CgroupPath::new(p)?.join(&name))?;
+                Ok(GroupUse { path: path.as_str().to_owned(), slice: None })
+            }
+            Self::Systemd => {
+                let slice = slice_of(parent)?;
+                // A slice is in another when its name begins with that (systemd.slice(5)).
+                let slice = format!("{}-loment_pod_{id}.slice", slice.trim_end_matches(".slice"));
+                let path = loment_monitor::scope_name(&slice, id)?.path_below("")?;
+                let path = path.as_str().rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+                Ok(GroupUse { path, slice: Some(slice) })
+            }
+        }
+    }
+
     /// The group of the container with that id, below `parent` if there is one.
     pub(crate) fn place(self, parent: Option<&str>, id: &str) -> Result<GroupUse, Error> {
         let parent = parent.filter(|p| !p.trim_matches('/').is_empty());
@@ -29,17 +49,22 @@ impl GroupManager {
                 Ok(GroupUse { path: path.as_str().to_owned(), slice: None })
             }
             Self::Systemd => {
-                // Of the path of a slice's group, the last part is its name.
-                let slice = parent.map_or(SLICE, |p| p.trim_end_matches('/').rsplit('/').next().unwrap_or(p));
-                if !slice.ends_with(".slice") {
-                    let hint = "a slice such as machine.slice is needed where systemd makes cgroups";
-                    return Err(invalid("cgroup parent", slice, hint));
-                }
+                let slice = slice_of(parent)?;
                 let path = loment_monitor::scope_name(slice, id)?.path_below("")?;
                 Ok(GroupUse { path: path.as_str().to_owned(), slice: Some(slice.to_owned()) })
             }
         }
     }
+}
+
+/// The slice that is meant as a parent: of the path of its group, the last part is its name.
+fn slice_of(parent: Option<&str>) -> Result<&str, Error> {
+    let slice = parent.map_or(SLICE, |p| p.trim_end_matches('/').rsplit('/').next().unwrap_or(p));
+    if !slice.ends_with(".slice") {
+        let hint = "a slice such as machine.slice is needed where systemd makes cgroups";
+        return Err(invalid("cgroup parent", slice, hint));
+    }
+    Ok(slice)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use loment_monitor::supervision::Supervision;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde::Deserialize;
 
-use crate::config::{ImageUse, Network, RootfsUse, VERSION, Volume};
+use crate::config::{ImageUse, InitContainer, Network, RootfsUse, VERSION, Volume};
 use crate::container::{Status, status_of};
 use crate::engine::{CONFIG, damaged};
 use crate::health::report;
@@ -55,6 +55,12 @@ pub struct Listed {
     pub network: Network,
     /// Ports that it serves, as its configuration has them.
     pub exposed: Vec<String>,
+    /// The id of the pod it is in; empty outside of pods.
+    pub pod: String,
+    /// It is the one whose namespaces the others of its pod are in.
+    pub infra: bool,
+    /// It runs before the others of its pod.
+    pub init_container: Option<InitContainer>,
     /// Files and directories of the host in it.
     pub volumes: Vec<Volume>,
     /// How it is looked after.
@@ -91,6 +97,9 @@ struct Record {
     annotations: BTreeMap<String, String>,
     files: Volumes,
     net: NetworkOf,
+    pod: String,
+    infra: bool,
+    init_container: Option<InitContainer>,
     supervision: Supervision,
     cgroup: Group,
 }
@@ -179,6 +188,9 @@ fn unreadable(id: String, name: String, problem: String) -> Listed {
         annotations: BTreeMap::new(),
         network: Network::default(),
         exposed: Vec::new(),
+        pod: String::new(),
+        infra: false,
+        init_container: None,
         volumes: Vec::new(),
         supervision: Supervision::default(),
         state: State::default(),
@@ -226,6 +238,9 @@ impl Records {
             annotations: record.annotations,
             network: record.net.network,
             exposed: record.net.exposed,
+            pod: record.pod,
+            infra: record.infra,
+            init_container: record.init_container,
             volumes: record.files.volumes,
             supervision: record.supervision,
             state,

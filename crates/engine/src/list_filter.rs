@@ -16,6 +16,7 @@ use crate::error::invalid;
 use crate::family::Family;
 use crate::image_filter::{moment, moment_of};
 use crate::list::{Listed, Which};
+use crate::pods::is_called;
 use crate::stop::STOPPED;
 use crate::{Engine, Error};
 
@@ -65,6 +66,7 @@ enum Test {
     Network(String),
     /// Of what no container has.
     Never,
+    Pod(Vec<String>),
     RestartPolicy(&'static str),
     Since(String),
     StartsOnBoot(bool),
@@ -134,8 +136,12 @@ impl Engine {
                 let ports = PortRange::parse(value);
                 Test::Expose(ports.ok_or_else(|| bad("use PORT[-PORT][/PROTOCOL]".into()))?)
             }
+            "pod" => {
+                let pods = self.pods()?.0.into_iter().map(|listed| listed.pod);
+                Test::Pod(pods.filter(|pod| is_called(pod, value)).map(|pod| pod.id).collect())
+            }
             // There is nothing of these in any container.
-            "pod" | "publish" => Test::Never,
+            "publish" => Test::Never,
             "is-task" => Test::Task(boolean()?),
             "restart-policy" => {
                 // For Podman, none has no other name.
@@ -196,6 +202,7 @@ impl ListFilters<'_> {
                 c.exposed.iter().filter_map(|text| PortRange::parse(text)).any(|ports| ports.meets(wanted))
             }
             Test::Never => false,
+            Test::Pod(ids) => ids.contains(&c.pod),
             Test::RestartPolicy(wanted) => policy(&c.supervision) == *wanted,
             Test::StartsOnBoot(wanted) => self.starts_on_boot(c) == *wanted,
             Test::Task(wanted) => !*wanted,

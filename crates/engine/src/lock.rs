@@ -1,4 +1,4 @@
-//! The locks of containers, volumes and secrets, which serialise changes of their lives: those of their directories (flock(2)).
+//! The locks of containers, pods, volumes and secrets, which serialise changes of their lives: those of their directories (flock(2)).
 //!
 //! Who has the lock of a volume or a secret waits for no container.
 
@@ -14,7 +14,7 @@ use crate::error::Context;
 use crate::{Engine, Error};
 
 /// How long a change waits for another. A start holds the lock until the program runs, and has much to do with a large image.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The same of a removal by force, which then ends what holds it.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest pause between two looks.
@@ -76,7 +76,7 @@ fn lock_named(path: &Path, busy: impl Fn() -> Error) -> Result<Option<File>, Err
     Ok(is_at(&lock, path).then_some(lock))
 }
 
-fn lock_dir(path: &Path, patience: Duration, busy: impl Fn() -> Error) -> Result<File, Error> {
+pub(crate) fn lock_dir(path: &Path, patience: Duration, busy: impl Fn() -> Error) -> Result<File, Error> {
     let file = File::open(path).context("open", path.display())?;
     let (end, mut pause) = (Instant::now() + patience, Duration::from_millis(1));
     loop {

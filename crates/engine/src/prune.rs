@@ -148,7 +148,9 @@ impl Engine {
     pub fn prune_containers(&self, filters: &ContainerFilters) -> Result<Pruned, Error> {
         let mut pruned = Pruned::default();
         for container in self.containers()? {
-            if container.status.is_active() || !filters.keeps(&container) {
+            // What a pod has goes with it.
+            let is_kept = container.config.infra || container.status.is_active();
+            if is_kept || !filters.keeps(&container) {
                 continue;
             }
             let size = self.store().rootfs_usage(&container.config.id)?;

@@ -50,6 +50,25 @@ impl Engine {
             }
             found => found?,
         };
+        let Config { id, pod, infra, .. } = &container.config;
+        if *infra && self.load_pod(pod)?.is_some() {
+            return Err(Error::Infra { id: id.clone(), pod: pod.clone() });
+        }
+        self.remove_loaded(container, force, grace, volumes)
+    }
+
+    /// The same of one of a pod that is removed.
+    pub(crate) fn remove_of_pod(&self, id: &str, force: bool) -> Result<Container, Error> {
+        self.remove_loaded(self.container(id)?, force, None, true)
+    }
+
+    fn remove_loaded(
+        &self,
+        container: Container,
+        force: bool,
+        grace: Option<Grace>,
+        volumes: bool,
+    ) -> Result<Container, Error> {
         let id = container.config.id.as_str();
         for _ in 0..TRIES {
             if self.remove_stopped(&container, force, volumes)? {

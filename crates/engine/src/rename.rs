@@ -24,7 +24,7 @@ impl Engine {
         }
         let names = self.names();
         // Killed in between, the container has both names, and shows the one in its record.
-        names.take(Some(new), &id, |other| self.is_half_made(other))?;
+        names.take(Some(new), &id, |other| self.is_nobody(other))?;
         self.save(&config).inspect_err(|_| names.release(new, &id))?;
         names.release(&old, &id);
         let reporter = self.reporter(&config);

@@ -162,6 +162,7 @@ impl Engine {
         }
         let (mut head, body) = self.launch(&container)?;
         head.prepare = handed.prepare;
+        let member = self.start_in_pod(&container.config, &mut head)?;
         head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
         // What cannot be written is found before anything runs.
         let pid_file = container.config.pid_files.monitor.as_ref().map(|path| {
@@ -172,6 +173,7 @@ impl Engine {
         self.show_secrets(&container)?;
         let request = streams.map_or(Request::Wait, Request::Attach);
         let passed = passed.into_iter().flatten().chain(handed.descriptors.iter().map(|(_, fd)| fd.as_fd()));
+        let passed = passed.chain(member.as_ref().map(AsFd::as_fd));
         let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>());
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, pid, monitor) = spawned;
@@ -209,6 +211,7 @@ impl Engine {
             pid_file: config.pid_files.container.clone(),
             poststop: None,
             mounted: self.volume_mounts(config),
+            pod_cgroup: None,
             removal: config.supervision.auto_remove.then(|| Removal {
                 names: self.names().0,
                 name: config.name.clone(),
@@ -240,6 +243,9 @@ impl Engine {
             log: container.log_settings()?,
             passed: Vec::new(),
             prepare: false,
+            hold: false,
+            ends_with_members: false,
+            is_member: false,
             supervision: config.supervision.clone(),
             reporter: self.reporter(config),
         };

@@ -231,7 +231,8 @@ impl Engine {
 
     /// Whether its program runs. It does not while its end is on its way to the record.
     pub(crate) fn is_program_alive(container: &Container) -> bool {
-        container.open_process().is_some_and(|process| !ends_within(process, 0))
+        let holds = container.status.is_running() && !container.state.held.is_empty();
+        holds || container.open_process().is_some_and(|process| !ends_within(process, 0))
     }
 
     /// Waits until a container has ended, and returns its exit code.

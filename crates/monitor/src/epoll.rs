@@ -30,6 +30,8 @@ pub(crate) enum Token {
     Memory(u32),
     /// Who takes a container's log can take more.
     Log(u32),
+    /// Nobody is in a container's namespaces any more.
+    Members(u32),
 }
 
 impl Token {
@@ -45,6 +47,7 @@ impl Token {
             Self::Memory(n) => (7, n),
             Self::Timer => (8, 0),
             Self::Log(n) => (9, n),
+            Self::Members(n) => (10, n),
         };
         kind << 32 | u64::from(n)
     }
@@ -61,7 +64,8 @@ impl Token {
             6 => Self::Sink(n),
             7 => Self::Memory(n),
             8 => Self::Timer,
-            _ => Self::Log(n),
+            9 => Self::Log(n),
+            _ => Self::Members(n),
         }
     }
 }

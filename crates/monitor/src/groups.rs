@@ -89,7 +89,12 @@ pub(crate) fn remove(place: &Place) {
         if group.exists() {
             let _ = group.kill();
         }
-        group.remove()
+        group.remove()?;
+        match &place.pod_cgroup {
+            // Others may be in it.
+            Some(group) => host.cgroup(CgroupPath::new(group)?).remove(),
+            None => Ok(()),
+        }
     };
     let _ = removed();
 }

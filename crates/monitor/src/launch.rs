@@ -38,6 +38,9 @@ pub const LOCK_FD: i32 = 5;
 /// descriptors of [`Head::passed`].
 pub const STREAMS_FD: i32 = 6;
 
+/// The pipe in the run directory of a container with members, that each monitor of one has open.
+pub const MEMBERS: &str = "members";
+
 /// What a monitor itself needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Head {
@@ -59,6 +62,15 @@ pub struct Head {
     /// Its program is run when somebody says so, not at once.
     #[serde(default)]
     pub prepare: bool,
+    /// It has no program: what is wanted of it are its namespaces, which its monitor keeps for others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hold: bool,
+    /// It ends when the last of its members has: see [`MEMBERS`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends_with_members: bool,
+    /// After the descriptors of [`Head::passed`] comes the [`MEMBERS`] of its pod, open for writing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_member: bool,
     /// Who tells of it; nobody, to engines that know nothing of that.
     #[serde(default)]
     pub reporter: Reporter,
@@ -312,6 +324,9 @@ pub struct Place {
     pub poststop: Option<serde_json::Value>,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
+    /// The group of its pod, which goes with the last that is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_cgroup: Option<String>,
     /// Volumes that are mounted while one of their containers runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<VolumeMount>,

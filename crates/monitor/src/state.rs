@@ -1,5 +1,6 @@
 //! What is known of a container beyond its configuration: written by whoever changes it, whole or not at all.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -36,6 +37,9 @@ pub struct State {
     pub monitor_pid: i32,
     /// When that was started.
     pub monitor_start_time: u64,
+    /// Of one that has namespaces and no process: the descriptors of its monitor that keep them, by their names in `/proc/PID/ns`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub held: BTreeMap<String, i32>,
     /// That process waits for the word to run its program.
     pub initialized: bool,
     /// RFC 3339; empty if it never was.

@@ -1,7 +1,8 @@
 //! Process 1 of containers started with `--init`: runs the program, hands signals on to it, reaps orphans, and ends with
 //! the program's status. Freestanding: no standard library, no C library, a few kilobytes.
 //!
-//! Called as `init PATH ARG0 ARG...`. Compiled by this crate's build script; the runtime executes it from a sealed memfd.
+//! Called as `init PATH ARG0 ARG...`. Without a program it is the first process of those that share a pid namespace: it reaps orphans, and
+//! ends when it is asked to. Compiled by this crate's build script; the runtime executes it from a sealed memfd.
 #![no_std]
 #![no_main]
 
@@ -67,6 +68,9 @@ mod arch {
 use arch::*;
 
 const SIGCHLD: usize = 17;
+const SIGCHLD_RECEIVED: isize = SIGCHLD as isize;
+const SIGINT_RECEIVED: isize = 2;
+const SIGTERM_RECEIVED: isize = 15;
 const WNOHANG: usize = 1;
 const TIOCSPGRP: usize = 0x5410;
 const CAP_KILL: u32 = 1 << 5;
@@ -122,6 +126,9 @@ fn status(wait: u32) -> usize {
 extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel's initial stack: argc, then argc pointers and a null, then the environment's and a null.
     let (argc, path) = unsafe { (*stack, *stack.add(2)) };
+    if argc == 1 {
+        hold();
+    }
     if argc < 3 {
         exit(126);
     }
@@ -137,14 +144,33 @@ extern "C" fn main(stack: *const usize) -> ! {
     }
     drop_capabilities();
     loop {
-        let mask = ALL;
-        // SAFETY: one signal set, no record wanted, no time limit.
-        let signal = unsafe { call(RT_SIGTIMEDWAIT, [&raw const mask as usize, 0, 0, 8]) };
-        if signal == SIGCHLD as isize {
+        let signal = next_signal();
+        if signal == SIGCHLD_RECEIVED {
             reap(child);
         } else if signal > 0 {
             // SAFETY: numbers only.
             unsafe { call(KILL, [child as usize, signal as usize, 0, 0]) };
+        }
+    }
+}
+
+/// Waits for any signal; negative when it was disturbed.
+fn next_signal() -> isize {
+    let mask = ALL;
+    // SAFETY: one signal set, no record wanted, no time limit.
+    unsafe { call(RT_SIGTIMEDWAIT, [&raw const mask as usize, 0, 0, 8]) }
+}
+
+/// Is there for others, until it is asked to end.
+fn hold() -> ! {
+    set_mask(ALL);
+    drop_capabilities();
+    loop {
+        match next_signal() {
+            // No process has this number.
+            SIGCHLD_RECEIVED => reap(-1),
+            SIGINT_RECEIVED | SIGTERM_RECEIVED => exit(0),
+            _ => {}
         }
     }
 }
@@ -155,11 +181,11 @@ fn reap(child: isize) {
         let mut wait = 0u32;
         // SAFETY: one status, which outlives the call.
         let pid = unsafe { call(WAIT4, [usize::MAX, &raw mut wait as usize, WNOHANG, 0]) };
-        if pid == child {
-            exit(status(wait));
-        }
         if pid <= 0 {
             return;
+        }
+        if pid == child {
+            exit(status(wait));
         }
     }
 }

@@ -149,17 +149,19 @@ impl Drop for World {
         let Some(dir) = self.dir.take() else { return };
         // A test that failed is to be seen with its own message: no second panic.
         if dir.path().join("root").exists() {
-            let mut remove = Command::new(&self.binary);
-            remove.env_clear().arg("--root").arg(dir.path().join("root"));
-            remove
-                .arg("--runroot")
-                .arg(dir.path().join("run"))
-                .args(["rm", "--force", "--all", "--time", "0"]);
-            let problem = match try_run(&mut remove, b"", Patience::NORMAL) {
-                Ok(output) if output.code == 0 => None,
-                Ok(output) => Some(output.to_string()),
-                Err(e) => Some(e),
+            let remove = |what: &[&str]| {
+                let mut remove = Command::new(&self.binary);
+                remove.env_clear().arg("--root").arg(dir.path().join("root"));
+                remove.arg("--runroot").arg(dir.path().join("run"));
+                remove.args(what).args(["--force", "--all", "--time", "0"]);
+                match try_run(&mut remove, b"", Patience::NORMAL) {
+                    Ok(output) if output.code == 0 => None,
+                    Ok(output) => Some(output.to_string()),
+                    Err(e) => Some(e),
+                }
             };
+            let has_pods = dir.path().join("root/pods").exists();
+            let problem = has_pods.then(|| remove(&["pod", "rm"])).flatten().or_else(|| remove(&["rm"]));
             if let Some(problem) = problem
                 && !std::thread::panicking()
             {

@@ -53,6 +53,7 @@ mod namespaces;
 mod oci;
 mod old_kernels;
 mod partial;
+mod pods;
 mod pull;
 mod pull_flags;
 mod push;

@@ -114,6 +114,23 @@ fn the_code_map_has_every_crate_in_the_order_of_dependencies() {
 }
 
 #[test]
+fn every_file_of_the_code_map_is_there() {
+    let text = document("ARCHITECTURE.md");
+    let map = text.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut missing = Vec::new();
+    for entry in map.split("**`").skip(1) {
+        let root = xtask::run::workspace().join(entry.split('`').next().unwrap());
+        let named = quoted(entry.split_once('`').unwrap().1).into_iter();
+        for file in named.filter(|f| f.ends_with(".rs") || (f.ends_with('/') && !f.starts_with('/'))) {
+            if !["src", "src/commands", ""].iter().any(|d| root.join(d).join(file).exists()) {
+                missing.push(format!("{}: {file}", root.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "named but not there: {missing:#?}");
+}
+
+#[test]
 fn every_invariant_names_its_check() {
     let text = document("ARCHITECTURE.md");
     let section = text.split("## Invariants").nth(1).unwrap().split("\n## ").next().unwrap();

@@ -11,7 +11,7 @@ use crate::error::{Error, one_line};
 use crate::globals::Globals;
 use crate::output::{complain, execute, print, unescaped};
 
-/// Display the configuration of containers, images and volumes
+/// Display the configuration of containers, images, volumes and pods
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
     /// Look only for this type
@@ -66,6 +66,7 @@ enum Kind {
     All,
     Container,
     Image,
+    Pod,
     Volume,
 }
 
@@ -176,6 +177,9 @@ fn document(
     if kind == Kind::Volume {
         return super::volume::find(globals, &engine, name);
     }
+    if kind == Kind::Pod {
+        return super::pod::document(globals, &engine, name);
+    }
     if kind != Kind::Image {
         match engine.container(name) {
             Ok(container) => return Ok(inspect_container::document(globals.persona, &container)),
@@ -194,6 +198,7 @@ fn document(
         }
         Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => {
             super::volume::find(globals, &engine, name)
+                .or_else(|_| super::pod::document(globals, &engine, name))
                 .map_err(|_| Error::Invalid(format!("no such object: {name:?}")))
         }
         Err(e) => Err(e.into()),

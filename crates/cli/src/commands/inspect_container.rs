@@ -43,7 +43,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "ExecIDs": c.exec_ids(),
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": c.dir.join("upper"), "WorkDir": c.dir.join("work")}},
         "BoundingCaps": capabilities(config), "EffectiveCaps": capabilities(config),
-        "Namespace": "", "IsInfra": false, "IsService": false,
+        "Namespace": "", "IsInfra": config.infra, "IsService": false, "Pod": config.pod,
         "NetworkSettings": network_settings(config),
         "Config": container_config(config),
         "HostConfig": host_config(persona, c),
@@ -81,7 +81,7 @@ fn state(persona: &Persona, c: &Container) -> Value {
     state
 }
 
-fn mounts(persona: &Persona, config: &Config) -> Vec<Value> {
+pub(super) fn mounts(persona: &Persona, config: &Config) -> Vec<Value> {
     let docker = persona.docker_documents;
     let volume = |v: &loment_engine::config::Volume| {
         let ro = v.is_read_only();
@@ -260,7 +260,7 @@ fn exposed(config: &Config) -> serde_json::Map<String, Value> {
     ranges.flat_map(each).map(|port| (port, json!({}))).collect()
 }
 
-fn host_entry(entry: &HostEntry) -> String {
+pub(super) fn host_entry(entry: &HostEntry) -> String {
     format!("{}:{}", entry.names.replace(' ', ";"), entry.address)
 }
 
@@ -386,7 +386,7 @@ fn of_devices(limits: &[DeviceLimit], what: &str) -> Vec<Value> {
     limits.iter().map(|limit| json!({"Path": limit.path, what: limit.value})).collect()
 }
 
-fn restart_policy(policy: Restart) -> Value {
+pub(super) fn restart_policy(policy: Restart) -> Value {
     let (name, most) = match policy {
         Restart::No => ("no", 0),
         Restart::OnFailure(most) => ("on-failure", most.unwrap_or_default()),

@@ -39,6 +39,7 @@ mod manifest;
 mod manifest_artifact;
 mod manifest_verbose;
 mod pause;
+mod pod;
 mod port;
 mod preserve;
 mod progress;
@@ -86,9 +87,9 @@ use crate::output::print;
 use table::Group;
 
 /// Commands that the peers have and we have not: that is what is wrong, not their flags.
-const OF_PEERS: [&str; 13] = [
+const OF_PEERS: [&str; 12] = [
     "artifact", "build", "buildx", "compose", "farm", "generate", "kube", "machine", "network", "play",
-    "pod", "quadlet", "swarm",
+    "quadlet", "swarm",
 ];
 
 /// Finds and runs the command that `arguments` begins with.

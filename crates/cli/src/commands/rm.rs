@@ -41,7 +41,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
     let ignore = flags.ignore || flags.force;
     let choice = Choice { ignore, ..flags.chosen.choice(flags.all) };
-    let mut names = choice.with_filters(&flags.filter).ids(globals, &engine, |_| true)?;
+    let mut names = choice.with_filters(&flags.filter).ids(globals, &engine, |c| !c.infra)?;
     if flags.depend || flags.all {
         // Those that need others first.
         names = engine.with_dependents(&names);

@@ -39,7 +39,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     // Before anything else is opened, which could have the number of one that was not handed on.
     let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;
-    let container = flags.create.create(globals, &engine)?;
+    let container = flags.create.create(globals, &engine, None)?;
     let id = container.config.id.clone();
     let handed = Handed { stdio: Some(own_streams()), descriptors: &descriptors, prepare: false };
     let is_passthrough = container.config.log.driver.is_passthrough();

@@ -177,7 +177,7 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command {
         name: "inspect",
-        about: "Display the configuration of containers, images and volumes",
+        about: "Display the configuration of containers, images, volumes and pods",
         run: |g, a| inspect::run(g, &parse(g, "inspect", a)?),
     },
     Command {
@@ -475,6 +475,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("rm", "manifest rm"),
         ],
     },
+    Group { name: "pod", about: "Manage pods", words: pod::WORDS },
     Group {
         name: "secret",
         about: "Manage secrets",
@@ -540,7 +541,12 @@ pub(super) const SKOPEO: Group = Group {
 
 /// The command of that name.
 pub(super) fn command(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().chain(secret::COMMANDS).chain(volume::COMMANDS).find(|c| c.name == name)
+    COMMANDS
+        .iter()
+        .chain(pod::COMMANDS)
+        .chain(secret::COMMANDS)
+        .chain(volume::COMMANDS)
+        .find(|c| c.name == name)
 }
 
 /// The group of that name.

@@ -59,6 +59,12 @@ pub struct Config {
     pub annotations: BTreeMap<String, String>,
     /// Files in which the numbers of its processes are kept.
     pub pid_files: PidFiles,
+    /// The id of the pod it is in; empty outside of pods.
+    pub pod: String,
+    /// It is the one whose namespaces the others of its pod are in.
+    pub infra: bool,
+    /// It runs before the others of its pod, each time that is started or once.
+    pub init_container: Option<InitContainer>,
     /// What runs, and as whom.
     pub process: Process,
     /// What it sees of files.
@@ -83,6 +89,16 @@ pub struct Config {
     pub supervision: Supervision,
     /// Its log.
     pub log: LogUse,
+}
+
+/// How often a container that prepares its pod for others is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InitContainer {
+    /// When the pod is first started; then it is removed.
+    Once,
+    /// Each time the pod is started.
+    Always,
 }
 
 /// Files of the host that a number is written to each time a container starts.

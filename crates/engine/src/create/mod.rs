@@ -84,6 +84,8 @@ pub struct Choices {
     pub volumes: VolumeChoices,
     /// The bytes of its secrets, in the order in which they are configured.
     pub secrets: Vec<SecretData>,
+    /// The pod it is to be in: name, id or the beginning of that.
+    pub pod: Option<String>,
     /// Limits of all containers with an image, for what is not said of this one.
     pub size: SizeLimits,
 }
@@ -94,9 +96,15 @@ impl Engine {
     /// # Errors
     /// [`Error::NameInUse`], [`Error::Invalid`], [`Error::Store`]. Nothing is left of one that could not be made.
     pub fn create(&self, mut asked: Create) -> Result<Container, Error> {
+        // Held until it is one of the pod's.
+        let _pod = self.join_pod(&mut asked)?;
+        self.create_as(new_id().context("choose", "an id")?, asked)
+    }
+
+    /// The same, with an id that is its own already.
+    pub(crate) fn create_as(&self, id: String, mut asked: Create) -> Result<Container, Error> {
         self.check_size(&asked)?;
         self.share(&mut asked)?;
-        let id = new_id().context("choose", "an id")?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let volumes = std::mem::take(&mut asked.choices.volumes);
         let secrets = std::mem::take(&mut asked.choices.secrets);
@@ -123,7 +131,7 @@ impl Engine {
         let _lock = self.lock(&id)?;
         let names = self.names();
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
-        let made = names.take(wanted, &id, |other| self.is_half_made(other)).and_then(|name| {
+        let made = names.take(wanted, &id, |other| self.is_nobody(other)).and_then(|name| {
             let config = Config { name, ..config };
             self.make(&config, volumes, secrets).inspect_err(|_| {
                 names.release(&config.name, &id);

@@ -54,6 +54,12 @@ pub(super) struct Supervised {
     pub(super) lock: Option<OwnedFd>,
     /// It is prepared, or about to be, and its program is not run yet.
     pub(super) prepared: bool,
+    /// Open while it is looked after, of a member of a pod that ends with its members.
+    pub(super) member: Option<OwnedFd>,
+    /// Where it is seen that the last of those has ended.
+    pub(super) members: Option<OwnedFd>,
+    /// Its namespaces, of one that has no process: by their names in `/proc/PID/ns`.
+    pub(super) held: Vec<(&'static str, OwnedFd)>,
     /// Somebody asked for that before it was.
     pub(super) begin_when_prepared: bool,
     /// Somebody asked that it end.
@@ -102,7 +108,10 @@ impl Supervised {
             main,
             stage: Stage::Active,
             lock: None,
-            prepared: head.prepare,
+            prepared: head.prepare || head.hold,
+            held: Vec::new(),
+            member: None,
+            members: None,
             begin_when_prepared: false,
             stopped: false,
             stop_when_started: None,
@@ -132,7 +141,12 @@ impl Monitor {
 
     /// The number of a container's first process, while it runs.
     pub(super) fn running(&self, slot: u32) -> Option<i32> {
-        let main = self.containers.get(slot as usize)?.as_ref()?.main;
+        let container = self.containers.get(slot as usize)?.as_ref()?;
+        let main = container.main;
+        // What it is said to be then is the monitor.
+        if !container.held.is_empty() {
+            return None;
+        }
         // One that has been reaped is somebody else's number by now.
         self.sessions.get(main as usize)?.as_ref().filter(|s| s.exit.is_none())?.pid
     }
@@ -147,6 +161,7 @@ impl Monitor {
     pub(super) fn start(&mut self, slot: u32) {
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
         c.stage = Stage::Active;
+        c.prepared |= c.head.hold;
         if c.restarts == 0 {
             match Writer::open(c.head.log.clone()) {
                 Ok(log) => c.log = log,
@@ -195,6 +210,7 @@ impl Monitor {
             let (stop, begin) = (c.stop_when_started.take(), std::mem::take(&mut c.begin_when_prepared));
             return match stop {
                 Some(stop) => self.stop(slot, &stop),
+                None if self.container(slot).is_some_and(|c| c.head.hold) => self.hold(slot),
                 None if begin => self.begin(slot),
                 None => {}
             };

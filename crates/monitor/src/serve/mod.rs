@@ -3,6 +3,7 @@
 mod clients;
 mod container;
 mod health;
+mod hold;
 mod log;
 mod sessions;
 mod stop;
@@ -45,11 +46,15 @@ pub fn serve() -> Result<(), Error> {
     let descriptors = numbers.into_iter().zip(after..).map(|(number, fd)| {
         Ok((number, fd::take_inherited(fd).context("open", "a descriptor of the starter")?))
     });
-    let descriptors = descriptors.collect::<Result<_, Error>>()?;
+    let descriptors = descriptors.collect::<Result<Vec<_>, Error>>()?;
+    let is_member = monitor.container(slot).is_some_and(|c| c.head.is_member);
+    let member = is_member.then(|| fd::take_inherited(after + descriptors.len() as i32));
+    let member = member.transpose().context("open", "the pod's list of members")?;
     let lock = fd::take_inherited(LOCK_FD).context("open", "the container's lock")?;
     if let Some(c) = monitor.container(slot) {
-        (c.lock, c.passed, c.descriptors) = (Some(lock), passed, descriptors);
+        (c.lock, c.passed, c.descriptors, c.member) = (Some(lock), passed, descriptors, member);
     }
+    monitor.watch_members(slot).context("watch", "the members of the pod")?;
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(slot, first);
@@ -132,6 +137,7 @@ impl Monitor {
                     Token::Source(n, error) => self.pump(n, usize::from(error)),
                     Token::Sink(n) => self.feed(n),
                     Token::Log(slot) => self.resume_log(slot),
+                    Token::Members(slot) => self.members_left(slot),
                     Token::Memory(slot) => {
                         if let Some(c) = self.container(slot) {
                             c.memory.look(&c.head.place);
@@ -168,6 +174,7 @@ impl Monitor {
             }
             // Whoever asks the monitor to stop means its containers.
             for slot in 0..self.containers.len() as u32 {
+                self.let_go(slot, Exit::Signal(number));
                 if let Some(pid) = self.running(slot) {
                     let _ = loment_sys::process::kill(pid, number);
                 }

@@ -127,7 +127,10 @@ impl Monitor {
             self.epoll.remove(&socket);
         }
         let main_of = self.container_of_main(n);
-        if let Some(c) = main_of.and_then(|slot| self.container(slot)) {
+        let succeeded = matches!(answer, Answer::Started { .. });
+        if let Some(c) = main_of.and_then(|slot| self.container(slot))
+            && !(succeeded && c.head.hold && c.prepared)
+        {
             // Its fate is known: others may look, and start or remove it.
             c.lock = None;
         }
@@ -137,6 +140,8 @@ impl Monitor {
             (_, None) => {}
         }
         match answer {
+            // It is said when they are kept.
+            Answer::Started { .. } if main_of.is_some_and(|slot| self.is_to_be_held(slot)) => {}
             Answer::Started { pid } => {
                 self.note_session(n, pid);
                 self.tell(n, &answer);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use loment_sys::clone::{CloneFlags, Fork, clone3};
+use loment_sys::wait::Exit;
 
 use super::Monitor;
 use super::container::Stage;
@@ -26,6 +27,7 @@ impl Monitor {
         if matches!(c.stage, Stage::Waiting) {
             return self.end_now(slot);
         }
+        self.let_go(slot, Exit::Code(0));
         let Some(pid) = self.running(slot) else {
             // It is being started, and ends as soon as it runs; or it has ended.
             return self.stop_later(slot, request);
@@ -68,6 +70,7 @@ impl Monitor {
 
     /// Kills its first process, and with it all others.
     pub(super) fn kill(&mut self, slot: u32) {
+        self.let_go(slot, Exit::Signal(SIGKILL));
         if let Some(pid) = self.running(slot) {
             let _ = loment_sys::process::kill(pid, SIGKILL);
             self.timers.set(Timer::KillGroup(slot), PATIENCE);

@@ -1,6 +1,6 @@
 //! What is done when a container has ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use loment_events::{Reporter, What, more};
@@ -70,6 +70,7 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         let state = State {
             pid: 0,
             start_time: 0,
+            held: BTreeMap::new(),
             initialized: false,
             restart_at,
             error: end.error.clone(),

@@ -42,17 +42,22 @@ pub(super) fn join(spec: &mut Spec, joins: &[Join]) -> Result<Joined, Error> {
     Ok(joined)
 }
 
-/// A namespace of the container's first process.
+/// A namespace of the container's first process, or one that its monitor keeps.
 fn open(join: &Join, file: &str) -> Result<File, Error> {
     let gone = || Error::NotRunning { container: join.container.clone(), kind: join.kind.clone() };
     let state = State::load(&join.dir).map_err(|_| gone())?;
     if state.phase != Phase::Running || state.boot_id != boot_id() {
         return Err(gone());
     }
-    let path = format!("/proc/{}/ns/{file}", state.pid);
+    let (pid, start_time, path) = match state.held.get(file) {
+        Some(fd) => {
+            (state.monitor_pid, state.monitor_start_time, format!("/proc/{}/fd/{fd}", state.monitor_pid))
+        }
+        None => (state.pid, state.start_time, format!("/proc/{}/ns/{file}", state.pid)),
+    };
     let opened = File::open(&path);
     // Looked at after it was opened: it was that process then.
-    if process_start_time(state.pid) != Some(state.start_time) {
+    if process_start_time(pid) != Some(start_time) {
         return Err(gone());
     }
     opened.context("open", path)

@@ -24,7 +24,7 @@ use crate::{Error, user};
 pub use self::clean::{End, clean_up};
 pub(crate) use self::exec::exec;
 pub(crate) use self::health::{PAUSED, check, copy_health};
-pub(crate) use self::start::{When, begin, start, tell_of_start};
+pub(crate) use self::start::{When, begin, hold, start, tell_of_start};
 pub(crate) use self::sweep::leave_sweeper;
 pub use self::sweep::remove_monitor_cgroup;
 

@@ -1,5 +1,6 @@
 //! Making a container and starting its program.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -75,6 +76,17 @@ pub(crate) fn begin(document: &Document, place: &Place) -> Result<Pid, Error> {
     hooks
         .run_poststart(&description.json(ContainerState::Running, pid.as_raw_nonzero().get()), &place.dir)?;
     Ok(pid)
+}
+
+/// Records that the monitor keeps a container's namespaces, and that it has no process.
+pub(crate) fn hold(place: &Place, held: BTreeMap<String, i32>) -> Result<Pid, Error> {
+    let previous = State::load(&place.dir).context("read the state in", place.dir.display())?;
+    let monitor = rustix::process::getppid().ok_or_else(|| io::Error::other("it has ended"));
+    let monitor = monitor.context("find", "the monitor")?;
+    let state =
+        State { initialized: false, pid: 0, start_time: 0, held, started_at: now_rfc3339(), ..previous };
+    state.save(&place.dir, true).context("write the state in", place.dir.display())?;
+    Ok(monitor)
 }
 
 /// Makes the container and starts its program, as a child of the monitor.
@@ -219,6 +231,7 @@ fn save_running(place: &Place, pid: i32, restarts: u32, when: When) -> Result<()
         start_time: process_start_time(pid).unwrap_or(0),
         monitor_pid: monitor,
         monitor_start_time: process_start_time(monitor).unwrap_or(0),
+        held: BTreeMap::new(),
         initialized: when == When::Asked,
         started_at: if when == When::Asked { previous.started_at } else { now_rfc3339() },
         error: String::new(),

@@ -201,7 +201,7 @@ fn image_volumes(way: &str) -> Result<ImageVolumes, Error> {
 }
 
 /// `CONTAINER[:OPTIONS]`
-fn volumes_from(text: &str) -> Result<VolumesFrom, Error> {
+pub(super) fn volumes_from(text: &str) -> Result<VolumesFrom, Error> {
     let (container, options) = text.split_once(':').unwrap_or((text, ""));
     let mut from = VolumesFrom { container: container.to_owned(), ..VolumesFrom::default() };
     for option in options.split(',').filter(|o| !o.is_empty()) {

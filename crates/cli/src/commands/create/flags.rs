@@ -1,7 +1,7 @@
 //! The flags `run` and `create` share, and how they become a request to the engine.
 
 use clap::Args;
-use loment_engine::config::{Attach, ImageFiles, RootfsUse};
+use loment_engine::config::{Attach, ImageFiles, InitContainer, RootfsUse};
 use loment_engine::{Container, Create, Engine, PullPolicy, Streams};
 
 use super::accounts::AccountsFlags;
@@ -14,6 +14,7 @@ use super::limits::LimitsFlags;
 use super::log::LogFlags;
 use super::namespaces::NamespacesFlags;
 use super::net::NetFlags;
+use super::pod;
 use super::process::ProcessFlags;
 use super::refused::RefusedFlags;
 use super::security::SecurityFlags;
@@ -82,8 +83,17 @@ impl CreateFlags {
     }
 
     /// Creates the container.
-    pub(in crate::commands) fn create(&self, globals: &Globals, engine: &Engine) -> Result<Container, Error> {
+    pub(in crate::commands) fn create(
+        &self,
+        globals: &Globals,
+        engine: &Engine,
+        init: Option<InitContainer>,
+    ) -> Result<Container, Error> {
         let mut asked = self.request(globals)?;
+        if init.is_some() && asked.choices.pod.is_none() {
+            return Err(Error::Invalid("--init-ctr is for containers in a pod: add --pod NAME".into()));
+        }
+        asked.config.init_container = init;
         self.files.secrets(engine, &mut asked)?;
         let first = self.words[0].as_str();
         if self.files.rootfs {
@@ -115,6 +125,14 @@ impl CreateFlags {
         })?;
         self.net.notice(globals, engine, &asked);
         self.identity.replace(engine)?;
+        if let Some(name) = asked.choices.pod.as_deref().and_then(|pod| pod.strip_prefix("new:")) {
+            let mut new = pod::new_for(globals, name)?;
+            // What it says of the network it says of the pod's.
+            if let Some(infra) = &mut new.infra {
+                infra.choices.network = asked.choices.network.take();
+            }
+            asked.choices.pod = Some(engine.create_pod(new)?.id);
+        }
         let container = engine.create(asked)?;
         self.identity.write_id(engine, &container)?;
         Ok(container)
@@ -135,7 +153,9 @@ impl CreateFlags {
         let mut asked = Create::default();
         self.identity.apply(globals, conf, &mut asked)?;
         asked.config.process.command = self.words[1..].to_vec();
-        self.namespaces.apply(conf, &mut asked)?;
+        asked.choices.pod = self.identity.pod()?;
+        let in_pod = asked.choices.pod.is_some();
+        self.namespaces.apply(conf, in_pod, &mut asked)?;
         self.process.apply(conf, &mut asked)?;
         // Docker makes it.
         asked.config.process.workdir_is_there =

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loment_engine::{Container, Create, Engine};
 
+use crate::commands::choose::id_in;
 use crate::commands::values::{label, label_file};
 use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::ecosystem::variable;
@@ -31,6 +32,12 @@ pub(super) struct IdentityFlags {
     /// Write the number of the container's monitor to a file each time it starts
     #[arg(long, value_name = "FILE")]
     conmon_pidfile: Option<PathBuf>,
+    /// Put the container into this pod; new:NAME makes one
+    #[arg(long, value_name = "POD")]
+    pod: Option<String>,
+    /// Put the container into the pod whose id is in a file
+    #[arg(long, value_name = "FILE", conflicts_with = "pod")]
+    pod_id_file: Option<PathBuf>,
     /// Set a label
     #[arg(short, long, value_name = "NAME=VALUE")]
     label: Vec<String>,
@@ -82,6 +89,15 @@ impl IdentityFlags {
         config.create_command = std::env::args().collect();
         globals.persona.flavour.clone_into(&mut config.flavour);
         Ok(())
+    }
+
+    /// The pod that it is for, if it is for one.
+    pub(super) fn pod(&self) -> Result<Option<String>, Error> {
+        match (&self.pod, &self.pod_id_file) {
+            (Some(pod), _) if !pod.is_empty() => Ok(Some(pod.clone())),
+            (_, Some(file)) => id_in(file, false),
+            _ => Ok(None),
+        }
     }
 
     /// Removes the one that has the name, if it is to be replaced.

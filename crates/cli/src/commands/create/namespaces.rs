@@ -42,9 +42,12 @@ pub(super) struct NamespacesFlags {
 }
 
 impl NamespacesFlags {
-    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
+    /// In a pod, what is not said is the pod's.
+    pub(super) fn apply(&self, conf: &ContainersConf, in_pod: bool, asked: &mut Create) -> Result<(), Error> {
         let namespaces = &mut asked.config.namespaces;
+        let is_of_pod = |text: Option<&str>| in_pod && matches!(text, None | Some("pod"));
         let mode = |flag: &str, asked: &Option<String>, key| match asked {
+            text if is_of_pod(text.as_deref()) => Ok(Namespace::Own),
             Some(text) => namespace::mode(flag, Some(text)),
             None => {
                 let mode = |text: &str| namespace::mode(flag, Some(text));
@@ -55,6 +58,7 @@ impl NamespacesFlags {
         namespaces.uts = mode("uts", &self.uts, "utsns")?;
         namespaces.cgroup = mode("cgroupns", &self.cgroupns, "cgroupns")?;
         namespaces.ipc = match &self.ipc {
+            text if is_of_pod(text.as_deref()) => Namespace::Own,
             Some(text) => namespace::ipc(Some(text))?,
             None => {
                 let ipc = conf.text_as(CONTAINERS, "ipcns", |text| namespace::ipc(Some(text)))?;

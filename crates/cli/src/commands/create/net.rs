@@ -176,7 +176,7 @@ impl NetFlags {
 
     /// Says once, not every time, that there is no bridge yet.
     pub(super) fn notice(&self, globals: &Globals, engine: &Engine, asked: &Create) {
-        if asked.choices.network.is_some() {
+        if asked.choices.network.is_some() || asked.choices.pod.is_some() {
             return;
         }
         let marker = engine.root().join(".network-notice");

@@ -106,7 +106,7 @@ fn usual_filter(text: &str) -> Result<Seccomp, Error> {
 }
 
 /// `--security-opt`: a colon behind the name is Docker's old spelling.
-fn option(text: &str, out: &mut Security) -> Result<(), Error> {
+pub(super) fn option(text: &str, out: &mut Security) -> Result<(), Error> {
     let (name, value) = text.split_once(['=', ':']).unwrap_or((text, ""));
     let paths = || value.split(':').map(str::to_owned);
     match (name, value) {

@@ -8,7 +8,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser};
 use jiff::tz::TimeZone;
 use loment_engine::{Container, Engine};
 use loment_logs::{Moment, Options};
@@ -25,6 +25,19 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Fetch the logs of containers
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
+    #[command(flatten)]
+    how: How,
+    /// Show those of the container that was created last
+    #[arg(short, long)]
+    latest: bool,
+    /// Containers
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// What is shown of logs, and how.
+#[derive(Args, Debug)]
+pub(super) struct How {
     /// Go on with what is added, until the containers end
     #[arg(short, long)]
     follow: bool,
@@ -49,32 +62,33 @@ pub(super) struct Flags {
     /// Give each container a colour, at a terminal
     #[arg(long)]
     color: bool,
-    /// Show those of the container that was created last
-    #[arg(short, long)]
-    latest: bool,
-    /// Containers
-    #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let options = options(globals, flags)?;
-    let containers = chosen(&engine, flags)?;
+    let names = chosen(&engine, flags)?;
+    show(globals, &engine, &flags.how, &names)
+}
+
+/// Shows the logs of these containers.
+pub(super) fn show(globals: &Globals, engine: &Engine, how: &How, names: &[String]) -> Result<u8, Error> {
+    let options = options(globals, how)?;
+    let containers: Vec<Container> =
+        names.iter().map(|name| engine.container(name)).collect::<Result<_, _>>()?;
     let mut sources = Vec::with_capacity(containers.len());
     for (number, container) in containers.iter().enumerate() {
         let name = match containers.len() {
             1 => String::new(),
-            _ if flags.names => format!("{} ", container.config.name),
+            _ if how.names => format!("{} ", container.config.name),
             _ => format!("{} ", container.short_id()),
         };
-        let details = if flags.details { details(&container.log_attributes()) } else { String::new() };
-        sources.push(Source::open(&engine, container, Origin { number, name, details }, options)?);
+        let details = if how.details { details(&container.log_attributes()) } else { String::new() };
+        sources.push(Source::open(engine, container, Origin { number, name, details }, options)?);
     }
-    let mut printer = Printer::new(&Style { timestamps: flags.timestamps, colours: flags.color });
+    let mut printer = Printer::new(&Style { timestamps: how.timestamps, colours: how.color });
     loop {
         for source in &mut sources {
-            source.look(&engine)?;
+            source.look(engine)?;
         }
         let is_late = options.until.is_some_and(|until| Moment::now() > until);
         merge::show(&mut sources, &mut printer)?;
@@ -85,7 +99,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
 }
 
-fn options(globals: &Globals, flags: &Flags) -> Result<Options, Error> {
+fn options(globals: &Globals, flags: &How) -> Result<Options, Error> {
     let tail =
         match flags.tail.as_deref() {
             None | Some("all" | "-1") => None,
@@ -111,12 +125,12 @@ fn options(globals: &Globals, flags: &Flags) -> Result<Options, Error> {
 }
 
 /// The containers whose logs are wanted.
-fn chosen(engine: &Engine, flags: &Flags) -> Result<Vec<Container>, Error> {
+fn chosen(engine: &Engine, flags: &Flags) -> Result<Vec<String>, Error> {
     match (flags.latest, flags.containers.as_slice()) {
-        (true, []) => Ok(vec![engine.container(&super::choose::latest(engine)?)?]),
+        (true, []) => Ok(vec![super::choose::latest(engine)?]),
         (true, _) => Err(Error::Invalid("--latest and containers cannot be used together".into())),
         (false, []) => Err(Error::Invalid("specify at least one container name or ID to log".into())),
-        (false, names) => Ok(names.iter().map(|name| engine.container(name)).collect::<Result<_, _>>()?),
+        (false, names) => Ok(names.to_vec()),
     }
 }
 

@@ -49,6 +49,9 @@ pub(super) struct Flags {
     /// Print no headings
     #[arg(long)]
     noheading: bool,
+    /// Show the pods they are in
+    #[arg(short, long)]
+    pod: bool,
     /// Show the numbers of namespaces
     #[arg(long, alias = "namespace")]
     ns: bool,
@@ -136,11 +139,16 @@ fn show(
     if flags.quiet {
         return Ok(containers.iter().map(|c| rows.cell(c, "ID") + "\n").collect());
     }
-    let columns = match (flags.ns, flags.size) {
-        (true, _) => &OF_NAMESPACES[..],
-        (false, true) => &COLUMNS[..],
-        (false, false) => &COLUMNS[..COLUMNS.len() - 1],
+    let mut columns = match (flags.ns, flags.size) {
+        (true, _) => OF_NAMESPACES.to_vec(),
+        (false, true) => COLUMNS.to_vec(),
+        (false, false) => COLUMNS[..COLUMNS.len() - 1].to_vec(),
     };
+    if flags.pod {
+        // Before sizes, as with Podman.
+        let end = columns.len() - usize::from(flags.size && !flags.ns);
+        columns.splice(end..end, ["Pod", "PodName"]);
+    }
     let header = |c: &&str| headers().iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
     let mut lines: Vec<Vec<String>> = Vec::with_capacity(containers.len() + 1);
     if !flags.noheading {

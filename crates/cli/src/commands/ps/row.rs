@@ -1,6 +1,6 @@
 //! A container in a list, field by field: of 2,000 containers nothing is made that is not shown.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
 use loment_engine::{Engine, Listed, Status};
@@ -81,6 +81,7 @@ pub(super) struct Rows<'g> {
     engine: &'g Engine,
     no_trunc: bool,
     sizes: RefCell<HashMap<ImageId, u64>>,
+    pods: OnceCell<HashMap<String, String>>,
 }
 
 /// What a container occupies, in bytes.
@@ -93,7 +94,7 @@ pub(super) struct Size {
 
 impl<'g> Rows<'g> {
     pub(super) fn new(globals: &'g Globals, engine: &'g Engine, no_trunc: bool) -> Self {
-        Self { globals, engine, no_trunc, sizes: RefCell::default() }
+        Self { globals, engine, no_trunc, sizes: RefCell::default(), pods: OnceCell::new() }
     }
 
     /// A record with the fields that are wanted.
@@ -142,7 +143,9 @@ impl<'g> Rows<'g> {
             "ExitCode" => c.state.exit_code.into(),
             "Exited" => (c.status == Status::Exited).into(),
             "ExitedAt" => seconds(&c.state.finished_at).into(),
-            "IsInfra" => false.into(),
+            "IsInfra" => c.infra.into(),
+            "Pod" => if self.no_trunc { c.pod.as_str() } else { c.pod.get(..12).unwrap_or_default() }.into(),
+            "PodName" => self.pod_name(c).into(),
             "Pid" => c.state.pid.into(),
             "Restarts" => c.state.restarts.into(),
             "StartedAt" => seconds(&c.state.started_at).into(),
@@ -153,6 +156,15 @@ impl<'g> Rows<'g> {
                 None => "".into(),
             },
         }
+    }
+
+    /// The name of the pod it is in.
+    fn pod_name(&self, c: &Listed) -> String {
+        if c.pod.is_empty() {
+            return String::new();
+        }
+        let names = self.pods.get_or_init(|| self.engine.pod_names());
+        names.get(&c.pod).cloned().unwrap_or_default()
     }
 
     fn command(&self, c: &Listed) -> String {
@@ -224,15 +236,15 @@ impl<'g> Rows<'g> {
             id: &c.id,
             image: self.image_name(c),
             image_id: c.image.as_ref().map(|image| image.id.hex()).unwrap_or_default(),
-            is_infra: false,
+            is_infra: c.infra,
             labels: Some(&c.labels).filter(|labels| !labels.is_empty()),
             mounts: self.mounts(c),
             names: [&c.name],
             namespaces: if with_namespaces { namespaces(c) } else { json!({}) },
             networks: networks(c, false),
             pid: if c.status.has_process() { c.state.pid } else { 0 },
-            pod: "",
-            pod_name: "",
+            pod: &c.pod,
+            pod_name: self.pod_name(c),
             ports: (),
             restarts: c.state.restarts,
             size: size.map(|size| json!({"rootFsSize": size.all, "rwSize": size.own})),
@@ -286,8 +298,8 @@ pub(super) struct Document<'c> {
     namespaces: Value,
     networks: Vec<String>,
     pid: i32,
-    pod: &'static str,
-    pod_name: &'static str,
+    pod: &'c str,
+    pod_name: String,
     /// Null.
     ports: (),
     restarts: u32,

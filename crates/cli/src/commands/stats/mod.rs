@@ -5,8 +5,8 @@ mod row;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use clap::Parser;
-use loment_engine::{Container, Engine, Which};
+use clap::{Args, Parser};
+use loment_engine::{Engine, Which};
 use serde_json::Value;
 
 use super::choose::latest;
@@ -21,18 +21,28 @@ const RESET: &str = "\x1b[2J\x1b[1;1H";
 /// Show what containers use, again and again
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
+    #[command(flatten)]
+    how: How,
     /// Show those that do not run, too
     #[arg(short, long)]
     all: bool,
+    /// The container that was made last
+    #[arg(short, long)]
+    latest: bool,
+    /// Containers; every running one by default
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// How it is shown.
+#[derive(Args, Debug)]
+pub(super) struct How {
     /// Print as json, or with a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
     /// Wait so many seconds between two reports
     #[arg(short, long, value_name = "SECONDS", default_value_t = 5, allow_negative_numbers = true)]
     interval: i64,
-    /// The container that was made last
-    #[arg(short, long)]
-    latest: bool,
     /// Do not clear the screen between reports
     #[arg(long)]
     no_reset: bool,
@@ -42,9 +52,6 @@ pub(super) struct Flags {
     /// Do not shorten ids
     #[arg(long)]
     no_trunc: bool,
-    /// Containers; every running one by default
-    #[arg(value_name = "CONTAINER")]
-    containers: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
@@ -52,21 +59,32 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if ways.into_iter().filter(|way| *way).count() > 1 {
         return Err(Error::Invalid("--all, --latest and containers cannot be used together".into()));
     }
+    let engine = globals.engine()?;
+    report_on(globals, &engine, &flags.how, |engine| containers(engine, flags))
+}
+
+/// Reports on containers, which are chosen anew for each report.
+pub(super) fn report_on(
+    globals: &Globals,
+    engine: &Engine,
+    flags: &How,
+    containers: impl Fn(&Engine) -> Result<Vec<String>, Error>,
+) -> Result<u8, Error> {
     let interval = u64::try_from(flags.interval).ok().filter(|&seconds| seconds > 0);
     let Some(interval) = interval.map(Duration::from_secs) else {
         let text = "invalid interval, must be a positive number greater zero";
         return Err(Error::Invalid(text.into()));
     };
     let docker = globals.persona.docker_documents;
-    let engine = globals.engine()?;
+    let read = |before: &HashMap<String, row::Mark>| read(engine, &containers(engine)?, before);
     let mut before = HashMap::new();
     if docker {
         // Docker's first report is of a second, Podman's of all the time since the start.
-        before = read(&engine, flags, &before)?.into_iter().map(|r| (r.id().to_owned(), r.mark())).collect();
+        before = read(&before)?.into_iter().map(|r| (r.id().to_owned(), r.mark())).collect();
         std::thread::sleep(Duration::from_secs(1));
     }
     loop {
-        let readings = read(&engine, flags, &before)?;
+        let readings = read(&before)?;
         let text = report(flags, docker, &readings)?;
         let reset = if flags.no_stream || flags.no_reset { "" } else { RESET };
         print(&format!("{reset}{text}"))?;
@@ -78,9 +96,14 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
 }
 
-fn read(engine: &Engine, flags: &Flags, before: &HashMap<String, row::Mark>) -> Result<Vec<Reading>, Error> {
+fn read(engine: &Engine, ids: &[String], before: &HashMap<String, row::Mark>) -> Result<Vec<Reading>, Error> {
     let mut readings = Vec::new();
-    for container in containers(engine, flags)? {
+    for id in ids {
+        let container = match engine.container(id) {
+            // It has gone in this moment.
+            Err(loment_engine::Error::NoContainer { name }) if name == *id && name.len() == 64 => continue,
+            container => container?,
+        };
         let figures = engine.figures(&container)?;
         let mark = before.get(&container.config.id);
         readings.push(Reading::new(container, figures, mark));
@@ -88,30 +111,20 @@ fn read(engine: &Engine, flags: &Flags, before: &HashMap<String, row::Mark>) -> 
     Ok(readings)
 }
 
-fn containers(engine: &Engine, flags: &Flags) -> Result<Vec<Container>, Error> {
-    let of = |names: &[String]| -> Result<Vec<Container>, Error> {
-        Ok(names.iter().map(|name| engine.container(name)).collect::<Result<_, _>>()?)
-    };
+fn containers(engine: &Engine, flags: &Flags) -> Result<Vec<String>, Error> {
     if flags.latest {
-        return of(&[latest(engine)?]);
+        return Ok(vec![latest(engine)?]);
     }
     if !flags.containers.is_empty() {
-        return of(&flags.containers);
+        // Of these each must be there.
+        let id = |name: &String| Ok(engine.container(name)?.config.id);
+        return flags.containers.iter().map(id).collect();
     }
     let which = if flags.all { Which::All } else { Which::Active };
-    let listed = engine.list(which)?.into_iter().filter(|c| c.problem.is_none());
-    let mut found = Vec::new();
-    for one in listed {
-        match engine.container(&one.id) {
-            // It has gone in this moment.
-            Err(loment_engine::Error::NoContainer { .. }) => {}
-            container => found.push(container?),
-        }
-    }
-    Ok(found)
+    Ok(engine.list(which)?.into_iter().filter(|c| c.problem.is_none()).map(|c| c.id).collect())
 }
 
-fn report(flags: &Flags, docker: bool, readings: &[Reading]) -> Result<String, Error> {
+fn report(flags: &How, docker: bool, readings: &[Reading]) -> Result<String, Error> {
     let no_trunc = flags.no_trunc;
     let rows: Vec<Value> = match docker {
         true => readings.iter().map(|reading| docker_row(reading, no_trunc)).collect(),

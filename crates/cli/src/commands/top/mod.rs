@@ -3,7 +3,7 @@
 mod columns;
 
 use clap::Parser;
-use loment_engine::{Engine, Exec, Streams};
+use loment_engine::{Engine, Exec, Process, Streams};
 
 use super::choose::latest;
 use crate::attach::{Session, exit_status};
@@ -36,16 +36,34 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
             return Err(Error::Invalid("you must provide the name or id of a running container".into()));
         }
     };
-    let container = engine.container(&name)?;
+    of_several(globals, &engine, &[name], words)
+}
+
+/// The same of several containers, in one table.
+pub(super) fn of_several(
+    globals: &Globals,
+    engine: &Engine,
+    names: &[String],
+    words: &[String],
+) -> Result<u8, Error> {
     let columns = match words {
         [] if globals.persona.docker_documents => DOCKER.to_vec(),
         [] => PODMAN.to_vec(),
-        words => match chosen(words) {
-            Some(columns) => columns,
-            None => return own_ps(&engine, &container.config.id, words),
+        words => match (chosen(words), names) {
+            (Some(columns), _) => columns,
+            (None, [name, ..]) => return own_ps(engine, &engine.container(name)?.config.id, words),
+            (None, []) => return Ok(0),
         },
     };
-    let processes = engine.processes(&container)?;
+    let mut processes: Vec<Process> = Vec::new();
+    for name in names {
+        for process in engine.processes(&engine.container(name)?)? {
+            // Containers may have the same ones.
+            if processes.iter().all(|other| other.host_pid != process.host_pid) {
+                processes.push(process);
+            }
+        }
+    }
     let mut rows = vec![columns.iter().map(|column| column.header.to_owned()).collect::<Vec<_>>()];
     rows.extend(processes.iter().map(|process| columns.iter().map(|c| cell(&(c.value)(process))).collect()));
     print(&table(&rows)?)?;

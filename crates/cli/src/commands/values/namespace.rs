@@ -12,9 +12,7 @@ pub(in crate::commands) fn mode(flag: &str, text: Option<&str>) -> Result<Namesp
     match text {
         "" | "private" => Ok(Namespace::Own),
         "host" => Ok(Namespace::Host),
-        "pod" => {
-            Err(Error::Invalid(format!("--{flag} pod is for containers in a pod, which are not there yet")))
-        }
+        "pod" => Err(Error::Invalid(format!("--{flag} pod is for containers in a pod: add --pod NAME"))),
         _ => other(flag, text, "private, host, container:NAME or ns:PATH"),
     }
 }

@@ -1,0 +1,230 @@
+//! Making pods, and putting containers into them.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use loment_events::What;
+use loment_monitor::now_rfc3339;
+
+use super::{Pod, RECORD, ROOTFS, Shared, VERSION};
+use crate::config::{GroupManager, LogDriver, LogUse, Namespace, Network, RootfsUse};
+use crate::container::Container;
+use crate::create::Create;
+use crate::error::{Context, invalid};
+use crate::lock::{PATIENCE, lock_dir};
+use crate::names::new_id;
+use crate::volumes::VolumesFrom;
+use crate::{Engine, Error};
+
+const SIGTERM: i32 = 15;
+
+/// A pod to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewPod {
+    /// What it is to be. Its version, id, time, group and infra container are not for whoever asks to say; without a name it gets one.
+    pub pod: Pod,
+    /// What its infra container is to be, as far as that is said; nothing is shared without.
+    pub infra: Option<Create>,
+    /// The group, or slice, that its group is in.
+    pub cgroup_parent: Option<String>,
+    /// Who makes its control group; `None` is who does best here.
+    pub cgroup_manager: Option<GroupManager>,
+}
+
+impl Engine {
+    /// Makes a pod.
+    ///
+    /// # Errors
+    /// [`Error::NameInUse`], [`Error::Invalid`]. Nothing is left of one that could not be made.
+    pub fn create_pod(&self, asked: NewPod) -> Result<Pod, Error> {
+        let NewPod { mut pod, infra, cgroup_parent, cgroup_manager } = asked;
+        let id = new_id().context("choose", "an id")?;
+        let manager = cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
+        pod.cgroup = manager.place_pod(cgroup_parent.as_deref(), &id)?;
+        if pod.limits != Default::default() && manager == GroupManager::Systemd {
+            let hint = "where systemd makes control groups a pod's cannot be limited yet: limit its containers, or use --cgroup-manager cgroupfs";
+            return Err(invalid("limit of a pod", &pod.name, hint));
+        }
+        let infra_id = infra.is_some().then(new_id).transpose().context("choose", "an id")?;
+        (pod.version, pod.created) = (VERSION, now_rfc3339());
+        (pod.id, pod.infra) = (id.clone(), infra_id.clone());
+        pod.share.sort_unstable();
+        pod.share.dedup();
+
+        let dir = self.pod_dir(&id);
+        std::fs::create_dir_all(&dir).context("create", dir.display())?;
+        // Held while it is half made: without, it is the leftover of a program that was killed.
+        let lock =
+            lock_dir(&dir, PATIENCE, || Error::PodBusy { id: id.clone(), seconds: PATIENCE.as_secs() })?;
+        let names = self.names();
+        let wanted = Some(pod.name.clone()).filter(|name| !name.is_empty());
+        let taken = names.take(wanted.as_deref(), &id, |other| self.is_nobody(other));
+        pod.name = taken.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
+        if pod.hostname.is_empty() {
+            // Names are longer than host names may be.
+            pod.hostname = pod.name.chars().take(64).collect();
+        }
+        let owner = infra.as_ref().and_then(|infra| infra.config.namespaces.users.as_ref()?.root());
+        let made = fill(&dir, &pod, owner).context("make pod", &pod.name).and_then(|()| {
+            let Some((infra, infra_id)) = infra.zip(infra_id) else { return Ok(()) };
+            let asked = self.infra(&pod, infra);
+            self.create_as(infra_id, asked).map(drop)
+        });
+        if made.is_err() {
+            let _ = std::fs::remove_dir_all(&dir);
+            names.release(&pod.name, &id);
+        }
+        made?;
+        drop(lock);
+        self.tell_of_pod(What::Create, &pod);
+        Ok(pod)
+    }
+
+    /// What an infra container is in any case.
+    fn infra(&self, pod: &Pod, mut asked: Create) -> Create {
+        let config = &mut asked.config;
+        if config.name.is_empty() {
+            config.name = format!("{}-infra", pod.short_id());
+        }
+        (config.pod, config.infra) = (pod.id.clone(), true);
+        config.rootfs = Some(RootfsUse { path: self.pod_dir(&pod.id).join(ROOTFS), overlay: true });
+        config.process.command = vec!["/init".into()];
+        config.security.capabilities = Some(Vec::new());
+        config.security.no_new_privileges = true;
+        asked.choices.stop_signal = Some(SIGTERM);
+        asked.choices.log = Some(LogUse { driver: LogDriver::None, ..LogUse::default() });
+        asked.choices.cgroup_manager = Some(pod.manager());
+        asked.choices.cgroup_parent = Some(pod.group().to_owned());
+        if asked.choices.hostname.is_none() && config.namespaces.uts == Namespace::Own {
+            asked.choices.hostname = Some(pod.hostname.clone()).filter(|name| !name.is_empty());
+        }
+        asked
+    }
+
+    /// Whether an id is nobody's: neither a container nor a pod is there, or being made.
+    pub(crate) fn is_nobody(&self, id: &str) -> bool {
+        self.is_half_made(id) && self.is_half_made_pod(id)
+    }
+
+    /// Whether nothing but a directory is left of a pod whose making was cut short.
+    pub(super) fn is_half_made_pod(&self, id: &str) -> bool {
+        let is_made = || self.pod_dir(id).join(RECORD).exists();
+        if is_made() {
+            return false;
+        }
+        match File::open(self.pod_dir(id)) {
+            // Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
+            Ok(dir) => dir.try_lock().is_ok() && !is_made(),
+            Err(_) => true,
+        }
+    }
+
+    /// Puts a container that is to be made into its pod, if it is for one: what it does not say itself is that of the pod. No other
+    /// member is made, and the pod not removed, while the file is open.
+    pub(crate) fn join_pod(&self, asked: &mut Create) -> Result<Option<File>, Error> {
+        let Some(name) = asked.choices.pod.take() else { return Ok(None) };
+        let pod = self.pod(&name)?;
+        let lock = self.lock_pod(&pod.id)?;
+        asked.config.pod.clone_from(&pod.id);
+        if pod.shares_cgroup_parent && asked.choices.cgroup_parent.is_none() {
+            asked.choices.cgroup_parent = Some(pod.group().to_owned());
+            asked.choices.cgroup_manager = Some(pod.manager());
+        }
+        let restart = &mut asked.config.supervision.restart;
+        if *restart == Default::default() && !asked.config.supervision.auto_remove {
+            *restart = pod.restart;
+        }
+        let Some(id) = &pod.infra else { return Ok(Some(lock)) };
+        let infra = self.container(id)?;
+        self.share_with(&pod, &infra, asked);
+        if asked.config.dependencies().is_empty()
+            && !matches!(asked.choices.network, Some(Network::Container(_)))
+        {
+            asked.config.requires.push(id.clone());
+        }
+        asked
+            .choices
+            .volumes
+            .from
+            .insert(0, VolumesFrom { container: id.clone(), access: None, relabel: None });
+        for device in &infra.config.devices.nodes {
+            if !asked.config.devices.nodes.iter().any(|own| own.container == device.container) {
+                asked.config.devices.nodes.push(device.clone());
+            }
+        }
+        Ok(Some(lock))
+    }
+
+    fn share_with(&self, pod: &Pod, infra: &Container, asked: &mut Create) {
+        let id = &infra.config.id;
+        let n = &mut asked.config.namespaces;
+        for shared in &pod.share {
+            let own = match shared {
+                Shared::Net => {
+                    asked.choices.network.get_or_insert_with(|| match &infra.config.net.network {
+                        // There is nothing of its own that could be shared.
+                        Network::Host => Network::Host,
+                        _ => Network::Container(id.clone()),
+                    });
+                    continue;
+                }
+                Shared::User if n.users.is_some() => continue,
+                Shared::User => &mut n.user,
+                Shared::Cgroup => &mut n.cgroup,
+                Shared::Ipc => &mut n.ipc,
+                Shared::Pid => &mut n.pid,
+                Shared::Uts => &mut n.uts,
+            };
+            let its = &infra.config.namespaces;
+            let its = match shared {
+                Shared::Cgroup => &its.cgroup,
+                Shared::Ipc => &its.ipc,
+                Shared::Pid => &its.pid,
+                Shared::Uts => &its.uts,
+                Shared::User | Shared::Net => &Namespace::Own,
+            };
+            if *own == Namespace::Own {
+                *own =
+                    if *its == Namespace::Host { Namespace::Host } else { Namespace::Container(id.clone()) };
+            }
+        }
+    }
+}
+
+impl Pod {
+    /// Who makes its control group.
+    fn manager(&self) -> GroupManager {
+        if self.cgroup.slice.is_some() { GroupManager::Systemd } else { GroupManager::Cgroupfs }
+    }
+
+    /// Its control group, or slice, as the parent of those of its members.
+    fn group(&self) -> &str {
+        self.cgroup.slice.as_deref().unwrap_or(&self.cgroup.path)
+    }
+}
+
+/// Writes what belongs to a pod, for who its superuser is outside; from then on it exists.
+fn fill(dir: &Path, pod: &Pod, owner: Option<(u32, u32)>) -> std::io::Result<()> {
+    if pod.infra.is_some() {
+        let rootfs = dir.join(ROOTFS);
+        std::fs::create_dir(&rootfs)?;
+        let init = rootfs.join("init");
+        std::fs::write(&init, loment_sys::init::IMAGE)?;
+        for path in [&rootfs, &init] {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755))?;
+            if let Some((uid, gid)) = owner {
+                chown(path, Some(uid), Some(gid))?;
+            }
+            File::open(path)?.sync_all()?;
+        }
+    }
+    let new = dir.join(format!(".{RECORD}"));
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(pod)?)?;
+    file.sync_data()?;
+    std::fs::rename(&new, dir.join(RECORD))?;
+    File::open(dir)?.sync_all()?;
+    dir.parent().map_or(Ok(()), |all| File::open(all)?.sync_all())
+}

@@ -1,0 +1,215 @@
+//! Starting, stopping and pausing all of a pod.
+
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use loment_monitor::launch::{Head, MEMBERS};
+use rustix::fs::{Mode, OFlags, open};
+
+use super::{ExitPolicy, ListedPod, Pod, Shared};
+use crate::config::{Config, InitContainer, Namespace};
+use crate::container::Status;
+use crate::error::Context;
+use crate::list::Listed;
+use crate::stop::{Grace, SIGKILL, StopOptions};
+use crate::{Engine, Error};
+
+/// How many containers are stopped at the same time.
+const AT_ONCE: usize = 16;
+
+/// What was done with a pod.
+#[derive(Debug)]
+pub struct OfPod {
+    /// The pod, and its containers as they were before.
+    pub pod: ListedPod,
+    /// Containers that it could not be done with, and why.
+    pub failed: Vec<(String, Error)>,
+}
+
+impl Engine {
+    /// Starts what of a pod does not run; what others need comes before them.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`]; [`Error::EmptyPod`] where there is nothing to be started.
+    pub fn start_pod(&self, name: &str) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        if pod.containers.is_empty() {
+            return Err(Error::EmptyPod { name: pod.pod.name });
+        }
+        let start =
+            |id: &str| self.start(id, None).map(|warnings| warnings.iter().for_each(|w| (self.warn)(w)));
+        let idle = pod.containers.iter().filter(|c| !c.status.is_running());
+        let (first, others): (Vec<&Listed>, _) = idle.partition(|c| c.init_container.is_some());
+        // Members that run have what was prepared for them.
+        if pod.members().all(|c| !c.status.is_running() || c.init_container.is_some()) {
+            for container in first {
+                if let Err(error) = start(&container.id).and_then(|()| self.finish_first(container)) {
+                    return Ok(OfPod { failed: vec![(container.id.clone(), error)], pod });
+                }
+            }
+        }
+        let failed = others
+            .into_iter()
+            .filter_map(|c| start(&c.id).err().map(|error| (c.id.clone(), error)))
+            .collect();
+        Ok(OfPod { pod, failed })
+    }
+
+    /// Waits for the end of what prepares a pod for the others.
+    fn finish_first(&self, container: &Listed) -> Result<(), Error> {
+        let code = self.wait(&container.id)?;
+        if code != 0 {
+            return Err(Error::InitContainer { id: container.id.clone(), code });
+        }
+        if container.init_container == Some(InitContainer::Once) {
+            self.remove(&container.id, true, None)?;
+        }
+        Ok(())
+    }
+
+    /// Stops all of a pod: its members at the same time, then what they share.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`].
+    pub fn stop_pod(&self, name: &str, grace: Grace) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        let failed = self.stop_all(&pod, grace, false);
+        self.remove_pod_group(&pod.pod);
+        Ok(OfPod { pod, failed })
+    }
+
+    /// Stops what of a pod runs, and starts all of it.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`] and [`Engine::start_pod`].
+    pub fn restart_pod(&self, name: &str) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        let mut failed = self.stop_all(&pod, Grace::Own, true);
+        let started = self.start_pod(&pod.pod.id)?;
+        failed.extend(started.failed);
+        Ok(OfPod { pod, failed })
+    }
+
+    pub(super) fn stop_all(&self, pod: &ListedPod, grace: Grace, keep: bool) -> Vec<(String, Error)> {
+        let options = StopOptions { grace, keep, ..StopOptions::default() };
+        let stop = |c: &Listed| match self.stop(&c.id, &options) {
+            // One with --rm that ended by itself.
+            Ok(_) | Err(Error::NoContainer { .. }) => None,
+            Err(error) => Some((c.id.clone(), error)),
+        };
+        let mut failed = Vec::new();
+        // Who needs others goes before them: what is needed was made before.
+        let active: Vec<_> = pod.members().rev().filter(|c| c.status.is_active()).collect();
+        for some in active.chunks(AT_ONCE) {
+            thread::scope(|scope| {
+                let all: Vec<_> = some.iter().map(|c| scope.spawn(|| stop(c))).collect();
+                failed.extend(all.into_iter().filter_map(|one| one.join().ok().flatten()));
+            });
+        }
+        let infra = pod.containers.iter().find(|c| Some(&c.id) == pod.pod.infra.as_ref());
+        if failed.is_empty()
+            && let Some(infra) = infra.filter(|c| c.status.is_active())
+        {
+            failed.extend(stop(infra));
+        }
+        failed
+    }
+
+    /// Sends a signal to the programs of all of a pod that runs.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`].
+    pub fn kill_pod(&self, name: &str, signal: i32) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        // What has no process is let go by the last of signals only.
+        let meant = |c: &&Listed| c.status.has_process() && (signal == SIGKILL || c.state.held.is_empty());
+        let failed = self.each(pod.members().rev().chain(infra(&pod)).filter(meant), |c| {
+            self.kill(&c.id, signal).map(drop)
+        });
+        Ok(OfPod { failed, pod })
+    }
+
+    /// Stops all processes of a pod until [`Engine::unpause_pod`].
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`].
+    pub fn pause_pod(&self, name: &str) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        let running = pod.containers.iter().filter(|c| c.status == Status::Running);
+        let failed = self.each(running, |c| self.pause(&c.id).map(drop));
+        Ok(OfPod { failed, pod })
+    }
+
+    /// Lets a paused pod go on.
+    ///
+    /// # Errors
+    /// Those of [`Engine::pod`].
+    pub fn unpause_pod(&self, name: &str) -> Result<OfPod, Error> {
+        let pod = self.listed_pod(name)?;
+        let paused = pod.containers.iter().filter(|c| c.status == Status::Paused);
+        let failed = self.each(paused, |c| self.unpause(&c.id).map(drop));
+        Ok(OfPod { failed, pod })
+    }
+
+    fn each<'c>(
+        &self,
+        containers: impl Iterator<Item = &'c Listed>,
+        act: impl Fn(&Listed) -> Result<(), Error>,
+    ) -> Vec<(String, Error)> {
+        containers.filter_map(|c| act(c).err().map(|error| (c.id.clone(), error))).collect()
+    }
+
+    /// What is special about starting one of a pod: what its monitor is told, and has open as long as it is there.
+    pub(crate) fn start_in_pod(&self, config: &Config, head: &mut Head) -> Result<Option<OwnedFd>, Error> {
+        if config.pod.is_empty() {
+            return Ok(None);
+        }
+        let Some(pod) = self.load_pod(&config.pod)? else {
+            return Err(Error::NoPod { name: config.pod.clone() });
+        };
+        if pod.cgroup.slice.is_none() && config.cgroup.path.starts_with(&format!("{}/", pod.cgroup.path)) {
+            self.make_pod_group(&pod)?;
+            head.place.pod_cgroup = Some(pod.cgroup.path.clone());
+        }
+        if config.infra {
+            head.hold = config.namespaces.pid == Namespace::Host || !pod.share.contains(&Shared::Pid);
+            head.ends_with_members = pod.exit_policy == ExitPolicy::Stop;
+            return Ok(None);
+        }
+        let Some(infra) = pod.infra.filter(|_| pod.exit_policy == ExitPolicy::Stop) else { return Ok(None) };
+        let path = self.run_dir(&infra).join(MEMBERS);
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let member = open(&path, flags, Mode::empty()).context("open", path.display())?;
+        head.is_member = true;
+        Ok(Some(member))
+    }
+
+    /// Makes the control group of a pod, with its limits, before the first of its containers is started.
+    fn make_pod_group(&self, pod: &Pod) -> Result<(), Error> {
+        if pod.cgroup.slice.is_some() {
+            return Ok(());
+        }
+        let host = self.groups()?;
+        let group = host.cgroup(loment_cgroup::CgroupPath::new(&pod.cgroup.path)?);
+        match group.create() {
+            Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let resources = serde_json::from_value(crate::spec::resources(&pod.limits)?);
+        let path = pod.cgroup.path.clone();
+        Ok(group.apply(&resources.map_err(|source| Error::Damaged { path, source })?)?)
+    }
+
+    /// Removes it when nothing is in it.
+    pub(super) fn remove_pod_group(&self, pod: &Pod) {
+        let Ok(host) = self.groups() else { return };
+        if let (None, Ok(path)) = (&pod.cgroup.slice, loment_cgroup::CgroupPath::new(&pod.cgroup.path)) {
+            // One that is in use stays.
+            let _ = host.cgroup(path).remove();
+        }
+    }
+}
+
+fn infra(pod: &ListedPod) -> impl Iterator<Item = &Listed> {
+    pod.containers.iter().filter(|c| Some(&c.id) == pod.pod.infra.as_ref())
+}
