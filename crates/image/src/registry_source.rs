@@ -57,14 +57,19 @@ impl RegistrySource {
         reference: &Reference,
     ) -> Self {
         let cancel = Cancel::new();
-        let stop = |(registry, reference): (&'n Registry, &'n Reference)| Stop {
-            registry: registry.ended_by(&cancel),
+        let places: Vec<_> = places.into_iter().collect();
+        let last = places.len().saturating_sub(1);
+        let stop = |(position, (registry, reference)): (usize, (&'n Registry, &'n Reference))| Stop {
+            registry: match position == last {
+                true => registry.ended_by(&cancel),
+                false => registry.ended_by(&cancel).with_others(),
+            },
             repository: reference.path().to_owned(),
             manifest: reference.manifest().to_owned(),
             name: reference.store_name(),
         };
         Self {
-            stops: places.into_iter().map(stop).collect(),
+            stops: places.into_iter().enumerate().map(stop).collect(),
             cancel: cancel.clone(),
             good: AtomicUsize::new(0),
             wrong: Mutex::default(),

@@ -28,7 +28,7 @@ const SHORT: u64 = 64;
 /// A blob, or a file of a [`FileUrl`](crate::FileUrl), being delivered.
 ///
 /// Reading waits on the network in the calling thread. A connection that breaks or falls silent is replaced
-/// and the rest asked for, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. So is one
+/// and the rest asked for, also when nobody is there for a moment, as often as [`Retry::tries`](crate::Retry::tries) without 1 MiB of progress. So is one
 /// that delivers less than [`Options::min_rate`](crate::Options::min_rate). A server that breaks off again and again
 /// after some MiB and less than 10 s is left after a while, too: 64 times, and once more for each 16 MiB of the blob. What
 /// fails for good comes as an [`io::Error`] that holds an [`Error`].
@@ -282,7 +282,7 @@ impl Blob {
             return Err(cause);
         }
         let mut wish = None;
-        while cause.is_transient() && self.failures < self.client.options.retry.tries {
+        while self.client.passes(&self.call, &cause) && self.failures < self.client.options.retry.tries {
             self.failures += 1;
             let mut lane = self.client.lane()?;
             lane.end_by(&self.call.cancel);

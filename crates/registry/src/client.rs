@@ -1,6 +1,7 @@
 //! One request, whatever it takes: scheme, login, redirects, retries.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub(crate) struct Call {
     pub(crate) kind: Kind,
     /// The registry may take longer than usual to answer.
     pub(crate) patient: bool,
+    /// Somebody else has the same: who is not there is not waited for.
+    pub(crate) elsewhere: bool,
     /// Ends it.
     pub(crate) cancel: Cancel,
 }
@@ -85,6 +88,7 @@ impl Call {
             object,
             kind,
             patient: false,
+            elsewhere: false,
             cancel: Cancel::never(),
         }
     }
@@ -100,6 +104,8 @@ pub(crate) struct Client {
     pub(crate) basic_only: bool,
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
+    /// Somebody has answered.
+    met: AtomicBool,
     lanes: Mutex<Vec<Lane>>,
     /// Held while a list of referrers is changed.
     referrers: Mutex<()>,
@@ -131,6 +137,7 @@ impl Client {
             basic_only: false,
             options,
             scheme: Mutex::default(),
+            met: AtomicBool::new(false),
             lanes: Mutex::default(),
             referrers: Mutex::default(),
             rate: Mutex::default(),
@@ -187,9 +194,19 @@ impl Client {
         scheme.map(|scheme| self.host.origin(scheme))
     }
 
+    /// Whether the same request may well succeed a moment later. Who has answered before and is not there now may be starting anew,
+    /// and names are not found now and then; who never answered is hardly there a moment later.
+    pub(crate) fn passes(&self, call: &Call, error: &Error) -> bool {
+        error.is_transient() || error.is_absence() && !call.elsewhere && self.met.load(Ordering::Relaxed)
+    }
+
     /// Asks until there is an answer that will not change by asking again, or tries run out.
     pub(crate) fn call(&self, lane: &mut Lane, call: &Call) -> Result<Exchange, Error> {
-        let mut attempt = 1;
+        self.call_from(lane, call, &mut 1)
+    }
+
+    /// The same from some attempt on.
+    fn call_from(&self, lane: &mut Lane, call: &Call, attempt: &mut u32) -> Result<Exchange, Error> {
         lane.end_by(&call.cancel);
         loop {
             let outcome = self.call_once(lane, call);
@@ -197,23 +214,34 @@ impl Client {
                 Ok(exchange) if is_busy(exchange.head.status.as_u16()) => retry_after(&exchange.head.headers),
                 // What was waited for that long is not waited for again.
                 Err(Error::Timeout { .. }) if call.patient => return outcome,
-                Err(error) if error.is_transient() => error.wait(),
+                Err(error) if self.passes(call, error) => error.wait(),
                 _ => return outcome,
             };
-            if attempt >= self.options.retry.tries {
+            if *attempt >= self.options.retry.tries {
                 return outcome;
             }
             if let Ok(exchange) = outcome {
                 lane.drain(exchange);
             }
-            lane.sleep(self.pause(attempt, wish))?;
-            attempt += 1;
+            lane.sleep(self.pause(*attempt, wish))?;
+            *attempt += 1;
         }
     }
 
     /// The answer, when its status is one of `expected`.
     pub(crate) fn expect(&self, lane: &mut Lane, call: &Call, expected: &[u16]) -> Result<Exchange, Error> {
         let exchange = self.call(lane, call)?;
+        self.expected(lane, call, exchange, expected)
+    }
+
+    /// An answer, when its status is one of `expected`.
+    fn expected(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        exchange: Exchange,
+        expected: &[u16],
+    ) -> Result<Exchange, Error> {
         if expected.contains(&exchange.head.status.as_u16()) {
             return Ok(exchange);
         }
@@ -235,13 +263,33 @@ impl Client {
     /// The headers and the body, of at most `max` bytes, of a 200.
     pub(crate) fn document(&self, call: &Call, max: usize) -> Result<(HeaderMap, Vec<u8>), Error> {
         let mut lane = self.lane()?;
-        let outcome = self.expect(&mut lane, call, &[200]).and_then(|exchange| {
-            let headers = exchange.head.headers.clone();
-            let bytes = lane.collect(exchange, &call.object, max, self.options.timeouts.idle)?;
-            Ok((headers, bytes))
-        });
+        let outcome = self.read(&mut lane, call, max);
         self.put_back(lane);
         outcome
+    }
+
+    /// The same in a lane. A body that breaks off is asked for again: it counts as one of the tries.
+    pub(crate) fn read(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        max: usize,
+    ) -> Result<(HeaderMap, Vec<u8>), Error> {
+        let mut attempt = 1;
+        loop {
+            let exchange = self.call_from(lane, call, &mut attempt)?;
+            let exchange = self.expected(lane, call, exchange, &[200])?;
+            let headers = exchange.head.headers.clone();
+            match lane.collect(exchange, &call.object, max, self.options.timeouts.idle) {
+                // What trickled that long would do so again.
+                Err(error @ Error::Slow { .. }) => return Err(error),
+                Err(error) if error.is_transient() && attempt < self.options.retry.tries => {
+                    lane.sleep(self.pause(attempt, None))?;
+                    attempt += 1;
+                }
+                outcome => return outcome.map(|bytes| (headers, bytes)),
+            }
+        }
     }
 
     /// Asks, logs in if that is wanted, and asks again. Any status can come back.
@@ -378,6 +426,7 @@ impl Client {
             }
             Place::Location(target) => (target.clone(), ask(lane, target, is_own(target))?),
         };
+        self.met.store(true, Ordering::Relaxed);
         let mut at_home = is_own(&target);
         for _ in 0..MAX_REDIRECTS {
             if !is_redirect(&exchange) {

@@ -203,7 +203,7 @@ pub enum Error {
         /// What was allowed.
         after: Duration,
     },
-    /// A blob trickles in, on every connection tried.
+    /// A blob trickles in, on every connection tried; or a document does.
     #[error("{host} is too slow: it sent {bytes} bytes in {} s; try again, or use a mirror", over.as_secs())]
     Slow {
         /// Host and port.
@@ -445,9 +445,8 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         let changing = [Problem::Changed, Problem::Overwritten];
         match self {
-            Self::Unreachable { .. } | Self::Resolve { .. } => true,
             Self::Protocol { problem, .. } => changing.contains(problem),
-            _ => self.is_transient(),
+            _ => self.is_absence() || self.is_transient(),
         }
     }
 
@@ -462,6 +461,11 @@ impl Error {
             Self::Status { status, .. } | Self::ProxyRefused { status, .. } => is_busy(*status),
             _ => false,
         }
+    }
+
+    /// Whether nobody is there, or its name is not found.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Resolve { .. })
     }
 
     /// For how long who answered wants not to be asked.
@@ -489,9 +493,11 @@ impl Error {
     }
 }
 
-/// Whether an HTTP status asks to come back later: 429, and what goes wrong inside a server.
+/// Whether an HTTP status asks to come back later: 429, and what goes wrong inside a server. A server that has no room (507) may be
+/// given some; 520 to 524 are what Cloudflare says when the server behind it does not answer as it should
+/// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>).
 pub(crate) fn is_busy(status: u16) -> bool {
-    matches!(status, 429 | 500 | 502 | 503 | 504)
+    matches!(status, 429 | 500 | 502 | 503 | 504 | 507 | 520..=524)
 }
 
 #[cfg(test)]
@@ -523,6 +529,9 @@ mod tests {
                 [no, yes, no, no, yes],
             ),
             (status(503), [no, no, yes, yes, yes]),
+            (status(507), [no, no, yes, yes, yes]),
+            (status(520), [no, no, yes, yes, yes]),
+            (status(525), [no, no, no, no, yes]),
             (status(400), [no, no, no, no, yes]),
             (Error::Unreachable { host: host.clone(), source: gone() }, [no, no, yes, no, no]),
             (Error::Lost { host: host.clone(), source: gone().into() }, [no, no, yes, yes, no]),

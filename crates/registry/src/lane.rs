@@ -18,6 +18,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue, PROXY_AUTHORIZATION};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request};
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
 
 use crate::body::{Feed, Payload, Source};
 use crate::cancel::Cancel;
@@ -166,26 +167,42 @@ impl Lane {
     /// A whole body of at most `max` bytes. `what` is for messages.
     pub(crate) fn collect(
         &mut self,
-        mut exchange: Exchange,
+        exchange: Exchange,
         what: &str,
         max: usize,
         limit: Duration,
+    ) -> Result<Vec<u8>, Error> {
+        self.collect_within(exchange, what, max, (limit, DOCUMENT_LIMIT))
+    }
+
+    /// The same; `limit` is for the next bytes, `over` for all of them.
+    fn collect_within(
+        &mut self,
+        mut exchange: Exchange,
+        what: &str,
+        max: usize,
+        (limit, over): (Duration, Duration),
     ) -> Result<Vec<u8>, Error> {
         let host = exchange.origin.to_string();
         let too_large = || Error::TooLarge { object: what.to_owned(), host: host.clone(), limit: max as u64 };
         if exchange.announced().is_some_and(|length| length > max as u64) {
             return Err(too_large());
         }
-        let bytes = self.run(within(&host, DOCUMENT_LIMIT, async {
-            let mut bytes = Vec::new();
-            while let Some(piece) = next(&mut exchange, limit).await? {
-                if bytes.len() + piece.len() > max {
-                    return Err(too_large());
+        let mut bytes = Vec::new();
+        self.run(async {
+            let reading = timeout(over, async {
+                while let Some(piece) = next(&mut exchange, limit).await? {
+                    if bytes.len() + piece.len() > max {
+                        return Err(too_large());
+                    }
+                    bytes.extend_from_slice(&piece);
                 }
-                bytes.extend_from_slice(&piece);
-            }
-            Ok(bytes)
-        }))?;
+                Ok(())
+            });
+            let outcome = reading.await;
+            let slow = |_| Error::Slow { host: host.clone(), bytes: bytes.len() as u64, over };
+            outcome.map_err(slow)?
+        })?;
         self.keep(exchange);
         Ok(bytes)
     }
@@ -194,7 +211,7 @@ impl Lane {
     pub(crate) fn drain(&mut self, exchange: Exchange) {
         if exchange.announced().is_none_or(|length| length <= MAX_DRAIN as u64) {
             // A failure costs the connection, nothing else.
-            drop(self.collect(exchange, "body", MAX_DRAIN, DRAIN_LIMIT));
+            drop(self.collect_within(exchange, "body", MAX_DRAIN, (DRAIN_LIMIT, DRAIN_LIMIT)));
         }
     }
 

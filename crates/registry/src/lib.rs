@@ -94,6 +94,8 @@ use scope::Scopes;
 pub struct Registry {
     client: Arc<Client>,
     cancel: Cancel,
+    /// Somebody else has the same.
+    elsewhere: bool,
 }
 
 impl fmt::Debug for Registry {
@@ -112,12 +114,18 @@ impl Registry {
             return Err(Error::Bearer { host: host.to_owned() });
         }
         let client = Arc::new(Client::new(Host::parse(host)?, options)?);
-        Ok(Self { client, cancel: Cancel::never() })
+        Ok(Self { client, cancel: Cancel::never(), elsewhere: false })
     }
 
     /// The same, with its connections and logins, whose transfers of blobs and manifests end when `cancel` is set.
     pub fn ended_by(&self, cancel: &Cancel) -> Self {
-        Self { client: Arc::clone(&self.client), cancel: cancel.clone() }
+        Self { cancel: cancel.clone(), ..self.clone() }
+    }
+
+    /// The same for what somebody else has, too: that nobody is there any more is not waited out, because the other can be asked.
+    #[must_use]
+    pub fn with_others(&self) -> Self {
+        Self { elsewhere: true, ..self.clone() }
     }
 
     /// How much the registry still allows us; `None` until it says so.
@@ -178,7 +186,7 @@ impl Registry {
         let object = format!("{word} {reference} of {}", self.full_name(repository));
         let path = format!("/v2/{repository}/{word}s/{reference}");
         let call = Call::get(Place::Registry(path), Scopes::pull(repository), object, kind);
-        Call { cancel: self.cancel.clone(), ..call }
+        Call { cancel: self.cancel.clone(), elsewhere: self.elsewhere, ..call }
     }
 
     /// A repository, for messages.

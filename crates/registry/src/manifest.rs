@@ -50,12 +50,7 @@ impl Manifest {
         wanted: Option<Digest>,
     ) -> Result<Self, Error> {
         call.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
-        let exchange = client.call(lane, &call)?;
-        if exchange.head.status.as_u16() != 200 {
-            return Err(client.refusal(lane, &call, exchange));
-        }
-        let headers = exchange.head.headers.clone();
-        let bytes = lane.collect(exchange, &call.object, MAX_MANIFEST, client.options.timeouts.idle)?;
+        let (headers, bytes) = client.read(lane, &call, MAX_MANIFEST)?;
         let media_type = media_type(&headers);
         let announced = announced_digest(&headers).map_err(|problem| client.problem(&call, problem))?;
         if media_type == SIGNED_SCHEMA1 {

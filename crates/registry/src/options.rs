@@ -91,7 +91,8 @@ impl Default for Timeouts {
     }
 }
 
-/// How often to try, when the registry is busy (429, 500, 502 to 504) or the connection breaks.
+/// How often to try, when the registry is busy (429, 500, 502 to 504, 507, 520 to 524), the connection breaks, or nobody is there who
+/// was there before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// Attempts at one request, and attempts to resume a blob without progress. 5.

@@ -1,5 +1,6 @@
 //! Against servers: scripted ones for faults (`common`), Debian's docker-registry for the real thing.
 
+mod absence;
 mod blobs;
 mod common;
 mod daemon;
