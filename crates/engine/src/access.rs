@@ -12,7 +12,8 @@ use crate::ecosystem::{Contact, Ecosystem};
 /// How a registry is spoken to.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Whether certificates are verified and plain HTTP is refused, whatever is configured.
+    /// Whether certificates are verified and plain HTTP is refused, whatever is configured. Where nobody says anything certificates are
+    /// verified, and plain HTTP is for loopback.
     pub tls_verify: Option<bool>,
     /// For the registry that is named, instead of what is saved; mirrors on other hosts do not get them.
     pub credentials: Option<Credentials>,
@@ -130,8 +131,8 @@ impl Access {
         (cert_dir, certs_dir)
     }
 
-    fn client(&self, host: &str, name: &str, insecure: bool, own: bool) -> Result<Registry, Error> {
-        let insecure = self.tls_verify.map_or(insecure, |verify| !verify);
+    fn client(&self, host: &str, name: &str, insecure: Option<bool>, own: bool) -> Result<Registry, Error> {
+        let tls_verify = self.tls_verify.or(insecure.map(|insecure| !insecure));
         let login = match (&self.registry_token, &self.credentials) {
             (Some(token), _) if own => Login { bearer: Some(token.clone()), ..Login::default() },
             (_, Some(credentials)) if own => credentials.clone().into(),
@@ -139,6 +140,6 @@ impl Access {
             _ => self.ecosystem.login(name)?.unwrap_or_default(),
         };
         let (cert_dir, certs_dir) = self.certificates(host);
-        self.ecosystem.client(&Contact { host: host.to_owned(), insecure, login, cert_dir, certs_dir })
+        self.ecosystem.client(&Contact { host: host.to_owned(), tls_verify, login, cert_dir, certs_dir })
     }
 }

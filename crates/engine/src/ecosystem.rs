@@ -98,7 +98,8 @@ struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contact {
     pub(crate) host: String,
-    pub(crate) insecure: bool,
+    /// Whether certificates are verified and plain HTTP is refused, if somebody says it.
+    pub(crate) tls_verify: Option<bool>,
     pub(crate) login: Login,
     pub(crate) cert_dir: Option<PathBuf>,
     pub(crate) certs_dir: Vec<PathBuf>,
@@ -166,7 +167,8 @@ impl Ecosystem {
             return Ok(registry.clone());
         }
         let options = Options {
-            insecure: contact.insecure,
+            insecure: contact.tls_verify == Some(false),
+            tls_only: contact.tls_verify == Some(true),
             credentials: contact.login.credentials.clone(),
             identity_token: contact.login.identity_token.clone(),
             bearer: contact.login.bearer.clone(),

@@ -477,7 +477,7 @@ impl Client {
             return ask(origin);
         }
         let secure = self.host.origin(Scheme::Https);
-        let plain_allowed = self.options.insecure || secure.is_loopback();
+        let plain_allowed = self.options.insecure || !self.options.tls_only && secure.is_loopback();
         let exchange = match ask(secure) {
             Err(first) if plain_allowed && first.suggests_plain_http() => {
                 match ask(self.host.origin(Scheme::Http)) {

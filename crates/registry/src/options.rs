@@ -10,11 +10,13 @@ use crate::proxy::Proxy;
 /// How to talk to a registry.
 #[derive(Clone)]
 pub struct Options {
-    /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may
-    /// always use plain HTTP. The certificate of an https proxy is not verified then, either, as with skopeo and Podman:
+    /// Certificates are not verified, and plain HTTP is used when https does not work. Loopback hosts may use plain HTTP also without
+    /// that, unless [`tls_only`](Self::tls_only) is set. The certificate of an https proxy is not verified then, either, as with skopeo and Podman:
     /// Go's `http.Transport` has one `TLSClientConfig` for both (`addTLS` in net/http/transport.go, called for the
     /// proxy and again for the host behind it), and containers/image sets `InsecureSkipVerify` in that.
     pub insecure: bool,
+    /// Plain HTTP is not used, not even with loopback hosts: somebody has said so. Without effect on what is `insecure`.
+    pub tls_only: bool,
     /// Sent when asked for.
     pub credentials: Option<Credentials>,
     /// An OAuth2 refresh token (`identitytoken` in auth.json); goes before `credentials` at token servers.
@@ -47,6 +49,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             insecure: false,
+            tls_only: false,
             credentials: None,
             identity_token: None,
             bearer: None,
@@ -68,6 +71,7 @@ impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("insecure", &self.insecure)
+            .field("tls_only", &self.tls_only)
             .field("credentials", &self.credentials)
             .field("certs_dir", &self.certs_dir)
             .field("timeouts", &self.timeouts)

@@ -56,8 +56,8 @@ pub enum MirrorUse {
 pub struct Mirror {
     /// What the prefix is replaced by.
     pub location: String,
-    /// Plain HTTP and unverified certificates are accepted.
-    pub insecure: bool,
+    /// Whether plain HTTP and unverified certificates are accepted, if that is said.
+    pub insecure: Option<bool>,
     /// When it is asked.
     pub when: MirrorUse,
 }
@@ -69,8 +69,8 @@ pub struct RegistryTable {
     pub prefix: String,
     /// What the prefix is replaced by; empty for a `*.host` that stays as it is.
     pub location: String,
-    /// Plain HTTP and unverified certificates are accepted.
-    pub insecure: bool,
+    /// Whether plain HTTP and unverified certificates are accepted, if that is said.
+    pub insecure: Option<bool>,
     /// Nothing is fetched from there, nor sent.
     pub blocked: bool,
     /// Mirrors in the order to try.
@@ -107,8 +107,8 @@ impl Default for Registries {
 pub struct Endpoint {
     /// What it is called there.
     pub reference: Reference,
-    /// Plain HTTP and unverified certificates are accepted.
-    pub insecure: bool,
+    /// Whether plain HTTP and unverified certificates are accepted, if that is said.
+    pub insecure: Option<bool>,
 }
 
 /// Nothing may be fetched from a registry. The words are Podman's.
@@ -165,8 +165,7 @@ struct RegistryEntry {
     prefix: String,
     #[serde(default)]
     location: String,
-    #[serde(default)]
-    insecure: bool,
+    insecure: Option<bool>,
     #[serde(default)]
     blocked: bool,
     #[serde(default)]
@@ -182,8 +181,7 @@ struct RegistryEntry {
 struct MirrorEntry {
     #[serde(default)]
     location: String,
-    #[serde(default)]
-    insecure: bool,
+    insecure: Option<bool>,
     #[serde(default)]
     pull_from_mirror: String,
 }
@@ -257,7 +255,7 @@ impl Registries {
         let mut seen: BTreeMap<&str, &RegistryTable> = BTreeMap::new();
         for table in self.tables.values().filter(|table| !table.location.is_empty()) {
             let first = *seen.entry(&table.location).or_insert(table);
-            let problem = match (first.insecure == table.insecure, first.blocked == table.blocked) {
+            let problem = match (first.is_insecure() == table.is_insecure(), first.blocked == table.blocked) {
                 (true, true) => continue,
                 (false, _) => "it is defined multiple times with conflicting 'insecure' setting",
                 (true, false) => "it is defined multiple times with conflicting 'blocked' setting",
@@ -281,7 +279,7 @@ impl Registries {
     pub fn endpoints(&self, reference: &Reference) -> Result<Vec<Endpoint>, RewriteError> {
         let name = reference.to_string();
         let Some(table) = self.table(&name) else {
-            return Ok(vec![Endpoint { reference: reference.clone(), insecure: false }]);
+            return Ok(vec![Endpoint { reference: reference.clone(), insecure: None }]);
         };
         table.allowed()?;
         let digest = reference.digest().is_some();
@@ -307,13 +305,13 @@ impl Registries {
         }
     }
 
-    /// Whether plain HTTP and unverified certificates are accepted where `name` is written to, logged in to, or listed:
+    /// Whether plain HTTP and unverified certificates are accepted where `name` is written to, logged in to, or listed, if that is said:
     /// neither mirrors nor locations count there.
     ///
     /// # Errors
     /// [`Blocked`].
-    pub fn insecure(&self, name: &str) -> Result<bool, Blocked> {
-        self.table(name).map_or(Ok(false), |table| table.allowed().map(|()| table.insecure))
+    pub fn insecure(&self, name: &str) -> Result<Option<bool>, Blocked> {
+        self.table(name).map_or(Ok(None), |table| table.allowed().map(|()| table.insecure))
     }
 
     /// Registries that short names are looked for in (`unqualified-search-registries`).
@@ -338,6 +336,10 @@ impl Registries {
 }
 
 impl RegistryTable {
+    fn is_insecure(&self) -> bool {
+        self.insecure.unwrap_or(false)
+    }
+
     fn allowed(&self) -> Result<(), Blocked> {
         let (prefix, file) = (&self.prefix, &self.file);
         if self.blocked { Err(Blocked { prefix: prefix.clone(), file: file.clone() }) } else { Ok(()) }

@@ -10,7 +10,7 @@ fn problem(text: &str) -> String {
 
 /// Where a reference is looked for, with `!` after an insecure place.
 fn places(conf: &Registries, reference: &str) -> Vec<String> {
-    let show = |e: &Endpoint| format!("{}{}", e.reference, if e.insecure { "!" } else { "" });
+    let show = |e: &Endpoint| format!("{}{}", e.reference, if e.insecure == Some(true) { "!" } else { "" });
     match conf.endpoints(&reference.parse().unwrap()) {
         Ok(endpoints) => endpoints.iter().map(show).collect(),
         Err(error) => vec![error.to_string()],
@@ -63,8 +63,8 @@ fn the_longest_prefix_counts() {
     assert_eq!(places(&conf, "a.wild.test:5000/a"), ["a.wild.test:5000/a!"]);
     assert_eq!(places(&conf, "a.b.wild.test/a"), ["three.test/a"]);
     assert_eq!(places(&conf, "wild.test/a"), ["wild.test/a"]);
-    assert_eq!(conf.insecure("h.x/team/a"), Ok(true));
-    assert_eq!(conf.insecure("h.x"), Ok(false));
+    assert_eq!(conf.insecure("h.x/team/a"), Ok(Some(true)));
+    assert_eq!(conf.insecure("h.x"), Ok(None));
     assert!(conf.insecure("h.x/team/secret").is_err());
 }
 

@@ -345,8 +345,27 @@ fn plain_http_is_for_loopback_and_insecure_registries() {
     );
     let insecure = Options { insecure: true, ..renamed(&directory) };
     Registry::new(&host, insecure).unwrap().manifest("a/b", "latest").unwrap();
-    Registry::new(&format!("localhost:{port}"), hasty()).unwrap().manifest("a/b", "latest").unwrap();
-    Registry::new(&format!("127.0.0.1:{port}"), hasty()).unwrap().manifest("a/b", "latest").unwrap();
+    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}")] {
+        Registry::new(&host, hasty()).unwrap().manifest("a/b", "latest").unwrap();
+        let only = Options { tls_only: true, ..hasty() };
+        let error = Registry::new(&host, only).unwrap().manifest("a/b", "latest").unwrap_err();
+        assert!(matches!(&error, Error::PlainHttp { host: named } if *named == host), "{error:?}");
+    }
+}
+
+#[test]
+fn where_tls_is_demanded_nothing_is_sent_in_the_clear() {
+    let credentials = loment_registry::Credentials { username: "u".into(), password: "p".into() };
+    let server = Server::start(|request| match request.header("authorization") {
+        Some(_) => fine(),
+        None => Reply::new(401, &[("WWW-Authenticate", "Basic realm=x")], b""),
+    });
+    let options = Options { credentials: Some(credentials), ..hasty() };
+    let only = Options { tls_only: true, ..options.clone() };
+    let error = Registry::new(&server.host(), only).unwrap().manifest("a/b", "latest").unwrap_err();
+    assert!(matches!(error, Error::Lost { .. }), "{error:?}");
+    assert!(server.requests().is_empty());
+    Registry::new(&server.host(), options).unwrap().manifest("a/b", "latest").unwrap();
 }
 
 #[test]

@@ -109,6 +109,31 @@ fn nothing_goes_to_or_comes_from_a_blocked_registry() {
 }
 
 #[test]
+fn plain_http_on_loopback_is_refused_where_somebody_says_so() {
+    let (world, registry) = (world(), fixtures().serve());
+    let name = registry.name("busybox:latest");
+    let said = "server gave HTTP response to HTTPS client";
+    let copy = format!("dir:{}", world.path("copy").display());
+    let from = format!("docker://{name}");
+    world.loment(["pull", "--quiet", "--tls-verify", &name]).fails_saying(125, &[said]);
+    world.loment(["pull", "--quiet", "--tls-verify=true", &name]).fails_saying(125, &[said]);
+    world
+        .loment(["login", "--tls-verify", "-u", "u", "-p", "p", &registry.host()])
+        .fails_saying(125, &[said]);
+    world.loment(["image", "copy", "-q", "--src-tls-verify=true", &from, &copy]).fails_saying(125, &[said]);
+    let table = |insecure: &str| format!("[[registry]]\nlocation = {:?}\n{insecure}\n", registry.host());
+    configure(&world, "registries.conf", &table("insecure = false"));
+    world.loment(["pull", "--quiet", &name]).fails_saying(125, &[said]);
+    world
+        .loment(["image", "list-tags", &format!("docker://{}", registry.name("busybox"))])
+        .fails_saying(125, &[said]);
+    // A flag goes before the file, and so nobody has said it.
+    world.loment(["pull", "--quiet", "--tls-verify=false", &name]).succeeds();
+    configure(&world, "registries.conf", &table(""));
+    world.loment(["pull", "--quiet", &name]).succeeds();
+}
+
+#[test]
 fn an_insecure_registry_needs_no_certificate_that_is_vouched_for() {
     let world = world();
     let registry = Registry::with_tls(&fixtures().storage());
