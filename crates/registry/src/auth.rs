@@ -14,7 +14,7 @@ use hyper::{HeaderMap, Method};
 use serde::Deserialize;
 
 use crate::challenge::Challenge;
-use crate::client::{Call, Client};
+use crate::client::{Call, Client, MAX_REDIRECTS, is_redirect};
 use crate::error::{Error, Problem};
 use crate::lane::{Exchange, Lane, Outgoing};
 use crate::pace::retry_after;
@@ -191,9 +191,7 @@ impl Client {
         for grant in self.grants(&realm) {
             let asked = Instant::now();
             let (target, outgoing) = self.token_request(&realm, call, challenge, &grant);
-            let own = self.origin().as_ref() == Some(&realm.origin);
-            let exchange =
-                lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
+            let exchange = self.ask_token_server(lane, call, &realm, target, outgoing)?;
             match (exchange.head.status.as_u16(), &grant) {
                 (200, _) => return self.token(lane, call, exchange, &realm, asked),
                 // Not in this way.
@@ -229,6 +227,42 @@ impl Client {
         Err(refused)
     }
 
+    /// Asks a token server, and whoever it sends us to. Only the server itself is shown credentials, also when somebody else sends us
+    /// back to it; a form with credentials goes nowhere else.
+    fn ask_token_server(
+        &self,
+        lane: &mut Lane,
+        call: &Call,
+        realm: &Target,
+        mut target: Target,
+        mut outgoing: Outgoing,
+    ) -> Result<Exchange, Error> {
+        let problem = |problem| {
+            let (object, host) = (call.object.clone(), realm.origin.to_string());
+            Error::Protocol { object, host, problem }
+        };
+        for _ in 0..=MAX_REDIRECTS {
+            let own = self.origin().as_ref() == Some(&target.origin);
+            let exchange =
+                lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
+            if !is_redirect(&exchange) {
+                return Ok(exchange);
+            }
+            target = match self.redirected(call, &outgoing.method, &target, &exchange) {
+                Err(Error::Protocol { problem: what, .. }) => return Err(problem(what)),
+                target => target?,
+            };
+            lane.drain(exchange);
+            if target.origin != realm.origin {
+                if outgoing.method != Method::GET {
+                    return Err(problem(Problem::LoginElsewhere));
+                }
+                outgoing.headers.remove(AUTHORIZATION);
+            }
+        }
+        Err(problem(Problem::Redirects))
+    }
+
     /// The ways to try, in order. GET comes before the password grant: it is older and known everywhere, and some
     /// servers answer a POST they do not know with 401, which is what a wrong password gets.
     fn grants(&self, realm: &Target) -> Vec<Grant<'_>> {
@@ -250,6 +284,7 @@ impl Client {
         realm: &Target,
         asked: Instant,
     ) -> Result<Token, Error> {
+        let own = exchange.origin == realm.origin;
         let body = lane.collect(exchange, "token", MAX_TOKEN_ANSWER, self.options.timeouts.idle)?;
         let unusable = || Error::Protocol {
             object: call.object.clone(),
@@ -259,7 +294,7 @@ impl Client {
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| unusable())?;
         let text = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
         let header = text.as_deref().and_then(bearer).ok_or_else(unusable)?;
-        if let Some(token) = answer.refresh_token.filter(|token| !token.is_empty()) {
+        if let Some(token) = answer.refresh_token.filter(|token| own && !token.is_empty()) {
             lock(&self.logins.known).refresh = Some(Refresh { realm: realm.clone(), token });
         }
         let life = Duration::from_secs(answer.expires_in.unwrap_or(0).clamp(MIN_LIFE, MAX_LIFE));

@@ -28,7 +28,7 @@ use crate::tls::Tls;
 use crate::url::{Origin, Scheme, Target};
 
 /// Redirects followed; Go's client stops after ten, registries need one.
-const MAX_REDIRECTS: usize = 5;
+pub(crate) const MAX_REDIRECTS: usize = 5;
 /// Lanes kept between calls; a pull reads 3 to 6 blobs at once.
 const MAX_LANES: usize = 6;
 /// Largest error document.
@@ -432,7 +432,7 @@ impl Client {
             if !is_redirect(&exchange) {
                 break;
             }
-            target = self.redirected(call, &target, &exchange)?;
+            target = self.redirected(call, &call.method, &target, &exchange)?;
             lane.drain(exchange);
             at_home = at_home && is_own(&target);
             exchange = ask(lane, &target, at_home)?;
@@ -446,10 +446,17 @@ impl Client {
         Ok(exchange)
     }
 
-    fn redirected(&self, call: &Call, from: &Target, exchange: &Exchange) -> Result<Target, Error> {
+    /// Where an answer from `from` to a request by `method` sends us.
+    pub(crate) fn redirected(
+        &self,
+        call: &Call,
+        method: &Method,
+        from: &Target,
+        exchange: &Exchange,
+    ) -> Result<Target, Error> {
         // 301 to 303 make a GET of other methods (RFC 9110 section 15.4).
         let kept = matches!(exchange.head.status.as_u16(), 307 | 308);
-        if !kept && call.method != Method::GET && call.method != Method::HEAD {
+        if !kept && method != Method::GET && method != Method::HEAD {
             return Err(self.problem(call, Problem::RedirectedChange));
         }
         self.location(call, from, &exchange.head.headers)
@@ -496,7 +503,7 @@ impl Client {
     }
 }
 
-fn is_redirect(exchange: &Exchange) -> bool {
+pub(crate) fn is_redirect(exchange: &Exchange) -> bool {
     matches!(exchange.head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 

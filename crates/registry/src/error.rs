@@ -7,6 +7,7 @@ use std::time::Duration;
 use oci_spec::image::Digest;
 
 use crate::dns::ResolveError;
+use crate::link::MAX_PAGES;
 use crate::pace::RateLimit;
 
 /// Why a request failed. `object` reads like `manifest 3.19 of quay.io/fedora/fedora`.
@@ -362,6 +363,9 @@ pub enum Problem {
     /// The token server is to be asked over plain http by a registry that is not.
     #[error("wants credentials sent over plain http, which is refused")]
     PlainRealm,
+    /// A form with credentials is redirected.
+    #[error("redirects a login to another host, which is refused")]
+    LoginElsewhere,
     /// Wrong or missing token in the token server's answer.
     #[error("sent no usable token")]
     Token,
@@ -386,9 +390,15 @@ pub enum Problem {
     /// A list's document is not one, or holds what is not a name.
     #[error("sent a malformed list")]
     List,
-    /// A list's next page is elsewhere, the same as before, or one too many.
-    #[error("sends from page to page without end, or elsewhere (Link)")]
+    /// A list's next page is elsewhere.
+    #[error("has the next page of a list elsewhere (Link)")]
     Link,
+    /// A list's next page is one that was read already.
+    #[error("sends back to a page of a list that was read already (Link)")]
+    PageAgain,
+    /// A list has more pages than are read of any.
+    #[error("sends more than {} pages of a list", MAX_PAGES)]
+    Pages,
     /// Not HTTP.
     #[error("sent something that is not HTTP/1.1")]
     Http,

@@ -42,6 +42,7 @@ mod dns;
 mod error;
 mod file_url;
 mod head;
+mod identity;
 mod lane;
 mod link;
 mod listing;

@@ -8,12 +8,14 @@ use serde::Deserialize;
 
 use crate::client::{Call, Client, Kind, Place};
 use crate::error::{Error, Problem};
-use crate::link::{MAX_PAGES, next_page, turn};
+use crate::link::{Pages, turn};
 use crate::scope::Scopes;
 use crate::{Registry, names};
 
 /// Largest page; Debian's registry sends all tags on one. 32 MiB hold some 800,000.
 const MAX_PAGE: usize = 32 << 20;
+/// Largest list, over all its pages: some 3,000,000 names.
+const MAX_LIST: usize = 128 << 20;
 
 impl Registry {
     /// The tags of a repository (distribution-spec 1.1, "Listing Tags"). Nothing is sent yet.
@@ -46,7 +48,7 @@ pub struct Names {
     /// Path of the next page.
     next: Option<String>,
     page: vec::IntoIter<String>,
-    pages: usize,
+    pages: Pages,
     is_name: fn(&str) -> bool,
 }
 
@@ -72,24 +74,20 @@ impl Names {
         is_name: fn(&str) -> bool,
     ) -> Self {
         let call = Call::get(Place::Registry(path.clone()), scopes, object, Kind::Other);
-        let page = Vec::new().into_iter();
-        Self { client: Arc::clone(client), call, next: Some(path), page, pages: 0, is_name }
+        let (page, pages) = (Vec::new().into_iter(), Pages::new(&path, MAX_LIST));
+        Self { client: Arc::clone(client), call, next: Some(path), page, pages, is_name }
     }
 
     /// Fetches the page at `path`.
     fn turn(&mut self, path: &str) -> Result<(), Error> {
-        self.pages += 1;
         let call = turn(&self.call, path.to_owned());
-        if self.pages > MAX_PAGES {
-            return Err(self.client.problem(&call, Problem::Link));
-        }
         let (headers, bytes) = self.client.document(&call, MAX_PAGE)?;
         let malformed = || self.client.problem(&call, Problem::List);
         let names = serde_json::from_slice::<Page>(&bytes).map_err(|_| malformed())?.tags.unwrap_or_default();
         if !names.iter().all(|name| (self.is_name)(name)) {
             return Err(malformed());
         }
-        self.next = next_page(&self.client, &call, path, &headers)?;
+        self.next = self.pages.next(&self.client, &call, path, &headers, bytes.len())?;
         self.page = names.into_iter();
         Ok(())
     }

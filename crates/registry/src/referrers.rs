@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::{Call, Kind, Place};
 use crate::error::{Error, Problem};
-use crate::link::{MAX_PAGES, next_page, turn};
+use crate::link::{Pages, turn};
 use crate::manifest::{MAX_MANIFEST, announced_digest, media_type};
 use crate::scope::Scopes;
 use crate::url::form;
@@ -162,34 +162,31 @@ impl Registry {
         let mut first =
             Call::get(Place::Registry(path.clone()), Scopes::pull(repository), object, Kind::Other);
         first.headers.insert(ACCEPT, HeaderValue::from_static(INDEX));
-        let (mut manifests, mut filtered, mut size) = (Vec::new(), true, 0);
-        for page in 0..MAX_PAGES {
+        let (mut manifests, mut filtered, mut is_first) = (Vec::new(), true, true);
+        let mut pages = Pages::new(&path, MAX_LIST);
+        loop {
             let call = turn(&first, path.clone());
             let (headers, bytes) = match self.client.document(&call, MAX_MANIFEST) {
                 // What registries say that do not know the question.
-                Err(Error::Missing { .. } | Error::Status { status: 400 | 405 | 406, .. }) if page == 0 => {
+                Err(Error::Missing { .. } | Error::Status { status: 400 | 405 | 406, .. }) if is_first => {
                     return Ok(None);
                 }
                 outcome => outcome?,
             };
             // Some have a page for people everywhere.
-            if page == 0 && media_type(&headers) != INDEX {
+            if is_first && media_type(&headers) != INDEX {
                 return Ok(None);
             }
-            size += bytes.len();
-            if size > MAX_LIST {
-                let host = self.client.host.name.clone();
-                return Err(Error::TooLarge { object: call.object, host, limit: MAX_LIST as u64 });
-            }
+            is_first = false;
+            let next = pages.next(&self.client, &call, &path, &headers, bytes.len())?;
             let index = serde_json::from_slice::<Index>(&bytes);
             manifests.extend(index.map_err(|_| self.client.problem(&call, Problem::List))?.manifests);
             filtered &= has_filtered(&headers);
-            match next_page(&self.client, &call, &path, &headers)? {
+            match next {
                 Some(next) => path = next,
                 None => return Ok(Some((manifests, filtered))),
             }
         }
-        Err(self.client.problem(&first, Problem::Link))
     }
 
     /// The list that clients maintain.

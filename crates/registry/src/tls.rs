@@ -11,9 +11,11 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::error::{CertificateError, Error};
+use crate::identity::Identities;
 
 /// TLS settings of one registry, built at the first use of https: a machine without certificates can still
 /// reach registries that need none.
@@ -29,7 +31,7 @@ pub(crate) struct Tls {
 
 #[derive(Clone)]
 pub(crate) struct Configs {
-    /// For the registry itself: shows the client certificate.
+    /// For the registry itself: shows a client certificate.
     pub(crate) own: Arc<ClientConfig>,
     /// For hosts the registry refers to. Trusts the registry's CA too, which token servers often share, but
     /// shows them no certificate.
@@ -58,11 +60,9 @@ impl Tls {
                 .map_err(|source| Error::Tls { host: self.host.clone(), source: source.into() })
         };
         let mut other = builder()?.with_no_client_auth();
-        let mut own = match files.identity {
-            None => other.clone(),
-            Some(Identity { path, chain, key }) => builder()?
-                .with_client_auth_cert(chain, key)
-                .map_err(|source| Error::Certificate { path, source: source.into() })?,
+        let mut own = match identities(files.identities, &provider)? {
+            none if none.is_empty() => other.clone(),
+            some => builder()?.with_client_cert_resolver(Arc::new(Identities::new(some))),
         };
         for config in [&mut own, &mut other] {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -102,11 +102,11 @@ impl Tls {
 struct Files {
     /// `*.crt`
     authorities: Vec<(PathBuf, CertificateDer<'static>)>,
-    /// The first pair of `*.cert` and `*.key`.
-    identity: Option<Identity>,
+    /// Pairs of `*.cert` and `*.key`, in the order of their names.
+    identities: Vec<Pair>,
 }
 
-struct Identity {
+struct Pair {
     path: PathBuf,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -116,7 +116,7 @@ impl Files {
     /// Reads the first of the directories that is there. One that may not be entered is passed
     /// over: an ordinary user cannot read everything an administrator keeps below /etc.
     fn read(directories: &[PathBuf]) -> Result<Self, Error> {
-        let mut files = Self { authorities: Vec::new(), identity: None };
+        let mut files = Self { authorities: Vec::new(), identities: Vec::new() };
         for directory in directories {
             let mut names = match list(directory) {
                 Ok(names) => names,
@@ -156,18 +156,24 @@ impl Files {
             }
             Some("cert") => {
                 let key = beside("key")?;
-                if self.identity.is_none() {
-                    let chain = certificates(path)?;
-                    let key =
-                        PrivateKeyDer::from_pem_slice(&fs::read(key)?).map_err(CertificateError::Pem)?;
-                    self.identity = Some(Identity { path: path.to_owned(), chain, key });
-                }
+                let chain = certificates(path)?;
+                let key = PrivateKeyDer::from_pem_slice(&fs::read(key)?).map_err(CertificateError::Pem)?;
+                self.identities.push(Pair { path: path.to_owned(), chain, key });
             }
             Some("key") => drop(beside("cert")?),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Certificates with the keys that belong to them.
+fn identities(pairs: Vec<Pair>, provider: &CryptoProvider) -> Result<Vec<CertifiedKey>, Error> {
+    let certified = |Pair { path, chain, key }| {
+        CertifiedKey::from_der(chain, key, provider)
+            .map_err(|source| Error::Certificate { path, source: source.into() })
+    };
+    pairs.into_iter().map(certified).collect()
 }
 
 fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {

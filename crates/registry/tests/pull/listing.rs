@@ -57,7 +57,6 @@ fn links_lead_nowhere_else_and_not_round() {
     for link in [
         "<http://elsewhere.test/v2/a/b/tags/list?page=2>; rel=next",
         "</v2/c/tags/list?page=2>; rel=next",
-        "</v2/a/b/tags/list>; rel=next",
         "<http://u:p@127.0.0.1/v2/a/b/tags/list?page=2>; rel=next",
         "<>; rel=next",
     ] {
@@ -67,10 +66,34 @@ fn links_lead_nowhere_else_and_not_round() {
     }
     let server = Server::start(|request| {
         let next = request.path.split_once("=").map_or(0, |(_, n)| n.parse::<usize>().unwrap()) + 1;
-        Reply::new(200, &[("Link", &format!("<?n={next}>; rel=next"))], br#"{"tags":null}"#)
+        let next = if next == 4 { String::new() } else { format!("?n={next}") };
+        let link = format!("</v2/a/b/tags/list{next}>; rel=next");
+        Reply::new(200, &[("Link", &link)], br#"{"tags":null}"#)
     });
-    assert_eq!(problem(tags(&server)), Problem::Link);
-    assert_eq!(server.requests().len(), 3_000);
+    assert_eq!(problem(tags(&server)), Problem::PageAgain);
+    assert_eq!(server.requests().len(), 4);
+    let server =
+        Server::start(|_| Reply::new(200, &[("Link", "</v2/a/b/tags/list>; rel=next")], br#"{"tags":null}"#));
+    assert_eq!(problem(tags(&server)), Problem::PageAgain);
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn a_list_of_many_pages_is_read_and_one_without_end_is_not() {
+    let linked = |request: &Request, last: usize, body: &[u8]| {
+        let next = request.path.split_once("=").map_or(0, |(_, n)| n.parse::<usize>().unwrap()) + 1;
+        let link = format!("<?n={next}>; rel=next");
+        let headers = [("Link", link.as_str())];
+        Reply::new(200, &headers[..usize::from(next < last)], body)
+    };
+    let server = Server::start(move |request| linked(request, 3_500, br#"{"tags":["x"]}"#));
+    assert_eq!(tags(&server).unwrap().len(), 3_500);
+    let page = [br#"{"tags":["x"]}"#.to_vec(), vec![b' '; 30 << 20]].concat();
+    let server = Server::start(move |request| linked(request, usize::MAX, &page));
+    let error = tags(&server).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 128 << 20), "{error:?}");
+    assert!(error.to_string().contains("134217728 bytes"), "{error}");
+    assert_eq!(server.requests().len(), 5);
 }
 
 #[test]

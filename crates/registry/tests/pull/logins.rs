@@ -312,3 +312,61 @@ fn a_token_server_that_is_busy_is_waited_for_as_it_says() {
     Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 3);
 }
+
+#[test]
+fn a_token_server_may_be_elsewhere_by_now() {
+    let at_home = Arc::new(AtomicUsize::new(0));
+    let (seen, elsewhere) = (Arc::clone(&at_home), Server::start(|_| token("token", 0)));
+    let other = elsewhere.host();
+    let server = registry(Arc::default(), move |request, current| {
+        let location = match request.path.split_once('?').map_or(request.path.as_str(), |(path, _)| path) {
+            "/token" => "/token/new",
+            "/token/new" if request.header("authorization").is_some() => {
+                seen.fetch_add(1, Ordering::SeqCst);
+                return token("token", current);
+            }
+            _ => &format!("http://{other}/tokens"),
+        };
+        Reply::new(302, &[("Location", location)], b"moved")
+    });
+    // On the same host, with credentials; on another without any.
+    Registry::new(&server.host(), with_credentials()).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!((at_home.load(Ordering::SeqCst), elsewhere.requests().len()), (1, 0));
+    Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap();
+    assert_eq!(elsewhere.paths(), ["/tokens"]);
+}
+
+#[test]
+fn who_a_token_server_sends_us_to_sees_no_credentials() {
+    let back = Arc::new(std::sync::Mutex::new(String::new()));
+    let home = Arc::clone(&back);
+    // Sends us back to where we came from.
+    let elsewhere = Server::start(move |_| {
+        Reply::new(307, &[("Location", &format!("http://{}/token/back", home.lock().unwrap()))], b"")
+    });
+    let other = elsewhere.host();
+    let server = registry(Arc::default(), move |request, current| match request.path.as_str() {
+        "/token/back" => {
+            Reply::new(200, &[], format!(r#"{{"token":"t{current}","refresh_token":"r"}}"#).as_bytes())
+        }
+        _ => Reply::new(307, &[("Location", &format!("http://{other}/x"))], b""),
+    });
+    *back.lock().unwrap() = server.host();
+    Registry::new(&server.host(), with_credentials()).unwrap().manifest("a/b", "1").unwrap();
+    let shown = |server: &Server, path: &str| {
+        let asked = server.requests().into_iter().filter(|request| request.path.starts_with(path));
+        asked.map(|request| request.header("authorization").is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&server, "/token"), [true, false]);
+    assert_eq!(shown(&elsewhere, "/"), [false]);
+    // A form is not sent on.
+    let options = Options { identity_token: Some("secret".into()), ..hasty() };
+    let error = Registry::new(&server.host(), options).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Protocol { problem: Problem::LoginElsewhere, .. }), "{error:?}");
+    assert_eq!(elsewhere.requests().len(), 1);
+    // Not for ever.
+    let server = registry(Arc::default(), |_, _| Reply::new(307, &[("Location", "/token/again")], b""));
+    let error = Registry::new(&server.host(), hasty()).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Protocol { problem: Problem::Redirects, .. }), "{error:?}");
+    assert_eq!(count(&server, "/token"), 6);
+}

@@ -112,6 +112,28 @@ fn client_certificates_are_shown_to_the_registry_only() {
 }
 
 #[test]
+fn of_several_client_certificates_the_one_that_fits_is_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    make_certificates(directory);
+    let server = serve(directory, "server", true, fine);
+    let host = server.host();
+    // The server's authority vouches for the second only.
+    let files = [
+        ("ca.crt", "ca.crt"),
+        ("self.crt", "a.cert"),
+        ("self.key", "a.key"),
+        ("client.crt", "b.cert"),
+        ("client.key", "b.key"),
+    ];
+    get(&host, trust(directory, &host, &files)).unwrap();
+    let open = serve(directory, "server", false, fine);
+    get(&open.host(), trust(directory, &open.host(), &files)).unwrap();
+    let other = serve(directory, "server", true, fine);
+    assert!(get(&other.host(), trust(directory, &other.host(), &files[..3])).is_err());
+}
+
+#[test]
 fn unusable_certificate_files_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let directory = directory.path();
@@ -154,11 +176,18 @@ fn nothing_leads_from_https_to_plain_http() {
             let challenge = format!("Bearer realm=\"http://{elsewhere}/token\"");
             return Reply::new(401, &[("WWW-Authenticate", &challenge)], b"");
         }
+        if request.path.ends_with("/moved") {
+            // A token server that is this one, and sends to the other.
+            let challenge = format!("Bearer realm=\"https://{}/token\"", request.header("host").unwrap());
+            return Reply::new(401, &[("WWW-Authenticate", &challenge)], b"");
+        }
         Reply::new(307, &[("Location", &format!("http://{elsewhere}/"))], b"")
     });
     let registry =
         Registry::new(&server.host(), trust(directory, &server.host(), &[("ca.crt", "ca.crt")])).unwrap();
-    for (reference, expected) in [("latest", Problem::Downgrade), ("login", Problem::PlainRealm)] {
+    for (reference, expected) in
+        [("latest", Problem::Downgrade), ("login", Problem::PlainRealm), ("moved", Problem::Downgrade)]
+    {
         let error = registry.manifest("a/b", reference).unwrap_err();
         assert!(matches!(error, Error::Protocol { problem, .. } if problem == expected), "{error:?}");
     }
