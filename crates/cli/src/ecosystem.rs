@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use loment_engine::{Ecosystem, Settings, Transfers};
+use loment_engine::{Again, Ecosystem, Settings, Transfers};
 use loment_image::conf::{ConfError, File, Policy, Registries, SignaturePlaces, TransferDefaults};
 use loment_registry::Proxy;
 
@@ -194,7 +194,7 @@ pub(crate) fn transfers() -> Result<(TransferDefaults, Transfers), Error> {
         delay(text).map_err(|use_this| Error::Invalid(wrong(use_this)))
     });
     let transfers =
-        Transfers { parallel: all.parallel, retry: all.retry.unwrap_or(0), retry_delay: delay.transpose()? };
+        Transfers { parallel: all.parallel, again: Again { times: all.retry, delay: delay.transpose()? } };
     Ok((all, transfers))
 }
 

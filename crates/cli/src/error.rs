@@ -41,6 +41,11 @@ pub(crate) enum Error {
 }
 
 impl Error {
+    /// Whether the same may succeed some time later, without anybody doing anything about it.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.may_pass())
+    }
+
     /// The exit status; `fallback` is that of an error that says nothing itself.
     pub(crate) fn status(&self, fallback: u8) -> u8 {
         match self {

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use loment_image::conf::{Login, Policy, Registries, SignaturePlaces, Subject};
 use loment_registry::{Options, Proxy, Registry};
 
-use crate::Error;
+use crate::{Again, Error};
 
 /// Who asks, unless somebody does through this program.
 const OWN_NAME: &str = concat!("loment/", env!("CARGO_PKG_VERSION"));
@@ -60,10 +59,8 @@ pub struct Settings {
 pub struct Transfers {
     /// Layers at the same time, instead of four.
     pub parallel: Option<usize>,
-    /// How often to try again what went wrong on the way.
-    pub retry: u32,
-    /// How long to wait before, instead of a second.
-    pub retry_delay: Option<Duration>,
+    /// How what went wrong on the way is tried again.
+    pub again: Again,
 }
 
 impl Default for Settings {

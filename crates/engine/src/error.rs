@@ -237,6 +237,29 @@ impl Error {
         }
     }
 
+    /// Whether the same may succeed some time later, without anybody doing anything about it.
+    pub fn may_pass(&self) -> bool {
+        self.on_the_way(&loment_registry::Error::may_pass, &loment_image::Error::may_pass)
+    }
+
+    /// Whether it may soon.
+    pub fn may_pass_soon(&self) -> bool {
+        self.on_the_way(&loment_registry::Error::may_pass_soon, &loment_image::Error::may_pass_soon)
+    }
+
+    fn on_the_way(
+        &self,
+        registry: &dyn Fn(&loment_registry::Error) -> bool,
+        image: &dyn Fn(&loment_image::Error) -> bool,
+    ) -> bool {
+        match self {
+            Self::Registry(error) => registry(error),
+            Self::Pull(error) => image(error),
+            Self::Pulls { failed } => failed.iter().any(|(_, error)| error.on_the_way(registry, image)),
+            _ => false,
+        }
+    }
+
     /// Whether a container, a volume or a secret is there, and what it is cannot be read.
     pub fn is_unreadable(&self) -> bool {
         let reads = |operation: &str| operation.starts_with("read");

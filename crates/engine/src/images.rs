@@ -14,7 +14,7 @@ use crate::error::{Context, invalid};
 use crate::family::Family;
 use crate::image_filter::moment_of;
 use crate::transfer::Side;
-use crate::{Access, Engine, Error};
+use crate::{Access, Again, Engine, Error};
 
 /// When an image is fetched although one of that name is in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,9 +30,6 @@ pub enum PullPolicy {
     Newer,
 }
 
-/// Before what went wrong is tried again.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
-
 /// How images are fetched.
 #[derive(Clone, Debug, Default)]
 pub struct PullSettings {
@@ -44,10 +41,10 @@ pub struct PullSettings {
     pub access: Access,
     /// Instead of this machine's.
     pub platform: Option<Platform>,
-    /// How often to try again what went wrong on the way, if not as configured,
-    pub retry: Option<u32>,
-    /// and how long to wait before.
-    pub retry_delay: Option<Duration>,
+    /// How what went wrong on the way is tried again, if not as configured.
+    pub again: Again,
+    /// Who hears of it before it is waited for that; nobody by default.
+    pub tell_again: Option<fn(Duration, &Error)>,
 }
 
 /// Somebody who knows which of several images a short name means.
@@ -169,18 +166,13 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let configured = settings.access.ecosystem.settings()?.transfers;
-        let mut left = settings.retry.unwrap_or(configured.retry);
-        let delay = settings.retry_delay.or(configured.retry_delay).unwrap_or(RETRY_DELAY);
-        loop {
-            match self.pull_one(reference, settings, progress) {
-                Err(Error::Pull(error)) if left > 0 && error.may_pass() => {
-                    left -= 1;
-                    std::thread::sleep(delay);
-                }
-                result => return result,
+        let again = settings.again.or(settings.access.ecosystem.settings()?.transfers.again);
+        let tell = |delay, error: &Error| {
+            if let Some(tell) = settings.tell_again {
+                tell(delay, error);
             }
-        }
+        };
+        again.run(tell, || self.pull_one(reference, settings, progress))
     }
 
     /// Whether the registry has something else under a name of the store than the store has. Without an answer it may have.

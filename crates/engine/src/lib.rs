@@ -17,6 +17,7 @@
 //! ```
 
 mod access;
+mod again;
 mod archives;
 mod artifacts;
 mod cdi;
@@ -76,6 +77,7 @@ mod view;
 mod volumes;
 
 pub use access::Access;
+pub use again::Again;
 pub use archives::{Import, Loaded, RootTar, SaveFormat, SaveTo, Saved};
 pub use artifacts::NewArtifact;
 pub use check::{Checked, Repaired};

@@ -364,11 +364,29 @@ impl Error {
     /// Whether another attempt may succeed some time later, without anybody doing anything about it: a way was lost, or one of those
     /// that were asked was not there or busy ([`may_pass`](loment_registry::Error::may_pass)).
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Blob { source, .. } | Self::Copy { source, .. } => {
+        match (self, self.on_the_way()) {
+            (_, Some(error)) => error.may_pass(),
+            (Self::Blob { source, .. } | Self::Copy { source, .. }, None) => {
                 source.kind() != io::ErrorKind::StorageFull
             }
             _ => self.answers().any(loment_registry::Error::may_pass),
+        }
+    }
+
+    /// The same, when nobody asks for another attempt: whether it may succeed soon
+    /// ([`may_pass_soon`](loment_registry::Error::may_pass_soon)).
+    pub fn may_pass_soon(&self) -> bool {
+        match self.on_the_way() {
+            Some(error) => error.may_pass_soon(),
+            None => self.answers().any(loment_registry::Error::may_pass_soon),
+        }
+    }
+
+    /// What was said in the middle of a blob.
+    fn on_the_way(&self) -> Option<&loment_registry::Error> {
+        match self {
+            Self::Blob { source, .. } | Self::Copy { source, .. } => source.get_ref()?.downcast_ref(),
+            _ => None,
         }
     }
 

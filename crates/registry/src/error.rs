@@ -460,6 +460,15 @@ impl Error {
         }
     }
 
+    /// Whether the same may well succeed soon: not where nobody is there, nor where the answer was waited for long already.
+    pub fn may_pass_soon(&self) -> bool {
+        let waited = matches!(
+            self,
+            Self::Timeout { .. } | Self::Slow { .. } | Self::TooMany { .. } | Self::TooManyTokens { .. }
+        );
+        self.may_pass() && !self.is_absence() && !waited
+    }
+
     /// Whether the same request may well succeed a moment later: who was asked is busy, or the connection broke.
     pub fn is_transient(&self) -> bool {
         match self {

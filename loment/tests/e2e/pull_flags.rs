@@ -125,12 +125,59 @@ fn a_pull_is_tried_again() {
     let (world, registry) = (world(), fixtures().serve());
     let port = registry.host().rsplit_once(':').unwrap().1.to_owned();
     let image = format!("{}/busybox:latest", moody(&port, 40));
-    world.loment(["pull", "--quiet", &image]).fails(125);
+    world.loment(["pull", "--quiet", "--retry", "0", &image]).fails(125);
     let again = ["pull", "--quiet", "--retry", "40", "--retry-delay", "10ms", &image];
     world.loment(again).succeeds();
     // What is not there will not come.
     let missing = ["pull", "--retry", "3", "--retry-delay", "50s", &registry.name("nonesuch")];
-    world.loment(missing).fails(125);
+    let failed = world.loment(missing);
+    assert!(failed.code == 125 && !failed.stderr.contains("Trying again"), "{failed}");
+}
+
+#[test]
+fn three_more_attempts_are_made_when_nobody_says_it() {
+    let (world, registry, writable) = (world(), fixtures().serve(), Registry::empty());
+    let port = |registry: &Registry| registry.host().rsplit_once(':').unwrap().1.to_owned();
+    // Some ten connections in an attempt: five requests, first over TLS.
+    let image = format!("{}/busybox:latest", moody(&port(&registry), 25));
+    let pull = world.loment(["pull", "--quiet", "--retry-delay", "10ms", &image]);
+    pull.succeeds();
+    assert_eq!(pull.stderr.matches("Trying again in 10ms: ").count(), 2, "{pull}");
+    let to = format!("{}/pushed:1", moody(&port(&writable), 25));
+    let push = world.loment(["push", "--quiet", "--retry-delay", "10ms", &image, &to]);
+    push.succeeds();
+    assert!(push.stderr.contains("Trying again in 10ms: "), "{push}");
+    // But who was never there is not waited for unasked.
+    let gone = format!(
+        "127.0.0.1:{}/x",
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    );
+    for command in [vec!["pull", "-q", &gone], vec!["push", "-q", &image, &gone]] {
+        let failed = world.loment(command);
+        assert!(failed.code == 125 && !failed.stderr.contains("Trying again"), "{failed}");
+    }
+}
+
+#[test]
+fn what_will_not_pass_is_not_tried_again() {
+    let (world, registry) = (world(), fixtures().serve());
+    let (image, to) = (registry.name("busybox:latest"), format!("{}/x:1", Registry::empty().host()));
+    world.loment(["pull", "-q", &image]).succeeds();
+    let dir = format!("dir:{}", world.path("copied").display());
+    // Plain HTTP where TLS is demanded; what is not there.
+    let push =
+        ["push", "-q", "--tls-verify", "--retry", "3", "--retry-delay", "50s", &image, &registry.name("x:1")];
+    let missing = format!("docker://{}", registry.name("nonesuch:1"));
+    let copy = ["image", "copy", "-q", "--retry-times", "3", "--retry-delay", "50s", &missing, &dir];
+    let inspect = ["image", "inspect", "--raw", "--retry-times", "3", "--retry-delay", "50s", &missing];
+    for command in [&push[..], &copy, &inspect] {
+        let failed = world.loment(command);
+        assert!(failed.code != 0 && !failed.stderr.contains("Trying again"), "{failed}");
+    }
+    // What may.
+    let push = ["push", "-q", "--retry", "1", "--retry-delay", "10ms", &image, &to];
+    let failed = world.loment(push);
+    assert!(failed.code == 125 && failed.stderr.contains("Trying again in 10ms: "), "{failed}");
 }
 
 /// With what containers.conf says.

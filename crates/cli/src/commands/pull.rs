@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Parser};
-use loment_engine::{PullPolicy, PullSettings};
+use loment_engine::{Again, PullPolicy, PullSettings};
 use loment_image::{Place, Platform};
 
 use super::access::AccessFlags;
@@ -36,10 +36,10 @@ pub(super) struct PullFlags {
     /// Accepted for compatibility: there is no other trust than digests
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL")]
     disable_content_trust: Option<bool>,
-    /// Try that often again after a failure [default: of containers.conf, or 0]
+    /// Try that often again after a failure [default: of containers.conf, or 3]
     #[arg(long, value_name = "TIMES")]
     retry: Option<u32>,
-    /// Wait that long before each of them, such as 2s [default: of containers.conf, or 1s]
+    /// Wait that long before each of them, such as 5s [default: of containers.conf, or 2s, then twice as long each time]
     #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
     retry_delay: Option<Duration>,
     /// Show no progress
@@ -55,8 +55,8 @@ impl PullFlags {
             prompt: if globals.persona.docker_hub { None } else { prompt() },
             access: self.access.access(globals)?,
             platform: self.wanted()?,
-            retry: self.retry,
-            retry_delay: self.retry_delay,
+            again: Again { times: self.retry, delay: self.retry_delay },
+            tell_again: Some(tell_again),
         })
     }
 
@@ -75,6 +75,11 @@ impl PullFlags {
         // Read as one text, so that x86_64 and others mean what they mean there.
         platform(&format!("{os}/{architecture}{}", variant.collect::<String>())).map(Some)
     }
+}
+
+/// Says that something is tried again.
+pub(super) fn tell_again(delay: Duration, error: &loment_engine::Error) {
+    complain(&format!("Trying again in {delay:?}: {}", crate::error::one_line(error)));
 }
 
 pub(super) fn platform(text: &str) -> Result<Platform, Error> {

@@ -4,21 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use loment_engine::{Engine, Side};
+use loment_engine::{Again, Engine, Side};
 use loment_image::{Compression, Copied, Format, Place, Platform, PushOptions, Reference, ShortNames};
 
 use super::access::AccessFlags;
 use super::for_each;
 use super::progress::Bars;
-use super::pull::{platform, short_names};
+use super::pull::{platform, short_names, tell_again};
 use super::signing::SigningFlags;
 use crate::ecosystem;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::complain;
-
-/// Before what went wrong is tried again.
-const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Push an image to a registry, an archive or a directory
 #[derive(Parser, Debug)]
@@ -63,10 +60,10 @@ pub(super) struct Flags {
     /// Accepted for compatibility: signatures are not sent
     #[arg(long)]
     remove_signatures: bool,
-    /// Try that often again after a failure [default: of containers.conf, or 0]
+    /// Try that often again after a failure [default: of containers.conf, or 3]
     #[arg(long, value_name = "TIMES")]
     retry: Option<u32>,
-    /// Wait that long before each of them, such as 2s [default: of containers.conf, or 2s]
+    /// Wait that long before each of them, such as 5s [default: of containers.conf, or 2s, then twice as long each time]
     #[arg(long, value_name = "TIME", value_parser = crate::units::delay)]
     retry_delay: Option<Duration>,
     /// The image in the store
@@ -121,29 +118,21 @@ fn push(
     if platform.is_some() {
         engine.find_image_on(image, short_names, platform)?;
     }
-    let (options, mut left, delay) = options(flags)?;
+    let (options, again) = options(flags)?;
     let access = flags.access.access(globals)?;
-    loop {
+    let pushed = again.run(tell_again, || {
         let mut bars = Bars::new(flags.quiet);
         let to = Side::new(&place, &access);
-        let result = match flags.all {
+        match flags.all {
             true => engine.push_all(image, short_names, to, &options, true, &mut bars),
             false => engine.push(image, platform, short_names, to, &options, &mut bars),
-        };
-        match result {
-            Err(error) if left > 0 => {
-                left -= 1;
-                let text = crate::error::one_line(&Error::from(error));
-                complain(&format!("Trying again in {delay:?}: {text}"));
-                std::thread::sleep(delay);
-            }
-            result => return Ok(result?),
         }
-    }
+    });
+    Ok(pushed?)
 }
 
-/// How it is sent, how often that is tried again, and after which time, as flags and containers.conf say.
-fn options(flags: &Flags) -> Result<(PushOptions, u32, Duration), Error> {
+/// How it is sent, and how that is tried again, as flags and containers.conf say.
+fn options(flags: &Flags) -> Result<(PushOptions, Again), Error> {
     let (defaults, transfers) = ecosystem::transfers()?;
     let compression = flags.compression_format.or(defaults.format).unwrap_or(Compression::Gzip);
     // A configured level is one of the configured compression.
@@ -158,8 +147,8 @@ fn options(flags: &Flags) -> Result<(PushOptions, u32, Duration), Error> {
         parallel: transfers.parallel.unwrap_or(PushOptions::default().parallel),
         ..PushOptions::default()
     };
-    let left = flags.retry.unwrap_or(transfers.retry);
-    Ok((options, left, flags.retry_delay.or(transfers.retry_delay).unwrap_or(RETRY_DELAY)))
+    let again = Again { times: flags.retry, delay: flags.retry_delay };
+    Ok((options, again.or(transfers.again)))
 }
 
 /// The name that was meant, with its registry.

@@ -62,7 +62,8 @@ impl PlaceFlags {
 /// Waited before the first try after a failure; then twice as long, and so on.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// Tries `step` up to `times` again, each time after `fixed`. Nothing or zero, as skopeo's default, means longer and longer waits.
+/// Tries `step` up to `times` again after what may pass, each time after `fixed`. Nothing or zero, as skopeo's default, means longer and
+/// longer waits.
 pub(super) fn retry<T>(
     times: u32,
     fixed: Option<Duration>,
@@ -72,10 +73,10 @@ pub(super) fn retry<T>(
     let mut delay = fixed.unwrap_or(DELAY);
     for _ in 0..times {
         match step() {
-            Ok(done) => return Ok(done),
-            Err(error) => {
+            Err(error) if error.may_pass() => {
                 complain(&format!("Trying again in {delay:?}: {}", crate::error::one_line(&error)));
             }
+            outcome => return outcome,
         }
         std::thread::sleep(delay);
         delay = fixed.unwrap_or_else(|| delay.saturating_mul(2).min(DELAY * 60));
