@@ -113,7 +113,18 @@ impl Engine {
         settings: &PullSettings,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
-        let pulled = self.pull_untold(input, settings, progress);
+        self.pull_asking(input, settings, true, progress)
+    }
+
+    /// The same; `ask_first`: whether the registry still has what the store has, if nobody has found out that it does not.
+    fn pull_asking(
+        &self,
+        input: &str,
+        settings: &PullSettings,
+        ask_first: bool,
+        progress: &mut dyn Progress,
+    ) -> Result<Pulled, Error> {
+        let pulled = self.pull_untold(input, settings, ask_first, progress);
         match &pulled {
             Ok(pulled) => {
                 let place = Place::parse_if_any(input)?;
@@ -130,6 +141,7 @@ impl Engine {
         &self,
         input: &str,
         settings: &PullSettings,
+        ask_first: bool,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
         if let Some(place) = Place::parse_if_any(input)?.filter(|place| !matches!(place, Place::Registry(_)))
@@ -142,7 +154,7 @@ impl Engine {
         let (candidates, chosen) = candidates(input, settings)?;
         let mut failed = Vec::new();
         for reference in candidates {
-            match self.pull_again(&reference, settings, progress) {
+            match self.pull_again(&reference, settings, ask_first, progress) {
                 Ok(pulled) => {
                     if let Some(prompt) = chosen {
                         (prompt.record)(ShortNames::key(input), &reference);
@@ -164,6 +176,7 @@ impl Engine {
         &self,
         reference: &Reference,
         settings: &PullSettings,
+        ask_first: bool,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
         let again = settings.again.or(settings.access.ecosystem.settings()?.transfers.again);
@@ -172,7 +185,7 @@ impl Engine {
                 tell(delay, error);
             }
         };
-        again.run(tell, || self.pull_one(reference, settings, progress))
+        again.run(tell, || self.pull_one(reference, settings, ask_first, progress))
     }
 
     /// Whether the registry has something else under a name of the store than the store has. Without an answer it may have.
@@ -189,11 +202,12 @@ impl Engine {
         &self,
         reference: &Reference,
         settings: &PullSettings,
+        ask_first: bool,
         progress: &mut dyn Progress,
     ) -> Result<Pulled, Error> {
         settings.access.ecosystem.allow(&Subject::docker(reference))?;
         let origins = settings.access.origins(reference)?;
-        let mut how = Options { origin: Origin::Registry, ..Options::default() };
+        let mut how = Options { origin: Origin::Registry, ask_first, ..Options::default() };
         if let Some(platform) = &settings.platform {
             how.platform = platform.clone();
         }
@@ -240,7 +254,8 @@ impl Engine {
             }
             _ => announce(),
         }
-        match (self.pull(input, settings, progress), policy, local) {
+        let asked = policy == PullPolicy::Newer && local.is_some();
+        match (self.pull_asking(input, settings, !asked, progress), policy, local) {
             (Ok(pulled), ..) => Ok(named(pulled, input)),
             (Err(_), PullPolicy::Newer, Some(found)) => Ok(found),
             (Err(e), ..) if several.is_some() => {

@@ -43,6 +43,7 @@ mod format;
 mod fuzz;
 mod import;
 mod inflate;
+mod kept;
 mod layer;
 mod manifest;
 mod marks;

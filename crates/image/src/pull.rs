@@ -11,6 +11,7 @@ use crate::archive::Scratch;
 use crate::budget::Memory;
 use crate::crew::{self, Outcome};
 use crate::error::Error;
+use crate::kept::Kept;
 use crate::layer::{PIPES, Wanted};
 use crate::parts::Parts;
 use crate::platform::Platform;
@@ -31,6 +32,8 @@ pub struct Options {
     pub image: Option<ImageId>,
     /// Whether the name that it gets is that under which the source, a registry, has it.
     pub origin: Origin,
+    /// Before a manifest that the store has by the same name is fetched, it is asked whether it is still the same one.
+    pub ask_first: bool,
     /// Layers fetched at the same time.
     pub parallel: usize,
     /// How large ones are.
@@ -44,6 +47,7 @@ impl Default for Options {
             any_platform: false,
             image: None,
             origin: Origin::Elsewhere,
+            ask_first: true,
             parallel: 4,
             parts: Parts::default(),
         }
@@ -129,7 +133,8 @@ pub fn pull(
 ) -> Result<Pulled, Error> {
     let lease = store.lease()?;
     let converted;
-    let (source, found) = match resolved(source, options) {
+    let kept = Kept::of(source, store, name.filter(|_| options.ask_first))?;
+    let (source, found) = match resolved(&kept, options) {
         Err(Error::Schema1 { .. }) => {
             // They are kept as they come, and unpack to hardly ever less.
             let room = |bytes: u64| Ok(store.expect_room(bytes.saturating_mul(2))?);

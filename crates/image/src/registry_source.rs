@@ -166,6 +166,22 @@ impl Source for RegistrySource {
         Ok(Fetched { media_type: manifest.media_type, digest, bytes: manifest.bytes })
     }
 
+    /// Of the first place that has it. One that answers in another way is to be asked for the manifest itself.
+    fn announced(&self) -> Option<(Digest, String)> {
+        for (position, stop) in self.stops.iter().enumerate() {
+            match stop.registry.glance_at_manifest(&stop.repository, &stop.manifest) {
+                Ok(head) => {
+                    let digest = head.digest?;
+                    self.good.store(position, Ordering::Relaxed);
+                    return Some((digest, head.media_type));
+                }
+                Err(error) if error.is_absent() || !error.is_answer() => {}
+                Err(_) => return None,
+            }
+        }
+        None
+    }
+
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let ask = |stop: &Stop, digest: &Digest, start| stop.registry.blob(&stop.repository, digest, start);
         match self.bytes(blob, 0..blob.size(), ask) {

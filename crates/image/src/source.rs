@@ -25,6 +25,10 @@ pub trait Source: Sync {
     fn name(&self) -> &str;
     /// The manifest or index that this source was opened for, or the one of this digest.
     fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error>;
+    /// Digest and media type of what this source was opened for, if that can be asked for without fetching it. Not verified.
+    fn announced(&self) -> Option<(Digest, String)> {
+        None
+    }
     /// A blob from its start.
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error>;
     /// Bytes of a blob, if that can be asked for without fetching it.

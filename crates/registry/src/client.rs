@@ -250,14 +250,30 @@ impl Client {
 
     /// The headers of such an answer; its body is of no interest.
     pub(crate) fn headers(&self, call: &Call, expected: &[u16]) -> Result<HeaderMap, Error> {
+        self.headers_by(Self::call, call, expected)
+    }
+
+    /// The same, asked once, for who has another way.
+    pub(crate) fn headers_once(&self, call: &Call, expected: &[u16]) -> Result<HeaderMap, Error> {
+        self.headers_by(Self::call_once, call, expected)
+    }
+
+    fn headers_by(
+        &self,
+        ask: impl Fn(&Self, &mut Lane, &Call) -> Result<Exchange, Error>,
+        call: &Call,
+        expected: &[u16],
+    ) -> Result<HeaderMap, Error> {
         let mut lane = self.lane()?;
-        let outcome = self.expect(&mut lane, call, expected).map(|exchange| {
+        let answer = ask(self, &mut lane, call);
+        let answer = answer.and_then(|exchange| self.expected(&mut lane, call, exchange, expected));
+        let headers = answer.map(|exchange| {
             let headers = exchange.head.headers.clone();
             lane.drain(exchange);
             headers
         });
         self.put_back(lane);
-        outcome
+        headers
     }
 
     /// The headers and the body, of at most `max` bytes, of a 200.

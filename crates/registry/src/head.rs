@@ -4,7 +4,7 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, HeaderValue};
 use hyper::{HeaderMap, Method};
 use oci_spec::image::Digest;
 
-use crate::client::{Call, Kind, Place};
+use crate::client::{Call, Client, Kind, Place};
 use crate::error::Error;
 use crate::manifest::{ACCEPTED, announced_digest, media_type};
 use crate::scope::Scopes;
@@ -42,7 +42,19 @@ impl Registry {
         let wanted = names::reference(reference)?;
         let mut call = self.call(repository, Kind::Manifest, reference);
         call.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
-        self.head(call, wanted)
+        self.head(call, wanted, Client::headers)
+    }
+
+    /// The same, asked once: for who fetches it anyway when the registry does not say what it is.
+    ///
+    /// # Errors
+    /// As of [`head_manifest`](Self::head_manifest).
+    pub fn glance_at_manifest(&self, repository: &str, reference: &str) -> Result<Head, Error> {
+        names::repository(repository)?;
+        let wanted = names::reference(reference)?;
+        let mut call = self.call(repository, Kind::Manifest, reference);
+        call.headers.insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
+        self.head(call, wanted, Client::headers_once)
     }
 
     /// What the registry says of a blob.
@@ -53,12 +65,17 @@ impl Registry {
         names::repository(repository)?;
         names::digest(digest)?;
         let call = self.call(repository, Kind::Blob, digest.as_ref());
-        self.head(call, Some(digest.clone()))
+        self.head(call, Some(digest.clone()), Client::headers)
     }
 
-    fn head(&self, mut call: Call, wanted: Option<Digest>) -> Result<Head, Error> {
+    fn head(
+        &self,
+        mut call: Call,
+        wanted: Option<Digest>,
+        ask: impl Fn(&Client, &Call, &[u16]) -> Result<HeaderMap, Error>,
+    ) -> Result<Head, Error> {
         call.method = Method::HEAD;
-        let headers = self.client.headers(&call, &[200])?;
+        let headers = ask(&self.client, &call, &[200])?;
         let announced = announced_digest(&headers).map_err(|problem| self.client.problem(&call, problem))?;
         let digest = match (wanted, announced) {
             (Some(expected), Some(actual))

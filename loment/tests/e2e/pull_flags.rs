@@ -6,8 +6,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 use loment_testkit::{
-    Compression, Config, Entry, Image, Layer, Layout, Output, Patience, Registry, SlowWay, Terminal, Variant,
-    World, run,
+    Compression, Config, Entry, Fault, FaultyWay, Image, Layer, Layout, Output, Patience, Registry, SlowWay,
+    Terminal, Variant, World, run,
 };
 
 use crate::{fixtures, world};
@@ -230,4 +230,48 @@ fn at_a_terminal_there_are_bars_with_rates() {
     for part in ["Copying blob ", "B/s", " done", "Copying config ", "Writing manifest"] {
         assert!(screen.contains(part), "{part}: {screen}");
     }
+}
+
+#[test]
+fn what_is_pulled_again_is_asked_for_and_fetched_only_when_it_is_another() {
+    let (world, registry) = (world(), fixtures().serve_copy());
+    let way = FaultyWay::to(&registry.host(), "", Fault::Busy, 0);
+    let name = way.name("multi:latest");
+    let methods = |way: &FaultyWay, flags: &[&str]| -> Vec<String> {
+        let (before, name) = (way.requests().len(), way.name("multi:latest"));
+        world.loment([&["pull", "-q"], flags, &[&name]].concat()).succeeds();
+        let word = |request: &String| request.split(' ').next().unwrap_or_default().to_owned();
+        way.requests()[before..].iter().map(word).collect()
+    };
+    let pull = |flags: &[&str]| methods(&way, flags);
+    let heads = |methods: &[String]| methods.iter().filter(|method| *method == "HEAD").count();
+    // Nothing is known by that name: not one request more than before.
+    let first = pull(&[]);
+    assert!(first.len() > 3 && heads(&first) == 0, "{first:?}");
+    let id = world.inspect("{{.Id}}", &name);
+    assert_eq!(pull(&[]), ["HEAD"]);
+    assert_eq!(pull(&["--policy", "newer"]), ["HEAD"]);
+    assert_eq!(world.inspect("{{.Id}}", &name), id);
+    // The image for another machine is not here, but the index is.
+    let other = pull(&["--platform", "linux/arm64"]);
+    assert!(heads(&other) == 1 && other.len() < 1 + first.len(), "{other:?}");
+    assert_eq!(pull(&[])[0], "HEAD");
+    // Something else has the name by now.
+    for (tag, flags) in [("zstd", &[][..]), ("latest", &["--policy", "newer"])] {
+        let [from, to] =
+            [format!("busybox:{tag}"), "multi:latest".to_owned()].map(|name| registry.name(&name));
+        let [from, to] = [from, to].map(|name| format!("docker://{name}"));
+        world.loment(["image", "copy", "-q", "--preserve-digests", &from, &to]).succeeds();
+        let changed = pull(flags);
+        assert!(changed[0] == "HEAD" && changed[1] == "GET" && heads(&changed) == 1, "{changed:?}");
+        let digest = world.inspect("{{.Digest}}", &name);
+        assert_eq!(digest.trim(), registry.digest_of("multi", "latest"));
+    }
+    world.loment(["rmi", &name]).succeeds();
+    assert_eq!(heads(&pull(&[])), 0);
+    // One that cannot do it.
+    let unable = FaultyWay::to(&registry.host(), "HEAD", Fault::Busy, usize::MAX);
+    methods(&unable, &[]);
+    assert_eq!(methods(&unable, &[])[..2], ["HEAD", "GET"]);
+    world.loment(["system", "check"]).succeeds();
 }
