@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::near::Near;
 use crate::reference::Reference;
 
+/// Blobs of so many bytes are sent as a whole, which spares a request: configurations are, above all.
+const SMALL: u64 = 64 << 10;
+
 /// Where a reference is to point in a registry.
 #[derive(Debug)]
 pub struct RegistryDestination {
@@ -44,6 +47,15 @@ impl RegistryDestination {
 }
 
 impl RegistryDestination {
+    /// Sends all of a small blob.
+    fn send_whole(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
+        let mut bytes = Vec::new();
+        let read = blob.read_to_end(&mut bytes);
+        read.map_err(|source| Error::Copy { blob: format!("for {}", self.name), source })?;
+        let (digest, _) = blob.finish(&self.name)?;
+        Ok(self.registry.put_blob(&self.repository, &digest, &bytes)?)
+    }
+
     /// Sends what the registry lacks of a blob. The rest of it is read, too, as far as it comes: its digest is that of all of it.
     fn send(&self, blob: &mut Incoming<'_>, upload: &mut Upload) -> Result<(), Error> {
         let there = upload.offset();
@@ -98,23 +110,33 @@ impl Destination for RegistryDestination {
     }
 
     fn put_blob(&self, blob: &mut Incoming<'_>) -> Result<(), Error> {
-        self.send(blob, &mut self.registry.upload(&self.repository)?)
+        match is_small(blob) {
+            true => self.send_whole(blob),
+            false => self.send(blob, &mut self.registry.upload(&self.repository)?),
+        }
     }
 
     /// What breaks off goes on where the registry stands, or from the start: [`Upload::recover`].
     fn put(&self, make: &mut Make<'_>) -> Result<(), Error> {
-        let mut upload = self.registry.upload(&self.repository)?;
+        let mut upload: Option<Upload> = None;
         loop {
-            let error = match make(upload.offset(), &mut |blob| self.send(blob, &mut upload)) {
-                Ok(()) => return Ok(()),
-                Err(Error::Registry(error)) => match upload.recover(error) {
+            let made = make(upload.as_ref().map_or(0, Upload::offset), &mut |blob| match &mut upload {
+                Some(upload) => self.send(blob, upload),
+                None if is_small(blob) => self.send_whole(blob),
+                none => self.send(blob, none.insert(self.registry.upload(&self.repository)?)),
+            });
+            let error = match (made, &mut upload) {
+                (Ok(()), _) => return Ok(()),
+                (Err(Error::Registry(error)), Some(upload)) => match upload.recover(error) {
                     Ok(_) => continue,
                     Err(error) => error.into(),
                 },
-                Err(error) => error,
+                (Err(error), _) => error,
             };
-            // The first error is the one to tell.
-            let _ = upload.cancel();
+            if let Some(upload) = upload {
+                // The first error is the one to tell.
+                let _ = upload.cancel();
+            }
             return Err(error);
         }
     }
@@ -129,4 +151,9 @@ impl Destination for RegistryDestination {
         self.registry.put_manifest(&self.repository, reference, &media_type, bytes)?;
         Ok(())
     }
+}
+
+/// Whether all of a blob is to be sent, and that is little.
+fn is_small(blob: &Incoming<'_>) -> bool {
+    blob.position() == 0 && blob.descriptor().is_some_and(|descriptor| descriptor.size() <= SMALL)
 }

@@ -37,7 +37,8 @@ pub enum Mount {
 }
 
 impl Registry {
-    /// Stores a small blob in two requests (distribution-spec 1.1, "POST then PUT").
+    /// Stores a small blob in two requests (distribution-spec 1.1, "POST then PUT"). What breaks off is begun anew, as often as
+    /// [`Retry::tries`](crate::Retry::tries): nobody knows what came of it.
     ///
     /// # Errors
     /// All of [`Error`]; [`Error::DigestMismatch`] before anything is sent.
@@ -51,7 +52,28 @@ impl Registry {
                 actual: actual.into(),
             });
         }
-        self.upload(repository)?.complete(digest, Bytes::copy_from_slice(bytes))
+        let bytes = Bytes::copy_from_slice(bytes);
+        let mut attempt = 1;
+        loop {
+            let mut upload = self.upload(repository)?;
+            let Err(error) = upload.complete(digest, bytes.clone(), Client::headers_once) else {
+                return Ok(());
+            };
+            let passes = match &error {
+                // The upload has got lost.
+                Error::Missing { .. } => true,
+                // It was waited for long enough.
+                Error::Timeout { .. } => false,
+                error => self.client.passes(&upload.call(Method::PUT), error),
+            };
+            // The first error is the one to tell.
+            drop(upload.cancel());
+            if !passes || attempt >= self.client.options.retry.tries {
+                return Err(error);
+            }
+            self.client.wait(attempt, error.wait(), &self.cancel)?;
+            attempt += 1;
+        }
     }
 
     /// Begins to store a blob.
@@ -259,7 +281,7 @@ impl Upload {
     /// All of [`Error`].
     pub fn finish(&mut self, digest: &Digest) -> Result<(), Error> {
         names::digest(digest)?;
-        self.complete(digest, Bytes::new())
+        self.complete(digest, Bytes::new(), Client::headers)
     }
 
     /// Tells the registry to forget about it, once, and also when everything else is cancelled.
@@ -296,14 +318,19 @@ impl Upload {
     }
 
     /// The request that ends the upload, with what is left of it.
-    fn complete(&mut self, digest: &Digest, rest: Bytes) -> Result<(), Error> {
+    fn complete(
+        &mut self,
+        digest: &Digest,
+        rest: Bytes,
+        ask: impl Fn(&Client, &Call, &[u16]) -> Result<HeaderMap, Error>,
+    ) -> Result<(), Error> {
         self.finishing = true;
         let mut call = self.call(Method::PUT);
         call.place = Place::Location(self.location.with_query(&[("digest", digest.as_ref())]));
         call.headers.insert(CONTENT_TYPE, octets());
         call.body = rest;
         call.patient = true;
-        match self.client().headers(&call, &[200, 201, 202, 204]) {
+        match ask(self.client(), &call, &[200, 201, 202, 204]) {
             Ok(headers) => check_digest(self.client(), &call, &headers, digest),
             // An answer may have been lost, and with it the upload, because the blob is there.
             Err(error) if error.is_transient() || matches!(error, Error::Missing { .. }) => {

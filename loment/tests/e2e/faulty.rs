@@ -6,7 +6,7 @@ use loment_testkit::{Fault, FaultyWay, OciRegistry, Patience, Referrers, Registr
 
 use crate::ecosystem::configure;
 use crate::slow::{RATE, large};
-use crate::{eventually, world};
+use crate::{eventually, fixtures, world};
 
 const SIZE: usize = 24 << 20;
 
@@ -21,6 +21,29 @@ fn is_whole(world: &World, registry: &Registry, name: &str) {
 
 fn patches(way: &FaultyWay) -> Vec<String> {
     way.requests().into_iter().filter(|request| request.starts_with("PATCH")).collect()
+}
+
+#[test]
+fn what_is_small_is_sent_as_a_whole() {
+    let (world, from, to) = (world(), fixtures().serve(), Registry::empty());
+    let image = from.name("busybox:latest");
+    world.loment(["pull", "-q", &image]).succeeds();
+    let count = |way: &FaultyWay, method: &str| {
+        way.requests().iter().filter(|request| request.split(' ').next() == Some(method)).count()
+    };
+    let layers = from.manifest("busybox", "latest")["layers"].as_array().unwrap().len();
+    let way = FaultyWay::to(&to.host(), "", Fault::Busy, 0);
+    world.loment(["push", "-q", &image, &way.name("pushed:1")]).succeeds();
+    // Each blob is begun and ended; the configuration comes with its end. The manifest is put, too.
+    let counts = ["POST", "PATCH", "PUT"].map(|method| count(&way, method));
+    assert_eq!(counts, [layers + 1, layers, layers + 2], "{:?}", way.requests());
+    let way = FaultyWay::to(&to.host(), "", Fault::Busy, 0);
+    let target = format!("docker://{}", way.name("copied:1"));
+    world.loment(["image", "copy", "-q", &format!("docker://{image}"), &target]).succeeds();
+    assert_eq!(count(&way, "PATCH"), layers, "{:?}", way.requests());
+    for name in ["pushed:1", "copied:1"] {
+        is_whole(&world, &to, name);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Storing blobs.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -144,6 +145,23 @@ fn a_small_blob_takes_two_requests() {
     let error = at(&store.server).put_blob("a/b", &sha256(b"x"), b"{}").unwrap_err();
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
     assert_eq!(store.log().len(), 2);
+}
+
+#[test]
+fn a_small_blob_that_breaks_off_is_begun_anew() {
+    let left = AtomicUsize::new(2);
+    let store = store(None, move |request, _, _| {
+        let fewer = |left: usize| left.checked_sub(1).filter(|_| request.method == "PUT");
+        let breaks = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok();
+        breaks.then(|| Reply { bytes: Vec::new(), then: Then::Reset })
+    });
+    at(&store.server).put_blob("a/b", &sha256(b"{}"), b"{}").unwrap();
+    assert!(store.holds(b"{}"));
+    let (begin, end) = (format!("POST {START}"), "PUT /upload?state=0".to_owned());
+    let asked = format!("HEAD /v2/a/b/blobs/{}", sha256(b"{}"));
+    let cancelled = "DELETE /upload?state=0".to_owned();
+    // The second is because the first may have met a connection that was closed already.
+    assert_eq!(store.log(), [&begin, &end, &end, &asked, &cancelled, &begin, &end].map(String::clone));
 }
 
 #[test]
@@ -352,7 +370,7 @@ fn an_upload_elsewhere_sees_no_credentials() {
     registry.upload("a/b").unwrap().cancel().unwrap();
     assert!(registry.upload("a/b").unwrap().status().is_ok());
     let requests = elsewhere.server.requests();
-    assert_eq!(requests.len(), 5);
+    assert_eq!(requests.len(), 6);
     assert!(requests.iter().all(|request| request.header("authorization").is_none()));
     // It cannot make us log in, either.
     let asking = Server::start(|_| Reply::new(401, &[("WWW-Authenticate", "Basic realm=\"r\"")], b""));
