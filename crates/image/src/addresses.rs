@@ -6,9 +6,10 @@ use std::io::Read;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use loment_registry::{Blob, Cancel, FileUrl, Options};
+use loment_registry::{Blob, FileUrl, Options};
 use oci_spec::image::{Descriptor, Digest};
 
+use crate::ends::Ends;
 use crate::error::Error;
 use crate::manifest::is_elsewhere;
 use crate::source::{Fetched, Source};
@@ -70,7 +71,7 @@ pub struct WithAddresses<'s> {
     inner: &'s dyn Source,
     options: &'s (dyn Fn(&FileUrl) -> Options + Sync),
     addresses: Addresses,
-    cancel: Cancel,
+    ends: Ends,
 }
 
 impl fmt::Debug for WithAddresses<'_> {
@@ -82,7 +83,7 @@ impl fmt::Debug for WithAddresses<'_> {
 impl<'s> WithAddresses<'s> {
     /// `inner`, and how what is at an address is fetched.
     pub fn new(inner: &'s dyn Source, options: &'s (dyn Fn(&FileUrl) -> Options + Sync)) -> Self {
-        Self { inner, options, addresses: Addresses::default(), cancel: Cancel::new() }
+        Self { inner, options, addresses: Addresses::default(), ends: Ends::new() }
     }
 }
 
@@ -98,7 +99,8 @@ impl Source for WithAddresses<'_> {
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         match self.inner.blob(blob) {
             Err(error) if error.is_missing_file() && is_elsewhere(blob) => {
-                let fetch = |url: &FileUrl| url.fetch_unless((self.options)(url), &self.cancel);
+                let cancel = self.ends.of(blob.digest());
+                let fetch = |url: &FileUrl| url.fetch_unless((self.options)(url), &cancel);
                 Ok(Box::new(self.addresses.open(blob, self.name(), fetch)?))
             }
             result => result,
@@ -118,8 +120,18 @@ impl Source for WithAddresses<'_> {
     }
 
     fn cancel(&self) {
-        self.cancel.cancel();
+        self.ends.end_all();
         self.inner.cancel();
+    }
+
+    fn cancel_blob(&self, blob: &Descriptor) {
+        self.ends.end(blob.digest());
+        self.inner.cancel_blob(blob);
+    }
+
+    fn begin_blob(&self, blob: &Descriptor) {
+        self.ends.begin(blob.digest());
+        self.inner.begin_blob(blob);
     }
 
     fn made(&self) -> bool {

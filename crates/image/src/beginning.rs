@@ -120,7 +120,7 @@ impl<'p> Beginning<'p> {
 pub(crate) fn broke_off(error: &Error) -> bool {
     match error {
         Error::Cancelled { .. } => true,
-        Error::Blob { operation: "download", source, .. } => source.kind() != io::ErrorKind::StorageFull,
+        Error::Blob { operation: "download", .. } => !ran_out(error),
         _ => error.is_unavailable(),
     }
 }

@@ -136,7 +136,7 @@ impl Transfer<'_> {
                         Ok(Ok(false)) => return sink.end(),
                         // Nobody wants it any more, and that is told elsewhere.
                         Ok(Err(Closed)) => return,
-                        Err(error) => return sink.fail(&error),
+                        Err(error) => return sink.fail(error),
                     }
                 }
             });

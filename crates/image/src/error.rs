@@ -362,13 +362,14 @@ impl Error {
     }
 
     /// Whether another attempt may succeed some time later, without anybody doing anything about it: a way was lost, or one of those
-    /// that were asked was not there or busy ([`may_pass`](loment_registry::Error::may_pass)).
+    /// that were asked was not there or busy ([`may_pass`](loment_registry::Error::may_pass)). A disk that is full does not become
+    /// larger by that, nor bytes that are wrong right.
     pub fn may_pass(&self) -> bool {
-        match (self, self.on_the_way()) {
-            (_, Some(error)) => error.may_pass(),
-            (Self::Blob { source, .. } | Self::Copy { source, .. }, None) => {
-                source.kind() != io::ErrorKind::StorageFull
-            }
+        match self {
+            Self::Blob { operation: "download", source, .. }
+            | Self::Copy { source, .. }
+            | Self::Spool { source, .. } => was_lost(source),
+            Self::Elsewhere { source, .. } => source.may_pass(),
             _ => self.answers().any(loment_registry::Error::may_pass),
         }
     }
@@ -430,6 +431,28 @@ impl Error {
     }
 }
 
+/// Whether bytes did not come, or did not go, because a way was lost.
+fn was_lost(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    // What registries say, of all of a blob or of one of its parts.
+    let inner = error.get_ref();
+    let said = inner.and_then(|inner| inner.downcast_ref::<loment_registry::Error>());
+    let said = said.map(loment_registry::Error::may_pass);
+    let of_part = inner.and_then(|inner| inner.downcast_ref::<Error>()).map(Error::may_pass);
+    let kind = matches!(
+        error.kind(),
+        Kind::ConnectionRefused
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::NotConnected
+            | Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::TimedOut
+    );
+    said.or(of_part).unwrap_or(kind)
+}
+
 /// Each with its causes.
 fn list_attempts(attempts: &[Attempt]) -> String {
     let mut text = String::new();
@@ -448,4 +471,55 @@ fn list_attempts(attempts: &[Attempt]) -> String {
 fn list(platforms: &[Platform]) -> String {
     let names: Vec<_> = platforms.iter().map(Platform::to_string).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_lost_on_the_way_is_worth_another_attempt() {
+        let digest = loment_store::sha256(b"x");
+        let blob = |operation, source| Error::Blob { operation, digest: digest.clone(), source };
+        let copy = |source| Error::Copy { blob: digest.to_string(), source };
+        let of_errno = io::Error::from_raw_os_error;
+        let unreachable = || loment_registry::Error::Unreachable {
+            host: "h".to_owned(),
+            source: io::ErrorKind::ConnectionRefused.into(),
+        };
+        let refused = || loment_registry::Error::Denied {
+            object: "x".to_owned(),
+            host: "h".to_owned(),
+            detail: String::new(),
+        };
+        for error in [
+            blob("download", io::Error::other(unreachable())),
+            blob("download", io::Error::other(Error::from(unreachable()))),
+            blob("download", io::ErrorKind::ConnectionReset.into()),
+            Error::Spool { what: "layer".to_owned(), source: io::Error::other(unreachable()) },
+            copy(io::Error::other(unreachable())),
+            Error::Elsewhere { digest: digest.clone(), source: unreachable().into() },
+            unreachable().into(),
+        ] {
+            assert!(error.may_pass(), "{error:?}");
+        }
+        let bad = io::Error::new(io::ErrorKind::InvalidData, "corrupt deflate stream");
+        for error in [
+            blob("decompress", bad),
+            blob("decompress", io::ErrorKind::UnexpectedEof.into()),
+            blob("download", of_errno(28)),  // ENOSPC
+            blob("download", of_errno(122)), // EDQUOT
+            blob("download", of_errno(5)),   // EIO
+            blob("download", io::Error::other(refused())),
+            blob("download", io::Error::other(loment_registry::Error::Cancelled)),
+            blob("read", of_errno(5)),
+            copy(of_errno(28)),
+            copy(of_errno(122)),
+            Error::Spool { what: "layer".to_owned(), source: of_errno(28) },
+            copy(io::Error::other("the sending side gave up")),
+            Error::Elsewhere { digest: digest.clone(), source: refused().into() },
+        ] {
+            assert!(!error.may_pass(), "{error:?}");
+        }
+    }
 }

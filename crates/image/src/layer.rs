@@ -79,6 +79,8 @@ impl Wanted<'_> {
             Found::Layer(layer) => return Ok((*layer, false)),
             Found::Slot(slot) => slot,
         };
+        // Who has the slot is the only one who asks for it.
+        self.source.begin_blob(self.blob);
         let is_kept = self.keep.load(Ordering::Relaxed) && is_worth(self.source, self.blob);
         let kept = if is_kept { slot.partial(self.blob.digest()).ok() } else { None };
         let mut kept = kept.map(|partial| Beginning::new(partial, self.blob, self.keep));
@@ -109,13 +111,10 @@ impl Wanted<'_> {
             return Ok(Found::Layer(Box::new(layer)));
         }
         let wanted = || !self.hand.cancelled.load(Ordering::Relaxed);
-        let claim = self.lease.claim_layer(self.blob.digest(), wanted).map_err(|e| self.in_store(e))?;
+        let claim = self.lease.claim_layer(self.blob.digest(), Some(self.diff_id), wanted);
+        let claim = claim.map_err(|e| self.in_store(e))?;
         match claim.ok_or_else(|| Error::Cancelled { digest: self.blob.digest().clone() })? {
-            Claim::Present(layer) if layer.diff_id() == self.diff_id => Ok(Found::Layer(Box::new(layer))),
-            Claim::Present(layer) => {
-                let (expected, found) = (self.diff_id.clone(), layer.diff_id().clone());
-                Err(self.in_store(loment_store::Error::DiffId { expected, found }))
-            }
+            Claim::Present(layer) => Ok(Found::Layer(Box::new(layer))),
             Claim::Missing(slot) => Ok(Found::Slot(slot)),
         }
     }
@@ -134,15 +133,25 @@ impl Wanted<'_> {
         let (compressed, [fetched]) = pipe(waiting);
         let (inflated, [to_hash, to_unpack]) = pipe(waiting);
         let (is_plain, divided) = (&AtomicBool::new(false), &AtomicBool::new(false));
+        // Set when it will not be a layer, for a reason that is known then: what goes wrong after that is a consequence.
+        let over = &AtomicBool::new(false);
+        // Who tries next begins when all that was asked for here has ended.
+        let _held = slot.hold();
         let (staged, fetch, inflation) = thread::scope(|scope| {
             let here = kept.as_deref().map_or(0, Beginning::known);
             let bytes = Fetch::new(scope, source, blob, bytes, here, parts, (budget, divided));
-            let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, kept));
+            let fetch = scope.spawn(move || fetch(bytes, blob, compressed, hand, over, kept));
             let inflation = scope.spawn(move || {
-                inflate(fetched, digest, most, is_plain, inflated, (budget, divided), hand.cancelled)
+                let ends = Ends { cancelled: hand.cancelled, divided, over };
+                inflate(fetched, digest, most, is_plain, inflated, budget, ends)
             });
             let hash = scope.spawn(move || hash(to_hash, digest, is_plain));
             let staged = slot.unpack(Unpacking { tar: to_unpack, hash });
+            if staged.is_err() {
+                over.store(true, Ordering::SeqCst);
+                // Nobody waits for the rest of it, of which several parts may be on their way.
+                source.cancel_blob(blob);
+            }
             // Ended threads only: unpacking reads to the end, or drops its pipe and so ends them.
             (staged, join(fetch), join(inflation))
         });
@@ -195,6 +204,7 @@ fn fetch(
     descriptor: &Descriptor,
     out: PipeWriter,
     hand: &Hand<'_>,
+    over: &AtomicBool,
     mut kept: Option<&mut Beginning<'_>>,
 ) -> Result<(), Stopped> {
     let (digest, size) = (descriptor.digest(), descriptor.size());
@@ -216,11 +226,13 @@ fn fetch(
                 }
             });
             let failed = |source| Error::Blob { operation: "download", digest: digest.clone(), source };
-            match more.map_err(failed)? {
-                Err(Closed) => return Err(Stopped::NotWanted),
-                Ok(_) if hand.cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
-                Ok(true) => {}
-                Ok(false) => break,
+            match more {
+                Err(_) if over.load(Ordering::SeqCst) => return Err(Stopped::NotWanted),
+                Err(error) => return Err(failed(error).into()),
+                Ok(Err(Closed)) => return Err(Stopped::NotWanted),
+                Ok(Ok(_)) if hand.cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => break,
             }
         }
         if count != size {
@@ -236,9 +248,20 @@ fn fetch(
     })();
     match &result {
         Ok(()) => out.end(),
-        Err(_) => out.fail(&io::Error::other("the download failed")),
+        Err(_) => out.fail(io::Error::other("the download failed")),
     }
     result
+}
+
+/// What may become of a layer while it is decompressed.
+#[derive(Clone, Copy)]
+struct Ends<'e> {
+    /// Another layer has failed.
+    cancelled: &'e AtomicBool,
+    /// Its own parts have a share of the budget.
+    divided: &'e AtomicBool,
+    /// This one has failed.
+    over: &'e AtomicBool,
 }
 
 /// Decompresses all of the blob; says first whether there is nothing to decompress.
@@ -248,12 +271,15 @@ fn inflate(
     most: u64,
     is_plain: &AtomicBool,
     out: PipeWriter,
-    (budget, divided): (&Budget, &AtomicBool),
-    cancelled: &AtomicBool,
+    budget: &Budget,
+    Ends { cancelled, divided, over }: Ends<'_>,
 ) -> Result<(), Stopped> {
     let failed = |source| Error::Blob { operation: "decompress", digest: digest.clone(), source };
     let result = (|| {
-        let start = input.fill_buf().map_err(failed)?;
+        let start = match input.fill_buf() {
+            Err(_) if over.load(Ordering::SeqCst) => return Err(Stopped::NotWanted),
+            start => start.map_err(failed)?,
+        };
         let compression = inflate::detect(start);
         if let Compression::Unsupported(compression) = compression {
             return Err(Error::Compression { digest: digest.clone(), compression }.into());
@@ -263,9 +289,10 @@ fn inflate(
         let mut share = None;
         let grow = |window| {
             share = None;
-            share = budget.take(window, &[cancelled, divided]);
+            share = budget.take(window, &[cancelled, divided, over]);
             // What this layer's own parts hold does not come back before its end: it goes on without.
-            let goes_on = share.is_some() || !cancelled.load(Ordering::Relaxed);
+            let is_over = cancelled.load(Ordering::Relaxed) || over.load(Ordering::SeqCst);
+            let goes_on = share.is_some() || !is_over;
             if goes_on { Ok(()) } else { Err(io::Error::other("cancelled")) }
         };
         let mut reader = inflate::unlimited(&mut input, compression, grow);
@@ -273,6 +300,7 @@ fn inflate(
         loop {
             match out.fill(&mut reader, |bytes| count += bytes.len() as u64) {
                 Err(_) if cancelled.load(Ordering::Relaxed) => return Err(Stopped::Cancelled),
+                Err(_) if over.load(Ordering::SeqCst) => return Err(Stopped::NotWanted),
                 Err(error) => return Err(failed(error).into()),
                 Ok(Err(Closed)) => return Err(Stopped::NotWanted),
                 Ok(Ok(_)) if count > most => return Err(Error::Bomb { digest: digest.clone(), most }.into()),
@@ -283,7 +311,7 @@ fn inflate(
     })();
     match &result {
         Ok(()) => out.end(),
-        Err(_) => out.fail(&io::Error::other("decompression failed")),
+        Err(_) => out.fail(io::Error::other("decompression failed")),
     }
     result
 }
@@ -351,7 +379,7 @@ mod tests {
     fn a_bomb_goes_off_early() {
         let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
         let digest = loment_store::sha256(&bomb);
-        let (is_plain, cancelled) = (AtomicBool::new(false), AtomicBool::new(false));
+        let [is_plain, cancelled, over] = [false; 3].map(AtomicBool::new);
         // As small as if others, or its own parts, had taken the rest.
         let (budget, divided) = (Budget::new(8 << 20), AtomicBool::new(true));
         let _parts = budget.try_take(4 << 20).unwrap();
@@ -365,7 +393,8 @@ mod tests {
                     compressed.end();
                 });
                 let result = scope.spawn(|| {
-                    inflate(fetched, &digest, most, &is_plain, inflated, (&budget, &divided), &cancelled)
+                    let ends = Ends { cancelled: &cancelled, divided: &divided, over: &over };
+                    inflate(fetched, &digest, most, &is_plain, inflated, &budget, ends)
                 });
                 let read = io::copy(&mut tar, &mut io::sink());
                 match join(result) {

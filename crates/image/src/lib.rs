@@ -37,6 +37,7 @@ mod daemon;
 mod describe;
 mod destination;
 mod dir;
+mod ends;
 mod error;
 mod files;
 mod format;

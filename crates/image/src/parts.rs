@@ -90,10 +90,11 @@ impl<'scope, 'env> Fetch<'scope, 'env> {
     fn divide(&self) -> Option<Coming<'scope, 'env>> {
         // Besides those on their way, one is being read.
         let share = self.budget.try_take(self.way.size.saturating_mul(self.how.parallel as u64 + 1))?;
-        self.divided.store(true, Ordering::Relaxed);
         // The first one tells whether the other side can do it.
         let range = self.way.range(self.position);
         let first = self.way.source.part(self.way.blob, range.clone()).ok()??;
+        // Not before: who cannot do it has no share, and what others have comes back.
+        self.divided.store(true, Ordering::Relaxed);
         let asked = range.end;
         let queue = VecDeque::from([self.way.bring(range, Some(first))]);
         let mut coming = Coming { way: self.way, queue, part: Vec::new(), taken: 0, asked, _share: share };
@@ -201,4 +202,76 @@ fn read(bytes: Box<dyn Read + Send + '_>, range: &Range<u64>) -> io::Result<Vec<
     let mut part = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
     bytes.take(length).read_to_end(&mut part)?;
     if part.len() as u64 == length { Ok(part) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use oci_spec::image::MediaType;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::source::Fetched;
+
+    /// Zeros, which come slowly in one piece, and in parts if that is so.
+    struct Zeros {
+        has_parts: bool,
+    }
+
+    impl Source for Zeros {
+        fn name(&self) -> &str {
+            "zeros"
+        }
+
+        fn manifest(&self, _: Option<&oci_spec::image::Digest>) -> Result<Fetched, Error> {
+            Err(Error::not_there("zeros", "manifest".to_owned()))
+        }
+
+        fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+            Ok(Box::new(Slow(blob.size())))
+        }
+
+        fn part(
+            &self,
+            _: &Descriptor,
+            range: Range<u64>,
+        ) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
+            let part = io::repeat(0).take(range.end - range.start);
+            Ok(self.has_parts.then(|| Box::new(part) as Box<dyn Read + Send>))
+        }
+    }
+
+    struct Slow(u64);
+
+    impl Read for Slow {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            thread::sleep(Duration::from_millis(1));
+            let count = out.len().min(1000).min(usize::try_from(self.0).unwrap());
+            out[..count].fill(0);
+            self.0 -= count as u64;
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn only_who_reads_in_parts_has_a_share_and_says_so() {
+        for has_parts in [true, false] {
+            let source = Zeros { has_parts };
+            let size = 100_000;
+            let blob = Descriptor::new(MediaType::ImageLayer, size, loment_store::sha256(b"x"));
+            let (budget, divided) = (Budget::new(1 << 20), AtomicBool::new(false));
+            let how = Parts { judged_after: 10_000, size: 20_000, parallel: 2 };
+            let free = || budget.try_take(1 << 20).is_some();
+            thread::scope(|scope| {
+                let bytes = source.blob(&blob).unwrap();
+                let mut fetch = Fetch::new(scope, &source, &blob, bytes, 0, how, (&budget, &divided));
+                io::copy(&mut (&mut fetch).take(size / 2), &mut io::sink()).unwrap();
+                assert_eq!((divided.load(Ordering::Relaxed), free()), (has_parts, !has_parts));
+                assert_eq!(io::copy(&mut fetch, &mut io::sink()).unwrap(), size / 2);
+                drop(fetch);
+                assert!(free());
+            });
+        }
+    }
 }

@@ -103,10 +103,12 @@ impl PipeWriter {
         }
     }
 
-    /// Tells the readers that no more is coming, and why.
-    pub(crate) fn fail(self, error: &io::Error) {
-        for reader in &self.readers {
-            let _ = reader.send(Message::Failed(io::Error::new(error.kind(), error.to_string())));
+    /// Tells the readers that no more is coming, and why; the first of them all of it, the others in words.
+    pub(crate) fn fail(self, error: io::Error) {
+        let (kind, text) = (error.kind(), error.to_string());
+        let words = std::iter::repeat_with(|| io::Error::new(kind, text.clone()));
+        for (reader, error) in self.readers.iter().zip(std::iter::once(error).chain(words)) {
+            let _ = reader.send(Message::Failed(error));
         }
     }
 }

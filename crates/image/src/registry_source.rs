@@ -10,6 +10,7 @@ use loment_registry::{Blob, Cancel, Registry};
 use oci_spec::image::{Descriptor, Digest};
 
 use crate::addresses::Addresses;
+use crate::ends::Ends;
 use crate::error::{Attempt, Error};
 use crate::manifest::is_elsewhere;
 use crate::reference::Reference;
@@ -23,8 +24,8 @@ use crate::source::{Fetched, Source};
 #[derive(Debug)]
 pub struct RegistrySource {
     stops: Vec<Stop>,
-    /// Ends what is asked of them.
-    cancel: Cancel,
+    /// What ends what is asked of them.
+    ends: Ends,
     /// The stop that has delivered.
     good: AtomicUsize,
     /// Blobs whose bytes were wrong: they are asked for at the last place that answers, and nowhere else.
@@ -44,6 +45,18 @@ struct Stop {
     name: String,
 }
 
+/// The same for one blob.
+struct Asked<'s> {
+    registry: Registry,
+    repository: &'s str,
+}
+
+impl Stop {
+    fn ended_by(&self, cancel: &Cancel) -> Asked<'_> {
+        Asked { registry: self.registry.ended_by(cancel), repository: &self.repository }
+    }
+}
+
 impl RegistrySource {
     /// What `reference` names; its domain must be the one `registry` was made for.
     pub fn new(registry: &Registry, reference: &Reference) -> Self {
@@ -56,13 +69,13 @@ impl RegistrySource {
         places: impl IntoIterator<Item = (&'n Registry, &'n Reference)>,
         reference: &Reference,
     ) -> Self {
-        let cancel = Cancel::new();
+        let ends = Ends::new();
         let places: Vec<_> = places.into_iter().collect();
         let last = places.len().saturating_sub(1);
         let stop = |(position, (registry, reference)): (usize, (&'n Registry, &'n Reference))| Stop {
             registry: match position == last {
-                true => registry.ended_by(&cancel),
-                false => registry.ended_by(&cancel).with_others(),
+                true => registry.ended_by(ends.all()),
+                false => registry.ended_by(ends.all()).with_others(),
             },
             repository: reference.path().to_owned(),
             manifest: reference.manifest().to_owned(),
@@ -70,7 +83,7 @@ impl RegistrySource {
         };
         Self {
             stops: places.into_iter().enumerate().map(stop).collect(),
-            cancel: cancel.clone(),
+            ends,
             good: AtomicUsize::new(0),
             wrong: Mutex::default(),
             addresses: Addresses::default(),
@@ -116,28 +129,30 @@ impl RegistrySource {
         &self,
         blob: &Descriptor,
         range: Range<u64>,
-        ask: impl Fn(&Stop, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
+        ask: impl Fn(&Asked<'_>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send + 'static,
     ) -> Result<Box<dyn Read + Send + '_>, Error> {
         let digest = blob.digest();
+        let cancel = self.ends.of(digest);
         if self.wrong().contains(digest) {
             let last = (0..self.stops.len()).rev();
-            let (bytes, _) = self.ask_each(last, |stop| ask(stop, digest, range.start))?;
+            let (bytes, _) = self.ask_each(last, |stop| ask(&stop.ended_by(&cancel), digest, range.start))?;
             return Ok(Box::new(bytes));
         }
-        let (bytes, position) = self.ask(|stop| ask(stop, digest, range.start))?;
+        let (bytes, position) = self.ask(|stop| ask(&stop.ended_by(&cancel), digest, range.start))?;
         if self.stops.len() == 1 {
             return Ok(Box::new(bytes));
         }
         let next: Vec<usize> = self.from(position).skip(1).collect();
         let (next, digest, ask) = (next.into_iter(), digest.clone(), Box::new(ask));
         let Range { start, end } = range;
-        Ok(Box::new(Relay { source: self, digest, ask, bytes, position: start, end, next }))
+        Ok(Box::new(Relay { source: self, digest, cancel, ask, bytes, position: start, end, next }))
     }
 
     /// A blob that no registry has, from the addresses its manifest names.
     fn elsewhere(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
         let stop = self.stops.last().ok_or_else(|| Error::Nowhere { name: self.name.clone() })?;
-        Ok(Box::new(self.addresses.open(blob, &self.name, |url| stop.registry.fetch(url))?))
+        let registry = stop.registry.ended_by(&self.ends.of(blob.digest()));
+        Ok(Box::new(self.addresses.open(blob, &self.name, |url| registry.fetch(url))?))
     }
 
     /// All positions, from `first` on.
@@ -183,7 +198,8 @@ impl Source for RegistrySource {
     }
 
     fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
-        let ask = |stop: &Stop, digest: &Digest, start| stop.registry.blob(&stop.repository, digest, start);
+        let ask =
+            |place: &Asked<'_>, digest: &Digest, start| place.registry.blob(place.repository, digest, start);
         match self.bytes(blob, 0..blob.size(), ask) {
             Err(error) if error.is_absent() && is_elsewhere(blob) => self.elsewhere(blob),
             result => result,
@@ -200,8 +216,8 @@ impl Source for RegistrySource {
 
     fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<Box<dyn Read + Send + '_>>, Error> {
         let end = range.end;
-        let part = move |stop: &Stop, digest: &Digest, start| {
-            stop.registry.blob_part(&stop.repository, digest, start..end)
+        let part = move |place: &Asked<'_>, digest: &Digest, start| {
+            place.registry.blob_part(place.repository, digest, start..end)
         };
         match self.bytes(blob, range, part) {
             // Of a file at an address there are no parts.
@@ -211,7 +227,15 @@ impl Source for RegistrySource {
     }
 
     fn cancel(&self) {
-        self.cancel.cancel();
+        self.ends.end_all();
+    }
+
+    fn cancel_blob(&self, blob: &Descriptor) {
+        self.ends.end(blob.digest());
+    }
+
+    fn begin_blob(&self, blob: &Descriptor) {
+        self.ends.begin(blob.digest());
     }
 
     fn other_way(&self, blob: &Descriptor, wrong: bool) -> bool {
@@ -223,12 +247,13 @@ impl Source for RegistrySource {
 }
 
 /// Asks a place for a blob from a byte on.
-type Ask = Box<dyn Fn(&Stop, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send>;
+type Ask = Box<dyn Fn(&Asked<'_>, &Digest, u64) -> Result<Blob, loment_registry::Error> + Send>;
 
 /// A blob, or a part of one, that is taken up by the next place where one does not go on.
 struct Relay<'s> {
     source: &'s RegistrySource,
     digest: Digest,
+    cancel: Cancel,
     ask: Ask,
     bytes: Blob,
     /// Where in the blob the next byte is, and where those end that are wanted.
@@ -253,7 +278,8 @@ impl Read for Relay<'_> {
             }
             // The error of the last one that delivered says more than that of one that does not have it.
             let found = self.next.by_ref().find_map(|position| {
-                let bytes = (self.ask)(&self.source.stops[position], &self.digest, self.position);
+                let place = self.source.stops[position].ended_by(&self.cancel);
+                let bytes = (self.ask)(&place, &self.digest, self.position);
                 bytes.ok().map(|bytes| (bytes, position))
             });
             let (bytes, position) = found.ok_or(error)?;

@@ -14,14 +14,18 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::archive::{Part, Scratch};
+use crate::beginning::{broke_off, ran_out};
 use crate::error::Error;
 use crate::format::Format;
 use crate::inflate::{self, Compression};
+use crate::layer;
 use crate::manifest;
 use crate::source::{Fetched, Source, made_manifest};
 
 /// Layers of one image, those that change nothing included.
 const MAX_LAYERS: usize = 4096;
+/// Bytes of a layer of which nobody says how many it has.
+const MAX_LAYER: u64 = layer::SMALL;
 /// What a layer's description says of the layer, and the configuration must not.
 const OF_LAYERS: [&str; 6] = ["id", "parent", "Size", "parent_id", "layer_id", "throwaway"];
 
@@ -137,14 +141,16 @@ impl Converted {
         let top = manifest.history.first().ok_or_else(|| ambiguous("it has no layers"))?;
         let top: Map<String, Value> = serde_json::from_str(&top.v1_compatibility).map_err(malformed)?;
         let blobs: HashSet<&Digest> = manifest.fs_layers.iter().map(|layer| &layer.blob_sum).collect();
-        let sizes = blobs.into_iter().filter_map(|blob| source.size_of(blob));
-        room(sizes.fold(0, u64::saturating_add))?;
+        let size_of = |blob: &Digest| Some((blob.clone(), source.size_of(blob)?));
+        let sizes: HashMap<Digest, u64> = blobs.into_iter().filter_map(size_of).collect();
+        room(sizes.values().copied().fold(0, u64::saturating_add))?;
         let (mut layers, mut order, mut history) = (HashMap::new(), Vec::new(), Vec::new());
         for (layer, step) in manifest.fs_layers.iter().zip(&manifest.history).rev() {
             let step: Step = serde_json::from_str(&step.v1_compatibility).map_err(malformed)?;
             if !step.throwaway {
                 if !layers.contains_key(&layer.blob_sum) {
-                    layers.insert(layer.blob_sum.clone(), fetch(source, &layer.blob_sum, scratch)?);
+                    let (blob, size) = (&layer.blob_sum, sizes.get(&layer.blob_sum).copied());
+                    layers.insert(blob.clone(), fetch(source, blob, size, MAX_LAYER, scratch)?);
                 }
                 order.push(&layer.blob_sum);
             }
@@ -213,21 +219,65 @@ fn describe(blob: &Digest, layer: &Fetch) -> Value {
     json!({ "mediaType": media_type, "size": layer.size, "digest": blob })
 }
 
-/// Keeps a layer, and finds out what it is.
-fn fetch(source: &dyn Source, blob: &Digest, scratch: &Scratch) -> Result<Fetch, Error> {
+/// Keeps a layer, and finds out what it is. Without a `size` it has at most so many bytes. What was wrong is asked for once more, at
+/// another place, if there is one.
+fn fetch(
+    source: &dyn Source,
+    blob: &Digest,
+    mut size: Option<u64>,
+    most: u64,
+    scratch: &Scratch,
+) -> Result<Fetch, Error> {
+    loop {
+        // Of its bytes those are wanted that there are: who does not go on with them is followed by another.
+        let descriptor = Descriptor::new(MediaType::ImageLayerGzip, size.unwrap_or(most), blob.clone());
+        match fetch_once(source, &descriptor, size, scratch) {
+            Err(error) if !ran_out(&error) && source.other_way(&descriptor, !broke_off(&error)) => {
+                // The size may be what was wrong.
+                size = None;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn fetch_once(
+    source: &dyn Source,
+    descriptor: &Descriptor,
+    size: Option<u64>,
+    scratch: &Scratch,
+) -> Result<Fetch, Error> {
+    let (blob, most) = (descriptor.digest(), descriptor.size());
     let what = || format!("layer {blob}");
     let algorithm = Algorithm::of(blob);
     let algorithm = algorithm.ok_or_else(|| Error::Algorithm { what: what(), digest: blob.clone() })?;
-    // Its size is not known.
-    let descriptor = Descriptor::new(MediaType::ImageLayerGzip, 0, blob.clone());
-    let mut hashed = Hashed { bytes: source.blob(&descriptor)?, hasher: Hasher::new(algorithm), count: 0 };
-    let file = scratch.keep(&mut hashed, &what())?;
-    let (found, size) = (hashed.hasher.finish(), hashed.count);
+    // One byte more than there may be is enough to know.
+    let bytes = source.blob(descriptor)?.take(most.saturating_add(1));
+    let mut hashed = Hashed { bytes, hasher: Hasher::new(algorithm), count: 0 };
+    let file = scratch.keep(&mut hashed, &what()).map_err(|error| match error {
+        Error::Spool { source, .. } if is_of_registry(&source) => {
+            Error::Blob { operation: "download", digest: blob.clone(), source }
+        }
+        error => error,
+    })?;
+    let (found, count) = (hashed.hasher.finish(), hashed.count);
+    match size {
+        Some(expected) if count != expected => {
+            return Err(Error::Size { what: what(), expected, found: count });
+        }
+        None if count > most => return Err(Error::TooLarge { what: what(), size: count, limit: most }),
+        _ => {}
+    }
     if found != *blob {
         return Err(Error::Digest { what: what(), expected: blob.clone(), found: Box::new(found) });
     }
     let (compression, diff_id) = look(&file, blob)?;
-    Ok(Fetch { file, size, compression, diff_id })
+    Ok(Fetch { file, size: count, compression, diff_id })
+}
+
+/// Whether bytes did not come, rather than that they could not be kept.
+fn is_of_registry(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<loment_registry::Error>())
 }
 
 /// How a layer is compressed, and the digest of its tar.
@@ -281,5 +331,40 @@ impl Source for Converted {
 
     fn made(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source of one blob, with that beginning, which does not end.
+    struct Endless;
+
+    impl Source for Endless {
+        fn name(&self) -> &str {
+            "endless"
+        }
+
+        fn manifest(&self, _: Option<&Digest>) -> Result<Fetched, Error> {
+            Err(Error::not_there("endless", "manifest".to_owned()))
+        }
+
+        fn blob(&self, _: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+            Ok(Box::new(io::repeat(0)))
+        }
+    }
+
+    #[test]
+    fn layers_have_a_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = Scratch::dir(dir.path());
+        let digest = loment_store::sha256(&[0; 100]);
+        let fetch = |size, most| fetch(&Endless, &digest, size, most, &scratch).map(|fetch| fetch.size);
+        let message = |size, most| fetch(size, most).unwrap_err().to_string();
+        let layer = format!("layer {digest} is");
+        assert_eq!(message(Some(99), 1000), format!("{layer} 100 bytes long, expected 99"));
+        let limited = format!("{layer} 1001 bytes long, more than 1000 are not accepted");
+        assert_eq!(message(None, 1000), limited);
     }
 }

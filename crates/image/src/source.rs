@@ -54,6 +54,11 @@ pub trait Source: Sync {
     }
     /// Ends what is waited for, because nobody wants it any more. Nothing more is delivered.
     fn cancel(&self) {}
+    /// Ends what is waited for of one blob, because what has come of it was not right. Nothing more of it is delivered until
+    /// [`begin_blob`](Self::begin_blob).
+    fn cancel_blob(&self, _blob: &Descriptor) {}
+    /// Says that a blob is asked for anew, after whatever was asked for of it has ended.
+    fn begin_blob(&self, _blob: &Descriptor) {}
     /// Whether its manifests are made while it is read, so that nobody knows them by their digests.
     fn made(&self) -> bool {
         false

@@ -499,7 +499,7 @@ fn a_pull_that_fails_does_not_wait_for_another_of_the_same_layer() {
     fixture.index(&[image(&fixture, &layers, false, &host())]);
     // Another process is at the second one, and the first one is damaged.
     let other = fixture.store.lease().unwrap();
-    let _slot = other.claim_layer(&sha256(&blobs[1]), || true).unwrap();
+    let _slot = other.claim_layer(&sha256(&blobs[1]), None, || true).unwrap();
     let mut bad = blobs[0].clone();
     bad[5] ^= 1;
     fs::write(fixture.blob_path(sha256(&blobs[0]).as_ref()), bad).unwrap();

@@ -291,8 +291,19 @@ impl Store {
         self.path("by-blob").join(disk::escape(text.strip_prefix("sha256:").unwrap_or(text)))
     }
 
-    /// Adds `blob` to what is known about a layer. The caller computed both digests.
+    /// Adds `blob` to what is known about a layer. The caller computed both digests: where it was taken for a form of another layer, it
+    /// is that no more.
     pub fn add_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
+        let digest = blob.digest.clone();
+        let (layer, mistaken) = self.link_blob(diff_id, blob)?;
+        if let Some(other) = mistaken {
+            self.forget_blob(&other, &digest)?;
+        }
+        Ok(layer)
+    }
+
+    /// Also which other layer it was thought to be.
+    fn link_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<(Layer, Option<DiffId>), Error> {
         let _lock = self.lock(&format!("layer-{}", diff_id.hex()))?;
         // What is staged without a lease is swept otherwise.
         let _share = self.share()?;
@@ -312,7 +323,8 @@ impl Store {
             disk::write_file(&self.staging(), &path, &disk::to_json(&document), self.durability())?;
         }
         let link = self.by_blob_path(&blob.digest);
-        if disk::link_name(&link)?.as_deref() != Some(diff_id.hex()) {
+        let before = self.diff_id_of(&blob.digest)?;
+        if before.as_ref() != Some(diff_id) {
             // Over what a power cut may have left of one.
             let new = self.staging().join(disk::unique("link-"));
             let target = Path::new("../layers").join(diff_id.hex());
@@ -320,7 +332,22 @@ impl Store {
             std::fs::rename(&new, &link).during("create", &link)?;
         }
         disk::sync_dir(&self.path("by-blob"), self.durability())?;
-        Ok(Layer { dir, document })
+        Ok((Layer { dir, document }, before.filter(|before| before != diff_id)))
+    }
+
+    /// Takes a blob away from what is known about a layer, if that is here.
+    fn forget_blob(&self, diff_id: &DiffId, blob: &Digest) -> Result<(), Error> {
+        let _lock = self.lock(&format!("layer-{}", diff_id.hex()))?;
+        let _share = self.share()?;
+        let path = self.layer_path(diff_id.hex()).join("layer.json");
+        // One that cannot be read is for those who check.
+        let Ok(Some(mut document)) = disk::read_json::<LayerDocument>(&path) else { return Ok(()) };
+        let count = document.blobs.len();
+        document.blobs.retain(|known| known.digest != *blob);
+        if document.blobs.len() == count {
+            return Ok(());
+        }
+        disk::write_file(&self.staging(), &path, &disk::to_json(&document), self.durability())
     }
 }
 

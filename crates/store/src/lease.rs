@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci_spec::image::Digest;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -43,7 +44,14 @@ pub enum Claim<'l> {
 #[derive(Debug)]
 pub struct LayerSlot<'l> {
     lease: &'l Lease,
-    lock: NamedLock,
+    lock: Arc<NamedLock>,
+}
+
+/// Keeps others waiting for a slot, also when that is gone.
+#[derive(Debug)]
+#[must_use]
+pub struct SlotHold {
+    _lock: Arc<NamedLock>,
 }
 
 /// A layer unpacked but visible to nobody. Dropping it removes it.
@@ -53,7 +61,7 @@ pub struct StagedLayer<'l> {
     name: String,
     diff_id: DiffId,
     summary: Summary,
-    _slot: Option<NamedLock>,
+    _slot: Option<Arc<NamedLock>>,
 }
 
 impl Store {
@@ -93,24 +101,33 @@ impl Lease {
     }
 
     /// The layer a blob unpacks to, or the right to make it. Waits while somebody else is making it, as long as it is `wanted`; `None`
-    /// when it no longer is.
+    /// when it no longer is. Where another layer than the `expected` one is known to be that blob's, one of the two is mistaken, and
+    /// nothing but the blob says which: it counts as missing.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn claim_layer(&self, blob: &Digest, wanted: impl Fn() -> bool) -> Result<Option<Claim<'_>>, Error> {
-        if let Some(layer) = self.layer_by_blob(blob)? {
+    pub fn claim_layer(
+        &self,
+        blob: &Digest,
+        expected: Option<&DiffId>,
+        wanted: impl Fn() -> bool,
+    ) -> Result<Option<Claim<'_>>, Error> {
+        if let Some(layer) = self.layer_by_blob(blob, expected)? {
             return Ok(Some(Claim::Present(layer)));
         }
         let Some(lock) = self.store.lock_while(&format!("blob-{blob}"), wanted)? else { return Ok(None) };
-        Ok(Some(match self.layer_by_blob(blob)? {
+        Ok(Some(match self.layer_by_blob(blob, expected)? {
             Some(layer) => Claim::Present(layer),
-            None => Claim::Missing(LayerSlot { lease: self, lock }),
+            None => Claim::Missing(LayerSlot { lease: self, lock: Arc::new(lock) }),
         }))
     }
 
-    fn layer_by_blob(&self, blob: &Digest) -> Result<Option<Layer>, Error> {
+    fn layer_by_blob(&self, blob: &Digest, expected: Option<&DiffId>) -> Result<Option<Layer>, Error> {
         let _share = self.store.share()?;
-        let Some(diff_id) = self.store.diff_id_of(blob)? else { return Ok(None) };
+        let known = self.store.diff_id_of(blob)?;
+        let Some(diff_id) = known.filter(|known| expected.is_none_or(|expected| known == expected)) else {
+            return Ok(None);
+        };
         let layer = self.store.sound_layer(&diff_id)?;
         if layer.is_some() {
             self.protect("layer", diff_id.hex())?;
@@ -123,7 +140,11 @@ impl Lease {
         self.unpack(source, None)
     }
 
-    fn unpack<S: TarSource>(&self, source: S, slot: Option<NamedLock>) -> Result<StagedLayer<'_>, Error> {
+    fn unpack<S: TarSource>(
+        &self,
+        source: S,
+        slot: Option<Arc<NamedLock>>,
+    ) -> Result<StagedLayer<'_>, Error> {
         let name = disk::unique("layer-");
         let path = self.staging().join(&name);
         disk::make_dir(&path)?;
@@ -202,6 +223,11 @@ impl Drop for Lease {
 impl<'l> LayerSlot<'l> {
     pub(crate) fn store(&self) -> &Store {
         &self.lease.store
+    }
+
+    /// For those who have something to end before another may try.
+    pub fn hold(&self) -> SlotHold {
+        SlotHold { _lock: Arc::clone(&self.lock) }
     }
 
     /// Unpacks the layer's tar; the slot is held until the result is committed or dropped.

@@ -83,7 +83,7 @@ pub use error::Error;
 pub use gc::Freed;
 pub use image::{Catalog, ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
-pub use lease::{Claim, LayerSlot, Lease, StagedLayer};
+pub use lease::{Claim, LayerSlot, Lease, SlotHold, StagedLayer};
 pub use loment_sys::quota::Limits;
 pub use name::{ImageName, IndexName, Origin, Target};
 pub use partial::Partial;

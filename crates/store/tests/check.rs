@@ -31,7 +31,7 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
         media_type: "application/test".into(),
         sent_to: Vec::new(),
     };
-    let Claim::Missing(slot) = lease.claim_layer(&blob.digest, || true).unwrap().unwrap() else {
+    let Claim::Missing(slot) = lease.claim_layer(&blob.digest, None, || true).unwrap().unwrap() else {
         panic!("it is new")
     };
     let layer = slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob.clone())).unwrap();
@@ -250,7 +250,8 @@ fn a_suspect_layer_is_replaced_by_the_next_of_its_identity() {
             store.suspect(diff_id).unwrap();
             let lease = store.lease().unwrap();
             assert!(lease.layer(diff_id).unwrap().is_none(), "a pull makes it anew");
-            let Claim::Missing(slot) = lease.claim_layer(&blob.digest, || true).unwrap().unwrap() else {
+            let Claim::Missing(slot) = lease.claim_layer(&blob.digest, None, || true).unwrap().unwrap()
+            else {
                 panic!("suspect")
             };
             let staged = slot.unpack(HashingSource::new(&tar()[..])).unwrap();

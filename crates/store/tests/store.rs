@@ -267,47 +267,20 @@ fn two_blobs_of_one_layer_share_it() {
     let lease = fixture.store.lease().unwrap();
     let tar = layer_tar("a");
     for compressed in [b"gzip", b"zstd"] {
-        let Claim::Missing(slot) = lease.claim_layer(&blob(compressed).digest, || true).unwrap().unwrap()
+        let Claim::Missing(slot) =
+            lease.claim_layer(&blob(compressed).digest, None, || true).unwrap().unwrap()
         else {
             panic!("present")
         };
         slot.unpack(HashingSource::new(&tar[..])).unwrap().commit(None, Some(blob(compressed))).unwrap();
         assert!(matches!(
-            lease.claim_layer(&blob(compressed).digest, || true).unwrap().unwrap(),
+            lease.claim_layer(&blob(compressed).digest, None, || true).unwrap().unwrap(),
             Claim::Present(_)
         ));
     }
     assert_eq!(layers_left(&fixture), 1);
     let layer = fixture.store.layer_by_blob(&sha256(b"zstd")).unwrap().unwrap();
     assert_eq!(layer.blobs(), [blob(b"gzip"), blob(b"zstd")]);
-}
-
-#[test]
-fn the_second_puller_of_a_layer_waits_and_reuses() {
-    let fixture = Fixture::new();
-    let lease = fixture.store.lease().unwrap();
-    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"blob"), || true).unwrap().unwrap() else {
-        panic!("present")
-    };
-    std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| {
-            let lease = open(fixture.dir.path()).lease().unwrap();
-            match lease.claim_layer(&sha256(b"blob"), || true).unwrap().unwrap() {
-                Claim::Present(layer) => layer.diff_id().clone(),
-                Claim::Missing(_) => panic!("made twice"),
-            }
-        });
-        let tar = layer_tar("a");
-        let staged = slot.unpack(HashingSource::new(&tar[..])).unwrap();
-        let layer = staged.commit(None, Some(blob(b"blob"))).unwrap();
-        assert_eq!(waiter.join().unwrap(), *layer.diff_id());
-    });
-    // One that gives up lets the next one try.
-    let Claim::Missing(slot) = lease.claim_layer(&sha256(b"other"), || true).unwrap().unwrap() else {
-        panic!("present")
-    };
-    assert!(slot.unpack(HashingSource::new(&b"no tar"[..])).is_err());
-    assert!(matches!(lease.claim_layer(&sha256(b"other"), || true).unwrap().unwrap(), Claim::Missing(_)));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Shared by the tests: OCI layouts made on the spot and a store to pull them into.
 
+pub(crate) mod server;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
