@@ -247,3 +247,26 @@ fn a_directory_of_something_else_is_left_as_it_is() {
     let files = fs::read_dir(&dir).unwrap().count();
     assert_eq!(files, ["manifest.json", "version", "letter"].len() + 4);
 }
+
+#[test]
+fn a_deletion_waits_for_copies_that_count_on_what_is_there() {
+    let fixture = Fixture::new();
+    index(&fixture);
+    let layout = fixture.dir.path().join("to");
+    let open = |name| OciLayoutWriter::open(&layout, None, Some(name)).unwrap();
+    assert!(to(&open("old"), &fixture, &ALL).unwrap() > 0);
+    let new = open("new");
+    std::thread::scope(|scope| {
+        let deletion = scope.spawn(|| OciLayout::delete(&layout, false, "old"));
+        // Time to do harm, if it could.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(to(&new, &fixture, &ALL).unwrap(), 0, "all of it was there");
+        drop(new);
+        deletion.join().unwrap().unwrap();
+    });
+    assert!(OciLayout::open(&layout, None, "old").is_err());
+    let new = OciLayout::open(&layout, None, "new").unwrap();
+    pull(&new, &fixture.store, None, &Options::default(), &mut Silent).unwrap();
+    OciLayout::delete(&layout, false, "new").unwrap();
+    assert!(fs::read_dir(layout.join("blobs/sha256")).unwrap().next().is_none());
+}

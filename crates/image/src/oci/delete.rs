@@ -9,7 +9,7 @@ use loment_store::Algorithm;
 use oci_spec::image::{Digest, ImageIndex};
 use serde_json::{Map, Value};
 
-use super::lock::lock;
+use super::lock::{exclude, lock};
 use super::source::{OciLayout, position};
 use crate::error::Error;
 use crate::files;
@@ -21,11 +21,14 @@ const MAX_DOCUMENTS: usize = 1 << 20;
 impl OciLayout {
     /// Takes what `reference` means in the layout in `dir` out of its index, and removes the blobs that nothing else in the index
     /// needs: a name, `@` and a position, or empty for the only one. With `shared`, the blobs are in a directory of several layouts,
-    /// of which this one does not know all, and stay.
+    /// of which this one does not know all, and stay. Waits for copies to the layout.
     ///
     /// # Errors
     /// [`Error::NotInLayout`], [`Error::Several`]; [`Error::File`], [`Error::Malformed`] when it cannot be told what others need.
     pub fn delete(dir: &Path, shared: bool, reference: &str) -> Result<(), Error> {
+        let blobs = dir.join("blobs");
+        // Where there is no such directory nobody is copying either.
+        let _unused = if !shared && blobs.exists() { Some(exclude(&blobs)?) } else { None };
         let _lock = lock(dir)?;
         let path = dir.join("index.json");
         let bytes = files::read_document(&path)?;

@@ -1,12 +1,12 @@
 //! Writing OCI image layouts.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use oci_spec::image::{Descriptor, Digest};
 use serde_json::{Map, Value, json};
 
-use super::lock::lock;
+use super::lock::{lock, share};
 use super::{LAYOUT, REF_NAME};
 use crate::destination::{Destination, Incoming, Wants};
 use crate::error::Error;
@@ -21,11 +21,13 @@ pub struct OciLayoutWriter {
     blobs: PathBuf,
     entry: Option<String>,
     name: String,
+    /// As long as blobs that are there are counted on.
+    _in_use: File,
 }
 
 impl OciLayoutWriter {
     /// Opens or makes the layout in `dir`. The new entry gets the name `entry`, which an older one loses. `blobs` is where blobs
-    /// are kept, if not in the layout: other layouts may keep theirs there, too.
+    /// are kept, if not in the layout: other layouts may keep theirs there, too. Nothing is deleted there before this is dropped.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -40,7 +42,9 @@ impl OciLayoutWriter {
         let name = entry.map_or_else(String::new, |entry| format!(":{entry}"));
         let name = format!("oci:{}{name}", dir.display());
         let blobs = blobs.map_or(own, Path::to_path_buf);
-        Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name })
+        files::failed(fs::create_dir_all(&blobs), "create", &blobs)?;
+        let _in_use = share(&blobs)?;
+        Ok(Self { dir: dir.to_path_buf(), blobs, entry: entry.map(str::to_owned), name, _in_use })
     }
 
     fn blobs(&self, digest: &Digest) -> PathBuf {
