@@ -82,32 +82,41 @@ impl Store {
         layers: &HashSet<String>,
         blobs: &HashSet<String>,
     ) -> Result<OtherUsage, Error> {
+        self.inventory(layers, blobs)?.count()
+    }
+
+    /// What there is of it at one moment, of which files are counted already. Directories are not: that takes long, and nobody is to
+    /// wait for it.
+    fn inventory(&self, layers: &HashSet<String>, blobs: &HashSet<String>) -> Result<Inventory, Error> {
         let left: HashSet<PathBuf> = self.left_over()?.collect();
         // So that nothing gets its final place meanwhile, and is counted at both or at none.
         let _lock = self.exclude()?;
-        let mut paths = Vec::new();
-        for dir in [self.staging(), self.path("leases"), self.path(PARTIAL)] {
-            paths.extend(within(&dir)?);
+        let mut found = Inventory { left, ..Inventory::default() };
+        for dir in [self.path("leases"), self.path(PARTIAL)] {
+            within(&dir)?.into_iter().try_for_each(|path| found.add(path))?;
         }
-        paths.extend(within(&self.path("by-blob"))?.into_iter().filter(|link| left.contains(link)));
+        // What is staged is renamed when it is ready.
+        for lease in within(&self.staging())? {
+            found.add_opened(lease)?;
+        }
+        for link in within(&self.path("by-blob"))? {
+            if found.left.contains(&link) {
+                found.add(link)?;
+            }
+        }
         let is_other =
             |path: &PathBuf| path.file_name().is_none_or(|hex| !layers.contains(&*hex.to_string_lossy()));
-        paths.extend(within(&self.path("layers"))?.into_iter().filter(is_other));
+        within(&self.path("layers"))?.into_iter().filter(is_other).try_for_each(|path| found.add(path))?;
         for algorithm in within(&self.path("blobs"))? {
             let name = algorithm.file_name().unwrap_or_default().to_string_lossy().into_owned();
             for shard in within(&algorithm)? {
                 let digest =
                     |path: &PathBuf| path.file_name().map(|hex| format!("{name}:{}", hex.to_string_lossy()));
                 let is_other = |path: &PathBuf| digest(path).is_none_or(|digest| !blobs.contains(&digest));
-                paths.extend(within(&shard)?.into_iter().filter(is_other));
+                within(&shard)?.into_iter().filter(is_other).try_for_each(|path| found.add(path))?;
             }
         }
-        let mut usage = OtherUsage::default();
-        for path in paths {
-            let sum = if left.contains(&path) { &mut usage.left_over } else { &mut usage.needed };
-            *sum += occupied(&path)?;
-        }
-        Ok(usage)
+        Ok(found)
     }
 
     /// Bytes that a directory and everything below occupies on disk; none for one that is not there.
@@ -125,6 +134,75 @@ impl Store {
     }
 }
 
+/// Directories that are kept open while they are counted, at most. Where more is being made than that, what gets its place meanwhile
+/// may be missed.
+const MAX_OPEN: usize = 256;
+
+/// What was there at one moment, and is not of images.
+#[derive(Default)]
+struct Inventory {
+    /// Which of it nobody needs.
+    left: HashSet<PathBuf>,
+    /// What has been counted of it.
+    usage: OtherUsage,
+    /// Trees that nobody moves but to remove them.
+    trees: Vec<PathBuf>,
+    /// Trees that are wherever they are, and whether nobody needs them.
+    opened: Vec<(OwnedFd, bool)>,
+}
+
+impl Inventory {
+    fn count_in(&mut self, is_left: bool, bytes: u64) {
+        let sum = if is_left { &mut self.usage.left_over } else { &mut self.usage.needed };
+        *sum += bytes;
+    }
+
+    /// Adds what stays where it is.
+    fn add(&mut self, path: PathBuf) -> Result<(), Error> {
+        match look(&path)? {
+            Some(stat) if is_dir(&stat) => self.trees.push(path),
+            Some(stat) => self.count_in(self.left.contains(&path), blocks(&stat)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Adds what a lease is making, each thing for itself.
+    fn add_opened(&mut self, lease: PathBuf) -> Result<(), Error> {
+        let is_left = self.left.contains(&lease);
+        match look(&lease)? {
+            // What is left by the dead goes nowhere.
+            Some(stat) if is_dir(&stat) && !is_left => self.count_in(is_left, blocks(&stat)),
+            _ => return self.add(lease),
+        }
+        for path in within(&lease)? {
+            match look(&path)? {
+                Some(stat) if is_dir(&stat) && self.opened.len() < MAX_OPEN => {
+                    match open(CWD, path.as_os_str().as_encoded_bytes()) {
+                        Err(Errno::NOENT) => {}
+                        dir => self.opened.push((dir.during("open", &path)?, is_left)),
+                    }
+                }
+                _ => self.add(path)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts all of it; what is gone meanwhile is passed over.
+    fn count(mut self) -> Result<OtherUsage, Error> {
+        for path in std::mem::take(&mut self.trees) {
+            let bytes = occupied(&path)?;
+            self.count_in(self.left.contains(&path), bytes);
+        }
+        for (dir, is_left) in std::mem::take(&mut self.opened) {
+            let bytes = tree_from(Path::new("what is being made"), || open(&dir, b"."))?;
+            self.count_in(is_left, bytes);
+        }
+        Ok(self.usage)
+    }
+}
+
 /// What is in a directory; nothing in one that is not there.
 fn within(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(disk::names(dir)?.into_iter().map(|name| dir.join(name)).collect())
@@ -136,12 +214,24 @@ pub(crate) fn free_bytes(stat: &StatVfs) -> Option<u64> {
     (stat.f_blocks > 0).then(|| stat.f_bfree.saturating_mul(stat.f_frsize))
 }
 
+/// What there is; `None` when it is gone.
+fn look(path: &Path) -> Result<Option<Stat>, Error> {
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.during("look at", path).map(Some),
+    }
+}
+
+fn is_dir(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
 /// Bytes that a file or a tree occupies; none what is not there.
 fn occupied(path: &Path) -> Result<u64, Error> {
-    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => Ok(0),
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => tree(path),
-        result => result.during("look at", path).map(|stat| blocks(&stat)),
+    match look(path)? {
+        Some(stat) if is_dir(&stat) => tree(path),
+        Some(stat) => Ok(blocks(&stat)),
+        None => Ok(0),
     }
 }
 
@@ -152,10 +242,14 @@ struct Frame {
 }
 
 fn tree(path: &Path) -> Result<u64, Error> {
+    tree_from(path, || open(CWD, path.as_os_str().as_encoded_bytes()))
+}
+
+fn tree_from(path: &Path, start: impl Fn() -> Result<OwnedFd, Errno>) -> Result<u64, Error> {
     let mut total = 0;
     for _ in 0..TRIES {
         total = 0;
-        match count(path, &mut total) {
+        match start().and_then(|dir| count(dir, &mut total)) {
             Err(Errno::STALE) => {}
             // It is being removed.
             Err(Errno::NOENT) => break,
@@ -166,8 +260,7 @@ fn tree(path: &Path) -> Result<u64, Error> {
 }
 
 /// Descriptors do not grow with the depth that a container chose: the way back is `..`, and is checked.
-fn count(path: &Path, total: &mut u64) -> Result<(), Errno> {
-    let mut current = open(CWD, path.as_os_str().as_encoded_bytes())?;
+fn count(mut current: OwnedFd, total: &mut u64) -> Result<(), Errno> {
     let mut seen = HashSet::new();
     let stat = fstat(&current)?;
     let device = stat.st_dev;
@@ -278,5 +371,34 @@ mod tests {
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             counted.into_iter().for_each(|one| one.unwrap());
         });
+    }
+
+    #[test]
+    fn nobody_waits_while_trees_are_counted_and_what_gets_its_place_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let durability = crate::Durability::None;
+        let store = Store::open(&dir.path().join("root"), &dir.path().join("run"), durability).unwrap();
+        let lease = store.lease().unwrap();
+        let mut tar = crate::ArchiveWriter::new(Vec::new());
+        for name in ["a", "b/c"] {
+            tar.add(name, 70_000, &mut &[1; 70_000][..]).unwrap();
+        }
+        let tar = tar.finish().unwrap();
+        let staged = lease.unpack_layer(crate::HashingSource::new(&tar[..])).unwrap();
+        let dead = store.staging().join("lease-dead");
+        std::fs::create_dir(&dead).unwrap();
+        std::fs::write(dead.join("file"), [1; 9000]).unwrap();
+        let all = HashSet::new();
+        let found = store.inventory(&all, &all).unwrap();
+        assert_eq!(store.other_usage(&all, &all).unwrap().left_over, occupied(&dead).unwrap());
+        let first = |dir: &str| blocks(&look(&within(&store.path(dir)).unwrap()[0]).unwrap().unwrap());
+        let fixed = first("leases") + blocks(&look(&lease.staging()).unwrap().unwrap());
+        // A prune, and a pull that goes on.
+        drop(store.try_exclude().unwrap().expect("nobody has the lock"));
+        std::fs::remove_dir_all(&dead).unwrap();
+        let layer = staged.commit(None, None).unwrap();
+        let needed = fixed + store.layer_usage(&layer).unwrap();
+        assert!(needed > 140_000);
+        assert_eq!(found.count().unwrap(), OtherUsage { left_over: 0, needed });
     }
 }
