@@ -23,6 +23,8 @@ mod xattr;
 pub(crate) use format::FileKind;
 pub(crate) use read::{Image, Node, ReadError, read_anything};
 pub(crate) use tree::unpack;
+#[cfg(test)]
+pub(crate) use tree::unpack_within;
 pub(crate) use xattr::Xattrs;
 
 #[cfg(test)]

@@ -9,11 +9,14 @@ use std::hash::BuildHasher;
 use rustix::io::Errno;
 
 use super::format::FileKind;
-use crate::unpack::rules::{DirMeta, MAX_LINKS, MAX_PATH};
+use crate::unpack::rules::{DIRECTORY, DirMeta, MAX_LINKS, MAX_PATH};
 use crate::unpack::{EntryProblem, WalkError};
 
 /// The root directory.
 pub(super) const ROOT: u32 = 0;
+
+/// Bytes of a name with its slots and its place among the sorted ones, but for its text.
+const NAME: usize = 40;
 
 /// A name in a directory; an index into the table of names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +103,12 @@ impl Names {
             hasher: RandomState::new(),
             ways: Default::default(),
         }
+    }
+
+    /// Bytes of it all, which only grow, but for extended attributes.
+    pub(super) fn bytes(&self) -> u64 {
+        let (names, links, dirs) = (self.names.len() * NAME, self.links.len() * 16, self.dirs.len() as u64);
+        (names + self.text.len() + links) as u64 + dirs * DIRECTORY
     }
 
     pub(super) fn dir(&mut self, dir: u32) -> &mut Dir {

@@ -21,7 +21,7 @@ use super::xattr;
 use crate::digest::TarSource;
 use crate::implied::Implied;
 use crate::tar::{Entry, Extent, Kind, TarLog, TarReader};
-use crate::unpack::rules::{Attrs, Place, device, link_target, normalise, shown_link, split};
+use crate::unpack::rules::{Attrs, Kept, Place, device, link_target, normalise, shown_link, split};
 use crate::unpack::{EntryProblem, Fault, Summary, UnpackError, WalkError};
 
 /// Longest target of a symbolic link (`PATH_MAX`, with the NUL).
@@ -29,6 +29,14 @@ const MAX_TARGET: usize = 4095;
 
 /// Turns `source` into `layer.erofs` and `tarhdr.zst` of the empty directory `layer`.
 pub(crate) fn unpack<S: TarSource>(source: S, layer: BorrowedFd<'_>) -> Result<Summary, UnpackError> {
+    unpack_within(source, layer, Kept::default())
+}
+
+pub(crate) fn unpack_within<S: TarSource>(
+    source: S,
+    layer: BorrowedFd<'_>,
+    mut kept: Kept,
+) -> Result<Summary, UnpackError> {
     let create = |name: &str| {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
         openat(layer, name, flags, Mode::from_raw_mode(0o600)).map(File::from).map_err(io::Error::from)
@@ -44,7 +52,9 @@ pub(crate) fn unpack<S: TarSource>(source: S, layer: BorrowedFd<'_>) -> Result<S
     };
     let mut entries = 0;
     while let Some(entry) = builder.reader.next()? {
+        let known = builder.known();
         builder.entry(&entry).map_err(|fault| fault.of(&entry.path))?;
+        kept.add(builder.known() - known, &entry)?;
         entries += 1;
     }
     let Builder { reader, mut writer, mut names, linked, explicit_root } = builder;
@@ -85,6 +95,12 @@ struct Builder<S> {
 }
 
 impl<S: TarSource> Builder<S> {
+    /// Bytes of what is remembered, but for extended attributes.
+    fn known(&self) -> u64 {
+        // A hash table's entry with its share of free ones.
+        self.names.bytes() + self.linked.len() as u64 * 32
+    }
+
     fn entry(&mut self, entry: &Entry) -> Result<(), Fault> {
         let path = normalise(&entry.path)?;
         let (parent, name) = match Place::of(&path)? {

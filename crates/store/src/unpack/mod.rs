@@ -34,7 +34,7 @@ use dirs::{Defaults, DirStack, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
 pub(crate) use rules::device;
-use rules::{Attrs, DirMeta, DirMetas, MAX_PATH, Place, link_target, normalise, shown_link, split};
+use rules::{Attrs, DirMeta, DirMetas, Kept, MAX_PATH, Place, link_target, normalise, shown_link, split};
 
 /// What a finished unpacking knows about the layer.
 #[derive(Debug)]
@@ -53,6 +53,14 @@ pub(crate) struct Summary {
 
 /// Unpacks `source` into `fs/`, `shadow/` and `tarhdr.zst` of the empty directory `layer`.
 pub(crate) fn unpack<S: TarSource>(source: S, layer: BorrowedFd<'_>) -> Result<Summary, UnpackError> {
+    unpack_within(source, layer, Kept::default())
+}
+
+fn unpack_within<S: TarSource>(
+    source: S,
+    layer: BorrowedFd<'_>,
+    mut kept: Kept,
+) -> Result<Summary, UnpackError> {
     let directory = |operation| move |e: Errno| UnpackError::Directory { operation, source: e.into() };
     let fs = make_root(layer).map_err(directory("create"))?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
@@ -71,7 +79,12 @@ pub(crate) fn unpack<S: TarSource>(source: S, layer: BorrowedFd<'_>) -> Result<S
     };
     let mut entries = 0;
     while let Some(entry) = unpacker.reader.next()? {
+        let known = unpacker.known();
         unpacker.entry(&entry).map_err(|fault| fault.of(&entry.path))?;
+        let new = unpacker.known().saturating_sub(known) as u64;
+        // By the way that the entry names, or by another one.
+        let path = (entry.path.len() + unpacker.dirs.path().len()) as u64;
+        kept.add(new.saturating_mul(rules::DIRECTORY + path), &entry)?;
         entries += 1;
     }
     unpacker.finish_tree()?;
@@ -157,6 +170,11 @@ struct Unpacker<'l, S> {
 }
 
 impl<S: TarSource> Unpacker<'_, S> {
+    /// Directories and whiteouts that are remembered.
+    fn known(&self) -> usize {
+        self.metas.len() + self.whiteouts.len()
+    }
+
     fn entry(&mut self, entry: &Entry) -> Result<(), Fault> {
         let path = normalise(&entry.path)?;
         let (parent, name) = match Place::of(&path)? {
@@ -382,4 +400,35 @@ fn join(out: &mut Vec<u8>, parent: &[u8], name: &[u8]) -> Result<(), EntryProble
     }
     out.extend_from_slice(name);
     if out.len() > MAX_PATH { Err(EntryProblem::PathTooLong) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_directories_has_a_limit_in_both_forms() {
+        let deep = |first: u8| format!("{first}/{}", "d/".repeat(500));
+        let mut tar = crate::ArchiveWriter::new(Vec::new());
+        for first in 0..10 {
+            tar.add(&format!("{}file", deep(first)), 0, &mut &b""[..]).unwrap();
+        }
+        let tar = tar.finish().unwrap();
+        for (most, fits) in [(300_000, false), (20_000_000, true)] {
+            for erofs in [false, true] {
+                let dir = tempfile::tempdir().unwrap();
+                let layer = File::open(dir.path()).unwrap();
+                let (source, kept) = (crate::HashingSource::new(&tar[..]), Kept::at_most(most));
+                let done = match erofs {
+                    true => crate::erofs::unpack_within(source, layer.as_fd(), kept),
+                    false => unpack_within(source, layer.as_fd(), kept),
+                };
+                let text = "more than 300000 bytes of names and attributes of directories";
+                match done {
+                    Ok(summary) => assert!(fits && summary.entries == 10),
+                    Err(error) => assert!(!fits && error.to_string().contains(text), "{error}"),
+                }
+            }
+        }
+    }
 }

@@ -6,13 +6,53 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use super::EntryProblem;
-use crate::tar::Entry;
+use super::{EntryProblem, UnpackError};
+use crate::tar::{Entry, Kind};
 
 /// Linux follows at most 40 links in one resolution (path_resolution(7)).
 pub(crate) const MAX_LINKS: u32 = 40;
 /// Bytes of a path; bounds the depth of what can be created, links included.
 pub(crate) const MAX_PATH: usize = 4096;
+
+/// Bytes that are kept of the names, directories and whiteouts of a layer until its end. One path makes two thousand directories, so that
+/// the number of entries does not bound them. A million directories take two thirds of it, the four million files that a layer may have
+/// half.
+const MOST: u64 = 512 << 20;
+/// Of a directory, besides its names and its extended attributes: no less than it takes.
+pub(crate) const DIRECTORY: u64 = 256;
+
+/// How much is kept of a layer until its end.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    bytes: u64,
+    most: u64,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { bytes: 0, most: MOST }
+    }
+}
+
+impl Kept {
+    /// The same with another limit.
+    #[cfg(test)]
+    pub(crate) fn at_most(most: u64) -> Self {
+        Self { bytes: 0, most }
+    }
+
+    /// Adds what is kept because of an entry, besides its extended attributes if those are kept, too.
+    pub(crate) fn add(&mut self, bytes: u64, entry: &Entry) -> Result<(), UnpackError> {
+        let attributes = entry.xattrs.iter().map(|(name, value)| (name.len() + value.len()) as u64);
+        let attributes = if entry.kind == Kind::Directory { attributes.sum() } else { 0 };
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(attributes);
+        if self.bytes > self.most {
+            let what = "bytes of names and attributes of directories";
+            return Err(UnpackError::TooMuch { what, limit: self.most });
+        }
+        Ok(())
+    }
+}
 
 /// Where an entry goes, from its normalised path. Parents are still to be resolved.
 #[derive(Debug, PartialEq, Eq)]
