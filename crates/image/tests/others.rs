@@ -102,6 +102,48 @@ fn images_of_other_tools_are_read_where_they_are() {
     assert!(nothing.to_string().contains("there are no images"));
 }
 
+/// As later versions of containers/image keep an image whose layers they know by their tables of contents (zstd:chunked).
+#[test]
+fn an_image_of_layers_that_were_fetched_in_parts_has_another_id_there() {
+    let fixture = Fixture::new();
+    let from = layout(&fixture);
+    let root = fixture.dir.path().join("storage");
+    let run = fixture.dir.path().join("storage-run");
+    skopeo(&["copy", &from, &format!("containers-storage:[vfs@{}+{}]{NAME}", root.display(), run.display())]);
+    let expected = fixture.pull("").unwrap().image;
+    fixture.store.remove_image(&expected, true).unwrap();
+    fixture.store.gc().unwrap();
+    let images = root.join("vfs-images");
+    let other = sha256(b"@With TOC:").digest().to_owned();
+    fs::rename(images.join(expected.hex()), images.join(&other)).unwrap();
+    let list = fs::read_to_string(images.join("images.json")).unwrap();
+    let list = list.replace(&format!("\"id\":\"{}\"", expected.hex()), &format!("\"id\":\"{other}\""));
+    assert!(list.contains(&other), "{list}");
+    fs::write(images.join("images.json"), list).unwrap();
+    // Nor is it known what their tars were.
+    let layers = root.join("vfs-layers/layers.json");
+    let mut known: Value = serde_json::from_slice(&fs::read(&layers).unwrap()).unwrap();
+    for layer in known.as_array_mut().unwrap() {
+        assert!(layer.as_object_mut().unwrap().remove("diff-digest").is_some(), "{layer}");
+        layer["toc-digest"] = json!(sha256(b"a table"));
+    }
+    fs::write(&layers, known.to_string()).unwrap();
+    for name in [NAME, &other[..12]] {
+        let found = StorageImage::open(&root, None, name).unwrap_or_else(|e| panic!("{}", chain(&e)));
+        let pulled = pull(&found, &fixture.store, None, &Options::default(), &mut Silent).unwrap();
+        assert_eq!(pulled.image, expected);
+    }
+    fixture.store.remove_image(&expected, true).unwrap();
+    fixture.store.gc().unwrap();
+    let split = fs::read_dir(root.join("vfs-layers")).unwrap().map(|entry| entry.unwrap().path());
+    let split = split.filter(|path| path.display().to_string().ends_with(".tar-split.gz"));
+    split.for_each(|path| fs::remove_file(path).unwrap());
+    let found = StorageImage::open(&root, None, NAME);
+    let error = found.and_then(|found| pull(&found, &fixture.store, None, &Options::default(), &mut Silent));
+    let text = chain(&error.unwrap_err());
+    assert!(text.contains("was fetched in parts") && text.contains("from its registry"), "{text}");
+}
+
 /// Every file with its length and time of change.
 fn listing(dir: &Path) -> Vec<(String, u64, std::time::SystemTime)> {
     let mut all = Vec::new();

@@ -8,6 +8,10 @@
 //! overlay/<id>/diff/                    those files
 //! ```
 //!
+//! An image whose layers were fetched in parts, by the tables of contents that zstd:chunked ones have, has another id than the digest of
+//! its configuration, which its manifest says then (containers/image, `computeID`). Such a layer may have no tar-split, and nobody can
+//! make its tar again.
+//!
 //! All of it may be somebody else's work: below the root no link is followed, and nothing but regular files is opened. No lock is
 //! taken: an image that is removed meanwhile is an image that cannot be read. Layers are delivered as plain tars, which
 //! are verified like those of anybody else.
@@ -101,8 +105,16 @@ impl StorageImage {
         let found = find(images, image).ok_or_else(|| failed(format!("{image}: image not known")))?;
         let digest = Digest::try_from(format!("sha256:{}", found.id));
         let digest = digest.map_err(|_| failed(format!("image {:?} has an id that is none", found.id)))?;
-        let big = |key| format!("{driver}-images/{}/{}", found.id, big_name(key));
-        let bytes = root.read(&big(digest.as_ref()), MAX_DOCUMENT)?;
+        let big = |key: &str| format!("{driver}-images/{}/{}", found.id, big_name(key));
+        let (digest, bytes) = match root.read(&big(digest.as_ref()), MAX_DOCUMENT) {
+            Err(error) if error.is_missing_file() => {
+                let digest = configured(&root.read(&big("manifest"), MAX_DOCUMENT)?)
+                    .ok_or_else(|| failed(format!("image {} has no configuration", found.id)))?;
+                let bytes = root.read(&big(digest.as_ref()), MAX_DOCUMENT)?;
+                (digest, bytes)
+            }
+            bytes => (digest, bytes?),
+        };
         let what = || format!("configuration {digest}");
         crate::manifest::verify(&what(), &bytes, &digest)?;
         let config =
@@ -129,6 +141,8 @@ impl StorageImage {
         let mut described = Vec::new();
         for (layer, diff_id) in chain.into_iter().zip(&config.diff_ids) {
             let diff_id = diff_id.digest();
+            // Where Podman 4 has fetched a layer in parts it notes another digest, and none of the tar.
+            this.split(&layer.id)?;
             if layer.diff_digest.as_ref().is_some_and(|digest| digest != diff_id) {
                 return Err(failed(format!("layer {} is not {diff_id}", layer.id)));
             }
@@ -160,15 +174,41 @@ impl StorageImage {
         std::io::copy(&mut self.tar(layer)?, &mut std::io::sink()).map_err(failed)
     }
 
+    /// What the tar of a layer was, but for the content of its files.
+    fn split(&self, layer: &str) -> Result<File, Error> {
+        match self.root.file(&format!("{}-layers/{layer}.tar-split.gz", self.driver)) {
+            Err(error) if error.is_missing_file() => {
+                let problem = format!(
+                    "layer {layer} was fetched in parts, and its tar cannot be made again: take the image from its registry"
+                );
+                Err(Error::Storage { root: self.root.path.display().to_string(), problem })
+            }
+            split => split,
+        }
+    }
+
     /// The tar of a layer, made of what is stored.
     fn tar(&self, layer: &str) -> Result<Rebuilt<GzDecoder<BufReader<File>>>, Error> {
-        let split = self.root.file(&format!("{}-layers/{layer}.tar-split.gz", self.driver))?;
+        let split = self.split(layer)?;
         let files = match self.driver.as_str() {
             "vfs" => format!("vfs/dir/{layer}"),
             driver => format!("{driver}/{layer}/diff"),
         };
         Ok(Rebuilt::new(GzDecoder::new(BufReader::new(split)), self.root.dir(&files)?))
     }
+}
+
+/// The configuration that a manifest names.
+fn configured(manifest: &[u8]) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        digest: Digest,
+    }
+    serde_json::from_slice::<Manifest>(manifest).ok().map(|manifest| manifest.config.digest)
 }
 
 /// By a name in full or as it is typed, or by the beginning of an id if it is one image's only.
