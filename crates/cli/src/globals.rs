@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use loment_engine::Engine;
-use loment_engine::config::{GroupManager, SizeLimits};
+use loment_engine::config::{GroupManager, Restrictions, SizeLimits};
 use loment_image::Platform;
 use loment_store::Form;
 use rustix::stdio::dup2_stdout;
@@ -32,6 +32,8 @@ pub(crate) struct Globals {
     pub(crate) form: Option<Form>,
     /// What the changes of each new container may occupy.
     pub(crate) size: SizeLimits,
+    /// What the root file system of each is not good for; `None` is as configured.
+    pub(crate) restrictions: Option<Restrictions>,
     /// Instead of this machine's platform: skopeo's `--override-…`.
     pub(crate) platform: Platform,
     /// What decides instead of what is configured: skopeo's `--policy`, `--registries-conf` and so on.
@@ -146,6 +148,7 @@ impl Globals {
             cgroup_manager: None,
             form: None,
             size: SizeLimits::default(),
+            restrictions: None,
             platform: Platform::host(),
             chosen: Chosen::default(),
             events: None,

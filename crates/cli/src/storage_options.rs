@@ -1,6 +1,6 @@
 //! `--storage-opt`: before the command for the store, after `run` and `create` for one container.
 
-use loment_engine::config::SizeLimits;
+use loment_engine::config::{Restrictions, SizeLimits};
 use loment_image::conf::StorageDefaults;
 use loment_store::Form;
 
@@ -14,6 +14,7 @@ pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
     if option.is_empty() {
         // As with Podman, what was said before counts no more.
         (globals.form, globals.size) = (None, SizeLimits::default());
+        globals.restrictions = None;
         return Ok(());
     }
     match option.split_once('=') {
@@ -24,21 +25,31 @@ pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
             globals.size.bytes = Some(number(option, text)?);
         }
         Some(("inodes" | "overlay.inodes", text)) => globals.size.inodes = Some(number(option, text)?),
+        Some(("mountopt" | "overlay.mountopt", text)) => {
+            globals.restrictions = Some(parse_restrictions(text, "--storage-opt overlay.mountopt")?);
+        }
         _ => {
             return Err(Error::Invalid(format!(
                 "invalid value {option:?} for --storage-opt: the store has the options \
-                 loment.form=auto, erofs or dir, overlay.size=SIZE and overlay.inodes=NUMBER"
+                 loment.form=auto, erofs or dir, overlay.size=SIZE, overlay.inodes=NUMBER and overlay.mountopt=WORDS"
             )));
         }
     }
     Ok(())
 }
 
+/// What is the same for all containers.
+pub(crate) struct OfAll {
+    pub(crate) size: SizeLimits,
+    pub(crate) restrictions: Restrictions,
+}
+
 /// Limits of all containers: what flags say, and of all else storage.conf.
-pub(crate) fn of_all(flags: SizeLimits) -> Result<SizeLimits, Error> {
+pub(crate) fn of_all(globals: &Globals) -> Result<OfAll, Error> {
+    let flags = globals.size;
     let texts = ecosystem::layered("storage.conf", &["CONTAINERS_STORAGE_CONF"])?;
     if !texts.iter().any(|text| StorageDefaults::may_be_in(text.file())) {
-        return Ok(flags);
+        return Ok(OfAll { size: flags, restrictions: globals.restrictions.unwrap_or_default() });
     }
     let found =
         StorageDefaults::parse(texts.iter().map(Text::file)).map_err(|e| Error::Invalid(e.to_string()))?;
@@ -52,7 +63,38 @@ pub(crate) fn of_all(flags: SizeLimits) -> Result<SizeLimits, Error> {
         .transpose()
     };
     let (bytes, inodes) = (number("size", found.size)?, number("inodes", found.inodes)?);
-    Ok(SizeLimits { bytes: flags.bytes.or(bytes), inodes: flags.inodes.or(inodes) })
+    let size = SizeLimits { bytes: flags.bytes.or(bytes), inodes: flags.inodes.or(inodes) };
+    let restrictions = match (globals.restrictions, found.mount_options) {
+        (Some(restrictions), _) => restrictions,
+        (None, Some(text)) => parse_restrictions(&text, "mountopt in storage.conf")?,
+        (None, None) => Restrictions::default(),
+    };
+    Ok(OfAll { size, restrictions })
+}
+
+/// Of options of overlayfs those that say how it keeps what is changed, which is decided here, and those that say nothing.
+const OF_OVERLAYFS: [&str; 7] = ["metacopy", "redirect_dir", "index", "nfs_export", "xino", "uuid", "verity"];
+const AS_USUAL: [&str; 5] = ["dev", "suid", "exec", "atime", "relatime"];
+
+/// What `key` says of how root file systems are mounted.
+fn parse_restrictions(text: &str, key: &str) -> Result<Restrictions, Error> {
+    let mut all = Restrictions::default();
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        match word {
+            "nodev" => all.nodev = true,
+            "nosuid" => all.nosuid = true,
+            "noexec" => all.noexec = true,
+            "noatime" => all.noatime = true,
+            word if AS_USUAL.contains(&word) => {}
+            word if word.split_once('=').is_some_and(|(name, _)| OF_OVERLAYFS.contains(&name)) => {}
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "invalid value {word:?} for {key}: root file systems can be nodev, nosuid, noexec and noatime"
+                )));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Limits of one container.

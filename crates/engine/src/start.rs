@@ -291,6 +291,7 @@ impl Engine {
             work: layers.work,
             volatile: config.supervision.auto_remove,
             shown: self.container_mount(&config.id).target(),
+            restrictions: config.files.restrictions,
         })
     }
 }

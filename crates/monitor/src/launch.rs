@@ -332,6 +332,27 @@ pub struct Place {
     pub mounted: Vec<VolumeMount>,
 }
 
+/// What the files of a root file system are not good for, as mount(8) says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restrictions {
+    /// `nodev`: devices in an image cannot be opened; those of the container, in /dev, can.
+    pub nodev: bool,
+    /// `nosuid`: nobody becomes somebody else by a program's owner or capabilities.
+    pub nosuid: bool,
+    /// `noexec`: no program of an image can be run.
+    pub noexec: bool,
+    /// `noatime`: reading leaves no trace.
+    pub noatime: bool,
+}
+
+impl Restrictions {
+    /// Whether there are none.
+    pub fn none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// How the root file system is made.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
@@ -351,6 +372,9 @@ pub enum Rootfs {
         /// Where it may be mounted on the host: then it is that, for changes must not go to two overlays.
         #[serde(default)]
         shown: PathBuf,
+        /// What its files are not good for.
+        #[serde(default, skip_serializing_if = "Restrictions::none")]
+        restrictions: Restrictions,
     },
     /// A directory as it is.
     Directory {

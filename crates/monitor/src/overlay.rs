@@ -20,7 +20,7 @@ use rustix::mount::{
 
 use crate::Error;
 use crate::error::Context;
-use crate::launch::{Lower, Rootfs};
+use crate::launch::{Lower, Restrictions, Rootfs};
 use crate::mounts::{clone_tree, open_dir, place, private_tmpfs};
 use crate::owner;
 use crate::pins::{self, Here, Image};
@@ -41,7 +41,7 @@ pub(crate) struct Built {
 /// user in the files of an image or a container belongs to whom that user is outside of the namespace.
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespace>) -> Result<Built, Error> {
     match rootfs {
-        Rootfs::Overlay { lower, pins, upper, work, volatile, shown } => {
+        Rootfs::Overlay { lower, pins, upper, work, volatile, shown, restrictions } => {
             if let Some(tree) = open_shown(shown).context("open", shown.display())? {
                 return Ok(Built { tree, warnings: Vec::new() });
             }
@@ -52,7 +52,7 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
             let changes = users.map(|users| Changes::mapped(upper, work, users)).transpose()?;
             let (upper, work) = changes.as_ref().map_or((&**upper, &**work), |c| (&c.upper, &c.work));
             let base = changes.as_ref().map(|c| &c.tree);
-            let flags = MountAttrFlags::empty();
+            let flags = flags(*restrictions);
             let layers = Layers { lower, changes: Some((upper, work)), base, volatile: *volatile, flags };
             // Overlayfs makes files as the one who mounted it.
             let tree = owner::act(users, || layers.mount(scratch))
@@ -65,6 +65,17 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
         }
         Rootfs::Throwaway { path, size, inodes } => throwaway(path, (*size, *inodes), scratch),
     }
+}
+
+fn flags(restrictions: Restrictions) -> MountAttrFlags {
+    let Restrictions { nodev, nosuid, noexec, noatime } = restrictions;
+    let pairs = [
+        (nodev, MountAttrFlags::MOUNT_ATTR_NODEV),
+        (nosuid, MountAttrFlags::MOUNT_ATTR_NOSUID),
+        (noexec, MountAttrFlags::MOUNT_ATTR_NOEXEC),
+        (noatime, MountAttrFlags::MOUNT_ATTR_NOATIME),
+    ];
+    pairs.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect()
 }
 
 /// A layer of an overlay, ready to be used.
@@ -247,8 +258,11 @@ impl Layers<'_> {
             options += ",xino=on";
         }
         let options = CString::new(options).map_err(io::Error::other)?;
-        // Those used here have the same numbers: MS_NOSUID, MS_NODEV, MS_NOEXEC.
-        let flags = MountFlags::from_bits_retain(self.flags.bits());
+        // But for this one they have the same numbers: MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC.
+        let without_atime = self.flags.contains(MountAttrFlags::MOUNT_ATTR_NOATIME);
+        let same = self.flags.difference(MountAttrFlags::MOUNT_ATTR_NOATIME);
+        let mut flags = MountFlags::from_bits_retain(same.bits());
+        flags.set(MountFlags::NOATIME, without_atime);
         rustix::mount::mount("overlay", scratch, "overlay", flags, Some(options.as_c_str()))?;
         clone_tree(scratch)
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use loment_monitor::launch::Restrictions;
 use serde::{Deserialize, Serialize};
 
 /// A container's files.
@@ -30,6 +31,8 @@ pub struct Files {
     pub shm_size: u64,
     /// What its changes to its root file system may occupy.
     pub size: SizeLimits,
+    /// What the files of its root file system are not good for, if that is layers of an image.
+    pub restrictions: Restrictions,
 }
 
 /// The image a container was made from.

@@ -28,6 +28,7 @@ pub use self::namespaces::{IdMapping, Namespace, Namespaces, Users};
 pub use self::net::{HostEntry, Hosts, HostsBase, Net, Network, PortRange, Resolver};
 pub use self::process::{Accounts, Attach, Personality, Process};
 pub use self::security::{Seccomp, Security};
+pub use loment_monitor::launch::Restrictions;
 pub use loment_monitor::supervision::{Restart, Supervision};
 
 /// The version of the document. A part that a reader does not know and can do without does not change it.

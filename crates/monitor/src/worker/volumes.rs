@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::Context;
-use crate::launch::{Body, Rootfs, Volume, VolumeOverlay};
+use crate::launch::{Body, Restrictions, Rootfs, Volume, VolumeOverlay};
 use crate::volumes::{Shown, use_shown_first};
 use crate::{Error, overlay, volume_mounts};
 
@@ -61,6 +61,7 @@ fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Resu
         work: changes.work.clone(),
         volatile: true,
         shown: PathBuf::new(),
+        restrictions: Restrictions::default(),
     };
     let tree = overlay::build(&rootfs, scratch, users)?.tree;
     let Some(path) = &volume.subpath else { return Ok(tree) };

@@ -5,6 +5,7 @@ mod devices;
 mod engine;
 mod hooks;
 mod layers;
+mod storage;
 
 use std::fmt::Write;
 

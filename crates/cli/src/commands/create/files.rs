@@ -108,7 +108,9 @@ impl FilesFlags {
         let from = self.volumes_from.iter().map(|text| volumes_from(text));
         asked.choices.volumes.from = from.collect::<Result<_, _>>()?;
         asked.config.files.given = mounts_conf::given(globals.mounts_file.as_deref())?;
-        asked.choices.size = storage_options::of_all(globals.size)?;
+        let of_all = storage_options::of_all(globals)?;
+        asked.choices.size = of_all.size;
+        asked.config.files.restrictions = of_all.restrictions;
         let shm = match &self.shm_size {
             Some(text) => Some(size("shm-size", text)?),
             None => conf.text_as(CONTAINERS, "shm_size", |text| size("shm-size", text))?,
