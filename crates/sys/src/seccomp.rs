@@ -83,7 +83,18 @@ pub fn receive(listener: BorrowedFd<'_>) -> io::Result<Notification> {
 /// The kernel's errno: `ENOENT` when it does not wait any more.
 pub fn let_through(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     let flags = libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32;
-    let answer = libc::seccomp_notif_resp { id, val: 0, error: 0, flags };
+    answer(listener, libc::seccomp_notif_resp { id, val: 0, error: 0, flags })
+}
+
+/// Has a call that waits fail with `errno`, a positive number.
+///
+/// # Errors
+/// As of [`let_through`].
+pub fn refuse(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Result<()> {
+    answer(listener, libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 })
+}
+
+fn answer(listener: BorrowedFd<'_>, answer: libc::seccomp_notif_resp) -> io::Result<()> {
     let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
     // SAFETY: the kernel reads the one struct of the size that is part of the request's number.
     super::check(unsafe { libc::ioctl(listener.as_raw_fd(), request, &raw const answer) }.into()).map(drop)

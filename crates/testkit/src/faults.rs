@@ -1,4 +1,5 @@
-//! Programs killed before the N-th change they make to files, whichever of their threads and processes makes it.
+//! Programs killed before the N-th change they make to files, whichever of their threads and processes makes it, or whose N-th flush
+//! fails.
 //!
 //! The program runs under a seccomp filter that asks about every call that changes files (seccomp_unotify(2)). strace can do the
 //! same only per thread. A call that is asked about has not begun: what the program did before is done, and this and all that
@@ -10,12 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use loment_seccomp::{Arch, Syscall};
-use loment_sys::seccomp::{FLAG_NEW_LISTENER, Instruction, Notification, let_through, load, receive};
+use loment_sys::seccomp::{FLAG_NEW_LISTENER, Instruction, Notification, let_through, load, receive, refuse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -76,6 +77,8 @@ const CALLS: &[(&str, Names, Option<Only>)] = &[
     ("quotactl_fd", Names::File(0), Some(Only::Is(1, Q_SETQUOTA << 8 | PRJQUOTA))),
 ];
 
+/// Of them, those that say what became of earlier ones.
+const FLUSHES: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 const O_CREAT: u32 = 0o100;
 const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 const Q_SETQUOTA: u32 = 0x80_0008;
@@ -100,6 +103,26 @@ pub struct Stopped {
     pub changes: u64,
 }
 
+/// What became of a program one of whose flushes failed.
+#[derive(Clone, Debug)]
+pub struct Flushed {
+    /// Its exit status.
+    pub code: Option<i32>,
+    /// What it complained about.
+    pub stderr: String,
+    /// The flush that failed; `None` when it had fewer.
+    pub failed: Option<String>,
+}
+
+/// What happens at a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// All that has to do with it is killed.
+    Kill,
+    /// It is a flush, and fails with this number.
+    Fail(i32),
+}
+
 impl Faults {
     /// Changes below these directories, which need not exist.
     pub fn below(directories: impl IntoIterator<Item = PathBuf>) -> Self {
@@ -110,23 +133,40 @@ impl Faults {
     /// it is left.
     #[track_caller]
     pub fn kill_before(&self, nth: u64, command: &mut Command) -> Stopped {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let (output, before, changes) = self.run(Fate::Kill, nth, command);
+        let code = output.status.code().filter(|_| before.is_none());
+        Stopped { code, before, changes }
+    }
+
+    /// Runs a program whose flush number `nth`, counted from 1, fails with the number `errno`: what disks say that find out late. Returns
+    /// when nothing of it is left.
+    #[track_caller]
+    pub fn fail_flush(&self, nth: u64, errno: i32, command: &mut Command) -> Flushed {
+        let (output, failed, _) = self.run(Fate::Fail(errno), nth, command);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Flushed { code: output.status.code(), stderr, failed }
+    }
+
+    /// How it ended, which change met its fate, and how many were made before.
+    #[track_caller]
+    fn run(&self, fate: Fate, nth: u64, command: &mut Command) -> (Output, Option<String>, u64) {
+        let stderr = if fate == Fate::Kill { Stdio::null() } else { Stdio::piped() };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let (sender, receiver) = mpsc::channel();
         std::thread::scope(|scope| {
             // The filter is this thread's and its children's, and nobody else's.
-            let starter = scope.spawn(move || -> ExitStatus {
+            let starter = scope.spawn(move || -> Output {
                 let listener = load(&filter(), FLAG_NEW_LISTENER).expect("load a filter: is this root?");
                 sender.send(listener.expect("asked for")).expect("somebody listens");
                 // Before Linux 6.11 who has ended and was not waited for has the filter still.
-                command.status().expect("start the program, and wait for it")
+                command.output().expect("start the program, and wait for it")
             });
             let listener: OwnedFd = receiver.recv().expect("a filter was loaded");
-            let mut watch = Watch { faults: self, nth, changes: 0, before: None, seen: BTreeSet::new() };
+            let mut watch =
+                Watch { faults: self, fate, nth, changes: 0, before: None, seen: BTreeSet::new() };
             watch.until_all_ended(listener.as_fd());
-            let status = starter.join().expect("it was started");
-            let Watch { before, changes, .. } = watch;
-            let code = status.code().filter(|_| before.is_none());
-            Stopped { code, before, changes }
+            let output = starter.join().expect("it was started");
+            (output, watch.before, watch.changes)
         })
     }
 }
@@ -173,6 +213,7 @@ fn numbers() -> impl Iterator<Item = (u32, (&'static str, Names), Option<Only>)>
 
 struct Watch<'f> {
     faults: &'f Faults,
+    fate: Fate,
     nth: u64,
     changes: u64,
     before: Option<String>,
@@ -210,13 +251,16 @@ impl Watch<'_> {
             return;
         }
         self.seen.insert(process);
-        if self.before.is_some() {
+        if self.before.is_some() && self.fate == Fate::Kill {
             return self.kill_all();
         }
         if let Some(change) = self.change(call) {
-            if self.changes + 1 == self.nth {
+            if self.changes + 1 == self.nth && self.before.is_none() {
                 self.before = Some(change);
-                return self.kill_all();
+                return match self.fate {
+                    Fate::Kill => self.kill_all(),
+                    Fate::Fail(errno) => drop(refuse(listener, call.id, errno)),
+                };
             }
             self.changes += 1;
         }
@@ -232,6 +276,9 @@ impl Watch<'_> {
     /// The call in words, if it counts.
     fn change(&self, call: &Notification) -> Option<String> {
         let (_, (name, names), _) = numbers().find(|(number, ..)| *number == call.number as u32)?;
+        if self.fate != Fate::Kill && !FLUSHES.contains(&name) {
+            return None;
+        }
         let path = path_of(call, names)?;
         let counts = self.faults.below.iter().any(|directory| path.starts_with(directory));
         counts.then(|| format!("{name} {}", path.display()))

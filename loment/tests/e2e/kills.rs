@@ -1,6 +1,7 @@
 //! Commands killed before every single change they make to the store. Whenever that is: nothing that is named is damaged, the
 //! command succeeds the next time, and what it left half made goes.
 
+mod flushes;
 mod secrets;
 mod volumes;
 
