@@ -285,7 +285,7 @@ impl Client {
         asked: Instant,
     ) -> Result<Token, Error> {
         let own = exchange.origin == realm.origin;
-        let body = lane.collect(exchange, "token", MAX_TOKEN_ANSWER, self.options.timeouts.idle)?;
+        let body = lane.collect(exchange, "token", MAX_TOKEN_ANSWER, self.options.timeouts.document())?;
         let unusable = || Error::Protocol {
             object: call.object.clone(),
             host: realm.origin.to_string(),

@@ -296,7 +296,7 @@ impl Client {
             let exchange = self.call_from(lane, call, &mut attempt)?;
             let exchange = self.expected(lane, call, exchange, &[200])?;
             let headers = exchange.head.headers.clone();
-            match lane.collect(exchange, &call.object, max, self.options.timeouts.idle) {
+            match lane.collect(exchange, &call.object, max, self.options.timeouts.document()) {
                 // What trickled that long would do so again.
                 Err(error @ Error::Slow { .. }) => return Err(error),
                 Err(error) if error.is_transient() && attempt < self.options.retry.tries => {
@@ -378,7 +378,7 @@ impl Client {
 
     /// `: ` and the first message of an error document, or nothing.
     pub(crate) fn detail(&self, lane: &mut Lane, exchange: Exchange) -> String {
-        let body = lane.collect(exchange, "error message", MAX_ERROR_BODY, self.options.timeouts.idle);
+        let body = lane.collect(exchange, "error message", MAX_ERROR_BODY, self.options.timeouts.document());
         // The status says enough when the body says nothing.
         body.ok().and_then(|body| first_message(&body)).map(|text| format!(": {text}")).unwrap_or_default()
     }

@@ -88,7 +88,8 @@ impl Daemon {
         }
         // It may begin to report before it has everything.
         lane.send_rest(&mut exchange, &mut body, limit)?;
-        let report = lane.collect(exchange, &call.object, MAX_REPORT, limit)?;
+        let whole = self.client.options.timeouts.document();
+        let report = lane.collect(exchange, &call.object, MAX_REPORT, whole)?;
         self.client.put_back(lane);
         match complaint(&report) {
             Some(message) => Err(Error::Load { host: self.client.host.name.clone(), message }),

@@ -33,9 +33,8 @@ const MAX_CONNECTIONS: usize = 4;
 const MAX_IDLE: Duration = Duration::from_secs(50);
 /// Bytes of an unwanted body read to save its connection.
 const MAX_DRAIN: usize = 64 << 10;
-/// For that, and for documents, which are small: a server may not make them last.
+/// For that: a server may not make it last.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
-const DOCUMENT_LIMIT: Duration = Duration::from_secs(120);
 /// How much longer a server may take to answer an upload: it may have to copy what it got, and a proxy before
 /// it may have taken everything before it passes on anything.
 const PATIENCE: u32 = 10;
@@ -164,19 +163,8 @@ impl Lane {
         self.run(next(exchange, limit))
     }
 
-    /// A whole body of at most `max` bytes. `what` is for messages.
+    /// A whole body of at most `max` bytes. `what` is for messages; `limit` is for the next bytes, `over` for all of them.
     pub(crate) fn collect(
-        &mut self,
-        exchange: Exchange,
-        what: &str,
-        max: usize,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Error> {
-        self.collect_within(exchange, what, max, (limit, DOCUMENT_LIMIT))
-    }
-
-    /// The same; `limit` is for the next bytes, `over` for all of them.
-    fn collect_within(
         &mut self,
         mut exchange: Exchange,
         what: &str,
@@ -211,7 +199,7 @@ impl Lane {
     pub(crate) fn drain(&mut self, exchange: Exchange) {
         if exchange.announced().is_none_or(|length| length <= MAX_DRAIN as u64) {
             // A failure costs the connection, nothing else.
-            drop(self.collect_within(exchange, "body", MAX_DRAIN, (DRAIN_LIMIT, DRAIN_LIMIT)));
+            drop(self.collect(exchange, "body", MAX_DRAIN, (DRAIN_LIMIT, DRAIN_LIMIT)));
         }
     }
 

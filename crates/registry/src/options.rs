@@ -87,11 +87,24 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For the head of an answer, and for each further byte. 60 s.
     pub idle: Duration,
+    /// For all of a document: a manifest, a token, a page of a list. 120 s.
+    pub document: Duration,
+}
+
+impl Timeouts {
+    /// For the next bytes of a document, and for all of them.
+    pub(crate) fn document(&self) -> (Duration, Duration) {
+        (self.idle, self.document)
+    }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(30), idle: Duration::from_secs(60) }
+        Self {
+            connect: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            document: Duration::from_secs(120),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ mod foreign;
 mod forms;
 mod health;
 mod help;
+mod hostile;
 mod image_lists;
 mod image_mounts;
 mod import_urls;

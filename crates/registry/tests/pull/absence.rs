@@ -183,3 +183,46 @@ fn what_a_cdn_says_of_a_server_behind_it_passes() {
         assert_eq!(server.requests().len(), 3);
     }
 }
+
+/// Sends `head`, and then a byte now and then.
+fn trickling(head: &'static [u8]) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (host, asked) = (listener.local_addr().unwrap().to_string(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let count = Arc::clone(&count);
+            thread::spawn(move || {
+                let mut stream = stream.unwrap();
+                let mut first = [0; 4096];
+                let length = stream.read(&mut first).unwrap();
+                if first[..length].starts_with(b"GET ") {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(head).unwrap();
+                    while stream.write_all(b"x").is_ok() {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            });
+        }
+    });
+    (host, asked)
+}
+
+#[test]
+fn heads_and_documents_that_trickle_are_given_up() {
+    let mut options = hasty();
+    options.timeouts.idle = Duration::from_millis(200);
+    let (host, asked) = trickling(b"HTTP/1.1 200 x\r\nX-Slow: ");
+    let error = Registry::new(&host, options).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let mut options = hasty();
+    options.timeouts.document = Duration::from_millis(200);
+    let (host, asked) = trickling(b"HTTP/1.1 200 x\r\nContent-Length: 1000000\r\n\r\n");
+    let error = Registry::new(&host, options).unwrap().manifest("a/b", "1").unwrap_err();
+    assert!(matches!(error, Error::Slow { .. }), "{error:?}");
+    assert!(error.to_string().starts_with(&format!("{host} is too slow: it sent ")), "{error}");
+    // It would do so again.
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
