@@ -246,7 +246,7 @@ mod tests {
 
     impl Read for Slow {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(Duration::from_millis(5));
             let count = out.len().min(1000).min(usize::try_from(self.0).unwrap());
             out[..count].fill(0);
             self.0 -= count as u64;

@@ -103,8 +103,9 @@ struct Drip<'s>(Box<dyn Read + Send + 's>);
 
 impl Read for Drip<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        thread::sleep(Duration::from_millis(1));
-        let most = out.len().min(2000);
+        // So long that a busy machine does not make the reader look slower.
+        thread::sleep(Duration::from_millis(40));
+        let most = out.len().min(5000);
         self.0.read(&mut out[..most])
     }
 }
@@ -132,7 +133,9 @@ fn pull_in_parts(fixture: &Fixture, how: Parts, parts: &[Part], most: usize) -> 
         ((Mutex::new(false), Condvar::new()), Mutex::new(None), AtomicUsize::new(0));
     let source = Slow { inner, parts, size: how.size, attempts, most, first, ended };
     let options = Options { parts: how, ..Options::default() };
-    pull(&source, &fixture.store, None, &options, &mut Silent)
+    let pulled = pull(&source, &fixture.store, None, &options, &mut Silent);
+    assert!(source.first.lock().unwrap().is_some(), "it was not read in parts");
+    pulled
 }
 
 #[test]
