@@ -141,7 +141,8 @@ fn pull_in_parts(fixture: &Fixture, how: Parts, parts: &[Part], most: usize) -> 
 #[test]
 fn a_large_window_does_not_wait_for_what_the_layers_own_parts_hold() {
     let fixture = Fixture::new();
-    let tar = tar("f", &noise(600_000));
+    // Parts are still on their way when the second frame begins: more than all pipes hold comes behind.
+    let tar = tar("f", &noise(12_000_000));
     let (first, second) = tar.split_at(500_000);
     let frames = [frame(first, 20), frame(second, 25)].concat();
     fixture.index(&[image(&fixture, &[(ZSTD, &frames, &tar)], false, &host())]);
