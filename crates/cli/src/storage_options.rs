@@ -72,9 +72,38 @@ pub(crate) fn of_all(globals: &Globals) -> Result<OfAll, Error> {
     Ok(OfAll { size, restrictions })
 }
 
-/// Of options of overlayfs those that say how it keeps what is changed, which is decided here, and those that say nothing.
-const OF_OVERLAYFS: [&str; 7] = ["metacopy", "redirect_dir", "index", "nfs_export", "xino", "uuid", "verity"];
-const AS_USUAL: [&str; 5] = ["dev", "suid", "exec", "atime", "relatime"];
+/// Of options of overlayfs and of fuse-overlayfs those that say how it keeps what is changed, which is decided here, and those that say
+/// nothing. Files that come with images of Podman have some of them.
+const OF_OVERLAYFS: [&str; 16] = [
+    "metacopy",
+    "redirect_dir",
+    "index",
+    "nfs_export",
+    "xino",
+    "uuid",
+    "verity",
+    "fsync",
+    "xattr_permissions",
+    "squash_to_uid",
+    "squash_to_gid",
+    "uidmapping",
+    "gidmapping",
+    "threaded",
+    "max_idle_threads",
+    "timeout",
+];
+const AS_USUAL: [&str; 10] = [
+    "dev",
+    "suid",
+    "exec",
+    "atime",
+    "relatime",
+    "volatile",
+    "userxattr",
+    "squash_to_root",
+    "static_nlink",
+    "noacl",
+];
 
 /// What `key` says of how root file systems are mounted.
 fn parse_restrictions(text: &str, key: &str) -> Result<Restrictions, Error> {

@@ -365,29 +365,23 @@ impl Error {
     /// that were asked was not there or busy ([`may_pass`](loment_registry::Error::may_pass)). A disk that is full does not become
     /// larger by that, nor bytes that are wrong right.
     pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Blob { operation: "download", source, .. }
-            | Self::Copy { source, .. }
-            | Self::Spool { source, .. } => was_lost(source),
-            Self::Elsewhere { source, .. } => source.may_pass(),
-            _ => self.answers().any(loment_registry::Error::may_pass),
-        }
+        self.passes(loment_registry::Error::may_pass)
     }
 
     /// The same, when nobody asks for another attempt: whether it may succeed soon
     /// ([`may_pass_soon`](loment_registry::Error::may_pass_soon)).
     pub fn may_pass_soon(&self) -> bool {
-        match self.on_the_way() {
-            Some(error) => error.may_pass_soon(),
-            None => self.answers().any(loment_registry::Error::may_pass_soon),
-        }
+        self.passes(loment_registry::Error::may_pass_soon)
     }
 
-    /// What was said in the middle of a blob.
-    fn on_the_way(&self) -> Option<&loment_registry::Error> {
+    /// Whether one of those that were asked said something of which that is true, or a way was lost.
+    fn passes(&self, is_passing: fn(&loment_registry::Error) -> bool) -> bool {
         match self {
-            Self::Blob { source, .. } | Self::Copy { source, .. } => source.get_ref()?.downcast_ref(),
-            _ => None,
+            Self::Blob { operation: "download", source, .. }
+            | Self::Copy { source, .. }
+            | Self::Spool { source, .. } => was_lost(source, is_passing),
+            Self::Elsewhere { source, .. } => is_passing(source),
+            _ => self.answers().any(is_passing),
         }
     }
 
@@ -432,13 +426,13 @@ impl Error {
 }
 
 /// Whether bytes did not come, or did not go, because a way was lost.
-fn was_lost(error: &io::Error) -> bool {
+fn was_lost(error: &io::Error, is_passing: fn(&loment_registry::Error) -> bool) -> bool {
     use io::ErrorKind as Kind;
     // What registries say, of all of a blob or of one of its parts.
     let inner = error.get_ref();
     let said = inner.and_then(|inner| inner.downcast_ref::<loment_registry::Error>());
-    let said = said.map(loment_registry::Error::may_pass);
-    let of_part = inner.and_then(|inner| inner.downcast_ref::<Error>()).map(Error::may_pass);
+    let said = said.map(is_passing);
+    let of_part = inner.and_then(|inner| inner.downcast_ref::<Error>()).map(|error| error.passes(is_passing));
     let kind = matches!(
         error.kind(),
         Kind::ConnectionRefused
@@ -519,7 +513,21 @@ mod tests {
             copy(io::Error::other("the sending side gave up")),
             Error::Elsewhere { digest: digest.clone(), source: refused().into() },
         ] {
-            assert!(!error.may_pass(), "{error:?}");
+            assert!(!error.may_pass() && !error.may_pass_soon(), "{error:?}");
         }
+        // What holds soon is looked for in the same places; who was never there is not there soon.
+        let lost = || loment_registry::Error::Lost {
+            host: "h".to_owned(),
+            source: io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+        };
+        for error in [
+            blob("download", io::Error::other(lost())),
+            blob("download", io::Error::other(Error::from(lost()))),
+            Error::Spool { what: "layer".to_owned(), source: io::Error::other(lost()) },
+            Error::Elsewhere { digest: digest.clone(), source: lost().into() },
+        ] {
+            assert!(error.may_pass_soon(), "{error:?}");
+        }
+        assert!(!blob("download", io::Error::other(Error::from(unreachable()))).may_pass_soon());
     }
 }

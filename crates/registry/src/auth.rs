@@ -241,10 +241,13 @@ impl Client {
             let (object, host) = (call.object.clone(), realm.origin.to_string());
             Error::Protocol { object, host, problem }
         };
+        let mut strayed = false;
         for _ in 0..=MAX_REDIRECTS {
-            let own = self.origin().as_ref() == Some(&target.origin);
+            // Who is sent by others shows no certificate either.
+            let own = !strayed && self.origin().as_ref() == Some(&target.origin);
             let exchange =
                 lane.exchange(&self.dialer, &target, own, &outgoing, self.options.timeouts.idle)?;
+            self.meet(&target.origin);
             if !is_redirect(&exchange) {
                 return Ok(exchange);
             }
@@ -254,6 +257,7 @@ impl Client {
             };
             lane.drain(exchange);
             if target.origin != realm.origin {
+                strayed = true;
                 if outgoing.method != Method::GET {
                     return Err(problem(Problem::LoginElsewhere));
                 }

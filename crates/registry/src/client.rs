@@ -1,7 +1,6 @@
 //! One request, whatever it takes: scheme, login, redirects, retries.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -104,8 +103,8 @@ pub(crate) struct Client {
     pub(crate) basic_only: bool,
     /// The scheme that worked.
     scheme: Mutex<Option<Scheme>>,
-    /// Somebody has answered.
-    met: AtomicBool,
+    /// Who has answered: hosts, also with their ports.
+    met: Mutex<HashSet<String>>,
     lanes: Mutex<Vec<Lane>>,
     /// Held while a list of referrers is changed.
     referrers: Mutex<()>,
@@ -137,7 +136,7 @@ impl Client {
             basic_only: false,
             options,
             scheme: Mutex::default(),
-            met: AtomicBool::new(false),
+            met: Mutex::default(),
             lanes: Mutex::default(),
             referrers: Mutex::default(),
             rate: Mutex::default(),
@@ -197,7 +196,18 @@ impl Client {
     /// Whether the same request may well succeed a moment later. Who has answered before and is not there now may be starting anew,
     /// and names are not found now and then; who never answered is hardly there a moment later.
     pub(crate) fn passes(&self, call: &Call, error: &Error) -> bool {
-        error.is_transient() || error.is_absence() && !call.elsewhere && self.met.load(Ordering::Relaxed)
+        let was_there =
+            |host: &String| self.met.lock().unwrap_or_else(PoisonError::into_inner).contains(host);
+        error.is_transient() || !call.elsewhere && error.absent().is_some_and(was_there)
+    }
+
+    /// That one has answered, and the proxy on the way.
+    pub(crate) fn meet(&self, origin: &Origin) {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        met.extend([origin.to_string(), origin.host.clone()]);
+        if let Ok(Some(proxy)) = self.dialer.proxies.hop(origin) {
+            met.extend([proxy.name(), proxy.origin.host.clone()]);
+        }
     }
 
     /// Asks until there is an answer that will not change by asking again, or tries run out.
@@ -442,7 +452,7 @@ impl Client {
             }
             Place::Location(target) => (target.clone(), ask(lane, target, is_own(target))?),
         };
-        self.met.store(true, Ordering::Relaxed);
+        self.meet(&target.origin);
         let mut at_home = is_own(&target);
         for _ in 0..MAX_REDIRECTS {
             if !is_redirect(&exchange) {
@@ -452,6 +462,7 @@ impl Client {
             lane.drain(exchange);
             at_home = at_home && is_own(&target);
             exchange = ask(lane, &target, at_home)?;
+            self.meet(&target.origin);
         }
         if is_redirect(&exchange) {
             return Err(self.problem(call, Problem::Redirects));

@@ -484,7 +484,15 @@ impl Error {
 
     /// Whether nobody is there, or its name is not found.
     pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Resolve { .. })
+        self.absent().is_some()
+    }
+
+    /// Who it was.
+    pub(crate) fn absent(&self) -> Option<&String> {
+        match self {
+            Self::Unreachable { host, .. } | Self::Resolve { host, .. } => Some(host),
+            _ => None,
+        }
     }
 
     /// For how long who answered wants not to be asked.

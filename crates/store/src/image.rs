@@ -219,10 +219,15 @@ impl Store {
         let id = |file: &str| file.strip_suffix(".json").and_then(ImageId::from_hex);
         // Hundreds of small files: what is spent on names and on records is about the same.
         let (targets, records) = std::thread::scope(|scope| {
-            let targets = scope.spawn(|| self.targets());
+            let other = std::thread::Builder::new().spawn_scoped(scope, || self.targets());
             let records: Result<Vec<(String, Versioned<ImageRecord>)>, Error> =
                 disk::documents(&self.path("images"), |file| id(file).is_some());
-            (targets.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), records)
+            // Where there is no thread to be had, one does.
+            let targets = match other.map(|other| other.join()) {
+                Ok(targets) => targets.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => self.targets(),
+            };
+            (targets, records)
         });
         let mut names: HashMap<ImageId, Vec<ImageName>> = HashMap::new();
         let mut indexes = Vec::new();
@@ -236,7 +241,12 @@ impl Store {
             let names = id(&file).and_then(|id| names.remove(&id)).unwrap_or_default();
             NamedImage { image: record.body, names }
         };
-        Ok(Catalog { images: records?.into_iter().map(named).collect(), indexes })
+        let mut images: Vec<NamedImage> = records?.into_iter().map(named).collect();
+        // A name was given to one that was made after the records were looked for.
+        for (id, names) in names {
+            images.extend(self.image(&id)?.map(|image| NamedImage { image, names }));
+        }
+        Ok(Catalog { images, indexes })
     }
 
     /// Removes an image and its names, which are returned. Layers go with the next [`Store::gc`].

@@ -295,6 +295,10 @@ impl Store {
     /// is that no more.
     pub fn add_blob(&self, diff_id: &DiffId, blob: LayerBlob) -> Result<Layer, Error> {
         let digest = blob.digest.clone();
+        // Before it is one of this layer: who is killed in between has it fetched again.
+        if let Some(other) = self.diff_id_of(&digest)?.filter(|other| other != diff_id) {
+            self.forget_blob(&other, &digest)?;
+        }
         let (layer, mistaken) = self.link_blob(diff_id, blob)?;
         if let Some(other) = mistaken {
             self.forget_blob(&other, &digest)?;

@@ -57,14 +57,14 @@ fn a_containers_life_is_told_once() {
     let died = told(&world, &["--filter", "event=die"], "{{.ContainerExitCode}}");
     assert_eq!(died, ["3"]);
 
-    sleeper(&world, "b", &["--rootfs"], &rootfs);
-    world.loment(["exec", "b", "sh", "-c", "exit 4"]).fails(4);
-    world.loment(["kill", "--signal", "URG", "b"]).succeeds();
-    world.loment(["stop", "b"]).succeeds();
-    world.loment(["start", "b"]).succeeds();
-    world.loment(["kill", "b"]).succeeds();
-    world.loment(["rm", "b"]).succeeds();
-    let b = told(&world, &["--filter", "container=b"], "{{.Status}}");
+    sleeper(&world, "next", &["--rootfs"], &rootfs);
+    world.loment(["exec", "next", "sh", "-c", "exit 4"]).fails(4);
+    world.loment(["kill", "--signal", "URG", "next"]).succeeds();
+    world.loment(["stop", "next"]).succeeds();
+    world.loment(["start", "next"]).succeeds();
+    world.loment(["kill", "next"]).succeeds();
+    world.loment(["rm", "next"]).succeeds();
+    let b = told(&world, &["--filter", "container=next"], "{{.Status}}");
     let expected = [
         "create",
         "init",

@@ -120,10 +120,14 @@ fn who_never_answered_is_not_waited_for_and_nor_is_one_of_several() {
         true => Reply::new(307, &[("Location", &location)], b""),
         false => Reply::new(200, &[], b"{}"),
     });
-    let registry = Registry::new(&server.host(), options).unwrap().with_others();
-    registry.manifest("a/b", "1").unwrap();
-    let error = registry.blob("a/b", &layer, 0).unwrap_err();
-    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    // Also where there is no next: that the registry answers does not make this one be there.
+    let alone = Registry::new(&server.host(), options.clone()).unwrap();
+    let with_others = Registry::new(&server.host(), options).unwrap().with_others();
+    for registry in [alone, with_others] {
+        registry.manifest("a/b", "1").unwrap();
+        let error = registry.blob("a/b", &layer, 0).unwrap_err();
+        assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    }
 }
 
 /// The first `times` bodies of what `which` names end early.
