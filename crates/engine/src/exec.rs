@@ -1,18 +1,30 @@
 //! Taking part in a container: in its own program, or in a further one.
 
-use loment_monitor::protocol::{Connection, Exec, Request, Streams};
+use std::os::fd::{AsFd, OwnedFd};
+
+use loment_monitor::protocol::{Connection, Exec, MAX_DESCRIPTORS, Request, Streams};
 
 use crate::container::{Container, Status};
-use crate::error::Context;
+use crate::error::{Context, invalid};
 use crate::{Engine, Error};
 
 impl Engine {
-    /// Runs a program in a container. The connection's answers are [`crate::Answer::Started`], output, and
-    /// [`crate::Answer::Exited`].
+    /// Runs a program in a container, with copies of descriptors under these numbers. The connection's answers are
+    /// [`crate::Answer::Started`], output, and [`crate::Answer::Exited`].
     ///
     /// # Errors
-    /// [`Error::State`] when the container does not run.
-    pub fn exec(&self, name: &str, options: Exec) -> Result<Connection, Error> {
+    /// [`Error::State`] when the container does not run; [`Error::Invalid`] for more than [`MAX_DESCRIPTORS`] of them.
+    pub fn exec(
+        &self,
+        name: &str,
+        mut options: Exec,
+        descriptors: &[(i32, OwnedFd)],
+    ) -> Result<Connection, Error> {
+        if descriptors.len() > MAX_DESCRIPTORS {
+            let hint = format!("at most {MAX_DESCRIPTORS} can be handed on to a program that is run later");
+            return Err(invalid("number of descriptors", descriptors.len().to_string(), hint));
+        }
+        options.descriptors = descriptors.iter().map(|(number, _)| *number).collect();
         let container = self.container(name)?;
         if container.status != Status::Running {
             return Err(Error::State {
@@ -24,7 +36,9 @@ impl Engine {
         }
         let gone = || Error::MonitorGone { id: container.config.id.clone() };
         let connection = container.monitor().ok_or_else(gone)?;
-        connection.send(&Request::Exec(Box::new(options))).context("send the program to", "the monitor")?;
+        let fds: Vec<_> = descriptors.iter().map(|(_, fd)| fd.as_fd()).collect();
+        let sent = connection.send_with(&Request::Exec(Box::new(options)), &fds);
+        sent.context("send the program to", "the monitor")?;
         Ok(connection)
     }
 

@@ -26,6 +26,8 @@ pub const SOCKET: &str = "monitor.sock";
 pub const MAX_DATA: usize = 32 * 1024;
 /// The longest packet: a letter and its payload.
 pub(crate) const MAX_PACKET: usize = 1 + MAX_DATA;
+/// Descriptors that a request can bring: one more may be the request itself.
+pub const MAX_DESCRIPTORS: usize = pipe::MAX_FDS - 1;
 /// The longest request, in bytes. A program's arguments and environment take 6 MiB at most (execve(2)), and six times as much
 /// where JSON must escape every byte.
 const MAX_REQUEST: u64 = 64 << 20;
@@ -69,6 +71,8 @@ pub struct Exec {
     pub privileged: bool,
     /// The client's part in it.
     pub streams: Streams,
+    /// The numbers under which it has the descriptors that come with the request, each at least 3.
+    pub descriptors: Vec<i32>,
 }
 
 /// How a container is to end.
@@ -167,13 +171,21 @@ impl Request {
         })
     }
 
+    /// Of the descriptors that came with a packet, those that the request is about.
+    pub(crate) fn own_descriptors(packet: &[u8], mut fds: Vec<OwnedFd>) -> Vec<OwnedFd> {
+        if packet == [FILE] && !fds.is_empty() {
+            fds.remove(0);
+        }
+        fds
+    }
+
     /// Reads the request of a packet, with the descriptors that came with it.
     ///
     /// # Errors
     /// `InvalidData` for a letter or a field that this version does not know; the message says what to do.
     pub fn receive(packet: &[u8], fds: &[OwnedFd]) -> io::Result<Self> {
         let decoded = match (packet, fds) {
-            ([FILE], [file]) => Self::decode(&read_sealed(file)?),
+            ([FILE], [file, ..]) => Self::decode(&read_sealed(file)?),
             _ => Self::decode(packet),
         };
         decoded.map_err(|error| {
@@ -324,9 +336,17 @@ impl Connection {
     /// # Errors
     /// `BrokenPipe` when the monitor is gone, `InvalidInput` when it is too long.
     pub fn send(&self, request: &Request) -> io::Result<()> {
+        self.send_with(request, &[])
+    }
+
+    /// The same, with descriptors: at most [`MAX_DESCRIPTORS`].
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_with(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = request.encode()?;
         if bytes.len() <= MAX_PACKET {
-            return pipe::send(&self.socket, &bytes, &[]).map(drop);
+            return pipe::send(&self.socket, &bytes, fds).map(drop);
         }
         if bytes.len() as u64 > MAX_REQUEST {
             return Err(io::Error::new(
@@ -334,7 +354,9 @@ impl Connection {
                 "arguments and environment are too long",
             ));
         }
-        pipe::send(&self.socket, &[FILE], &[sealed(&bytes)?.as_fd()]).map(drop)
+        let file = sealed(&bytes)?;
+        let all: Vec<_> = std::iter::once(file.as_fd()).chain(fds.iter().copied()).collect();
+        pipe::send(&self.socket, &[FILE], &all).map(drop)
     }
 
     /// Sends a request if that needs no waiting; whether it was sent. A front end that waited here while its monitor waits for

@@ -28,7 +28,9 @@ use crate::proc_handle::ProcHandle;
 use crate::rootfs::{self, attach_root, pivot};
 use crate::sources::Sources;
 use crate::stdio::{self, Terminal};
-use crate::{Cause, Failure, Hooks, Plan, devices, executable, home, identity, mounts, report, resctrl};
+use crate::{
+    Cause, Failure, Hooks, Plan, descriptors, devices, executable, home, identity, mounts, report, resctrl,
+};
 
 /// Sends a panic to the creator before the process is aborted.
 pub(crate) fn report_panics(socket: &OwnedFd) {
@@ -261,16 +263,7 @@ fn become_program(
         keep.extend(hooks.output.files());
     }
     keep.extend(init.as_ref().map(AsFd::as_fd));
-    let passed_at = keep.len();
-    keep.extend(c.pass.iter().map(|(_, fd)| *fd));
-    let first = c.pass.iter().map(|(number, _)| number + 1).max().unwrap_or(3 + c.keep_fds as i32);
-    let mut kept = loment_sys::fd::keep_only(&keep, first as u32).context("close", "descriptors")?;
-    if !c.pass.is_empty() {
-        let copies = kept.split_off(passed_at);
-        let passed: Vec<_> = c.pass.iter().map(|(number, _)| *number).zip(&copies).collect();
-        loment_sys::fd::pass(&passed, first).context("pass", "descriptors")?;
-        std::mem::forget(copies);
-    }
+    let kept = descriptors::sweep(&keep, c.pass, c.keep_fds)?;
     std::mem::forget((terminal, init));
     let mut kept = kept.into_iter();
     let Some(socket) = kept.next() else { loment_sys::process::exit_now(1) };

@@ -17,8 +17,8 @@ use crate::error::Context;
 use crate::helper::{self, Make};
 use crate::stdio::Terminal;
 use crate::{
-    Created, Description, Error, Failure, InRoot, ProcessPlan, Stdio, child, executable, namespaces, report,
-    resctrl,
+    Created, Description, Error, Failure, InRoot, ProcessPlan, Stdio, child, descriptors, executable,
+    namespaces, report, resctrl,
 };
 
 /// A program to run in a container.
@@ -38,6 +38,8 @@ pub struct Enter<'a> {
     pub tasks: &'a [OwnedFd],
     /// Descriptors from 3 on that the program inherits.
     pub keep_fds: u32,
+    /// Descriptors of which it has copies under these numbers, which are at least 3; then it inherits no others.
+    pub pass: &'a [(i32, BorrowedFd<'a>)],
     /// The name of its session keyring; `None` keeps the caller's.
     pub keyring: Option<&'a str>,
     /// Make it a child of the caller's parent.
@@ -195,8 +197,7 @@ fn become_process(
         None => e.stdio.install().context("install", "standard streams")?,
     }
     // As for the container's own program: nothing of the creator's is open when paths are looked up.
-    let kept =
-        loment_sys::fd::keep_only(&[socket.as_fd()], 3 + e.keep_fds).context("close", "descriptors")?;
+    let kept = descriptors::sweep(&[socket.as_fd()], e.pass, e.keep_fds)?;
     std::mem::forget((terminal, root));
     let Some(socket) = kept.first() else { loment_sys::process::exit_now(1) };
     let Err(failure) =

@@ -29,6 +29,7 @@ mod child;
 mod copy_up;
 mod create;
 mod description;
+mod descriptors;
 mod devices;
 mod enter;
 mod error;

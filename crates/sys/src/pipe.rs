@@ -27,7 +27,7 @@ pub fn address_in(dir: &Path, name: &str) -> io::Result<(SocketAddrUnix, Option<
 }
 
 /// The most descriptors one message carries.
-pub const MAX_FDS: usize = 8;
+pub const MAX_FDS: usize = 64;
 
 /// Sends one message, with descriptors, on a SEQPACKET or stream socket.
 ///

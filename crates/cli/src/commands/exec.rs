@@ -7,6 +7,7 @@ use loment_engine::{Answer, Connection, Exec, Streams};
 use loment_runtime::Cause;
 
 use super::choose::{id_in, latest};
+use super::preserve;
 use super::values::process as values;
 use crate::attach::{Session, exit_status};
 use crate::detach;
@@ -44,6 +45,12 @@ pub(super) struct Flags {
     /// Set the keys that leave the terminal and let the command run [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
+    /// Hand so many descriptors on to the command, from 3 on
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: u32,
+    /// Hand these descriptors on to the command
+    #[arg(long, value_name = "DESCRIPTOR")]
+    preserve_fd: Vec<String>,
     /// In the container whose id is in this file
     #[arg(long, value_name = "FILE", conflicts_with = "latest")]
     cidfile: Option<PathBuf>,
@@ -57,6 +64,8 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
+    // Before anything else is opened, which could have the number of one that was not handed on.
+    let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;
     let (name, args) = match (&flags.cidfile, flags.latest, flags.words.split_first()) {
         (Some(file), ..) => (id_in(file, false)?.unwrap_or_default(), flags.words),
@@ -88,8 +97,9 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         terminal: flags.tty,
         privileged: flags.privileged,
         streams,
+        descriptors: Vec::new(),
     };
-    let connection = engine.exec(&name, options)?;
+    let connection = engine.exec(&name, options, &descriptors)?;
     if flags.detach {
         return detached(globals, &connection);
     }

@@ -69,19 +69,22 @@ impl Monitor {
             _ => return self.drop_client(n),
         };
         match Request::receive(&buffer[..received.len], &received.fds) {
-            Ok(request) => self.serve_request(n, request),
+            Ok(request) => {
+                let descriptors = Request::own_descriptors(&buffer[..received.len], received.fds);
+                self.serve_request(n, request, descriptors);
+            }
             Err(e) => self.send(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() }),
         }
     }
 
-    pub(super) fn serve_request(&mut self, n: u32, request: Request) {
+    pub(super) fn serve_request(&mut self, n: u32, request: Request, descriptors: Vec<OwnedFd>) {
         let Some(client) = self.clients[n as usize].as_ref().filter(|client| !client.done) else { return };
         let slot = client.slot;
         match (request, client.session) {
             (Request::Attach(streams), None) => self.join_main(n, slot, streams),
             (Request::Begin(streams), None) => self.begin_for(n, slot, streams),
             (Request::Wait, None) => self.join_main(n, slot, Streams::default()),
-            (Request::Exec(exec), None) => self.exec(n, slot, &exec),
+            (Request::Exec(exec), None) => self.exec(n, slot, &exec, descriptors),
             (Request::Check, None) => self.check_for(n, slot),
             (Request::Reread, None) => self.reread(n, slot),
             (Request::Stop(stop), None) => {

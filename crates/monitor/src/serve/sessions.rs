@@ -25,16 +25,21 @@ use crate::{Error, worker};
 const UNCLAIMED: usize = 64;
 
 impl Monitor {
-    pub(super) fn exec(&mut self, client: u32, slot: u32, request: &Exec) {
+    pub(super) fn exec(&mut self, client: u32, slot: u32, request: &Exec, descriptors: Vec<OwnedFd>) {
+        let fit =
+            request.descriptors.len() == descriptors.len() && request.descriptors.iter().all(|&n| n > 2);
+        let descriptors: Vec<_> = request.descriptors.iter().copied().zip(descriptors).collect();
         let n = free(&mut self.sessions);
         if let Some(c) = self.clients[client as usize].as_mut() {
             (c.session, c.streams) = (Some(n), request.streams);
         }
         let started = match self.running(slot) {
             None => Err(io::Error::other("the container is not running")),
+            Some(_) if !fit => Err(io::Error::other("its descriptors are not those it speaks of")),
             Some(pid) => self.spawn(n, slot, request.terminal, request.streams.stdin, |monitor, setup| {
                 let c = monitor.containers[slot as usize].as_ref().expect("it is running");
-                worker::exec(&c.document, &c.head.place, pid, request, setup.ends.as_ref())
+                let streams = (setup.ends.as_ref(), descriptors.as_slice());
+                worker::exec(&c.document, &c.head.place, pid, request, streams)
             }),
         };
         let command = request.args.join(" ");

@@ -1,6 +1,6 @@
 //! Running a further program in a container.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use loment_cgroup::Host;
 use loment_runtime::{CapabilitySet, Created, Description, Enter, InRoot, ProcessPlan, enter};
@@ -20,7 +20,7 @@ pub(crate) fn exec(
     place: &Place,
     pid: i32,
     request: &Exec,
-    ends: Option<&Ends>,
+    (ends, descriptors): (Option<&Ends>, &[(i32, OwnedFd)]),
 ) -> Result<Created, Error> {
     let body: ExecBody = document.body()?;
     let host = Host::detect()?;
@@ -54,6 +54,7 @@ pub(crate) fn exec(
         cgroup: Some(&group),
         tasks: &[],
         keep_fds: 0,
+        pass: &descriptors.iter().map(|(number, fd)| (*number, fd.as_fd())).collect::<Vec<_>>(),
         keyring: (!body.no_keyring).then_some(place.id.as_str()),
         sibling: true,
     })?)

@@ -28,7 +28,7 @@ pub(crate) fn check(
         let source = std::io::Error::other("it is paused");
         return Err(Error::Io { operation: "check the health of", object: "the container".into(), source });
     }
-    exec(document, place, pid, request, setup.ends.as_ref())
+    exec(document, place, pid, request, (setup.ends.as_ref(), &[]))
 }
 
 /// Writes what is known to a directory of the user's choice, which may be anywhere: nobody waits for it.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use loment_testkit::{Output, Patience, run};
 
-use crate::{eventually, through, world_over_directory, world_with};
+use crate::{eventually, sleeper, through, world_over_directory, world_with};
 
 /// `run FLAGS … SCRIPT` by a shell that opens things first.
 #[track_caller]
@@ -67,4 +67,32 @@ fn a_program_that_is_started_again_has_them_again() {
     with(&format!("exec 3>>{log}"), &world.command(words)).succeeds();
     eventually("it has run three times", || std::fs::read_to_string(&log).unwrap() == "ran\nran\nran\n");
     world.loment(["rm", "-f", "c"]).succeeds();
+}
+
+#[test]
+fn a_program_that_is_run_later_has_those_that_are_handed_on() {
+    let (world, fs) = world_over_directory();
+    sleeper(&world, "c", &["--rootfs"], &fs);
+    let (one, other) = (world.write("one", "one"), world.write("other", "other"));
+    let open = format!("exec 3<{one} 4<{other} 5<{one} 7<{other}");
+    let said = |flags: &[&str], script: &str| {
+        let words = [&["exec"], flags, &["c", "sh", "-c", script]].concat();
+        with(&open, &world.command(words)).succeeds().to_owned()
+    };
+    assert_eq!(said(&[], LIST), "");
+    assert_eq!(said(&["--preserve-fds", "2"], &format!("cat <&3; cat <&4; {LIST}")), "oneother3 4 ");
+    assert_eq!(said(&["--preserve-fd", "7,4"], &format!("cat <&7; {LIST}")), "other4 7 ");
+    // Also beside a request that is too long for a packet.
+    let long = format!("LONG={}", "x".repeat(100_000));
+    assert_eq!(said(&["--preserve-fds", "1", "--env", &long], "cat <&3; echo ${#LONG}"), "one100000");
+    let refused = ["exec", "--preserve-fds", "70", "c", "true"];
+    let many = "i=3; while [ $i -lt 73 ]; do eval \"exec $i</dev/null\"; i=$((i+1)); done";
+    let bash = |script: &str, command: &Command| {
+        run(
+            &mut through(&["/bin/bash", "-c", &format!("{script}; exec \"$@\""), "sh"], command),
+            Patience::NORMAL,
+        )
+    };
+    bash(many, &world.command(refused)).fails_saying(125, &["at most 63"]);
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
 }

@@ -91,7 +91,7 @@ fn chosen(words: &[String]) -> Option<Vec<Column>> {
 fn own_ps(engine: &Engine, id: &str, words: &[String]) -> Result<u8, Error> {
     let streams = Streams { stdin: false, stdout: true, stderr: true };
     let args = std::iter::once("ps".to_owned()).chain(words.iter().cloned()).collect();
-    let connection = engine.exec(id, Exec { args, streams, ..Exec::default() })?;
+    let connection = engine.exec(id, Exec { args, streams, ..Exec::default() }, &[])?;
     exit_status(
         Session { connection, streams, terminal: false, detach_keys: "", forward_signals: true }.run(),
     )

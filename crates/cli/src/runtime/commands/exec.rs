@@ -171,6 +171,7 @@ fn execute(
         cgroup: group.as_ref(),
         tasks: &tasks,
         keep_fds,
+        pass: &[],
         keyring: found.record.keyring.then_some(found.id()),
         sibling: false,
     })?;
