@@ -32,6 +32,11 @@ impl Engine {
     /// [`Error::NoContainer`], and as [`Engine::create`].
     pub fn clone_container(&self, name: &str, choices: CloneChoices) -> Result<Container, Error> {
         let old = self.container(name)?.config;
+        if old.infra {
+            let hint = "it is the infra container of a pod: make another pod";
+            return Err(crate::error::invalid("container to be cloned", name, hint));
+        }
+        let _pod = (!old.pod.is_empty()).then(|| self.lock_pod(&old.pod)).transpose()?;
         let config = self.copy_of(&old, &choices)?;
         let (volumes, secrets) = (VolumeChoices::default(), self.kept_secrets(&old)?);
         if let Some(name) = choices.name {

@@ -70,6 +70,8 @@ pub enum Error {
         "pod {name} has containers that are not ready to be removed: container {container} is running: stop the pod, or use --force"
     )]
     PodRuns { name: String, container: String },
+    #[error("pod {name} ends at this moment, with its infra container {infra}: start it again")]
+    PodEnds { name: String, infra: String },
     #[error(
         "init container {id} exited with code {code}: the others of its pod are not started; see its log"
     )]

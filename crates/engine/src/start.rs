@@ -99,7 +99,16 @@ impl Engine {
         streams: Option<Streams>,
         handed: Handed<'_>,
     ) -> Result<Option<Starting>, Error> {
-        self.start_it(name, streams, handed, true)
+        match self.start_it(name, streams, handed, true) {
+            // What it shares with others ended with the last of them: with this one it begins anew.
+            Err(Error::PodEnds { infra, .. }) => {
+                if let Some(infra) = self.load(&infra)? {
+                    self.wait_for_monitor(&infra)?;
+                }
+                self.start_it(name, streams, handed, true)
+            }
+            started => started,
+        }
     }
 
     /// The same, of what the container needs only if that is wanted.
@@ -211,7 +220,6 @@ impl Engine {
             pid_file: config.pid_files.container.clone(),
             poststop: None,
             mounted: self.volume_mounts(config),
-            pod_cgroup: None,
             removal: config.supervision.auto_remove.then(|| Removal {
                 names: self.names().0,
                 name: config.name.clone(),

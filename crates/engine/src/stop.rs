@@ -15,6 +15,7 @@ use crate::error::Context;
 use crate::{Engine, Error};
 
 pub(crate) const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
 /// The mark in the directory of a container that somebody stopped.
 pub(crate) const STOPPED: &str = "stopped";
 /// How long a killed process may take to go, in seconds: it can only be held by the kernel.
@@ -88,6 +89,8 @@ impl Engine {
         grace: Grace,
         stdio: Option<[BorrowedFd<'_>; 3]>,
     ) -> Result<Vec<String>, Error> {
+        // It does not end with this one.
+        let _pod = self.container(name).ok().and_then(|container| self.keep_pod(&container.config));
         let container = self.stop(name, &StopOptions { grace, keep: true, signal: None })?;
         let warnings = self.start(&container.config.id, stdio)?;
         self.tell(&container.config, What::Restart);
@@ -109,6 +112,17 @@ impl Engine {
         if container.status == Status::Paused && stop.timeout != Some(0) {
             // It can do nothing about the signal before.
             self.freeze(container, false)?;
+        }
+        if !asked
+            && !container.state.held.is_empty()
+            && let Some(monitor) = container.open_monitor()
+        {
+            // All that it has is its monitor's.
+            signal(&monitor, SIGTERM)?;
+            if !ends_within(&monitor, 1) {
+                signal(&monitor, SIGKILL)?;
+                ends_within(&monitor, KILL_TIMEOUT);
+            }
         }
         if let Some(process) = container.open_process() {
             if !asked && stop.timeout != Some(0) {
@@ -196,7 +210,8 @@ impl Engine {
         }
         let reporter = self.reporter(&container.config);
         let told = || reporter.tell(&[reporter.event(What::Kill).with(more::SIGNAL, number)]);
-        if number == SIGKILL && container.status.is_active() {
+        let ends = number == SIGKILL || number == SIGTERM && !container.state.held.is_empty();
+        if ends && container.status.is_active() {
             told();
             self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
             return Ok(container);

@@ -89,12 +89,7 @@ pub(crate) fn remove(place: &Place) {
         if group.exists() {
             let _ = group.kill();
         }
-        group.remove()?;
-        match &place.pod_cgroup {
-            // Others may be in it.
-            Some(group) => host.cgroup(CgroupPath::new(group)?).remove(),
-            None => Ok(()),
-        }
+        group.remove()
     };
     let _ = removed();
 }

@@ -324,9 +324,6 @@ pub struct Place {
     pub poststop: Option<serde_json::Value>,
     /// What `--rm` removes.
     pub removal: Option<Removal>,
-    /// The group of its pod, which goes with the last that is in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pod_cgroup: Option<String>,
     /// Volumes that are mounted while one of their containers runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<VolumeMount>,

@@ -136,6 +136,9 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     let images = engine.image_filters(&flags.filter, &short_names(globals)?)?;
     let containers = ContainerFilters::parse(&flags.filter)?;
     let of_volumes = engine.volume_filters(if flags.volumes { &flags.filter } else { &[] })?;
+    // Filters are about what pods have not.
+    let of_pods = !flags.external && !docker && flags.filter.is_empty();
+    let pods = if of_pods { engine.prune_pods()?.0 } else { Vec::new() };
     let first = if flags.external { Pruned::default() } else { engine.prune_containers(&containers)? };
     let mut pruned = if flags.external { first } else { first.and(engine.prune_images(flags.all, &images)?) };
     if flags.volumes && !flags.external {
@@ -153,6 +156,7 @@ pub(super) fn run_system(globals: &Globals, flags: &SystemFlags) -> Result<u8, E
     } else {
         let ids: Vec<String> = pruned.images.iter().map(|(id, _)| id.clone()).collect();
         list("Deleted Containers", &pruned.containers)
+            + &list("Deleted Pods", &pods)
             + &list("Deleted Images", &ids)
             + &list("Deleted Volumes", &pruned.volumes)
     };

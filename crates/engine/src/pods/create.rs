@@ -7,9 +7,10 @@ use std::path::Path;
 
 use loment_events::What;
 use loment_monitor::now_rfc3339;
+use loment_sys::fd::is_at;
 
 use super::{Pod, RECORD, ROOTFS, Shared, VERSION};
-use crate::config::{GroupManager, LogDriver, LogUse, Namespace, Network, RootfsUse};
+use crate::config::{GroupManager, LogDriver, LogUse, Namespace, Network, RootfsUse, Security};
 use crate::container::Container;
 use crate::create::Create;
 use crate::error::{Context, invalid};
@@ -54,10 +55,18 @@ impl Engine {
         pod.share.dedup();
 
         let dir = self.pod_dir(&id);
-        std::fs::create_dir_all(&dir).context("create", dir.display())?;
         // Held while it is half made: without, it is the leftover of a program that was killed.
-        let lock =
-            lock_dir(&dir, PATIENCE, || Error::PodBusy { id: id.clone(), seconds: PATIENCE.as_secs() })?;
+        let lock = loop {
+            std::fs::create_dir_all(&dir).context("create", dir.display())?;
+            let busy = || Error::PodBusy { id: id.clone(), seconds: PATIENCE.as_secs() };
+            match lock_dir(&dir, PATIENCE, busy) {
+                Ok(lock) if is_at(&lock, &dir) => break lock,
+                // Whoever sweeps took it for such a one before it was locked.
+                Ok(_) => {}
+                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        };
         let names = self.names();
         let wanted = Some(pod.name.clone()).filter(|name| !name.is_empty());
         let taken = names.take(wanted.as_deref(), &id, |other| self.is_nobody(other));
@@ -109,15 +118,23 @@ impl Engine {
     }
 
     /// Whether nothing but a directory is left of a pod whose making was cut short.
-    pub(super) fn is_half_made_pod(&self, id: &str) -> bool {
+    fn is_half_made_pod(&self, id: &str) -> bool {
+        !self.pod_dir(id).exists() || self.lock_half_made_pod(id).is_some()
+    }
+
+    /// Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
+    fn lock_half_made_pod(&self, id: &str) -> Option<File> {
         let is_made = || self.pod_dir(id).join(RECORD).exists();
-        if is_made() {
-            return false;
-        }
-        match File::open(self.pod_dir(id)) {
-            // Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
-            Ok(dir) => dir.try_lock().is_ok() && !is_made(),
-            Err(_) => true,
+        let dir = File::open(self.pod_dir(id)).ok().filter(|_| !is_made())?;
+        dir.try_lock().ok()?;
+        (is_at(&dir, &self.pod_dir(id)) && !is_made()).then_some(dir)
+    }
+
+    /// Removes what is left of such a one.
+    pub(super) fn sweep_half_made_pod(&self, id: &str) {
+        if let Some(_lock) = self.lock_half_made_pod(id) {
+            // What cannot be removed is looked for again.
+            let _ = std::fs::remove_dir_all(self.pod_dir(id));
         }
     }
 
@@ -139,21 +156,31 @@ impl Engine {
         let Some(id) = &pod.infra else { return Ok(Some(lock)) };
         let infra = self.container(id)?;
         self.share_with(&pod, &infra, asked);
-        if asked.config.dependencies().is_empty()
-            && !matches!(asked.choices.network, Some(Network::Container(_)))
-        {
+        if asked.config.init_container.is_some() && infra.status.is_active() {
+            let hint = "its pod runs already: stop that first, or leave out --init-ctr";
+            return Err(invalid("init container", &asked.config.name, hint));
+        }
+        let shares_network = matches!(&asked.choices.network, Some(Network::Container(other)) if other == id);
+        if !shares_network && !asked.config.dependencies().contains(id.as_str()) {
             asked.config.requires.push(id.clone());
         }
+        inherit(&pod.security, &mut asked.config.security);
         asked
             .choices
             .volumes
             .from
             .insert(0, VolumesFrom { container: id.clone(), access: None, relabel: None });
-        for device in &infra.config.devices.nodes {
-            if !asked.config.devices.nodes.iter().any(|own| own.container == device.container) {
-                asked.config.devices.nodes.push(device.clone());
+        let (devices, own) = (&infra.config.devices, &mut asked.config.devices);
+        for device in &devices.nodes {
+            if !own.nodes.iter().any(|other| other.container == device.container) {
+                own.nodes.push(device.clone());
             }
         }
+        let described: Vec<_> =
+            devices.described.iter().filter(|name| !own.described.contains(name)).cloned().collect();
+        own.described.extend(described);
+        own.descriptions = own.descriptions.take().or_else(|| devices.descriptions.clone());
+        own.rules.extend(devices.rules.iter().cloned());
         Ok(Some(lock))
     }
 
@@ -191,6 +218,27 @@ impl Engine {
             }
         }
     }
+}
+
+/// What a pod says of its members' rights, for one that does not say.
+fn inherit(pod: &Security, own: &mut Security) {
+    if own.privileged {
+        return;
+    }
+    own.no_new_privileges |= pod.no_new_privileges;
+    own.writable_cgroups |= pod.writable_cgroups;
+    if own.seccomp.is_usual() && !pod.seccomp.is_usual() {
+        own.seccomp = pod.seccomp.clone();
+    }
+    if own.apparmor.is_none() {
+        own.apparmor.clone_from(&pod.apparmor);
+    }
+    if own.labels.is_empty() {
+        own.labels.clone_from(&pod.labels);
+    }
+    own.mask.extend(pod.mask.iter().cloned());
+    own.unmask.extend(pod.unmask.iter().cloned());
+    own.proc_options.extend(pod.proc_options.iter().cloned());
 }
 
 impl Pod {

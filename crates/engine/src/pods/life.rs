@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use loment_events::What;
 use loment_monitor::launch::{Head, MEMBERS};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 
 use super::{ExitPolicy, ListedPod, Pod, Shared};
 use crate::config::{Config, InitContainer, Namespace};
@@ -36,6 +38,13 @@ impl Engine {
         if pod.containers.is_empty() {
             return Err(Error::EmptyPod { name: pod.pod.name });
         }
+        // What is shared comes first, and stays until all is started.
+        if let Some(id) = &pod.pod.infra
+            && let Err(error) = self.start(id, None)
+        {
+            return Ok(OfPod { failed: vec![(id.clone(), error)], pod });
+        }
+        let _members = self.open_members(&pod.pod)?;
         let start =
             |id: &str| self.start(id, None).map(|warnings| warnings.iter().for_each(|w| (self.warn)(w)));
         let idle = pod.containers.iter().filter(|c| !c.status.is_running());
@@ -52,19 +61,27 @@ impl Engine {
             .into_iter()
             .filter_map(|c| start(&c.id).err().map(|error| (c.id.clone(), error)))
             .collect();
+        self.tell_of_pod(What::Start, &pod.pod);
         Ok(OfPod { pod, failed })
     }
 
     /// Waits for the end of what prepares a pod for the others.
     fn finish_first(&self, container: &Listed) -> Result<(), Error> {
-        let code = self.wait(&container.id)?;
+        let code = match self.wait(&container.id) {
+            // Somebody else was waiting, too, and has removed it.
+            Err(Error::NoContainer { .. }) => return Ok(()),
+            code => code?,
+        };
         if code != 0 {
             return Err(Error::InitContainer { id: container.id.clone(), code });
         }
-        if container.init_container == Some(InitContainer::Once) {
-            self.remove(&container.id, true, None)?;
+        if container.init_container == Some(InitContainer::Always) {
+            return Ok(());
         }
-        Ok(())
+        match self.remove(&container.id, true, None) {
+            Ok(_) | Err(Error::NoContainer { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Stops all of a pod: its members at the same time, then what they share.
@@ -74,7 +91,7 @@ impl Engine {
     pub fn stop_pod(&self, name: &str, grace: Grace) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
         let failed = self.stop_all(&pod, grace, false);
-        self.remove_pod_group(&pod.pod);
+        self.tell_of_pod(What::Stop, &pod.pod);
         Ok(OfPod { pod, failed })
     }
 
@@ -124,8 +141,13 @@ impl Engine {
         // What has no process is let go by the last of signals only.
         let meant = |c: &&Listed| c.status.has_process() && (signal == SIGKILL || c.state.held.is_empty());
         let failed = self.each(pod.members().rev().chain(infra(&pod)).filter(meant), |c| {
-            self.kill(&c.id, signal).map(drop)
+            match self.kill(&c.id, signal) {
+                // It has ended in this moment, perhaps with the others.
+                Ok(_) | Err(Error::State { .. } | Error::NoContainer { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         });
+        self.tell_of_pod(What::Kill, &pod.pod);
         Ok(OfPod { failed, pod })
     }
 
@@ -135,8 +157,11 @@ impl Engine {
     /// Those of [`Engine::pod`].
     pub fn pause_pod(&self, name: &str) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
-        let running = pod.containers.iter().filter(|c| c.status == Status::Running);
+        // What has no process cannot be stopped in the midst of anything.
+        let runs = |c: &&Listed| c.status == Status::Running && c.state.held.is_empty();
+        let running = pod.containers.iter().filter(runs);
         let failed = self.each(running, |c| self.pause(&c.id).map(drop));
+        self.tell_of_pod(What::Pause, &pod.pod);
         Ok(OfPod { failed, pod })
     }
 
@@ -148,6 +173,7 @@ impl Engine {
         let pod = self.listed_pod(name)?;
         let paused = pod.containers.iter().filter(|c| c.status == Status::Paused);
         let failed = self.each(paused, |c| self.unpause(&c.id).map(drop));
+        self.tell_of_pod(What::Unpause, &pod.pod);
         Ok(OfPod { failed, pod })
     }
 
@@ -169,19 +195,40 @@ impl Engine {
         };
         if pod.cgroup.slice.is_none() && config.cgroup.path.starts_with(&format!("{}/", pod.cgroup.path)) {
             self.make_pod_group(&pod)?;
-            head.place.pod_cgroup = Some(pod.cgroup.path.clone());
         }
         if config.infra {
             head.hold = config.namespaces.pid == Namespace::Host || !pod.share.contains(&Shared::Pid);
             head.ends_with_members = pod.exit_policy == ExitPolicy::Stop;
             return Ok(None);
         }
-        let Some(infra) = pod.infra.filter(|_| pod.exit_policy == ExitPolicy::Stop) else { return Ok(None) };
-        let path = self.run_dir(&infra).join(MEMBERS);
+        // What comes before the others is none of them.
+        let member = match config.init_container {
+            None => self.open_members(&pod)?,
+            Some(_) => None,
+        };
+        head.is_member = member.is_some();
+        Ok(member)
+    }
+
+    /// While it is open, a pod that ends with its members does not end.
+    fn open_members(&self, pod: &Pod) -> Result<Option<OwnedFd>, Error> {
+        let Some(infra) = pod.infra.as_ref().filter(|_| pod.exit_policy == ExitPolicy::Stop) else {
+            return Ok(None);
+        };
+        let path = self.run_dir(infra).join(MEMBERS);
         let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let member = open(&path, flags, Mode::empty()).context("open", path.display())?;
-        head.is_member = true;
-        Ok(Some(member))
+        match open(&path, flags, Mode::empty()) {
+            Err(Errno::NXIO | Errno::NOENT) => {
+                Err(Error::PodEnds { name: pod.name.clone(), infra: infra.clone() })
+            }
+            member => member.map(Some).context("open", path.display()),
+        }
+    }
+
+    /// The same of the pod of a container, if that runs.
+    pub(crate) fn keep_pod(&self, config: &Config) -> Option<OwnedFd> {
+        let pod = self.load_pod(&config.pod).ok().flatten().filter(|_| !config.pod.is_empty())?;
+        self.open_members(&pod).ok().flatten()
     }
 
     /// Makes the control group of a pod, with its limits, before the first of its containers is started.
@@ -200,7 +247,7 @@ impl Engine {
         Ok(group.apply(&resources.map_err(|source| Error::Damaged { path, source })?)?)
     }
 
-    /// Removes it when nothing is in it.
+    /// Removes it with the pod: as long as that is there, somebody may be starting something in it.
     pub(super) fn remove_pod_group(&self, pod: &Pod) {
         let Ok(host) = self.groups() else { return };
         if let (None, Ok(path)) = (&pod.cgroup.slice, loment_cgroup::CgroupPath::new(&pod.cgroup.path)) {

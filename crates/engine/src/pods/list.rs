@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::Pod;
 use crate::container::Status;
-use crate::error::Context;
 use crate::list::{Listed, Which};
 use crate::names::ids_with_prefix;
 use crate::{Engine, Error};
@@ -81,7 +80,12 @@ pub struct ListedPod {
 
 impl ListedPod {
     fn new(pod: Pod, containers: Vec<Listed>) -> Self {
-        let status = PodStatus::of(containers.iter().map(|container| container.status));
+        // What has no process cannot be paused.
+        let mut others = containers.iter().filter(|c| c.state.held.is_empty()).peekable();
+        let status = match others.peek().is_some() && others.all(|c| c.status == Status::Paused) {
+            true => PodStatus::Paused,
+            false => PodStatus::of(containers.iter().map(|container| container.status)),
+        };
         Self { pod, containers, status }
     }
 
@@ -101,11 +105,7 @@ impl Engine {
         for id in ids_with_prefix(&self.pods_dir(), "") {
             match self.load_pod(&id) {
                 Ok(Some(pod)) => pods.push(pod),
-                Ok(None) if self.is_half_made_pod(&id) => {
-                    let dir = self.pod_dir(&id);
-                    std::fs::remove_dir_all(&dir).context("remove", dir.display())?;
-                }
-                Ok(None) => {}
+                Ok(None) => self.sweep_half_made_pod(&id),
                 Err(problem) => problems.push(problem),
             }
         }

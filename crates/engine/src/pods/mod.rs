@@ -24,7 +24,7 @@ pub use self::filter::PodFilters;
 pub(crate) use self::filter::is_called;
 pub use self::life::OfPod;
 pub use self::list::{ListedPod, PodStatus};
-use crate::config::{GroupUse, Limits};
+use crate::config::{GroupUse, Limits, Security};
 use crate::error::Context;
 use crate::lock::{PATIENCE, lock_dir};
 use crate::names::ids_with_prefix;
@@ -68,6 +68,8 @@ pub struct Pod {
     pub shares_cgroup_parent: bool,
     /// What all of them may use together.
     pub limits: Limits,
+    /// What its members may do that do not say.
+    pub security: Security,
 }
 
 /// What members of a pod may have in common.

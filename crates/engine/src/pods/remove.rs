@@ -23,6 +23,13 @@ impl Engine {
         let id = self.pod(name)?.id;
         let (lock, pod) = self.lock_idle_pod(&id, force, grace.unwrap_or_default())?;
         let members: Vec<_> = pod.members().map(|c| c.id.clone()).collect();
+        for container in &pod.containers {
+            let mut dependents = self.dependents(&container.id);
+            dependents.retain(|id| !members.contains(id));
+            if !dependents.is_empty() {
+                return Err(Error::Dependents { id: container.id.clone(), dependents });
+            }
+        }
         let mut ordered = self.with_dependents(&members);
         // Others that need one of them are not the pod's to remove.
         ordered.retain(|id| members.contains(id));

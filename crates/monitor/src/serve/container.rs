@@ -215,6 +215,9 @@ impl Monitor {
                 None => {}
             };
         }
+        if c.head.hold && c.held.is_empty() {
+            return;
+        }
         c.started = Some(Instant::now());
         if let Some(seconds) = c.head.supervision.timeout.filter(|&seconds| seconds > 0) {
             self.timers.set(Timer::Expire(slot), Duration::from_secs(seconds.into()));

@@ -43,7 +43,8 @@ impl Monitor {
         let numbers = opened.iter().map(|(kind, fd)| ((*kind).to_owned(), fd.as_raw_fd())).collect();
         c.held = opened;
         if let Some(session) = self.session(main) {
-            session.pid = None;
+            // That of the other process is nobody's from now on; what is recorded says the same.
+            session.pid = Some(rustix::process::getpid().as_raw_nonzero().get());
         }
         self.report_to(main, |monitor| match monitor.containers.get(slot as usize) {
             Some(Some(c)) => worker::hold(&c.head.place, numbers)
@@ -61,7 +62,14 @@ impl Monitor {
 
     /// Gives up what is kept of a container, which is the end of it. Who is in its namespaces stays there.
     pub(super) fn let_go(&mut self, slot: u32, exit: Exit) {
+        let is_recorded = !self.is_to_be_held(slot);
         let Some(c) = self.container(slot).filter(|c| !c.held.is_empty()) else { return };
+        if !is_recorded {
+            // Its end must not be recorded before its start.
+            let now = Stop { signal: SIGKILL, timeout: Some(0), keep: false };
+            c.stop_when_started.get_or_insert(now);
+            return;
+        }
         c.held.clear();
         let main = c.main;
         if let Some(session) = self.session(main) {

@@ -218,3 +218,63 @@ fn what_is_kept_for_a_pod_ends_with_its_monitor_and_its_members_live_on() {
     assert_eq!(field(&world, "p", "{{.State}}"), "Running");
     world.loment(["pod", "rm", "--force", "--time", "0", "p"]).succeeds();
 }
+
+#[test]
+fn pods_that_have_ended_are_pruned() {
+    let (world, rootfs) = world_over_directory();
+    let mut ids = Vec::new();
+    for name in ["over", "running", "new"] {
+        ids.push(world.loment(["pod", "create", name]).succeeds().to_owned());
+    }
+    for pod in ["over", "running"] {
+        member(&world, &rootfs, pod, &format!("of-{pod}"), &[]);
+    }
+    world.loment(["pod", "stop", "over"]).succeeds();
+    assert_eq!(world.loment(["pod", "prune", "--force"]).succeeds(), ids[0]);
+    world.loment(["pod", "stop", "running"]).succeeds();
+    let said = world.loment(["system", "prune", "--force"]).succeeds().to_owned();
+    assert!(said.contains(&format!("Deleted Pods\n{}", ids[1])), "{said}");
+    // One that was never started has not ended.
+    assert_eq!(world.loment(["pod", "ps", "--format", "{{.Name}}"]).succeeds(), "new");
+    world.loment(["container", "exists", "of-over"]).fails(1);
+}
+
+#[test]
+fn a_pod_that_ends_with_its_members_is_there_until_all_are_started_and_for_the_next() {
+    let (world, rootfs) = world_over_directory();
+    world.loment(["pod", "create", "--name", "p", "--exit-policy", "stop"]).succeeds();
+    let create = |name: &str, flags: &[&str], script: &str| {
+        let head = ["create", "--pod", "p", "--name", name];
+        world.loment([&head[..], flags, &["--rootfs", &rootfs, "sh", "-c", script]].concat()).succeeds();
+    };
+    create("first", &["--init-ctr", "always"], "echo prepared >/dev/shm/x");
+    create("short", &[], "true");
+    create("long", &[], "cat /dev/shm/x; sleep 1000");
+    world.loment(["pod", "start", "p"]).succeeds();
+    eventually(|| world.loment(["logs", "long"]).succeeds() == "prepared");
+    // It stays when the last one is only started again.
+    let infra = field(&world, "p", "{{.InfraContainerID}}");
+    let began = world.inspect("{{.State.StartedAt}}", &infra);
+    world.loment(["restart", "--time", "0", "long"]).succeeds();
+    assert_eq!(world.inspect("{{.State.StartedAt}} {{.State.Status}}", &infra), format!("{began} running"));
+    // Who comes when it ends gets another.
+    for _ in 0..5 {
+        world.loment(["kill", "long"]).succeeds();
+        world.loment(["start", "long"]).succeeds();
+    }
+    assert_eq!(world.inspect("{{.State.Status}}", "long"), "running");
+}
+
+#[test]
+fn a_stop_beside_a_start_ends_what_is_kept() {
+    let (world, _rootfs) = world_over_directory();
+    world.loment(["pod", "create", "p"]).succeeds();
+    let infra = field(&world, "p", "{{.InfraContainerID}}");
+    for _ in 0..10 {
+        let mut start = world.command(["pod", "start", "p"]).spawn().unwrap();
+        world.loment(["pod", "stop", "--time", "1", "p"]).succeeds();
+        start.wait().unwrap();
+        world.loment(["pod", "stop", "--time", "1", "p"]).succeeds();
+        assert_ne!(world.inspect("{{.State.Status}}", &infra), "running");
+    }
+}

@@ -164,3 +164,56 @@ fn a_pod_is_made_with_its_first_member() {
     let said = world.loment(["run", "--pid", "pod", "--rootfs", &rootfs, "true"]).fails(125).to_owned();
     assert!(said.contains("add --pod NAME"), "{said}");
 }
+
+#[test]
+fn rights_of_a_pod_are_those_of_members_that_do_not_say() {
+    let (world, rootfs) = world_over_directory();
+    let options = ["--security-opt", "no-new-privileges", "--security-opt", "mask=/proc/version"];
+    world.loment([&["pod", "create", "--name", "p"][..], &options].concat()).succeeds();
+    member(&world, &rootfs, "p", "one", &[]);
+    assert_eq!(
+        inside(&world, "one", "grep NoNewPrivs /proc/self/status | tr -dc 01; wc -c </proc/version"),
+        "10"
+    );
+    for (flags, hint) in [
+        (&["--pids-limit", "5"][..], "--pids-limit is for containers"),
+        (&["--ulimit", "nofile=5"], "--ulimit is for containers"),
+        (&["--infra=false", "--sysctl", "net.a=1"], "cannot specify --sysctl without an infra container"),
+        (&["--infra=false", "--dns", "1.1.1.1"], "dns"),
+    ] {
+        let said = world.loment([&["pod", "create"][..], flags].concat()).fails(125).to_owned();
+        assert!(said.contains(hint), "{flags:?}: {said}");
+    }
+}
+
+#[test]
+fn what_is_replaced_has_that_name_and_what_is_made_for_one_goes_with_it() {
+    let (world, rootfs) = world_over_directory();
+    let id = world.loment(["pod", "create", "p"]).succeeds().to_owned();
+    // Its id begins so, and its name does not.
+    world.loment(["pod", "create", "--replace", "--name", &id[..10]]).succeeds();
+    world.loment(["pod", "exists", "p"]).succeeds();
+    world.loment(["run", "--pod", "new:q", "--name", "p", "--rootfs", &rootfs, "true"]).fails(125);
+    world.loment(["pod", "exists", "q"]).fails(1);
+    let infra = field(&world, "p", "{{.InfraContainerID}}");
+    world.loment(["container", "clone", &infra]).fails(125);
+    // Others that need it keep it.
+    world
+        .loment([
+            "run",
+            "-d",
+            "--network",
+            &format!("container:{infra}"),
+            "--name",
+            "c",
+            "--rootfs",
+            &rootfs,
+            "sleep",
+            "1000",
+        ])
+        .succeeds();
+    let said = world.loment(["pod", "rm", "p"]).fails(125).to_owned();
+    assert!(said.contains("dependent"), "{said}");
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    world.loment(["pod", "rm", "p"]).succeeds();
+}

@@ -125,15 +125,21 @@ impl CreateFlags {
         })?;
         self.net.notice(globals, engine, &asked);
         self.identity.replace(engine)?;
+        let mut new_pod = None;
         if let Some(name) = asked.choices.pod.as_deref().and_then(|pod| pod.strip_prefix("new:")) {
             let mut new = pod::new_for(globals, name)?;
             // What it says of the network it says of the pod's.
             if let Some(infra) = &mut new.infra {
                 infra.choices.network = asked.choices.network.take();
             }
-            asked.choices.pod = Some(engine.create_pod(new)?.id);
+            asked.choices.pod = Some(new_pod.insert(engine.create_pod(new)?.id).clone());
         }
-        let container = engine.create(asked)?;
+        let container = engine.create(asked).inspect_err(|_| {
+            // It was made for this one.
+            if let Some(pod) = &new_pod {
+                let _ = engine.remove_pod(pod, true, None);
+            }
+        })?;
         self.identity.write_id(engine, &container)?;
         Ok(container)
     }

@@ -119,6 +119,18 @@ impl LimitsFlags {
         Ok(())
     }
 
+    /// What a pod may use, and where its group is; what only a container has is refused.
+    pub(super) fn of_pod(&self) -> Result<(Limits, Option<String>), Error> {
+        for (given, flag) in
+            [(!self.ulimit.is_empty(), "--ulimit"), (self.pids_limit.is_some(), "--pids-limit")]
+        {
+            if given {
+                return Err(Error::Invalid(format!("{flag} is for containers: give it when they are made")));
+            }
+        }
+        Ok((self.limits()?, self.cgroup_parent.clone()))
+    }
+
     fn limits(&self) -> Result<Limits, Error> {
         let memory = self.memory.as_deref().map(|m| size("memory", m)).transpose()?.filter(|&m| m != 0);
         let mut swap = self.memory_swap.as_deref().map(values::swap).transpose()?;

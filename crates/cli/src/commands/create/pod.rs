@@ -16,7 +16,7 @@ use crate::commands::values::mount;
 use crate::commands::values::security::sysctl;
 use crate::commands::values::supervision::restart;
 use crate::commands::values::{label, label_file, list, size};
-use crate::containers_conf;
+use crate::containers_conf::{self, ENGINE};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::complain;
@@ -113,9 +113,11 @@ impl PodFlags {
             );
         }
         if let (true, Some(name)) = (self.replace, self.wanted_name()?) {
-            match engine.remove_pod(name, true, None) {
-                Err(loment_engine::Error::NoPod { .. }) => {}
-                other => drop(other?),
+            match engine.pod(name) {
+                Err(loment_engine::Error::NoPod { .. } | loment_engine::Error::AmbiguousPod { .. }) => {}
+                // Not one whose id begins so.
+                Ok(pod) if pod.name != name => {}
+                found => drop(engine.remove_pod(&found?.id, true, None)?),
             }
         }
         let pod = engine.create_pod(asked)?;
@@ -140,16 +142,17 @@ impl PodFlags {
     fn request(&self, globals: &Globals) -> Result<NewPod, Error> {
         let conf = containers_conf::read()?;
         let mut infra = Create::default();
-        self.namespaces.apply(conf, false, &mut infra)?;
+        // What is not said is a pod's own, whatever containers have.
+        self.namespaces.apply(conf, true, &mut infra)?;
         let mut options = loment_engine::config::Security::default();
         self.security_opt.iter().try_for_each(|text| security::option(text, &mut options))?;
-        infra.config.security = options;
         let sysctls = list(&self.sysctl);
         infra.config.namespaces.sysctls =
             sysctls.iter().map(|text| sysctl(text)).collect::<Result<_, _>>()?;
         self.devices.apply(globals, conf, &mut infra)?;
         self.net.apply(globals, conf, &mut infra)?;
-        self.limits.apply(globals, conf, &mut infra)?;
+        let (limits, cgroup_parent) = self.limits.of_pod()?;
+        let cgroup_manager = globals.group_manager()?;
         for text in &self.volume {
             infra.config.files.volumes.push(mount::volume(text, globals.persona)?);
         }
@@ -172,22 +175,12 @@ impl PodFlags {
         pod.create_command = std::env::args().collect();
         pod.shares_cgroup_parent = self.share_parent.unwrap_or(true);
         pod.exit_policy = match self.exit_policy.as_deref() {
-            None | Some("continue") => ExitPolicy::Continue,
-            Some("stop") => ExitPolicy::Stop,
-            Some(other) => {
-                return Err(Error::Invalid(format!(
-                    "invalid pod exit policy: {other:?}: use continue or stop"
-                )));
-            }
+            Some(text) => exit_policy(text)?,
+            None => conf.text_as(ENGINE, "pod_exit_policy", exit_policy)?.unwrap_or_default(),
         };
         pod.restart = self.restart.as_deref().map_or(Ok(Default::default()), restart)?;
         pod.hostname = infra.choices.hostname.clone().unwrap_or_default();
-        pod.limits = std::mem::take(&mut infra.config.limits);
-        // The usual ones of a container are not a pod's.
-        pod.limits.ulimits.clear();
-        pod.limits.pids_limit = None;
-        let (cgroup_parent, cgroup_manager) =
-            (infra.choices.cgroup_parent.take(), infra.choices.cgroup_manager);
+        (pod.limits, pod.security) = (limits, options);
         if self.infra == Some(false) {
             self.check_without_infra(&infra, &pod)?;
             pod.share.clear();
@@ -215,6 +208,13 @@ impl PodFlags {
             (self.infra_name.is_some(), "--infra-name"),
             (infra.config.namespaces.users.is_some(), "--uidmap"),
             (!infra.config.net.hosts.extra.is_empty(), "--add-host"),
+            (infra.config.net.resolver != Default::default(), "--dns"),
+            (infra.config.devices != Default::default(), "--device"),
+            (!self.sysctl.is_empty(), "--sysctl"),
+            (!self.security_opt.is_empty(), "--security-opt"),
+            (self.shm_size.is_some(), "--shm-size"),
+            (self.infra_conmon_pidfile.is_some(), "--infra-conmon-pidfile"),
+            (self.exit_policy.as_deref() == Some("stop"), "--exit-policy stop"),
         ] {
             if given {
                 return Err(Error::Invalid(format!("cannot specify {what} without an infra container")));
@@ -240,6 +240,14 @@ impl PodFlags {
             })?);
         }
         Ok(all)
+    }
+}
+
+fn exit_policy(text: &str) -> Result<ExitPolicy, Error> {
+    match text {
+        "continue" => Ok(ExitPolicy::Continue),
+        "stop" => Ok(ExitPolicy::Stop),
+        other => Err(Error::Invalid(format!("invalid pod exit policy: {other:?}: use continue or stop"))),
     }
 }
 
