@@ -66,10 +66,11 @@ pub enum Error {
         "pod {name} has no containers that could be started: no containers in pod: make some with --pod {name}"
     )]
     EmptyPod { name: String },
+    // The words are Podman's.
     #[error(
-        "pod {name} has containers that are not ready to be removed: container {container} is running: stop the pod, or use --force"
+        "not all containers could be removed from pod {id}: removing pod containers: stop it, or use --force"
     )]
-    PodRuns { name: String, container: String },
+    PodRuns { id: String, containers: Vec<String> },
     #[error("pod {name} ends at this moment, with its infra container {infra}: start it again")]
     PodEnds { name: String, infra: String },
     #[error(

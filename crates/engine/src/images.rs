@@ -6,7 +6,8 @@ use std::time::Duration;
 use loment_events::What;
 use loment_image::conf::Subject;
 use loment_image::{
-    ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, pull,
+    ImageConfig, Options, Place, Platform, Progress, Pulled, Reference, ShortNameMode, ShortNames, Source,
+    pull,
 };
 use loment_store::{ImageId, ImageName, ImagePlatform, ImageRecord, IndexName, NamedImage, Origin};
 
@@ -188,14 +189,18 @@ impl Engine {
         again.run(tell, || self.pull_one(reference, settings, ask_first, progress))
     }
 
-    /// Whether the registry has something else under a name of the store than the store has. Without an answer it may have.
+    /// Whether there is something else under a name of the store than the store has, at the first place that has anything. Without an
+    /// answer there may be.
     fn is_newer(&self, name: &str, settings: &PullSettings) -> Result<bool, Error> {
         let (Ok(reference), Some(known)) = (name.parse::<Reference>(), self.store().name(name)?) else {
             return Ok(true);
         };
-        let head =
-            settings.access.registry(&reference)?.head_manifest(reference.path(), reference.manifest());
-        Ok(head.ok().and_then(|head| head.digest).is_none_or(|digest| Some(digest) != known.manifest))
+        let announced = settings
+            .access
+            .origins(&reference)
+            .ok()
+            .and_then(|origins| origins.source(&reference).announced());
+        Ok(announced.is_none_or(|(digest, _)| Some(digest) != known.manifest))
     }
 
     fn pull_one(

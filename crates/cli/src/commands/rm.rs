@@ -50,6 +50,11 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     remove_each(&names, |name| match engine.remove_with_volumes(name, flags.force, grace, flags.volumes) {
         Err(loment_engine::Error::NoContainer { .. }) if ignore => Ok(()),
         Err(loment_engine::Error::NoContainer { name }) => Err(Error::NothingToRemove { name }),
+        // What needs it has gone: what it is there for goes with it.
+        Err(loment_engine::Error::Infra { id, pod }) if flags.depend => {
+            engine.remove_pod(&pod, flags.force, grace)?;
+            print(&format!("{id}\n"))
+        }
         other => {
             other?;
             print(&format!("{name}\n"))

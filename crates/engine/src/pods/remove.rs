@@ -58,10 +58,13 @@ impl Engine {
         for _ in 0..TRIES {
             let lock = self.lock_pod(id)?;
             let pod = self.listed_pod(id)?;
-            let Some(running) = pod.members().find(|c| c.status.is_active()) else { return Ok((lock, pod)) };
-            let running = running.id.clone();
+            let running: Vec<_> =
+                pod.members().filter(|c| c.status.is_active()).map(|c| c.id.clone()).collect();
+            if running.is_empty() {
+                return Ok((lock, pod));
+            }
             if !force {
-                return Err(Error::PodRuns { name: pod.pod.name, container: running });
+                return Err(Error::PodRuns { id: pod.pod.id, containers: running });
             }
             // Nobody waits for programs with the lock.
             drop(lock);

@@ -268,3 +268,19 @@ fn skopeo_looks_where_we_look() {
         }
     }
 }
+
+#[test]
+fn what_is_newer_is_asked_where_it_is_fetched_from() {
+    let world = world();
+    let (named, real) = (fixtures().serve(), fixtures().serve_copy());
+    let conf = format!("[[registry]]\nprefix = {:?}\nlocation = {:?}\n", named.host(), real.host());
+    configure(&world, "registries.conf", &conf);
+    let image = named.name("busybox:latest");
+    let newer = || world.loment(["pull", "--quiet", "--policy", "newer", &image]).succeeds().to_owned();
+    let first = newer();
+    assert_eq!(newer(), first);
+    // What the name itself leads to stays as it was.
+    let docker = |name: &str| format!("docker://{}", real.name(name));
+    world.loment(["image", "copy", "--quiet", &docker("tree:latest"), &docker("busybox:latest")]).succeeds();
+    assert_ne!(newer(), first);
+}

@@ -159,6 +159,11 @@ fn a_pod_is_made_with_its_first_member() {
         2
     );
     assert_eq!(world.loment(["ps", "--quiet", "--filter", "pod=q"]).succeeds(), "");
+    let head = ["run", "--rm", "--pod", "new:named", "--hostname", "foobar"];
+    assert_eq!(world.loment([&head[..], &["--rootfs", &rootfs, "hostname"]].concat()).succeeds(), "foobar");
+    let infra = field(&world, "named", "{{.InfraContainerID}}");
+    assert_eq!(world.loment(["rm", "--force", "--depend", "--time", "0", &infra]).succeeds(), infra);
+    world.loment(["pod", "exists", "named"]).fails(1);
     let said = world.loment(["run", "--pod", "q", "--rootfs", &rootfs, "true"]).fails(125).to_owned();
     assert!(said.contains("no pod with name or ID q found"), "{said}");
     let said = world.loment(["run", "--pid", "pod", "--rootfs", &rootfs, "true"]).fails(125).to_owned();

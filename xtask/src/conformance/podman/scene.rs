@@ -28,8 +28,8 @@ impl Scene {
         fs::copy(loment, scene.path("bin/podman")).context("copy the binary")?;
         let (binary, state) = (scene.path("bin/podman"), scene.path("state"));
         let (binary, state) = (binary.display(), state.display());
-        // There are no pods and networks to be removed after each test.
-        let none = r#""pod rm -t 0 --all --force --ignore"|"network prune --force"|"pod ls --format"*|"network ls --noheading""#;
+        // There are no networks to be removed after each test.
+        let none = r#""network prune --force"|"network ls --noheading""#;
         let podman = format!(
             "#!/bin/sh\ncase \"$*\" in {none}) exit 0;; esac\nexec {binary} --root {state}/root --runroot {state}/run \"$@\"\n"
         );

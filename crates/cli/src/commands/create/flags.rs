@@ -131,6 +131,8 @@ impl CreateFlags {
             // What it says of the network it says of the pod's.
             if let Some(infra) = &mut new.infra {
                 infra.choices.network = asked.choices.network.take();
+                infra.choices.hostname = asked.choices.hostname.take();
+                new.pod.hostname = infra.choices.hostname.clone().unwrap_or_default();
             }
             asked.choices.pod = Some(new_pod.insert(engine.create_pod(new)?.id).clone());
         }

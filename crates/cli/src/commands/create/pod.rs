@@ -235,7 +235,7 @@ impl PodFlags {
                 Shared::ALL.into_iter().find(|shared| shared.name() == word && *shared != Shared::User);
             all.push(known.ok_or_else(|| {
                 Error::Invalid(format!(
-                    "invalid kernel namespace to share: {word}. options are: cgroup, ipc, net, pid, uts or none"
+                    "invalid kernel namespace to share: {word}. Options are: cgroup, ipc, net, pid, uts or none"
                 ))
             })?);
         }
@@ -247,7 +247,9 @@ fn exit_policy(text: &str) -> Result<ExitPolicy, Error> {
     match text {
         "continue" => Ok(ExitPolicy::Continue),
         "stop" => Ok(ExitPolicy::Stop),
-        other => Err(Error::Invalid(format!("invalid pod exit policy: {other:?}: use continue or stop"))),
+        other => Err(Error::Invalid(format!(
+            "running pod create option: invalid pod exit policy: {other:?}: use continue or stop"
+        ))),
     }
 }
 

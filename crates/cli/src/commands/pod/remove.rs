@@ -40,6 +40,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let time = flags.time.map(|time| grace(Some(time))).transpose()?;
     remove_each(&names, |name| match engine.remove_pod(name, flags.force, time) {
         Err(loment_engine::Error::NoPod { .. }) if flags.ignore || flags.force => Ok(()),
+        Err(loment_engine::Error::PodRuns { id, containers }) => {
+            let error = loment_engine::Error::PodRuns { id, containers: containers.clone() };
+            complain(&format!("Error: {}", one_line(&error)));
+            for id in containers {
+                complain(&format!(
+                    "cannot remove container {id} as it is running - running or paused containers cannot be removed without force: container state improper"
+                ));
+            }
+            Err(Error::Shown { status: 125 })
+        }
         removed => print(&format!("{}\n", removed?)),
     })
 }
