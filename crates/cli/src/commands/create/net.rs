@@ -237,7 +237,8 @@ fn usual_resolver(conf: &ContainersConf, resolver: &mut Resolver) -> Result<(), 
 
 fn network(text: &str) -> Result<Network, Error> {
     match text {
-        "none" => Ok(Network::None),
+        // There is nothing else yet that would be its own.
+        "none" | "private" => Ok(Network::None),
         "host" => Ok(Network::Host),
         other if other.starts_with("container:") || other.starts_with("ns:") => {
             match namespace::mode("network", Some(other))? {

@@ -113,7 +113,7 @@ pub(in crate::commands) fn document(globals: &Globals, engine: &Engine, name: &s
     let mut document = json!({
         "Id": pod.id, "Name": pod.name, "Created": pod.created, "CreateCommand": pod.create_command,
         "ExitPolicy": pod.exit_policy.name(), "State": status.name(), "Hostname": pod.hostname,
-        "Labels": pod.labels, "CreateCgroup": true, "CgroupParent": parent, "CgroupPath": pod.cgroup.path,
+        "Labels": pod.labels, "CreateCgroup": true, "CgroupParent": parent, "CgroupPath": format!("/{}", pod.cgroup.path),
         "CreateInfra": pod.infra.is_some(), "InfraContainerID": pod.infra.clone().unwrap_or_default(),
         "SharedNamespaces": shared, "NumContainers": containers.len(), "Containers": containers,
         "RestartPolicy": inspect_container::restart_policy(pod.restart)["Name"], "LockNumber": 0,
