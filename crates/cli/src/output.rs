@@ -22,6 +22,24 @@ pub(crate) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// A table of these fields of records, below their headings if these are wanted.
+pub(crate) fn table_of(
+    columns: &[&str],
+    headers: Option<&[(&str, &str)]>,
+    records: &[Value],
+) -> Result<String, Error> {
+    let heading = |headers: &[(&str, &str)], column: &str| {
+        headers.iter().find(|(field, _)| *field == column).map_or("", |(_, text)| text).to_owned()
+    };
+    let cell = |record: &Value, column: &str| match &record[column] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let head = headers.map(|headers| columns.iter().map(|column| heading(headers, column)).collect());
+    let rows = records.iter().map(|record| columns.iter().map(|column| cell(record, column)).collect());
+    table(&head.into_iter().chain(rows).collect::<Vec<Vec<String>>>())
+}
+
 /// Columns aligned as Podman's and Docker's: at least twelve wide, two blanks between.
 pub(crate) fn table(rows: &[Vec<String>]) -> Result<String, Error> {
     let mut out = tabwriter::TabWriter::new(Vec::new()).minwidth(10).padding(2);

@@ -137,7 +137,7 @@ impl Engine {
                 Test::Expose(ports.ok_or_else(|| bad("use PORT[-PORT][/PROTOCOL]".into()))?)
             }
             "pod" => {
-                let pods = self.pods()?.0.into_iter().map(|listed| listed.pod);
+                let pods = self.pod_records().0.into_iter();
                 Test::Pod(pods.filter(|pod| is_called(pod, value)).map(|pod| pod.id).collect())
             }
             // There is nothing of these in any container.

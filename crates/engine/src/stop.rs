@@ -114,7 +114,7 @@ impl Engine {
             self.freeze(container, false)?;
         }
         if !asked
-            && !container.state.held.is_empty()
+            && container.state.is_held()
             && let Some(monitor) = container.open_monitor()
         {
             // All that it has is its monitor's.
@@ -210,7 +210,7 @@ impl Engine {
         }
         let reporter = self.reporter(&container.config);
         let told = || reporter.tell(&[reporter.event(What::Kill).with(more::SIGNAL, number)]);
-        let ends = number == SIGKILL || number == SIGTERM && !container.state.held.is_empty();
+        let ends = number == SIGKILL || number == SIGTERM && container.state.is_held();
         if ends && container.status.is_active() {
             told();
             self.end(&container, &Stop { signal: SIGKILL, timeout: Some(0), keep: false })?;
@@ -246,7 +246,7 @@ impl Engine {
 
     /// Whether its program runs. It does not while its end is on its way to the record.
     pub(crate) fn is_program_alive(container: &Container) -> bool {
-        let holds = container.status.is_running() && !container.state.held.is_empty();
+        let holds = container.status.is_running() && container.state.is_held();
         holds || container.open_process().is_some_and(|process| !ends_within(process, 0))
     }
 

@@ -91,6 +91,11 @@ pub fn boot_id() -> &'static str {
 }
 
 impl State {
+    /// Whether all there is of it are namespaces, which its monitor keeps.
+    pub fn is_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Reads the state in the container directory `dir`.
     ///
     /// # Errors

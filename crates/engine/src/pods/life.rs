@@ -123,9 +123,8 @@ impl Engine {
                 failed.extend(all.into_iter().filter_map(|one| one.join().ok().flatten()));
             });
         }
-        let infra = pod.containers.iter().find(|c| Some(&c.id) == pod.pod.infra.as_ref());
         if failed.is_empty()
-            && let Some(infra) = infra.filter(|c| c.status.is_active())
+            && let Some(infra) = pod.infra().filter(|c| c.status.is_active())
         {
             failed.extend(stop(infra));
         }
@@ -139,8 +138,8 @@ impl Engine {
     pub fn kill_pod(&self, name: &str, signal: i32) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
         // What has no process is let go by the last of signals only.
-        let meant = |c: &&Listed| c.status.has_process() && (signal == SIGKILL || c.state.held.is_empty());
-        let failed = self.each(pod.members().rev().chain(infra(&pod)).filter(meant), |c| {
+        let meant = |c: &&Listed| c.status.has_process() && (signal == SIGKILL || !c.state.is_held());
+        let failed = self.each(pod.members().rev().chain(pod.infra()).filter(meant), |c| {
             match self.kill(&c.id, signal) {
                 // It has ended in this moment, perhaps with the others.
                 Ok(_) | Err(Error::State { .. } | Error::NoContainer { .. }) => Ok(()),
@@ -158,7 +157,7 @@ impl Engine {
     pub fn pause_pod(&self, name: &str) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
         // What has no process cannot be stopped in the midst of anything.
-        let runs = |c: &&Listed| c.status == Status::Running && c.state.held.is_empty();
+        let runs = |c: &&Listed| c.status == Status::Running && !c.state.is_held();
         let running = pod.containers.iter().filter(runs);
         let failed = self.each(running, |c| self.pause(&c.id).map(drop));
         self.tell_of_pod(What::Pause, &pod.pod);
@@ -255,8 +254,4 @@ impl Engine {
             let _ = host.cgroup(path).remove();
         }
     }
-}
-
-fn infra(pod: &ListedPod) -> impl Iterator<Item = &Listed> {
-    pod.containers.iter().filter(|c| Some(&c.id) == pod.pod.infra.as_ref())
 }

@@ -81,7 +81,7 @@ pub struct ListedPod {
 impl ListedPod {
     fn new(pod: Pod, containers: Vec<Listed>) -> Self {
         // What has no process cannot be paused.
-        let mut others = containers.iter().filter(|c| c.state.held.is_empty()).peekable();
+        let mut others = containers.iter().filter(|c| !c.state.is_held()).peekable();
         let status = match others.peek().is_some() && others.all(|c| c.status == Status::Paused) {
             true => PodStatus::Paused,
             false => PodStatus::of(containers.iter().map(|container| container.status)),
@@ -91,16 +91,18 @@ impl ListedPod {
 
     /// Its containers but the infra container.
     pub fn members(&self) -> impl DoubleEndedIterator<Item = &Listed> {
-        self.containers.iter().filter(|container| Some(&container.id) != self.pod.infra.as_ref())
+        self.containers.iter().filter(|container| !container.infra)
+    }
+
+    /// Its infra container.
+    pub fn infra(&self) -> Option<&Listed> {
+        self.containers.iter().find(|container| container.infra)
     }
 }
 
 impl Engine {
-    /// All pods, the newest first, and why some cannot be read.
-    ///
-    /// # Errors
-    /// [`Error::Io`] for the directory of containers.
-    pub fn pods(&self) -> Result<(Vec<ListedPod>, Vec<Error>), Error> {
+    /// The records of all pods, the newest first, and why some cannot be read.
+    pub(crate) fn pod_records(&self) -> (Vec<Pod>, Vec<Error>) {
         let (mut pods, mut problems) = (Vec::new(), Vec::new());
         for id in ids_with_prefix(&self.pods_dir(), "") {
             match self.load_pod(&id) {
@@ -110,6 +112,15 @@ impl Engine {
             }
         }
         pods.sort_by(|a, b| b.created.cmp(&a.created));
+        (pods, problems)
+    }
+
+    /// All pods, the newest first, and why some cannot be read.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for the directory of containers.
+    pub fn pods(&self) -> Result<(Vec<ListedPod>, Vec<Error>), Error> {
+        let (pods, problems) = self.pod_records();
         let mut of_pods: HashMap<String, Vec<Listed>> = HashMap::new();
         if !pods.is_empty() {
             for container in self.list(Which::All)?.into_iter().filter(|container| !container.pod.is_empty())
@@ -137,9 +148,7 @@ impl Engine {
 
     /// The names of pods, by id.
     pub fn pod_names(&self) -> HashMap<String, String> {
-        let ids = ids_with_prefix(&self.pods_dir(), "");
-        let name = |id: String| Some((id.clone(), self.load_pod(&id).ok()??.name));
-        ids.into_iter().filter_map(name).collect()
+        self.pod_records().0.into_iter().map(|pod| (pod.id, pod.name)).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, complain, print, table};
+use crate::output::{by_template, complain, print, table_of};
 use crate::template::joined;
 use crate::units::ago;
 
@@ -116,22 +116,8 @@ fn listing(flags: &Flags, pods: &[ListedPod]) -> Result<String, Error> {
     if !(flags.ctr_ids || flags.ctr_names || flags.ctr_status) {
         columns.push("NumberOfContainers");
     }
-    let heading = |column: &&str| {
-        HEADERS.iter().find(|(field, _)| field == column).map_or("", |(_, text)| text).to_owned()
-    };
-    let mut lines: Vec<Vec<String>> = Vec::new();
-    if !flags.noheading {
-        lines.push(columns.iter().map(heading).collect());
-    }
-    for pod in pods {
-        let row = row(pod, flags.no_trunc);
-        let cell = |column: &&str| match &row[*column] {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        lines.push(columns.iter().map(cell).collect());
-    }
-    table(&lines)
+    let rows: Vec<Value> = pods.iter().map(|pod| row(pod, flags.no_trunc)).collect();
+    table_of(&columns, (!flags.noheading).then_some(&HEADERS[..]), &rows)
 }
 
 fn sort(pods: &mut [ListedPod], by: Sort) {

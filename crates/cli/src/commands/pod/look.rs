@@ -64,7 +64,7 @@ pub(super) fn top(globals: &Globals, flags: &TopFlags) -> Result<u8, Error> {
         }
     };
     let pod = engine.listed_pod(&name)?;
-    let running = pod.containers.iter().filter(|c| c.status.has_process() && c.state.held.is_empty());
+    let running = pod.containers.iter().filter(|c| c.status.has_process() && !c.state.is_held());
     let ids: Vec<String> = running.map(|c| c.id.clone()).collect();
     if ids.is_empty() {
         return Err(Error::Invalid(format!(
@@ -105,6 +105,6 @@ pub(super) fn stats(globals: &Globals, flags: &StatsFlags) -> Result<u8, Error> 
     stats::report_on(globals, &engine, &flags.stats, |engine: &Engine| {
         let running = engine.list(Which::Active)?.into_iter();
         let meant = |pod: &String| wanted.as_ref().map_or(!pod.is_empty(), |ids| ids.contains(pod));
-        Ok(running.filter(|c| meant(&c.pod) && c.state.held.is_empty()).map(|c| c.id).collect())
+        Ok(running.filter(|c| meant(&c.pod) && !c.state.is_held()).map(|c| c.id).collect())
     })
 }

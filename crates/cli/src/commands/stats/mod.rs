@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::choose::latest;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, print, table};
+use crate::output::{by_template, print, table_of};
 use row::{DOCKER_COLUMNS, DOCKER_HEADERS, HEADERS, PODMAN_COLUMNS, Reading, docker_row, document, row};
 
 /// Clears a terminal and begins at its top.
@@ -139,15 +139,6 @@ fn report(flags: &How, docker: bool, readings: &[Reading]) -> Result<String, Err
             Ok(format!("{:#}\n", Value::from(documents)))
         }
         Some(template) if template != "table" => by_template(template, headers, &rows),
-        _ => {
-            let header = |c: &&str| headers.iter().find(|(f, _)| f == c).map_or("", |(_, h)| h).to_owned();
-            let cell = |row: &Value, column: &str| match &row[column] {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            let mut lines: Vec<Vec<String>> = vec![columns.iter().map(header).collect()];
-            lines.extend(rows.iter().map(|row| columns.iter().map(|c| cell(row, c)).collect::<Vec<_>>()));
-            table(&lines)
-        }
+        _ => table_of(columns, Some(headers), &rows),
     }
 }
