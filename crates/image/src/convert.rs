@@ -1,7 +1,7 @@
 //! Blobs from a source to a destination, layers in another compression where that is wanted.
 
 use std::io::{self, BufReader, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use oci_spec::image::Descriptor;
@@ -16,7 +16,7 @@ use crate::format::{Sent, compression_of};
 use crate::inflate;
 use crate::manifest::is_elsewhere;
 use crate::marks::Marks;
-use crate::pipe::{Closed, PipeSink, pipe};
+use crate::pipe::{Closed, PipeReader, PipeSink, pipe};
 use crate::source::Source;
 
 /// The form in which a blob is to arrive.
@@ -88,6 +88,7 @@ impl Transfer<'_> {
         let mut marks = Marks::new(blob.size());
         loop {
             let result = self.destination.put(&mut |wanted, take| {
+                self.source.begin_blob(blob);
                 if goal != Goal::Keep {
                     let watched = Watched::new(self.source.blob(blob)?, hand, &told);
                     became = self.look_and_send(blob, goal, watched, take)?;
@@ -145,10 +146,17 @@ impl Transfer<'_> {
                 None => Incoming::expected(blob, &mut reader),
             };
             let sent = incoming.and_then(|mut blob| take(&mut blob));
-            // Who writes to nobody ends.
-            drop(reader);
+            self.end_reading(reader, blob, sent.is_err());
             sent
         })
+    }
+
+    /// Who writes to nobody ends; who waits for bytes that nobody wants, too.
+    fn end_reading(&self, reader: PipeReader, blob: &Descriptor, failed: bool) {
+        drop(reader);
+        if failed {
+            self.source.cancel_blob(blob);
+        }
     }
 
     /// What the bytes are counts, not what they are called.
@@ -159,8 +167,7 @@ impl Transfer<'_> {
         bytes: impl Read + Send,
         take: &mut Take<'_>,
     ) -> Result<Sent, Error> {
-        let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
-        let (found, bytes) = inflate::peek(bytes).map_err(failed)?;
+        let (found, bytes) = inflate::peek(bytes).map_err(|source| failed(blob, source))?;
         let from = match found {
             inflate::Compression::None => Compression::None,
             inflate::Compression::Gzip => Compression::Gzip,
@@ -188,27 +195,36 @@ impl Transfer<'_> {
         take: &mut Take<'_>,
     ) -> Result<Sent, Error> {
         let (sink, [mut reader]) = pipe(self.memory.waiting);
-        let level = self.options.level;
+        let (level, over) = (self.options.level, &AtomicBool::new(false));
         let (changed, result) = thread::scope(|scope| {
             let writer = scope.spawn(move || {
-                change(blob, bytes, from, to, level, &self.memory.windows, PipeSink::new(sink))
+                let mut sink = PipeSink::new(sink);
+                match change(blob, bytes, from, to, level, &self.memory.windows, &mut sink) {
+                    // Without this end the reader sees a failure.
+                    Ok(()) => {
+                        sink.end().map_err(|source| (failed(blob, source), over.load(Ordering::SeqCst)))
+                    }
+                    // Looked at before the reader can see it.
+                    Err(error) => Err((error, over.load(Ordering::SeqCst))),
+                }
             });
             let mut incoming = Incoming::new(&mut reader);
             let result = take(&mut incoming).map(|()| incoming.read());
-            // Who writes to nobody ends.
-            drop(reader);
+            over.store(result.is_err(), Ordering::SeqCst);
+            self.end_reading(reader, blob, result.is_err());
             (writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result)
         });
         match (changed, result) {
             // The cause before its consequence.
-            (Err(Error::Copy { source, .. }), Err(error)) if source.kind() == io::ErrorKind::BrokenPipe => {
-                Err(error)
-            }
-            (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            (Err((_, true)) | Ok(()), Err(error)) | (Err((error, _)), _) => Err(error),
             (Ok(()), Ok(Some((digest, size)))) => Ok(Sent { digest, size, compression: to }),
             (Ok(()), Ok(None)) => Err(Error::Unread { destination: self.destination.name().to_owned() }),
         }
     }
+}
+
+fn failed(blob: &Descriptor, source: io::Error) -> Error {
+    Error::Copy { blob: blob.digest().to_string(), source }
 }
 
 /// Verifies a blob and writes it in another form.
@@ -219,9 +235,9 @@ fn change(
     to: Compression,
     level: Option<i32>,
     budget: &Budget,
-    sink: PipeSink,
+    sink: &mut PipeSink,
 ) -> Result<(), Error> {
-    let failed = |source| Error::Copy { blob: blob.digest().to_string(), source };
+    let failed = |source| failed(blob, source);
     let mut verified = Incoming::expected(blob, &mut bytes)?;
     let input = BufReader::with_capacity(256 * 1024, &mut verified);
     let mut more = None;
@@ -236,6 +252,5 @@ fn change(
     io::copy(&mut plain, &mut out).map_err(failed)?;
     drop(plain);
     verified.end("the copy")?;
-    // Without this end the reader sees a failure.
-    out.finish().and_then(PipeSink::end).map_err(failed)
+    out.finish().map(drop).map_err(failed)
 }

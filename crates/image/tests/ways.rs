@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use common::server::{Answer, Server};
 use common::{Fixture, PLAIN, ZSTD, chain, host, image, tar};
-use loment_image::{Error, Fetched, OciLayout, Options, Parts, Pulled, Silent, Source, pull};
+use loment_image::{
+    Compression, CopyOptions, Destination, Error, Fetched, Incoming, Layers, OciLayout, Options, Parts,
+    Pulled, Silent, Source, Wants, copy, pull,
+};
 use loment_store::sha256;
 use oci_spec::image::{Descriptor, Digest, MediaType};
 
@@ -186,6 +189,75 @@ fn a_layer_that_failed_is_fetched_in_parts_again() {
         pull_in_parts(&fixture, SMALL_PARTS, &parts, 2).unwrap_or_else(|error| panic!("{}", chain(&error)));
     let record = fixture.store.image(&pulled.image).unwrap().unwrap();
     assert_eq!(*record.layers[0].digest(), sha256(&bytes));
+}
+
+/// A layout whose blobs stop before their end, until nobody wants them.
+struct Stuck<'s> {
+    inner: &'s dyn Source,
+    ended: (Mutex<bool>, Condvar),
+}
+
+impl Source for Stuck<'_> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn manifest(&self, digest: Option<&Digest>) -> Result<Fetched, Error> {
+        self.inner.manifest(digest)
+    }
+    fn blob(&self, blob: &Descriptor) -> Result<Box<dyn Read + Send + '_>, Error> {
+        let beginning = self.inner.blob(blob)?.take(blob.size() / 2);
+        Ok(Box::new(beginning.chain(Waits(&self.ended))))
+    }
+    fn cancel_blob(&self, _: &Descriptor) {
+        *self.ended.0.lock().unwrap() = true;
+        self.ended.1.notify_all();
+    }
+    fn begin_blob(&self, _: &Descriptor) {
+        *self.ended.0.lock().unwrap() = false;
+    }
+}
+
+struct Waits<'w>(&'w (Mutex<bool>, Condvar));
+
+impl Read for Waits<'_> {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |ended| !*ended).unwrap());
+        Err(io::Error::other("it was cancelled"))
+    }
+}
+
+/// A place that takes nothing.
+struct Full;
+
+impl Destination for Full {
+    fn name(&self) -> &str {
+        "full"
+    }
+    fn wants(&self) -> Wants {
+        Wants::AsIs
+    }
+    fn has(&self, _: &Descriptor) -> Result<bool, Error> {
+        Ok(false)
+    }
+    fn put_blob(&self, _: &mut Incoming<'_>) -> Result<(), Error> {
+        Err(Error::Unread { destination: "full".to_owned() })
+    }
+    fn put_document(&self, _: &Descriptor, _: &[u8], _: bool) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_taken_does_not_wait_for_its_source() {
+    let fixture = Fixture::new();
+    many_files(&fixture);
+    let inner = &OciLayout::open(&fixture.oci(), None, "").unwrap();
+    for layers in [Layers::Keep, Layers::As(Compression::Zstd)] {
+        let source = Stuck { inner, ended: (Mutex::new(false), Condvar::new()) };
+        let options = CopyOptions { layers, ..CopyOptions::default() };
+        let error = copy(&source, &Full, &options, &mut Silent).unwrap_err();
+        assert!(matches!(error, Error::Unread { .. }), "{}", chain(&error));
+    }
 }
 
 #[test]

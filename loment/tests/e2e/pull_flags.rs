@@ -275,3 +275,23 @@ fn what_is_pulled_again_is_asked_for_and_fetched_only_when_it_is_another() {
     assert_eq!(methods(&unable, &[])[..2], ["HEAD", "GET"]);
     world.loment(["system", "check"]).succeeds();
 }
+
+#[test]
+fn a_manifest_that_is_damaged_here_is_fetched_though_the_registry_says_it_is_the_same() {
+    let (world, registry) = (world(), fixtures().serve());
+    let way = FaultyWay::to(&registry.host(), "", Fault::Busy, 0);
+    let name = way.name("busybox:latest");
+    world.loment(["pull", "-q", &name]).succeeds();
+    let digest = world.inspect("{{.Digest}}", &name);
+    let (algorithm, hex) = digest.trim().split_once(':').unwrap();
+    let blob = world.root().join("blobs").join(algorithm).join(&hex[..2]).join(hex);
+    let manifest = fs::read(&blob).unwrap();
+    for damaged in [vec![b' '; manifest.len()], manifest[..manifest.len() / 2].to_vec(), Vec::new()] {
+        fs::write(&blob, damaged).unwrap();
+        let before = way.requests().len();
+        world.loment(["pull", "-q", &name]).succeeds();
+        assert!(way.requests()[before..].iter().any(|request| request.starts_with("GET")), "{blob:?}");
+        assert_eq!(fs::read(&blob).unwrap(), manifest);
+        world.loment(["system", "check"]).succeeds();
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{EntryProblem, UnpackError};
 use crate::tar::{Entry, Kind};
@@ -18,6 +19,11 @@ pub(crate) const MAX_PATH: usize = 4096;
 /// the number of entries does not bound them. A million directories take two thirds of it, the four million files that a layer may have
 /// half.
 const MOST: u64 = 512 << 20;
+/// Of all layers that a program unpacks at the same time.
+const MOST_OF_ALL: u64 = 2 * MOST;
+
+/// What they keep.
+static ALL: AtomicU64 = AtomicU64::new(0);
 /// Of a directory, besides its names and its extended attributes: no less than it takes.
 pub(crate) const DIRECTORY: u64 = 256;
 
@@ -26,11 +32,13 @@ pub(crate) const DIRECTORY: u64 = 256;
 pub(crate) struct Kept {
     bytes: u64,
     most: u64,
+    all: &'static AtomicU64,
+    most_of_all: u64,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { bytes: 0, most: MOST }
+        Self { bytes: 0, most: MOST, all: &ALL, most_of_all: MOST_OF_ALL }
     }
 }
 
@@ -38,19 +46,36 @@ impl Kept {
     /// The same with another limit.
     #[cfg(test)]
     pub(crate) fn at_most(most: u64) -> Self {
-        Self { bytes: 0, most }
+        Self { most, ..Self::default() }
     }
 
     /// Adds what is kept because of an entry, besides its extended attributes if those are kept, too.
     pub(crate) fn add(&mut self, bytes: u64, entry: &Entry) -> Result<(), UnpackError> {
         let attributes = entry.xattrs.iter().map(|(name, value)| (name.len() + value.len()) as u64);
         let attributes = if entry.kind == Kind::Directory { attributes.sum() } else { 0 };
-        self.bytes = self.bytes.saturating_add(bytes).saturating_add(attributes);
-        if self.bytes > self.most {
-            let what = "bytes of names and attributes of directories";
-            return Err(UnpackError::TooMuch { what, limit: self.most });
+        self.take(bytes.saturating_add(attributes))
+    }
+
+    fn take(&mut self, more: u64) -> Result<(), UnpackError> {
+        let too_much = |what, limit| Err(UnpackError::TooMuch { what, limit });
+        if self.most - self.bytes < more {
+            return too_much("bytes of names and attributes of directories", self.most);
+        }
+        self.bytes += more;
+        // As much as this is never too large to be added: it is within `most`.
+        if self.all.fetch_add(more, Ordering::Relaxed) + more > self.most_of_all {
+            return too_much(
+                "bytes of names and attributes of directories in layers that come together",
+                self.most_of_all,
+            );
         }
         Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -230,4 +255,25 @@ fn xattrs(pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(CString, Vec<u8>)>, Entry
         kept.push((name, value.clone()));
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_that_come_together_keep_no_more_than_their_limit() {
+        let all: &'static AtomicU64 = Box::leak(Box::default());
+        let layer = || Kept { bytes: 0, most: 10, all, most_of_all: 15 };
+        let (mut first, mut second) = (layer(), layer());
+        assert!(first.take(11).is_err() && first.take(u64::MAX).is_err());
+        first.take(10).unwrap();
+        second.take(5).unwrap();
+        let error = second.take(1).unwrap_err().to_string();
+        assert!(error.contains("more than 15 bytes") && error.contains("together"), "{error}");
+        drop(first);
+        second.take(4).unwrap();
+        drop(second);
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+    }
 }
