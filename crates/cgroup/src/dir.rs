@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::{DIRECTORY, Error, GROUP_MODE};
@@ -51,6 +51,12 @@ impl Dir {
 
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+
+    /// Whether the caller may make directories in it.
+    pub(crate) fn is_writable(&self) -> bool {
+        let how = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", how, AtFlags::EACCESS).is_ok()
     }
 
     /// The generation of the hierarchy this is of.

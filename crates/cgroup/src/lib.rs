@@ -160,6 +160,27 @@ impl Host {
         Ok(Self { hierarchies, version: Version::Hybrid })
     }
 
+    /// No hierarchy. All its groups are [`Cgroup::nowhere`].
+    pub const fn none() -> Self {
+        Self { hierarchies: Vec::new(), version: Version::V2 }
+    }
+
+    /// The group of that name, or one that is nowhere.
+    ///
+    /// # Errors
+    /// [`Error::Path`].
+    pub fn cgroup_if(&self, path: Option<&str>) -> Result<Cgroup<'_>, Error> {
+        Ok(match path {
+            Some(path) => self.cgroup(CgroupPath::new(path)?),
+            None => Cgroup::nowhere(),
+        })
+    }
+
+    /// Whether the caller can make groups in every hierarchy: a user cannot, unless they were delegated.
+    pub fn is_ours(&self) -> bool {
+        self.hierarchies.iter().all(|h| h.root().is_writable())
+    }
+
     /// Opens what a child needs to become a member of the root groups.
     ///
     /// # Errors
@@ -260,6 +281,14 @@ impl Entry {
             rustix::io::write(tasks, b"0")?;
         }
         Ok(())
+    }
+}
+
+impl Cgroup<'static> {
+    /// In no hierarchy: of who has no group of its own. Whatever is done with it is done, but for limits and pauses.
+    pub fn nowhere() -> Self {
+        static NOWHERE: Host = Host::none();
+        Self { host: &NOWHERE, path: CgroupPath::nowhere(), scope: None }
     }
 }
 

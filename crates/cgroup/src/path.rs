@@ -31,6 +31,11 @@ impl CgroupPath {
         Ok(Self(relative.to_owned()))
     }
 
+    /// Of a group that is in no hierarchy.
+    pub(crate) fn nowhere() -> Self {
+        Self("none".to_owned())
+    }
+
     /// The name without a leading slash.
     pub fn as_str(&self) -> &str {
         &self.0

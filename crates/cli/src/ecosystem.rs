@@ -15,10 +15,10 @@ use loment_engine::{Again, Ecosystem, Settings, Transfers};
 use loment_image::conf::{ConfError, File, Policy, Registries, SignaturePlaces, TransferDefaults};
 use loment_registry::Proxy;
 
-use crate::containers_conf;
 use crate::error::{Doing, Error, one_line};
 use crate::logins::{Keyring, Places};
 use crate::units::delay;
+use crate::{containers_conf, rootless};
 
 /// No configuration is larger.
 const MAX_FILE: u64 = 4 << 20;
@@ -87,7 +87,7 @@ fn read(path: &Path) -> Result<Option<Text>, Error> {
 
 /// A file of the user (unless that is root), the administrator or the distribution: the first there is.
 pub(crate) fn first(name: &str) -> Result<Option<Text>, Error> {
-    let own = usize::from(user_config().is_some() && rustix::process::getuid().is_root());
+    let own = usize::from(user_config().is_some() && !rootless::is_rootless());
     for directory in directories().into_iter().skip(own) {
         if let Some(text) = read(&directory.join(name))? {
             return Ok(Some(text));
@@ -137,11 +137,10 @@ pub(crate) fn layered_with(name: &str, variables: &[&str], modules: &[String]) -
 /// The drop-ins of a file, by name.
 fn drop_ins(name: &str, directories: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let stem = name.trim_end_matches(".conf");
-    let uid = rustix::process::getuid();
-    let kinds = match uid.is_root() {
-        true => vec![format!("{stem}.conf.d"), format!("{stem}.rootful.conf.d")],
-        false => {
-            let own = format!("{stem}.rootless.conf.d/{}", uid.as_raw());
+    let kinds = match rootless::is_rootless() {
+        false => vec![format!("{stem}.conf.d"), format!("{stem}.rootful.conf.d")],
+        true => {
+            let own = format!("{stem}.rootless.conf.d/{}", rootless::user());
             vec![format!("{stem}.conf.d"), format!("{stem}.rootless.conf.d"), own]
         }
     };
@@ -201,9 +200,9 @@ pub(crate) fn transfers() -> Result<(TransferDefaults, Transfers), Error> {
 /// Where it is recorded what somebody has once chosen for a short name.
 pub(crate) fn recorded_aliases() -> Option<PathBuf> {
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let default = || match rustix::process::getuid().is_root() {
-        true => Some(PathBuf::from("/var/cache")),
-        false => home().map(|home| home.join(".cache")),
+    let default = || match rootless::is_rootless() {
+        false => Some(PathBuf::from("/var/cache")),
+        true => home().map(|home| home.join(".cache")),
     };
     cache.or_else(default).map(|cache| cache.join("containers/short-name-aliases.conf"))
 }

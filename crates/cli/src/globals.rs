@@ -18,7 +18,7 @@ use crate::error::{Doing, Error};
 use crate::events::{self, EventsBackend};
 use crate::hook_programs;
 use crate::persona::Persona;
-use crate::{log_line, skopeo_globals, storage_options};
+use crate::{log_line, rootless, skopeo_globals, storage_options};
 
 /// What is the same for every command.
 #[derive(Debug)]
@@ -140,7 +140,10 @@ impl Globals {
         persona: &'static Persona,
         arguments: &[OsString],
     ) -> Result<(Self, Vec<OsString>), Error> {
-        let (root, runroot) = ("/var/lib/loment".into(), "/run/loment".into());
+        let (root, runroot) = match rootless::is_rootless() {
+            true => rootless::directories()?,
+            false => ("/var/lib/loment".into(), "/run/loment".into()),
+        };
         let mut globals = Self {
             persona,
             root,
@@ -262,11 +265,7 @@ impl Globals {
 
     /// Opens the engine.
     pub(crate) fn engine(&self) -> Result<Engine, Error> {
-        if !loment_sys::process::is_root() {
-            return Err(Error::Invalid(
-                "running without root is not supported yet: use sudo, or log in as root".into(),
-            ));
-        }
+        rootless::enter(&self.root, &self.runroot)?;
         let chosen = self.events;
         let events = move || events::settings(chosen).unwrap_or_default().size();
         let engine = Engine::open(&self.root, &self.runroot)?

@@ -24,6 +24,7 @@ mod mounts_conf;
 mod output;
 mod persona;
 mod programs;
+mod rootless;
 mod runtime;
 mod secret_programs;
 mod short_names;

@@ -62,7 +62,7 @@ impl Engine {
         if config.net.hostname == old.id[..12] {
             id[..12].clone_into(&mut config.net.hostname);
         }
-        config.cgroup.path = config.cgroup.path.replace(&old.id, &id);
+        config.cgroup.path = config.cgroup.path.map(|path| path.replace(&old.id, &id));
         config.pid_files = Default::default();
         if let Some((image, name)) = &choices.image {
             let (_, digest) = self.image_config(image, name)?;

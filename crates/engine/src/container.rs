@@ -150,9 +150,9 @@ impl Container {
         self.dir.join(STOPPED).exists()
     }
 
-    /// Its control group.
-    pub fn cgroup(&self) -> &str {
-        &self.config.cgroup.path
+    /// Its control group, if it has one.
+    pub fn cgroup(&self) -> Option<&str> {
+        self.config.cgroup.path.as_deref()
     }
 
     /// Where its log is, if that is a file.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use loment_cgroup::Host;
+use loment_cgroup::{Cgroup, Host};
 
 use loment_monitor::state::State;
 use loment_store::{Durability, Form, ImageId, Store};
@@ -71,6 +71,14 @@ impl Engine {
                 let host = Host::detect()?;
                 Ok(self.groups.get_or_init(|| host))
             }
+        }
+    }
+
+    /// A control group of a container, or one that is nowhere.
+    pub(crate) fn group(&self, path: Option<&str>) -> Result<Cgroup<'_>, Error> {
+        match path {
+            Some(_) => Ok(self.groups()?.cgroup_if(path)?),
+            None => Ok(Cgroup::nowhere()),
         }
     }
 
@@ -232,7 +240,7 @@ impl Engine {
     }
 
     /// What a container that runs by its record is doing.
-    pub(crate) fn closer(&self, status: Status, id: &str, group: &str) -> Status {
+    pub(crate) fn closer(&self, status: Status, id: &str, group: Option<&str>) -> Status {
         let is_stopping = || self.run_dir(id).join(loment_monitor::state::STOPPING).exists();
         match status {
             Status::Running if self.is_frozen(group) => Status::Paused,

@@ -29,8 +29,8 @@ pub struct Commit {
     pub changes: Vec<loment_image::Change>,
     /// Its kind of manifest.
     pub format: Format,
-    /// The container does nothing meanwhile.
-    pub pause: bool,
+    /// Whether the container does nothing meanwhile; `None`: not if it can be paused.
+    pub pause: Option<bool>,
     /// All is in one layer.
     pub squash: bool,
 }
@@ -84,7 +84,8 @@ impl Engine {
         };
         let document = base.as_ref().map(|image| self.document_of(&image.id)).transpose()?;
         let lease = self.store_for_layers().lease()?;
-        let frozen = match how.pause && container.status == Status::Running {
+        let pause = how.pause.unwrap_or(container.cgroup().is_some());
+        let frozen = match pause && container.status == Status::Running {
             true => Some(Frozen::new(self, &container)?),
             false => None,
         };

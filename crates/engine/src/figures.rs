@@ -1,6 +1,6 @@
 //! What containers use at this moment.
 
-use loment_cgroup::{CgroupPath, Usage};
+use loment_cgroup::Usage;
 
 use crate::config::Network;
 use crate::container::Container;
@@ -28,7 +28,7 @@ impl Engine {
         if !container.status.has_process() {
             return Ok(Figures::default());
         }
-        let group = self.groups()?.cgroup(CgroupPath::new(container.cgroup())?).usage();
+        let group = self.group(container.cgroup())?.usage();
         let machine = rustix::system::sysinfo();
         let machine = machine.totalram.saturating_mul(u64::from(machine.mem_unit));
         let memory_limit = group.memory_limit.map_or(machine, |limit| limit.min(machine));

@@ -27,7 +27,11 @@ impl Engine {
         if let Some(form) = found.strip_prefix(&place) {
             return if form.trim() == "erofs" { Form::Erofs } else { Form::Dir };
         }
-        let form = if loment_monitor::mounts_files(&file) { Form::Erofs } else { Form::Dir };
+        let form = if loment_sys::process::is_root_of_machine() && loment_monitor::mounts_files(&file) {
+            Form::Erofs
+        } else {
+            Form::Dir
+        };
         let word = if form == Form::Erofs { "erofs" } else { "dir" };
         // Whoever cannot read it asks again.
         let _ = std::fs::write(&known, format!("{place} {word}\n"));

@@ -4,12 +4,60 @@ use loment_cgroup::systemd::Manager;
 use loment_cgroup::{CgroupPath, Host, Version};
 
 use crate::Error;
-use crate::config::{GroupManager, GroupUse};
+use crate::config::{GroupManager, GroupUse, Groups, Limits};
 use crate::container::cgroup_name;
 use crate::error::invalid;
 
 /// The slice of containers and machines (systemd.special(7)).
 const SLICE: &str = "machine.slice";
+
+/// The control groups of a container of which nobody says which it gets: those that its maker can make. A user can make none, unless
+/// they were delegated (cgroups(7), "Delegating a hierarchy").
+pub(crate) fn usual() -> Result<Groups, Error> {
+    let all = loment_sys::process::is_root_of_machine() || Host::detect()?.is_ours();
+    Ok(if all { Groups::Both } else { Groups::None })
+}
+
+/// Refuses limits of who gets no control group, which limits need.
+pub(crate) fn refuse_limits(limits: &Limits, groups: Option<Groups>) -> Result<(), Error> {
+    let hint = match groups {
+        Some(Groups::None) => "limits need a control group: leave --cgroups disabled out",
+        _ => {
+            "limits need a control group, and this user may make none here: run it as root, or have systemd delegate some (user@.service, Delegate=)"
+        }
+    };
+    match asked(limits) {
+        Some(flag) => Err(invalid("limit", flag, hint)),
+        None => Ok(()),
+    }
+}
+
+/// The first of the limits that is set and needs a control group, by its flag.
+fn asked(limits: &Limits) -> Option<&'static str> {
+    let set = [
+        ("--memory", limits.memory.is_some()),
+        ("--memory-swap", limits.memory_swap.is_some()),
+        ("--memory-reservation", limits.memory_reservation.is_some()),
+        ("--memory-swappiness", limits.memory_swappiness.is_some()),
+        ("--oom-kill-disable", limits.oom_kill_disable),
+        ("--cpu-shares", limits.cpu_shares.is_some()),
+        ("--cpus or --cpu-quota", limits.cpu_quota.is_some()),
+        ("--cpu-period", limits.cpu_period.is_some()),
+        ("--cpu-rt-runtime", limits.cpu_rt_runtime.is_some()),
+        ("--cpu-rt-period", limits.cpu_rt_period.is_some()),
+        ("--cpuset-cpus", limits.cpuset_cpus.is_some()),
+        ("--cpuset-mems", limits.cpuset_mems.is_some()),
+        ("--blkio-weight", limits.blkio_weight.is_some()),
+        ("--blkio-weight-device", !limits.blkio_weight_device.is_empty()),
+        ("--device-read-bps", !limits.device_read_bps.is_empty()),
+        ("--device-write-bps", !limits.device_write_bps.is_empty()),
+        ("--device-read-iops", !limits.device_read_iops.is_empty()),
+        ("--device-write-iops", !limits.device_write_iops.is_empty()),
+        ("--cgroup-conf", !limits.unified.is_empty()),
+        ("--pids-limit", limits.pids_limit.is_some_and(|limit| limit > 0)),
+    ];
+    set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
+}
 
 impl GroupManager {
     /// systemd where it manages the v2 groups of this machine: it would take controllers away from groups of ours. On v1 it
@@ -26,7 +74,7 @@ impl GroupManager {
             Self::Cgroupfs => {
                 let name = format!("loment-pod-{id}");
                 let path = parent.map_or(Ok(CgroupPath::new(&name)?), |p| CgroupPath::new(p)?.join(&name))?;
-                Ok(GroupUse { path: path.as_str().to_owned(), slice: None })
+                Ok(GroupUse { path: Some(path.as_str().to_owned()), ..GroupUse::default() })
             }
             Self::Systemd => {
                 let slice = slice_of(parent)?;
@@ -34,7 +82,7 @@ impl GroupManager {
                 let slice = format!("{}-loment_pod_{id}.slice", slice.trim_end_matches(".slice"));
                 let path = loment_monitor::scope_name(&slice, id)?.path_below("")?;
                 let path = path.as_str().rsplit_once('/').map_or("", |(group, _)| group).to_owned();
-                Ok(GroupUse { path, slice: Some(slice) })
+                Ok(GroupUse { path: Some(path), slice: Some(slice), ..GroupUse::default() })
             }
         }
     }
@@ -46,12 +94,16 @@ impl GroupManager {
             Self::Cgroupfs => {
                 let name = cgroup_name(id);
                 let path = parent.map_or(Ok(CgroupPath::new(&name)?), |p| CgroupPath::new(p)?.join(&name))?;
-                Ok(GroupUse { path: path.as_str().to_owned(), slice: None })
+                Ok(GroupUse { path: Some(path.as_str().to_owned()), ..GroupUse::default() })
             }
             Self::Systemd => {
                 let slice = slice_of(parent)?;
                 let path = loment_monitor::scope_name(slice, id)?.path_below("")?;
-                Ok(GroupUse { path: path.as_str().to_owned(), slice: Some(slice.to_owned()) })
+                Ok(GroupUse {
+                    path: Some(path.as_str().to_owned()),
+                    slice: Some(slice.to_owned()),
+                    ..GroupUse::default()
+                })
             }
         }
     }
@@ -73,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_group_is_below_its_parent_in_the_words_of_its_manager() {
-        let path = |manager: GroupManager, parent| manager.place(parent, "1f").map(|g| g.path).ok();
+        let path =
+            |manager: GroupManager, parent| manager.place(parent, "1f").ok().and_then(|group| group.path);
         assert_eq!(path(GroupManager::Cgroupfs, None).as_deref(), Some("loment-1f"));
         assert_eq!(path(GroupManager::Cgroupfs, Some("/a/b")).as_deref(), Some("a/b/loment-1f"));
         assert_eq!(path(GroupManager::Cgroupfs, Some("../b")), None);

@@ -30,6 +30,7 @@ mod container;
 mod container_mounts;
 mod copy_files;
 mod create;
+mod descendants;
 mod ecosystem;
 mod elsewhere;
 mod engine;

@@ -127,7 +127,7 @@ struct NetworkOf {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Group {
-    path: String,
+    path: Option<String>,
 }
 
 impl Engine {
@@ -213,7 +213,11 @@ impl Records {
     }
 
     /// A container; `None` for one that is not there (any more), or not yet.
-    fn listed(&mut self, id: &str, closer: impl Fn(Status, &str) -> Status) -> io::Result<Option<Listed>> {
+    fn listed(
+        &mut self,
+        id: &str,
+        closer: impl Fn(Status, Option<&str>) -> Status,
+    ) -> io::Result<Option<Listed>> {
         let Some(bytes) = self.read(id, CONFIG)? else { return Ok(None) };
         let record: Record = serde_json::from_slice(bytes)?;
         if record.version != VERSION {
@@ -224,7 +228,7 @@ impl Records {
             Some(bytes) => State::parse(bytes).or_else(damaged)?,
             None => State::default(),
         };
-        let status = closer(status_of(&mut state), &record.cgroup.path);
+        let status = closer(status_of(&mut state), record.cgroup.path.as_deref());
         let Program { mut entrypoint, command } = record.process;
         entrypoint.extend(command);
         Ok(Some(Listed {

@@ -33,9 +33,10 @@ impl Engine {
     pub(crate) fn lock_by_force(&self, id: &str) -> Result<File, Error> {
         match self.lock_within(id, SHORT_PATIENCE) {
             Err(Error::Busy { .. }) => {
+                self.kill_tree(id).context("end", "the monitor")?;
                 let host = Host::detect_tracking()?;
                 // Its monitor and that one's workers hold the lock; what they have made so far is in the other group.
-                let known = self.load(id).ok().flatten().map(|container| container.config.cgroup.path);
+                let known = self.load(id).ok().flatten().and_then(|container| container.config.cgroup.path);
                 for name in [monitor_cgroup_name(id), known.unwrap_or_else(|| cgroup_name(id))] {
                     let group = host.cgroup(CgroupPath::new(&name)?);
                     if group.exists() {

@@ -1,6 +1,5 @@
 //! Stopping a container in the midst of what it does, and letting it go on.
 
-use loment_cgroup::{CgroupPath, Host};
 use loment_events::What;
 
 use crate::container::{Container, Status};
@@ -36,12 +35,11 @@ impl Engine {
     }
 
     pub(crate) fn freeze(&self, container: &Container, frozen: bool) -> Result<(), Error> {
-        Ok(Host::detect()?.cgroup(CgroupPath::new(container.cgroup())?).freeze(frozen)?)
+        Ok(self.group(container.cgroup())?.freeze(frozen)?)
     }
 
-    pub(crate) fn is_frozen(&self, group: &str) -> bool {
-        let Ok(host) = self.groups() else { return false };
-        CgroupPath::new(group).is_ok_and(|path| host.cgroup(path).is_frozen())
+    pub(crate) fn is_frozen(&self, group: Option<&str>) -> bool {
+        self.group(group).is_ok_and(|group| group.is_frozen())
     }
 }
 

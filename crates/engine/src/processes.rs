@@ -7,14 +7,13 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use loment_cgroup::CgroupPath;
 use loment_runtime::{CapabilitySet, InRoot};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::container::Container;
 use crate::error::Context;
-use crate::{Engine, Error};
+use crate::{Engine, Error, descendants};
 
 /// Of one file that the container's programs can make longer, no more bytes are read.
 const MAX_FILE: u64 = 4 << 20;
@@ -126,8 +125,11 @@ impl Engine {
         let first = container.open_process().ok_or_else(not_running)?;
         let world =
             World::of(container.state.pid).context("read", format!("/proc/{}", container.state.pid))?;
-        let group = CgroupPath::new(container.cgroup())?;
-        let members = || self.groups().and_then(|host| Ok(host.cgroup(group.clone()).pids()?));
+        let group = self.group(container.cgroup())?;
+        let members = || match container.cgroup() {
+            Some(_) => Ok::<_, Error>(group.pids()?),
+            None => descendants::of_container(container).context("look for", "the container's processes"),
+        };
         let mut all: Vec<Process> = Vec::new();
         // Some at a time: descriptors are few.
         for some in members()?.chunks(AT_ONCE) {
@@ -198,10 +200,14 @@ impl World {
         let of_root = |path: &str| root.open_regular(Path::new(path)).map(text).unwrap_or_default();
         let of_host = |path: &str| File::open(path).map(text).unwrap_or_default();
         let now = clock_gettime(ClockId::Boottime);
+        let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
+        // Of ours, the kernel shows ids as they are in it.
+        let is_ours = namespace(&pid.to_string())? == namespace("self")?;
+        let ids = |file| if is_ours { IdMap::same() } else { IdMap::parse(&read(&dir, file)) };
         Ok(Self {
             depth,
-            uids: IdMap::parse(&read(&dir, "uid_map")),
-            gids: IdMap::parse(&read(&dir, "gid_map")),
+            uids: ids("uid_map"),
+            gids: ids("gid_map"),
             names: Names::parse(&of_root("/etc/passwd"), &of_root("/etc/group")),
             host: Names::parse(&of_host("/etc/passwd"), &of_host("/etc/group")),
             now: (now.tv_sec as u64).saturating_mul(1_000_000_000) + now.tv_nsec as u64,
@@ -250,6 +256,10 @@ struct IdMap(Vec<[u32; 3]>);
 const NOBODY: u32 = 65534;
 
 impl IdMap {
+    fn same() -> Self {
+        Self(vec![[0, 0, u32::MAX]])
+    }
+
     fn parse(text: &str) -> Self {
         let range = |line: &str| {
             let numbers: Vec<u32> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();

@@ -11,6 +11,7 @@ use loment_store::Store;
 use crate::config::Config;
 use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
+use crate::error::Context;
 use crate::stop::{Grace, SIGKILL, StopOptions};
 use crate::{Engine, Error};
 
@@ -137,7 +138,7 @@ impl Engine {
         let name = self.names().all().remove(&id).unwrap_or_default();
         let mut config = Config { id: id.clone(), name, ..Config::default() };
         // Where its group is, unless somebody wanted it elsewhere.
-        config.cgroup.path = cgroup_name(&id);
+        config.cgroup.path = Some(cgroup_name(&id));
         let mut container = Container::new(config, state, dir, run_dir);
         if !container.status.is_active() && container.monitor().is_some() {
             container.status = Status::Running;
@@ -149,6 +150,7 @@ impl Engine {
             Err(_) if !self.dir(&id).exists() => return Ok(container),
             lock => lock?,
         };
+        self.kill_tree(&id).context("end the monitor of", &id)?;
         self.clear_leftovers(&container);
         remove_groups(&id);
         let _ = std::fs::remove_dir_all(&container.run_dir);

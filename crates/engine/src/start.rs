@@ -12,7 +12,7 @@ use loment_store::Store;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
-use crate::config::Config;
+use crate::config::{Config, Groups};
 use crate::container::{Container, Status, monitor_cgroup_name};
 use crate::create::{accounts, around_image, write_generated};
 use crate::error::Context;
@@ -214,7 +214,7 @@ impl Engine {
             id: config.id.clone(),
             cgroup: config.cgroup.path.clone(),
             slice: config.cgroup.slice.clone(),
-            monitor_cgroup: monitor_cgroup_name(&config.id),
+            monitor_cgroup: (config.cgroup.groups() == Groups::Both).then(|| monitor_cgroup_name(&config.id)),
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             pid_file: config.pid_files.container.clone(),
@@ -356,9 +356,10 @@ fn spawn_monitor(
 
 /// The monitor's own group, outside of the caller's session.
 fn tracking_group(place: &Place) -> std::io::Result<Entry> {
+    let Some(group) = &place.monitor_cgroup else { return Ok(Entry::default()) };
     let made = || -> Result<Entry, loment_cgroup::Error> {
         let host = Host::detect_tracking()?;
-        let group = host.cgroup(CgroupPath::new(&place.monitor_cgroup)?);
+        let group = host.cgroup(CgroupPath::new(group)?);
         match group.create() {
             // Left by a monitor that was killed.
             Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => group.entry(),

@@ -184,8 +184,7 @@ impl Engine {
         signal(process, SIGKILL)?;
         // Somebody may have frozen it.
         if !ends_within(process, 1) {
-            let host = loment_cgroup::Host::detect()?;
-            host.cgroup(loment_cgroup::CgroupPath::new(container.cgroup())?).kill()?;
+            self.group(container.cgroup())?.kill()?;
         }
         if !ends_within(process, KILL_TIMEOUT) {
             return Err(Error::Unkillable { id: container.config.id.clone(), seconds: KILL_TIMEOUT });

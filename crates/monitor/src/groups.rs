@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use loment_cgroup::systemd::{Manager, Property, Scope, ScopeName};
-use loment_cgroup::{Cgroup, CgroupPath, Error, Host, OomCounter};
+use loment_cgroup::{Cgroup, Error, Host, OomCounter};
 use oci_spec::runtime::{LinuxResources, Spec};
 
 use crate::launch::Place;
@@ -25,9 +25,17 @@ fn scope(place: &Place) -> Result<Option<Scope>, Error> {
     Ok(Some(Manager::system().scope_below(&scope_name(slice, &place.id)?, "")?))
 }
 
+/// The hierarchies in which its group is.
+///
+/// # Errors
+/// [`Error::NotMounted`] where there are none, and it has one.
+pub(crate) fn host(place: &Place) -> Result<Host, Error> {
+    if place.cgroup.is_some() { Host::detect() } else { Ok(Host::none()) }
+}
+
 /// The group that a container is to get.
 pub(crate) fn to_make<'h>(host: &'h Host, place: &Place, spec: &Spec) -> Result<Cgroup<'h>, Error> {
-    let Some(scope) = scope(place)? else { return Ok(host.cgroup(CgroupPath::new(&place.cgroup)?)) };
+    let Some(scope) = scope(place)? else { return to_join(host, place) };
     let annotations: BTreeMap<_, _> =
         spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     let properties = Property::from_annotations(&annotations)?;
@@ -37,7 +45,7 @@ pub(crate) fn to_make<'h>(host: &'h Host, place: &Place, spec: &Spec) -> Result<
 
 /// The group that it has, to be joined.
 pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, Error> {
-    Ok(host.cgroup(CgroupPath::new(&place.cgroup)?))
+    host.cgroup_if(place.cgroup.as_deref())
 }
 
 /// Changes the limits of one that runs; those that are not given stay.
@@ -45,7 +53,7 @@ pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, E
 /// # Errors
 /// What the kernel, or systemd, says.
 pub fn limit(place: &Place, resources: &LinuxResources) -> Result<(), Error> {
-    let host = Host::detect()?;
+    let host = host(place)?;
     let group = match scope(place)? {
         Some(scope) => host.scope(scope),
         None => to_join(&host, place)?,
@@ -55,14 +63,14 @@ pub fn limit(place: &Place, resources: &LinuxResources) -> Result<(), Error> {
 
 /// Whether something in it was killed for lack of memory.
 pub(crate) fn out_of_memory(place: &Place) -> bool {
-    let count = || -> Result<u64, Error> { Ok(to_join(&Host::detect()?, place)?.oom_kills()) };
+    let count = || -> Result<u64, Error> { Ok(to_join(&host(place)?, place)?.oom_kills()) };
     count().is_ok_and(|kills| kills > 0)
 }
 
 /// What tells that of a scope, which systemd removes as soon as it is empty: opened before, and asked at once.
 pub(crate) fn scope_counter(place: &Place) -> Option<OomCounter> {
     place.slice.as_ref()?;
-    to_join(&Host::detect().ok()?, place).ok()?.oom_counter()
+    to_join(&host(place).ok()?, place).ok()?.oom_counter()
 }
 
 /// How many processes of the machine were killed for lack of memory since it was booted; asked for scopes only.
@@ -74,14 +82,14 @@ pub(crate) fn kills_of_machine(place: &Place) -> u64 {
 
 /// Kills what is in it, thawing it if that is needed.
 pub(crate) fn kill(place: &Place) {
-    let killed = || -> Result<(), Error> { to_join(&Host::detect()?, place)?.kill() };
+    let killed = || -> Result<(), Error> { to_join(&host(place)?, place)?.kill() };
     let _ = killed();
 }
 
 /// Kills what is left in it and removes it. What remains when that fails is an empty group.
 pub(crate) fn remove(place: &Place) {
     let removed = || -> Result<(), Error> {
-        let host = Host::detect()?;
+        let host = host(place)?;
         let group = match scope(place)? {
             Some(scope) => host.scope(scope),
             None => to_join(&host, place)?,

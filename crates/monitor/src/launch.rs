@@ -305,13 +305,13 @@ struct Versioned {
 pub struct Place {
     /// The container's id.
     pub id: String,
-    /// Its control group.
-    pub cgroup: String,
+    /// Its control group; `None`: it has none of its own.
+    pub cgroup: Option<String>,
     /// The slice in which systemd makes it as a scope; `None` where systemd does not.
     #[serde(default)]
     pub slice: Option<String>,
-    /// Its monitor's, in the hierarchies that track sessions.
-    pub monitor_cgroup: String,
+    /// Its monitor's, in the hierarchies that track sessions; `None`: it stays where it is started.
+    pub monitor_cgroup: Option<String>,
     /// Holds `state.json`.
     pub dir: PathBuf,
     /// Holds the socket and generated files; removed at the end.

@@ -11,6 +11,7 @@ use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
 use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::mount::{ATTR_IDMAP, ATTR_RDONLY, MountAttr, set_attributes};
+use loment_sys::process::is_in_user_namespace;
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -230,6 +231,9 @@ impl Layers<'_> {
         if self.has_mounts() {
             fsconfig_set_string(&fs, "xino", "on")?;
         }
+        if is_in_user_namespace() {
+            fsconfig_set_flag(&fs, "userxattr")?;
+        }
         if self.volatile {
             // Linux 5.10. Without it the container is only slower.
             let _ = fsconfig_set_flag(&fs, "volatile");
@@ -250,6 +254,9 @@ impl Layers<'_> {
         };
         if let Some((upper, work)) = &changes {
             options += &format!(",upperdir={},workdir={}", name(upper), name(work));
+        }
+        if is_in_user_namespace() {
+            options += ",userxattr";
         }
         if self.volatile {
             options += ",volatile";
@@ -365,7 +372,7 @@ fn throwaway(path: &Path, (size, inodes): (u64, Option<u64>), scratch: &Path) ->
     let root = changes.join("root");
     let mut warnings = Vec::new();
     let tree = throwaway_layer(path, changes, 0)
-        .map_err(|e| too_deep(path, e))
+        .map_err(|e| explained(path, e))
         .context("overlay", path.display())?;
     std::fs::create_dir(&root).context("create", root.display())?;
     place(&tree, CWD, &root).context("mount", root.display())?;
@@ -390,15 +397,20 @@ fn throwaway(path: &Path, (size, inodes): (u64, Option<u64>), scratch: &Path) ->
     Ok(Built { tree: clone_tree(&root).context("open", root.display())?, warnings })
 }
 
-/// Says what the kernel does not: overlays are stacked two deep at most (`FILESYSTEM_MAX_STACK_DEPTH`).
-fn too_deep(path: &Path, error: io::Error) -> io::Error {
-    let is_overlay = rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u32 == OVERLAY_MAGIC);
-    if error.kind() != io::ErrorKind::InvalidInput || !is_overlay {
-        return error;
-    }
-    io::Error::other(
-        "it is an overlay over an overlay already, and the kernel stacks no further: use a directory on another file system",
-    )
+/// Says what the kernel does not: overlays are stacked two deep at most (`FILESYSTEM_MAX_STACK_DEPTH`), and what mounts hide stays hidden.
+fn explained(path: &Path, error: io::Error) -> io::Error {
+    let is_overlay = || rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u32 == OVERLAY_MAGIC);
+    let why = match error.kind() {
+        io::ErrorKind::InvalidInput if is_overlay() => {
+            "it is an overlay over an overlay already, and the kernel stacks no further: use a directory on another file system"
+        }
+        // `clone_private_mount` in fs/namespace.c.
+        io::ErrorKind::InvalidInput if is_in_user_namespace() => {
+            "an ordinary user cannot overlay a directory in which the machine has mounted something: use an image, or another directory"
+        }
+        _ => return error,
+    };
+    io::Error::other(why)
 }
 
 /// What must hold in a file system must hold in the overlay of it: a program set-uid on a mount that is `nosuid` stays
@@ -443,7 +455,11 @@ pub(crate) fn over(
 fn own_as(from: &OwnedFd, to: &std::fs::File) -> io::Result<()> {
     let stat = rustix::fs::fstat(from)?;
     let (uid, gid) = (rustix::fs::Uid::from_raw(stat.st_uid), rustix::fs::Gid::from_raw(stat.st_gid));
-    rustix::fs::fchown(to, Some(uid), Some(gid))?;
+    match rustix::fs::fchown(to, Some(uid), Some(gid)) {
+        // It belongs to nobody in this user namespace, and so its copy to who made it.
+        Err(Errno::INVAL) => {}
+        done => done?,
+    }
     Ok(rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
 }
 

@@ -315,6 +315,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The pid of the process that listens; it is that process's as long as this is open and answers.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn peer(&self) -> io::Result<i32> {
+        Ok(rustix::net::sockopt::socket_peercred(&self.socket)?.pid.as_raw_nonzero().get())
+    }
+
     /// Connects to the monitor whose run directory is `run_dir`.
     ///
     /// # Errors

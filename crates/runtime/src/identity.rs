@@ -50,6 +50,11 @@ fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errn
     Ok(())
 }
 
+/// Whether this user namespace leaves everybody the groups they have.
+fn is_denied() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
+}
+
 /// User, groups and capabilities; CAP_SYS_ADMIN is kept besides where `admin` says so. The bounding set goes first, while
 /// CAP_SETPCAP is held.
 pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
@@ -57,7 +62,11 @@ pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
     rustix::thread::set_keep_capabilities(true).context("keep", "capabilities")?;
     if !p.keep_groups {
         let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
-        rustix::thread::set_thread_groups(&groups).context("set", "supplementary groups")?;
+        match rustix::thread::set_thread_groups(&groups) {
+            // Where a user namespace has no groups but its maker's, nobody gives any up (user_namespaces(7)).
+            Err(Errno::PERM) if groups.is_empty() && is_denied() => {}
+            set => set.context("set", "supplementary groups")?,
+        }
     }
     let gid = Gid::from_raw(p.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid).context("set group", p.gid)?;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::erofs::{FileKind, Node};
 use crate::error::{Context, Error};
-use crate::unpack::OPAQUE;
+use crate::unpack::{OPAQUE, USER_OPAQUE, is_opaque};
 use crate::view::{Tree, failed, open_beneath};
 
 /// Longer ones are cut, which `cap_from_disk` of the kernel refuses anyway.
@@ -133,17 +133,21 @@ impl Tree<'_> {
     pub(crate) fn is_opaque(&self, path: &[u8], place: Place) -> Result<bool, Error> {
         match self {
             Self::Dir(unpacked, root) => {
-                let look = || {
+                let look = || -> std::io::Result<bool> {
                     let dir = open_beneath(root.as_fd(), path)?;
-                    value_of(&dir, OPAQUE.to_bytes())
+                    for mark in [OPAQUE, USER_OPAQUE].map(|name| name.to_bytes()) {
+                        if is_opaque(mark, &value_of(&dir, mark)?) {
+                            return Ok(true);
+                        }
+                    }
+                    Ok(false)
                 };
-                let value = look().during("look at", &unpacked.join(path))?;
-                Ok(value == b"y")
+                look().during("look at", &unpacked.join(path))
             }
             Self::Erofs(layer, image) => {
                 let Some(place) = place else { return Ok(false) };
                 let xattrs = image.xattrs(&place).map_err(|e| failed(layer, e))?;
-                Ok(xattrs.iter().any(|(name, value)| name == OPAQUE.to_bytes() && value == b"y"))
+                Ok(xattrs.iter().any(|(name, value)| is_opaque(name, value)))
             }
         }
     }

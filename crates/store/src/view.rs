@@ -14,7 +14,7 @@ use crate::disk;
 use crate::erofs::{Image, ReadError, Xattrs};
 use crate::error::{Context, Error};
 use crate::layer::{self, Form, Layer};
-use crate::unpack::OPAQUE;
+use crate::unpack::is_opaque;
 
 /// The tree of a layer, or of the changes of a container, which have the form of an unpacked one.
 pub(crate) enum Tree<'l> {
@@ -145,7 +145,7 @@ impl Look {
 
     /// Hides what lower layers have there.
     pub(crate) fn is_opaque(&self) -> bool {
-        self.xattrs.iter().any(|(name, value)| name == OPAQUE.to_bytes() && value == b"y")
+        self.xattrs.iter().any(|(name, value)| is_opaque(name, value))
     }
 
     /// Owner, mode, extended attributes and times, in an order in which none undoes another.

@@ -64,6 +64,18 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether the effective user is root and nobody's user namespace is around it: one who may do what Linux keeps for the machine's own
+/// root, such as making device nodes or raising limits (user_namespaces(7)).
+pub fn is_root_of_machine() -> bool {
+    is_root() && !is_in_user_namespace()
+}
+
+/// Whether this process is in another user namespace than the machine's first, which maps every id to itself.
+pub fn is_in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
 /// Ends this process at once: no handler runs, nothing is flushed. For children that share their creator's memory image.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit has no precondition and does not return.

@@ -8,6 +8,9 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::command::{Output, Patience, run, run_with_input, try_run};
+use crate::ordinary::{self, Ids};
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How often a directory is removed in which others are still removing.
 const TRIES: u32 = 40;
@@ -22,14 +25,28 @@ pub(crate) fn temporary() -> TempDir {
 pub struct World {
     binary: PathBuf,
     dir: Option<TempDir>,
+    /// Its commands are an ordinary user's.
+    ordinary: bool,
 }
 
 impl World {
     /// A world for the binary at this path.
     pub fn new(binary: &Path) -> Self {
-        let world = Self { binary: binary.to_owned(), dir: Some(temporary()) };
+        Self::of(binary, ordinary::is_wanted().then_some(Ids::Many))
+    }
+
+    /// The same, with commands that an ordinary user runs.
+    pub fn of_user(binary: &Path, ids: Ids) -> Self {
+        Self::of(binary, Some(ids))
+    }
+
+    fn of(binary: &Path, user: Option<Ids>) -> Self {
+        let world = Self { binary: binary.to_owned(), dir: Some(temporary()), ordinary: user.is_some() };
         for name in ["home", "work"] {
             fs::create_dir(world.dir().join(name)).expect("make a directory");
+        }
+        if let Some(ids) = user {
+            ordinary::prepare(world.dir(), ids);
         }
         world
     }
@@ -66,12 +83,26 @@ impl World {
         self.in_environment(&self.binary)
     }
 
+    /// A program, run by whoever's world it is.
+    fn starting(&self, dir: &Path, program: &Path) -> Command {
+        if !self.ordinary {
+            return Command::new(program);
+        }
+        let [first, others @ ..] = ordinary::command(dir, program);
+        let mut command = Command::new(first);
+        command.args(others);
+        command
+    }
+
     fn in_environment(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = self.starting(self.dir(), program);
         command.env_clear();
-        command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env("PATH", PATH);
         command.env("HOME", self.dir().join("home")).env("LANG", "C.UTF-8").env("TERM", "xterm");
         command.env("CONTAINERS_CONF", "/dev/null").env("TZ", "UTC");
+        if self.ordinary {
+            command.env("XDG_RUNTIME_DIR", self.dir().join("home"));
+        }
         command.current_dir(self.dir().join("work"));
         command
     }
@@ -150,8 +181,9 @@ impl Drop for World {
         // A test that failed is to be seen with its own message: no second panic.
         if dir.path().join("root").exists() {
             let remove = |what: &[&str]| {
-                let mut remove = Command::new(&self.binary);
-                remove.env_clear().arg("--root").arg(dir.path().join("root"));
+                let mut remove = self.starting(dir.path(), &self.binary);
+                remove.env_clear().env("PATH", PATH).env("HOME", dir.path().join("home"));
+                remove.arg("--root").arg(dir.path().join("root"));
                 remove.arg("--runroot").arg(dir.path().join("run"));
                 remove.args(what).args(["--force", "--all", "--time", "0"]);
                 match try_run(&mut remove, b"", Patience::NORMAL) {

@@ -413,21 +413,3 @@ fn containers_that_do_not_exist() {
     world.loment(["rm", "nothing"]).fails_saying(1, &["nothing"]);
     world.loment(["rmi", "nothing"]).fails_saying(1, &["nothing"]);
 }
-
-#[test]
-fn a_user_who_is_not_root_is_told_so() {
-    let world = world();
-    // The test's own directory is for root only, so the binary is taken by descriptor.
-    let inner = world.command(["ps"]);
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
-    command.arg(inner.get_program()).args(inner.get_args()).current_dir("/");
-    let output = run(&mut command, Patience::NORMAL);
-    if output.stderr.starts_with("setpriv: failed to execute") {
-        return loment_testkit::skip(
-            "the message for ordinary users",
-            "the build directory is readable by root only",
-        );
-    }
-    output.fails_saying(125, &["root"]);
-}

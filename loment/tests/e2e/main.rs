@@ -62,6 +62,7 @@ mod push_all;
 mod restart;
 mod robustness;
 mod rootfs;
+mod rootless;
 mod runtime;
 mod secrets;
 mod shared_blobs;

@@ -63,7 +63,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         message: flags.message.clone(),
         changes: flags.change.iter().map(change).collect::<Result<_, _>>()?,
         format,
-        pause: flags.pause.unwrap_or(globals.persona.docker_documents),
+        pause: flags.pause.or((!globals.persona.docker_documents).then_some(false)),
         squash: flags.squash,
     };
     let id = globals.engine()?.commit(&flags.container, &short_names(globals)?, how)?;

@@ -9,6 +9,7 @@ use super::for_each;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{indented, print};
+use crate::rootless::check_mounts_are_seen;
 
 /// Mount containers as directories of this machine, or list those that are mounted
 #[derive(Parser, Debug)]
@@ -48,6 +49,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         return Err(Error::Invalid(format!("invalid value {other:?} for --format: use json")));
     }
     let engine = globals.engine()?;
+    check_mounts_are_seen(globals.persona.name, "mount")?;
     let (all, latest, names) = (flags.all, flags.latest, flags.containers.as_slice());
     let mounted = if !all && !latest && names.is_empty() {
         engine.mounted_containers()
@@ -80,6 +82,7 @@ fn document(mounted: &MountedContainer) -> Value {
 
 pub(super) fn run_unmount(globals: &Globals, flags: &UnmountFlags) -> Result<u8, Error> {
     let engine = globals.engine()?;
+    check_mounts_are_seen(globals.persona.name, "unmount")?;
     let ids = match flags.all {
         // Those that there are: of all others there is nothing to say.
         true => {

@@ -9,6 +9,7 @@ use super::{for_each, need_names};
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::{indented, print};
+use crate::rootless::check_mounts_are_seen;
 
 /// Mount images as directories of this machine, or list those that are mounted
 #[derive(Parser, Debug)]
@@ -43,6 +44,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         return Err(Error::Invalid(format!("invalid value {other:?} for --format: use json")));
     }
     let (engine, names) = (globals.engine()?, short_names(globals)?);
+    check_mounts_are_seen(globals.persona.name, "image mount")?;
     let images = match flags.all {
         true => engine
             .images()?
@@ -82,6 +84,7 @@ fn document(mounted: &MountedImage) -> Value {
 pub(super) fn run_unmount(globals: &Globals, flags: &UnmountFlags) -> Result<u8, Error> {
     need_names(&flags.images, flags.all)?;
     let (engine, names) = (globals.engine()?, short_names(globals)?);
+    check_mounts_are_seen(globals.persona.name, "image unmount")?;
     let images = match flags.all {
         true => engine.mounted_images()?.into_iter().map(|m| m.id.hex().to_owned()).collect(),
         false => flags.images.clone(),

@@ -76,7 +76,7 @@ fn document(globals: &Globals) -> Result<Value, Error> {
             "os": platform.os,
             "security": {
                 "capabilities": loment_engine::capabilities(&Default::default())?.join(","),
-                "rootless": false,
+                "rootless": crate::rootless::is_rootless(),
                 "seccompEnabled": true,
                 "apparmorEnabled": false,
                 "selinuxEnabled": false,

@@ -1,8 +1,8 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
 use loment_engine::config::{
-    Attach, Config, DeviceLimit, GroupManager, GroupUse, HostEntry, HostsBase, Limits, PortRange, Relabel,
-    Restart, Seccomp, SecretPlace, SecretUse,
+    Attach, Config, DeviceLimit, GroupManager, GroupUse, Groups, HostEntry, HostsBase, Limits, PortRange,
+    Relabel, Restart, Seccomp, SecretPlace, SecretUse,
 };
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
@@ -67,7 +67,7 @@ fn state(persona: &Persona, c: &Container) -> Value {
         "Error": c.state.error,
         "StartedAt": or_never(&c.state.started_at),
         "FinishedAt": or_never(&c.state.finished_at),
-        "CgroupPath": format!("/{}", c.cgroup()),
+        "CgroupPath": c.cgroup().map(|path| format!("/{path}")).unwrap_or_default(),
     });
     if !persona.docker_documents {
         state["StoppedByUser"] = c.is_stopped_by_user().into();
@@ -308,14 +308,21 @@ fn host_config(persona: &Persona, c: &Container) -> Value {
     let (cgroup_manager, cgroup_parent) = match &config.cgroup {
         GroupUse { slice: Some(slice), .. } => (GroupManager::Systemd, slice.as_str()),
         GroupUse { path, .. } => {
-            (GroupManager::Cgroupfs, path.rsplit_once('/').map_or("", |(parent, _)| parent))
+            let parent = path.as_deref().and_then(|path| path.rsplit_once('/'));
+            (GroupManager::Cgroupfs, parent.map_or("", |(parent, _)| parent))
         }
     };
     let cgroup_manager = cgroup_manager.name();
+    let cgroups = match config.cgroup.groups() {
+        Groups::Both => "default",
+        Groups::NoMonitor => "no-conmon",
+        Groups::None => "disabled",
+    };
     let namespaces = &config.namespaces;
     let mut document = json!({
         "Binds": binds,
         "CgroupMode": namespaces.cgroup.mode("private"), "CgroupManager": cgroup_manager, "CgroupParent": cgroup_parent, "Cgroup": "",
+        "Cgroups": cgroups,
         "ContainerIDFile": "",
         "LogConfig": {
             "Type": config.log.driver.name(), "Path": c.log_path().unwrap_or_default(), "Tag": config.log.tag,

@@ -69,6 +69,7 @@ mod table;
 mod tag;
 mod top;
 mod tree;
+mod unshare;
 mod update;
 mod values;
 mod version;

@@ -364,6 +364,11 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| tag::run_untag(g, &parse(g, "untag", a)?),
     },
     Command {
+        name: "unshare",
+        about: "Run a program in the user namespace of an ordinary user's containers",
+        run: |g, a| unshare::run(g, &parse(g, "unshare", a)?),
+    },
+    Command {
         name: "update",
         about: "Change limits, policies and checks of containers",
         run: |g, a| update::run(g, &parse(g, "update", a)?),

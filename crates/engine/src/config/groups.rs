@@ -6,10 +6,36 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GroupUse {
-    /// Below the root of each hierarchy.
-    pub path: String,
+    /// Below the root of each hierarchy; `None`: it has none of its own.
+    pub path: Option<String>,
     /// The slice in which systemd makes it as a scope; `None` where systemd does not.
     pub slice: Option<String>,
+    /// Its monitor has none of its own: it stays where it is started.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub monitor_stays: bool,
+}
+
+/// Which control groups a container gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// One for it and one for its monitor.
+    #[default]
+    Both,
+    /// One for it; its monitor stays where it is started.
+    NoMonitor,
+    /// None.
+    None,
+}
+
+impl GroupUse {
+    /// Which there are.
+    pub fn groups(&self) -> Groups {
+        match (&self.path, self.monitor_stays) {
+            (None, _) => Groups::None,
+            (Some(_), true) => Groups::NoMonitor,
+            (Some(_), false) => Groups::Both,
+        }
+    }
 }
 
 /// Who makes control groups.

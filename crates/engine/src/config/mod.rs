@@ -21,7 +21,7 @@ pub use self::files::{
     FileSystem, Files, Given, ImageFiles, ImageUse, OverlayUse, Relabel, RootfsUse, SecretPlace, SecretUse,
     SizeLimits, Volume, VolumeUse,
 };
-pub use self::groups::{GroupManager, GroupUse};
+pub use self::groups::{GroupManager, GroupUse, Groups};
 pub use self::limits::{DeviceLimit, Limits, Ulimit};
 pub use self::log::{LogDriver, LogUse};
 pub use self::namespaces::{IdMapping, Namespace, Namespaces, Users};

@@ -14,7 +14,7 @@ use loment_events::What;
 use loment_image::ImageConfig;
 use loment_store::{Durability, ImageId};
 
-use crate::config::{Config, GroupManager, LogUse, Network, RootfsUse, SizeLimits};
+use crate::config::{Config, GroupManager, Groups, LogUse, Network, RootfsUse, SizeLimits};
 use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::health::HealthChoices;
@@ -76,6 +76,10 @@ pub struct Choices {
     pub log: Option<LogUse>,
     /// Its log is in a directory of its own below this one.
     pub log_directory: Option<PathBuf>,
+    /// Which control groups it gets; `None`: as many as the caller can make.
+    pub groups: Option<Groups>,
+    /// Processes and threads it may have, if nobody says so of this one and it gets a group.
+    pub usual_pids_limit: Option<i64>,
     /// Who makes its control group; `None` is who does best here.
     pub cgroup_manager: Option<GroupManager>,
     /// The group, or slice, that its group is in.

@@ -10,7 +10,7 @@ use super::generated::check_time_zone;
 use super::{Choices, Create};
 use crate::Error;
 use crate::config::{
-    Config, GroupManager, ImageUse, LogUse, Namespace, Network, RootfsUse, Seccomp, VERSION,
+    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, RootfsUse, Seccomp, VERSION,
 };
 use crate::error::{Context, invalid};
 
@@ -80,12 +80,28 @@ pub(super) fn resolve(
     if !writes_elsewhere {
         config.files.size = config.files.size.or(choices.size);
     }
-    // What the user asked for must be possible; our own default is as much as there is.
-    if config.limits.pids_limit.is_none() && loment_cgroup::Host::detect()?.has("pids") {
-        config.limits.pids_limit = Some(PIDS_LIMIT);
+    if config.namespaces.users.is_some() && loment_sys::process::is_in_user_namespace() {
+        let hint = "an ordinary user cannot give the files of an image other owners without a copy of them, which is not made yet: leave the mapping out, or run this as root";
+        return Err(invalid("user namespace", "of its own", hint));
     }
-    let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
-    config.cgroup = manager.place(choices.cgroup_parent.as_deref(), id)?;
+    config.cgroup = match choices.groups.map_or_else(crate::groups::usual, Ok)? {
+        Groups::None => {
+            crate::groups::refuse_limits(&config.limits, choices.groups)?;
+            GroupUse::default()
+        }
+        groups => {
+            let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
+            let place = manager.place(choices.cgroup_parent.as_deref(), id)?;
+            GroupUse { monitor_stays: groups == Groups::NoMonitor, ..place }
+        }
+    };
+    // What the user asked for must be possible; what is usual is as much as there is.
+    if config.limits.pids_limit.is_none()
+        && config.cgroup.path.is_some()
+        && loment_cgroup::Host::detect()?.has("pids")
+    {
+        config.limits.pids_limit = choices.usual_pids_limit.or(Some(PIDS_LIMIT));
+    }
     config.supervision.stop_signal = match (choices.stop_signal, defaults.stop_signal.as_deref()) {
         (Some(n), _) => n,
         (None, Some(text)) if !text.is_empty() => loment_runtime::parse_signal(text).unwrap_or(SIGTERM),

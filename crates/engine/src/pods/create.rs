@@ -10,7 +10,7 @@ use loment_monitor::now_rfc3339;
 use loment_sys::fd::is_at;
 
 use super::{Pod, RECORD, ROOTFS, Shared, VERSION};
-use crate::config::{GroupManager, LogDriver, LogUse, Namespace, Network, RootfsUse, Security};
+use crate::config::{GroupManager, Groups, LogDriver, LogUse, Namespace, Network, RootfsUse, Security};
 use crate::container::Container;
 use crate::create::Create;
 use crate::error::{Context, invalid};
@@ -42,10 +42,20 @@ impl Engine {
     pub fn create_pod(&self, asked: NewPod) -> Result<Pod, Error> {
         let NewPod { mut pod, infra, cgroup_parent, cgroup_manager } = asked;
         let id = new_id().context("choose", "an id")?;
-        let manager = cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
-        pod.cgroup = manager.place_pod(cgroup_parent.as_deref(), &id)?;
-        if pod.limits != Default::default() && manager == GroupManager::Systemd {
-            let hint = "where systemd makes control groups a pod's cannot be limited yet: limit its containers, or use --cgroup-manager cgroupfs";
+        if crate::groups::usual()? == Groups::Both {
+            let manager = cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
+            pod.cgroup = manager.place_pod(cgroup_parent.as_deref(), &id)?;
+        }
+        let unlimited = match (&pod.cgroup.path, &pod.cgroup.slice) {
+            (None, _) => Some(
+                "the caller cannot make control groups, which limits need: run this as root, or have them delegated",
+            ),
+            (_, Some(_)) => Some(
+                "where systemd makes control groups a pod's cannot be limited yet: limit its containers, or use --cgroup-manager cgroupfs",
+            ),
+            (Some(_), None) => None,
+        };
+        if let Some(hint) = unlimited.filter(|_| pod.limits != Default::default()) {
             return Err(invalid("limit of a pod", &pod.name, hint));
         }
         let infra_id = infra.is_some().then(new_id).transpose().context("choose", "an id")?;
@@ -105,7 +115,7 @@ impl Engine {
         asked.choices.stop_signal = Some(SIGTERM);
         asked.choices.log = Some(LogUse { driver: LogDriver::None, ..LogUse::default() });
         asked.choices.cgroup_manager = Some(pod.manager());
-        asked.choices.cgroup_parent = Some(pod.group().to_owned());
+        asked.choices.cgroup_parent = pod.group();
         if asked.choices.hostname.is_none() && config.namespaces.uts == Namespace::Own {
             asked.choices.hostname = Some(pod.hostname.clone()).filter(|name| !name.is_empty());
         }
@@ -146,7 +156,7 @@ impl Engine {
         let lock = self.lock_pod(&pod.id)?;
         asked.config.pod.clone_from(&pod.id);
         if pod.shares_cgroup_parent && asked.choices.cgroup_parent.is_none() {
-            asked.choices.cgroup_parent = Some(pod.group().to_owned());
+            asked.choices.cgroup_parent = pod.group();
             asked.choices.cgroup_manager = Some(pod.manager());
         }
         let restart = &mut asked.config.supervision.restart;
@@ -247,9 +257,9 @@ impl Pod {
         if self.cgroup.slice.is_some() { GroupManager::Systemd } else { GroupManager::Cgroupfs }
     }
 
-    /// Its control group, or slice, as the parent of those of its members.
-    fn group(&self) -> &str {
-        self.cgroup.slice.as_deref().unwrap_or(&self.cgroup.path)
+    /// Its control group, or slice, as the parent of those of its members, if it has one.
+    fn group(&self) -> Option<String> {
+        self.cgroup.slice.clone().or_else(|| self.cgroup.path.clone())
     }
 }
 

@@ -192,8 +192,10 @@ impl Engine {
         let Some(pod) = self.load_pod(&config.pod)? else {
             return Err(Error::NoPod { name: config.pod.clone() });
         };
-        if pod.cgroup.slice.is_none() && config.cgroup.path.starts_with(&format!("{}/", pod.cgroup.path)) {
-            self.make_pod_group(&pod)?;
+        if let (None, Some(group), Some(own)) = (&pod.cgroup.slice, &pod.cgroup.path, &config.cgroup.path)
+            && own.starts_with(&format!("{group}/"))
+        {
+            self.make_pod_group(&pod, group)?;
         }
         if config.infra {
             head.hold = config.namespaces.pid == Namespace::Host || !pod.share.contains(&Shared::Pid);
@@ -231,27 +233,22 @@ impl Engine {
     }
 
     /// Makes the control group of a pod, with its limits, before the first of its containers is started.
-    fn make_pod_group(&self, pod: &Pod) -> Result<(), Error> {
-        if pod.cgroup.slice.is_some() {
-            return Ok(());
-        }
-        let host = self.groups()?;
-        let group = host.cgroup(loment_cgroup::CgroupPath::new(&pod.cgroup.path)?);
+    fn make_pod_group(&self, pod: &Pod, path: &str) -> Result<(), Error> {
+        let group = self.group(Some(path))?;
         match group.create() {
             Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         let resources = serde_json::from_value(crate::spec::resources(&pod.limits)?);
-        let path = pod.cgroup.path.clone();
+        let path = path.to_owned();
         Ok(group.apply(&resources.map_err(|source| Error::Damaged { path, source })?)?)
     }
 
     /// Removes it with the pod: as long as that is there, somebody may be starting something in it.
     pub(super) fn remove_pod_group(&self, pod: &Pod) {
-        let Ok(host) = self.groups() else { return };
-        if let (None, Ok(path)) = (&pod.cgroup.slice, loment_cgroup::CgroupPath::new(&pod.cgroup.path)) {
+        if let (None, Ok(group)) = (&pod.cgroup.slice, self.group(pod.cgroup.path.as_deref())) {
             // One that is in use stays.
-            let _ = host.cgroup(path).remove();
+            let _ = group.remove();
         }
     }
 }

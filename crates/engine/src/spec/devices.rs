@@ -1,7 +1,7 @@
 //! Devices of the host in a container.
 
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -12,20 +12,39 @@ use crate::error::{Context, invalid};
 /// Nodes to make, and cgroup rules in their order.
 pub(crate) struct Devices {
     pub(crate) nodes: Vec<Value>,
+    /// Nodes of the host, and where they are mounted: an ordinary user can make none.
+    pub(crate) mounts: Vec<(PathBuf, PathBuf)>,
     pub(crate) rules: Vec<Value>,
 }
 
 pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
+    let is_rootless = loment_sys::process::is_in_user_namespace();
     if config.security.privileged {
         // Every device of the host, and the right to use any.
         let mut nodes = Vec::new();
         host_devices(Path::new("/dev"), 0, &mut nodes);
-        return Ok(Devices { nodes, rules: vec![json!({"allow": true, "access": "rwm"})] });
+        let path = |node: &Value| node["path"].as_str().map(PathBuf::from);
+        let mounts = if is_rootless {
+            nodes.iter().filter_map(path).map(|path| (path.clone(), path)).collect()
+        } else {
+            Vec::new()
+        };
+        if is_rootless {
+            nodes.clear();
+        }
+        return Ok(Devices { nodes, mounts, rules: vec![json!({"allow": true, "access": "rwm"})] });
     }
-    let mut out = Devices { nodes: Vec::new(), rules: vec![json!({"allow": false, "access": "rwm"})] };
+    let mut out = Devices {
+        nodes: Vec::new(),
+        mounts: Vec::new(),
+        rules: vec![json!({"allow": false, "access": "rwm"})],
+    };
     for device in &config.devices.nodes {
         let (node, rule) = one(device)?;
-        out.nodes.push(node);
+        match is_rootless {
+            true => out.mounts.push((device.host.clone(), device.container.clone())),
+            false => out.nodes.push(node),
+        }
         out.rules.push(rule);
     }
     for text in &config.devices.rules {

@@ -58,7 +58,7 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         "domainname": domainname,
         "root": {"path": "rootfs", "readonly": config.files.read_only},
         "process": process::value(config)?,
-        "mounts": mounts::all(config, run_dir)?,
+        "mounts": mounts::all(config, run_dir, &devices.mounts)?,
         "linux": linux,
         "annotations": annotations(config),
     }))

@@ -24,7 +24,11 @@ pub(crate) fn generated(config: &Config) -> impl Iterator<Item = (&'static str, 
 }
 
 /// Every mount, in order. The user's come after the default ones and replace those with the same destination.
-pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> {
+pub(crate) fn all(
+    config: &Config,
+    run_dir: &Path,
+    devices: &[(PathBuf, PathBuf)],
+) -> Result<Vec<Value>, Error> {
     let mut user: Vec<(PathBuf, Value)> = Vec::new();
     for (destination, options) in &config.files.tmpfs {
         let destination = absolute(destination)?;
@@ -56,6 +60,9 @@ pub(crate) fn all(config: &Config, run_dir: &Path) -> Result<Vec<Value>, Error> 
         }
     }
     let mut mounts = defaults(config);
+    for (source, destination) in devices {
+        mounts.push(own_at(source, absolute(destination)?, &["bind", "rprivate", "nosuid", "noexec"]));
+    }
     let is_there = |secret: &SecretUse| match &secret.place {
         SecretPlace::Mount { target, .. } => secrets::destination(target).starts_with(secrets::SECRETS),
         SecretPlace::Env { .. } => false,
@@ -154,7 +161,10 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
             "/dev/pts",
             "devpts",
             "devpts",
-            vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            // The group of terminals, where it is one.
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
+                [..if has_group(5) { 6 } else { 5 }]
+                .to_vec(),
         ),
         ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm, dev]),
         ("/dev/mqueue", "mqueue", "mqueue", vec!["nosuid", "noexec", "nodev"]),
@@ -168,20 +178,20 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     };
     // These show things of a namespace, and take rights over it to be mounted.
     let users = namespaces.users.is_some();
-    if users && config.net.network != Network::None {
+    let is_rootless = loment_sys::process::is_in_user_namespace();
+    if users && config.net.network != Network::None || is_rootless && config.net.network == Network::Host {
         bind("/sys", sys);
     }
-    if users && !namespaces.pid.is_own() {
+    if users && !namespaces.pid.is_own() || is_rootless && is_foreign(&namespaces.pid) {
         bind("/proc", "rw");
     }
-    let foreign = matches!(namespaces.ipc, Namespace::Host | Namespace::Path(_));
     // Shared memory goes with the namespace; that of another container is found when this one starts.
     match &namespaces.ipc {
         Namespace::Host | Namespace::Container(_) => bind("/dev/shm", "rw"),
         Namespace::None => list.retain(|(destination, ..)| *destination != "/dev/shm"),
         Namespace::Own | Namespace::Private | Namespace::Path(_) => {}
     }
-    if users && foreign {
+    if (users || is_rootless) && is_foreign(&namespaces.ipc) {
         list.retain(|(destination, ..)| *destination != "/dev/mqueue");
     }
     if config.files.read_only && !bare {
@@ -197,6 +207,21 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
             (PathBuf::from(destination), value)
         })
         .collect()
+}
+
+/// Whether a namespace may belong to others than this container and those it shares things with.
+fn is_foreign(namespace: &Namespace) -> bool {
+    matches!(namespace, Namespace::Host | Namespace::Path(_))
+}
+
+/// Whether this user namespace has that group.
+fn has_group(gid: u64) -> bool {
+    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
+        let (first, size) = (numbers.next().unwrap_or(0), numbers.nth(1).unwrap_or(0));
+        (first..first + size).contains(&gid)
+    })
 }
 
 /// A file that nobody asked to be mounted.

@@ -71,9 +71,10 @@ fn entry(name: &str, soft: u64, hard: u64) -> Value {
     json!({"type": format!("RLIMIT_{}", name.to_ascii_uppercase()), "soft": soft, "hard": hard})
 }
 
-/// The highest value this process may give: without CAP_SYS_RESOURCE its own hard limit.
+/// The highest value this process may give: without CAP_SYS_RESOURCE, which counts for the machine's own only, its own hard limit.
 fn ceiling(name: &str) -> u64 {
-    let may_raise = capabilities(None).is_ok_and(|c| c.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let has_it = capabilities(None).is_ok_and(|c| c.effective.contains(CapabilitySet::SYS_RESOURCE));
+    let may_raise = has_it && !loment_sys::process::is_in_user_namespace();
     let known = NAMES.iter().find(|(known, _)| *known == name);
     let own = known.and_then(|(_, resource)| getrlimit(*resource).maximum).unwrap_or(u64::MAX);
     if !may_raise {

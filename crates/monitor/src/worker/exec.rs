@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use loment_cgroup::Host;
 use loment_runtime::{CapabilitySet, Created, Description, Enter, InRoot, ProcessPlan, enter};
 use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -23,7 +22,7 @@ pub(crate) fn exec(
     (ends, descriptors): (Option<&Ends>, &[(i32, OwnedFd)]),
 ) -> Result<Created, Error> {
     let body: ExecBody = document.body()?;
-    let host = Host::detect()?;
+    let host = groups::host(place)?;
     let group = groups::to_join(&host, place)?;
     let number = rustix::process::Pid::from_raw(pid);
     let container = number
@@ -51,7 +50,7 @@ pub(crate) fn exec(
         process: &plan,
         description: Some(&Description::new(&place.id, &place.dir, annotations)),
         stdio: stdio(ends),
-        cgroup: Some(&group),
+        cgroup: place.cgroup.as_ref().map(|_| &group),
         tasks: &[],
         keep_fds: 0,
         pass: &descriptors.iter().map(|(number, fd)| (*number, fd.as_fd())).collect::<Vec<_>>(),

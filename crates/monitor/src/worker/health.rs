@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use loment_cgroup::Host;
 use loment_runtime::Created;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 
@@ -24,7 +23,7 @@ pub(crate) fn check(
     request: &Exec,
     setup: &Setup,
 ) -> Result<Created, Error> {
-    if groups::to_join(&Host::detect()?, place)?.is_frozen() {
+    if groups::to_join(&groups::host(place)?, place)?.is_frozen() {
         let source = std::io::Error::other("it is paused");
         return Err(Error::Io { operation: "check the health of", object: "the container".into(), source });
     }

@@ -84,7 +84,10 @@ fn set_secrets(process: &mut Process, secrets: &[String]) {
 
 fn become_user(process: &mut Process, found: &user::User) {
     let u = process.user_mut();
-    u.set_uid(found.uid).set_gid(found.gid).set_additional_gids(Some(found.groups.clone()));
+    // With one id there are no others.
+    let one = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    let groups = if one { Vec::new() } else { found.groups.clone() };
+    u.set_uid(found.uid).set_gid(found.gid).set_additional_gids(Some(groups));
     let env = process.env_mut().get_or_insert_with(Vec::new);
     if !env.iter().any(|e| e.starts_with("HOME=")) {
         env.push(format!("HOME={}", found.home));

@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_cgroup::Host;
 use loment_events::{Reporter, What};
 use loment_runtime::state::process_start_time;
 use loment_runtime::{
@@ -108,7 +107,7 @@ pub(crate) fn start(
         set_secrets(process, &secrets);
     }
     // Before the worker may enter a mount namespace of its own.
-    let host = Host::detect()?;
+    let host = groups::host(place)?;
     let mut joined = joins::join(&mut launch.spec, &launch.joins)?;
     let users = UserNamespace::like(&launch.spec)?;
     let scratch = place.run_dir.join("scratch");
@@ -143,7 +142,7 @@ pub(crate) fn start(
             mounts: &joined.mounts,
             stdio: stdio(ends),
             start: listener.as_ref().map_or(Start::Now, |listener| Start::OnConnection(listener.as_fd())),
-            cgroup: Some(&group),
+            cgroup: place.cgroup.as_ref().map(|_| &group),
             tasks: &[],
             keep_fds: 0,
             pass: &passed,

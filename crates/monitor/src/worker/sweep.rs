@@ -20,8 +20,8 @@ const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// # Errors
 /// [`Error::Cgroup`] when it is still in use.
 pub fn remove_monitor_cgroup(place: &Place) -> Result<(), Error> {
-    let host = Host::detect_tracking()?;
-    Ok(host.cgroup(CgroupPath::new(&place.monitor_cgroup)?).remove()?)
+    let Some(group) = &place.monitor_cgroup else { return Ok(()) };
+    Ok(Host::detect_tracking()?.cgroup(CgroupPath::new(group)?).remove()?)
 }
 
 /// As the last thing a monitor does: leaves a child behind, outside of its group, that removes the group when the monitor
@@ -32,7 +32,9 @@ pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
     let pid = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
     let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
-    let root = Host::detect_tracking().and_then(|h| h.root_entry()).unwrap_or_default();
+    let root = || Host::detect_tracking().and_then(|host| host.root_entry());
+    // It is in nobody's way where the monitor has no group of its own.
+    let root = place.monitor_cgroup.as_ref().and_then(|_| root().ok()).unwrap_or_default();
     let child = clone3(CloneFlags::empty(), root.v2()).or_else(|_| clone3(CloneFlags::empty(), None));
     if let Ok(Fork::Child) = child {
         let _ = root.join();

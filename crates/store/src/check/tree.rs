@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use crate::erofs::{FileKind, Image, Node, ReadError};
 use crate::error::{Context, Error};
 use crate::layer::{Layer, open_dir};
+use crate::unpack::{OPAQUE, Rights, USER_OPAQUE};
 use crate::view::{self, open_beneath};
 
 /// Labels that belong to the machine and not to the layer.
@@ -22,7 +23,8 @@ const MAX_VALUE: usize = 64 * 1024;
 pub(super) fn difference(layer: &Layer, image: &Image<File>) -> Result<Option<&'static str>, Error> {
     let path = layer.fs();
     let (fs, numbers, value) = (open_dir(&path)?, HashMap::new(), vec![0; MAX_VALUE]);
-    match (Comparison { image, fs, numbers, value }).all() {
+    let rights = Rights::own();
+    match (Comparison { image, fs, numbers, value, rights }).all() {
         Ok(()) => Ok(None),
         Err(Stop::Different(how)) => Ok(Some(how)),
         // Names that are listed and cannot be looked at.
@@ -59,6 +61,8 @@ struct Comparison<'a> {
     /// Inodes in the image, and which ones they are on disk.
     numbers: HashMap<u64, u64>,
     value: Vec<u8>,
+    /// Of whoever has unpacked it.
+    rights: Rights,
 }
 
 impl Comparison<'_> {
@@ -67,7 +71,8 @@ impl Comparison<'_> {
         while let Some((path, dir)) = pending.pop() {
             let fd = open_beneath(self.fs.as_fd(), &path)?;
             self.node(fd.as_fd(), b".", &dir)?;
-            let entries = self.image.entries(&dir)?;
+            let mut entries = self.image.entries(&dir)?;
+            entries.retain(|(_, node)| self.is_made(node));
             if !names(&fd)?.iter().eq(entries.iter().map(|(name, _)| name)) {
                 return Err(Stop::Different("a directory of its tree has other entries"));
             }
@@ -82,13 +87,24 @@ impl Comparison<'_> {
         Ok(())
     }
 
+    /// Whether whoever unpacked it could make it.
+    fn is_made(&self, node: &Node) -> bool {
+        let is_device = match node.kind() {
+            FileKind::BlockDevice => true,
+            // Number 0 is a whiteout.
+            FileKind::CharDevice => node.device() != 0,
+            _ => false,
+        };
+        !is_device || self.rights.makes_devices()
+    }
+
     fn node(&mut self, dir: BorrowedFd<'_>, name: &[u8], node: &Node) -> Result<(), Stop> {
         let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if kind(&stat) != Some(node.kind()) {
             return Err(Stop::Different("an entry of its tree is of another kind"));
         }
         let number = *self.numbers.entry(node.number()).or_insert(stat.st_ino);
-        if !same_attributes(&stat, node) || number != stat.st_ino {
+        if !same_attributes(&stat, node, self.rights) || number != stat.st_ino {
             return Err(Stop::Different("an entry of its tree has other attributes"));
         }
         if node.kind() == FileKind::Symlink
@@ -103,10 +119,13 @@ impl Comparison<'_> {
             // There is no getxattrat before Linux 6.13; the last component is not followed.
             let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
             path.extend_from_slice(name);
+            let key = if key == OPAQUE.to_bytes() { self.rights.opaque().to_bytes().to_vec() } else { key };
             match lgetxattr(path, key.as_slice(), &mut self.value[..]) {
                 Ok(length) if self.value[..length] == as_shown(&key, &expected)[..] => {}
                 // Some file systems have none of these, which was accepted when the layer was unpacked.
-                Err(Errno::NODATA | Errno::OPNOTSUPP) if key.starts_with(b"user.") => {}
+                Err(Errno::NODATA | Errno::OPNOTSUPP)
+                    if key.starts_with(b"user.") && key != USER_OPAQUE.to_bytes() => {}
+                _ if self.rights.leaves_out(&key) => {}
                 Ok(_) | Err(Errno::NODATA) => {
                     return Err(Stop::Different("an entry of its tree has other extended attributes"));
                 }
@@ -152,7 +171,7 @@ fn kind(stat: &Stat) -> Option<FileKind> {
     })
 }
 
-fn same_attributes(stat: &Stat, node: &Node) -> bool {
+fn same_attributes(stat: &Stat, node: &Node, rights: Rights) -> bool {
     let kind = node.kind();
     let (seconds, nanoseconds) = node.mtime();
     // File systems cut what they cannot hold: times far away, and fractions.
@@ -168,7 +187,7 @@ fn same_attributes(stat: &Stat, node: &Node) -> bool {
         return device == 0; // a whiteout, of which nothing else is ever seen
     }
     (kind == FileKind::Symlink || stat.st_mode & 0o7777 == node.mode())
-        && (stat.st_uid, stat.st_gid) == node.owner()
+        && (rights.has_one_id() || (stat.st_uid, stat.st_gid) == node.owner())
         && (!holds || time)
         && (!sized || stat.st_size as u64 == node.size())
         && (!is_device || device == node.device())

@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::unpack::OPAQUE;
+use crate::unpack::is_opaque;
 
 /// The largest number in a field of eleven octal digits.
 const MAX_OCTAL: u64 = 0o777_7777_7777;
@@ -156,7 +156,7 @@ impl<'f, W: Write> TreeTar<'f, W> {
         let xattrs = xattrs_of(&dir)?;
         let shown: Vec<_> = xattrs.iter().filter(|(name, _)| is_shown(name)).cloned().collect();
         self.header(&[path, b"/"].concat(), b'5', b"", 0, &stat, &shown)?;
-        let opaque = |(name, value): &(Vec<u8>, Vec<u8>)| name == OPAQUE.to_bytes() && value == b"y";
+        let opaque = |(name, value): &(Vec<u8>, Vec<u8>)| is_opaque(name, value);
         if self.form.changes && xattrs.iter().any(opaque) {
             self.header(&joined(path, OPAQUE_WHITEOUT), b'0', b"", 0, &stat, &[])?;
         }

@@ -3,32 +3,35 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr,
-    futimens, lsetxattr, utimensat,
-};
-use rustix::io::Errno;
-
 use super::Fault;
 use super::dirs::Defaults;
 use super::rules::{Attrs, DirMeta};
+use rustix::fs::{
+    AtFlags, Mode, Timespec, Timestamps, XattrFlags, chmodat, chownat, fchmod, fchown, fsetxattr, futimens,
+    lsetxattr, utimensat,
+};
 
 /// Marks a directory as hiding what lower layers have there (Documentation/filesystems/overlayfs.rst).
 pub(crate) const OPAQUE: &CStr = c"trusted.overlay.opaque";
+/// The same for overlays that are mounted in a user namespace, with `userxattr` (Linux 5.11).
+pub(crate) const USER_OPAQUE: &CStr = c"user.overlay.opaque";
+
+/// Whether this attribute marks a directory so.
+pub(crate) fn is_opaque(name: &[u8], value: &[u8]) -> bool {
+    [OPAQUE, USER_OPAQUE].iter().any(|mark| mark.to_bytes() == name) && value == b"y"
+}
 
 impl Attrs {
     /// Applies everything to an open file. The order matters: writing and chown clear set-id bits and
     /// capabilities.
     pub(super) fn apply(&self, fd: BorrowedFd<'_>, defaults: &Defaults) -> Result<(), Fault> {
-        if (self.uid, self.gid) != (defaults.uid, defaults.gid) {
-            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(|e| Fault::Io("change owner", e))?;
-        }
+        let own = |uid, gid| fchown(fd, Some(uid), Some(gid));
+        defaults.rights.owner((self.uid, self.gid), (defaults.uid, defaults.gid), own)?;
         if self.mode & (0o7000 | defaults.umask) != 0 {
             fchmod(fd, Mode::from_raw_mode(self.mode)).map_err(|e| Fault::Io("change mode", e))?;
         }
         for (name, value) in &self.xattrs {
-            done(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
+            defaults.rights.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
         }
         futimens(fd, &self.times()).map_err(|e| Fault::Io("set times", e))
     }
@@ -41,11 +44,8 @@ impl Attrs {
         link: bool,
         defaults: &Defaults,
     ) -> Result<(), Fault> {
-        if (self.uid, self.gid) != (defaults.uid, defaults.gid) {
-            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|e| Fault::Io("change owner", e))?;
-        }
+        let own = |uid, gid| chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+        defaults.rights.owner((self.uid, self.gid), (defaults.uid, defaults.gid), own)?;
         if !link {
             // Made by us a moment ago in a directory nobody else can reach, so it is not a link.
             chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())
@@ -55,7 +55,7 @@ impl Attrs {
             // There is no setxattrat before Linux 6.13; the last component is not followed.
             let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
             path.extend_from_slice(name.to_bytes());
-            done(key, lsetxattr(path, key, value, XattrFlags::empty()))?;
+            defaults.rights.attribute(key, lsetxattr(path, key, value, XattrFlags::empty()))?;
         }
         utimensat(parent, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| Fault::Io("set times", e))
@@ -73,26 +73,16 @@ impl DirMeta {
     /// Applies everything to an open directory.
     pub(super) fn apply(&self, fd: impl AsFd, defaults: &Defaults) -> Result<(), Fault> {
         let (fd, attrs) = (fd.as_fd(), &self.attrs);
-        if (attrs.uid, attrs.gid) != (defaults.uid, defaults.gid) {
-            let (uid, gid) = (Uid::from_raw(attrs.uid), Gid::from_raw(attrs.gid));
-            fchown(fd, Some(uid), Some(gid)).map_err(|e| Fault::Io("change owner", e))?;
-        }
+        let own = |uid, gid| fchown(fd, Some(uid), Some(gid));
+        defaults.rights.owner((attrs.uid, attrs.gid), (defaults.uid, defaults.gid), own)?;
         fchmod(fd, Mode::from_raw_mode(attrs.mode)).map_err(|e| Fault::Io("change mode", e))?;
         for (name, value) in &attrs.xattrs {
-            done(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
+            defaults.rights.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
         }
         if self.opaque {
-            fsetxattr(fd, OPAQUE, b"y", XattrFlags::empty()).map_err(|e| Fault::Io("mark opaque", e))?;
+            let mark = defaults.rights.opaque();
+            fsetxattr(fd, mark, b"y", XattrFlags::empty()).map_err(|e| Fault::Io("mark opaque", e))?;
         }
         futimens(fd, &attrs.times()).map_err(|e| Fault::Io("set times", e))
-    }
-}
-
-/// A file system without `user.` attributes, or a kind of file that may not have them, loses nothing a
-/// program depends on; every other failure counts.
-fn done(name: &CStr, result: Result<(), Errno>) -> Result<(), Fault> {
-    match result {
-        Err(Errno::OPNOTSUPP | Errno::PERM) if name.to_bytes().starts_with(b"user.") => Ok(()),
-        result => result.map_err(|e| Fault::Io("set extended attribute", e)),
     }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, openat, readli
 use rustix::io::Errno;
 
 use super::EntryProblem;
+use super::rights::Rights;
 use super::rules::{DirMeta, DirMetas, MAX_LINKS, MAX_PATH};
 
 /// Open directories kept; deeper ancestors are reopened when the walk comes back to them.
@@ -223,6 +224,7 @@ pub(super) struct Defaults {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) umask: u32,
+    pub(super) rights: Rights,
 }
 
 /// Finds the defaults by making a file in `dir`: the umask cannot be read without changing it for all threads.
@@ -231,5 +233,5 @@ pub(super) fn defaults(dir: BorrowedFd<'_>) -> Result<Defaults, Errno> {
     let probe = openat(dir, c"probe", flags, Mode::from_raw_mode(0o777))?;
     let stat = fstat(&probe)?;
     rustix::fs::unlinkat(dir, c"probe", AtFlags::empty())?;
-    Ok(Defaults { uid: stat.st_uid, gid: stat.st_gid, umask: 0o777 & !stat.st_mode })
+    Ok(Defaults { uid: stat.st_uid, gid: stat.st_gid, umask: 0o777 & !stat.st_mode, rights: Rights::own() })
 }

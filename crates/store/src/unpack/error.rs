@@ -32,6 +32,18 @@ pub enum UnpackError {
         /// How much may be.
         limit: u64,
     },
+    /// In a user namespace that has not this id.
+    #[error(
+        "layer entry {entry:?} belongs to user {uid} and group {gid}, which the user who unpacks it does not have: give them more ids in /etc/subuid and /etc/subgid (usermod --add-subuids, --add-subgids)"
+    )]
+    NoId {
+        /// Its path.
+        entry: String,
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
     /// An entry asks for something no layer may do.
     #[error("layer entry {entry:?}: {problem}")]
     Entry {

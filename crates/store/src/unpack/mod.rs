@@ -10,6 +10,7 @@ mod attrs;
 mod dirs;
 mod error;
 mod file;
+mod rights;
 pub(crate) mod rules;
 
 use std::collections::BTreeMap;
@@ -28,11 +29,12 @@ use rustix::process::{getegid, geteuid};
 use crate::digest::TarSource;
 use crate::implied::Implied;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
-pub(crate) use attrs::OPAQUE;
+pub(crate) use attrs::{OPAQUE, USER_OPAQUE, is_opaque};
 pub(crate) use dirs::WalkError;
 use dirs::{Defaults, DirStack, forget_below};
 pub use error::{EntryProblem, UnpackError};
 use file::FileWriter;
+pub(crate) use rights::Rights;
 pub(crate) use rules::device;
 use rules::{Attrs, DirMeta, DirMetas, Kept, MAX_PATH, Place, link_target, normalise, shown_link, split};
 
@@ -119,6 +121,11 @@ fn make_root(layer: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 pub(crate) enum Fault {
     Problem(EntryProblem),
     Io(&'static str, Errno),
+    /// The user who unpacks has no such user and group.
+    NoId {
+        uid: u32,
+        gid: u32,
+    },
     Other(UnpackError),
 }
 
@@ -128,6 +135,7 @@ impl Fault {
         match self {
             Self::Problem(problem) => UnpackError::Entry { entry, problem },
             Self::Io(operation, errno) => UnpackError::Io { entry, operation, source: errno.into() },
+            Self::NoId { uid, gid } => UnpackError::NoId { entry, uid, gid },
             Self::Other(error) => error,
         }
     }
@@ -272,6 +280,10 @@ impl<S: TarSource> Unpacker<'_, S> {
             Kind::BlockDevice => (FileType::BlockDevice, device(major, minor)?),
             _ => (FileType::Fifo, (0, 0)),
         };
+        if entry.kind != Kind::Fifo && !self.defaults.rights.makes_devices() {
+            // As Podman does. Programs that need it are given it by name (`--device`).
+            return Ok(());
+        }
         let device = makedev(device.0, device.1);
         self.make(canonical, name, |parent| mknodat(parent, name, kind, Mode::from_raw_mode(0o600), device))?;
         attrs.apply_at(self.dirs.current()?, name, false, &self.defaults)

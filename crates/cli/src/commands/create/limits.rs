@@ -2,7 +2,7 @@
 
 use clap::Args;
 use loment_engine::Create;
-use loment_engine::config::Limits;
+use loment_engine::config::{Groups, Limits};
 
 use crate::commands::values::{limits as values, list, size};
 use crate::containers_conf::{CONTAINERS, ContainersConf};
@@ -82,9 +82,26 @@ pub(super) struct LimitsFlags {
     /// Set a resource limit, such as nofile=1024; -1 is no limit; host keeps all the caller has
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
+    /// Say which control groups it gets: enabled, no-conmon (none for its monitor), disabled
+    #[arg(long, value_name = "MODE")]
+    cgroups: Option<String>,
     /// Put the control group below this one, or with systemd into this slice
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
+}
+
+/// Which control groups a container gets, in Podman's words.
+fn groups(text: &str) -> Result<Groups, Error> {
+    match text {
+        "enabled" => Ok(Groups::Both),
+        "no-conmon" => Ok(Groups::NoMonitor),
+        "disabled" => Ok(Groups::None),
+        _ => Err(Error::Invalid("use enabled, no-conmon or disabled".into())),
+    }
+}
+
+fn groups_of_flag(text: &str) -> Result<Groups, Error> {
+    groups(text).map_err(|error| Error::Invalid(format!("invalid value {text:?} for --cgroups: {error}")))
 }
 
 impl LimitsFlags {
@@ -101,7 +118,7 @@ impl LimitsFlags {
         }
         if limits.pids_limit.is_none() {
             let most = |number| if number == 0 { Ok(-1) } else { Ok(number) };
-            limits.pids_limit = conf.number_as(CONTAINERS, "pids_limit", most)?;
+            asked.choices.usual_pids_limit = conf.number_as(CONTAINERS, "pids_limit", most)?;
         }
         if !limits.host_ulimits {
             for limit in conf.list_as(CONTAINERS, "default_ulimits", values::ulimit)? {
@@ -114,6 +131,8 @@ impl LimitsFlags {
             limits.unified.entry(file).or_insert(value);
         }
         asked.config.limits = limits;
+        let groups = conf.text_as(CONTAINERS, "cgroups", groups)?;
+        asked.choices.groups = self.cgroups.as_deref().map(groups_of_flag).transpose()?.or(groups);
         asked.choices.cgroup_manager = globals.group_manager()?;
         asked.choices.cgroup_parent.clone_from(&self.cgroup_parent);
         Ok(())

@@ -65,12 +65,6 @@ impl NamespacesFlags {
                 ipc.unwrap_or_default()
             }
         };
-        conf.text_as(CONTAINERS, "cgroups", |text| match text {
-            "enabled" => Ok(()),
-            _ => {
-                Err(Error::Invalid("use enabled: there are no containers without control groups yet".into()))
-            }
-        })?;
         let named = users::of_names(self.subuidname.as_deref(), self.subgidname.as_deref())?;
         let users = match named {
             Some(users) => Some(users),

@@ -109,11 +109,13 @@ pub(in crate::commands) fn document(globals: &Globals, engine: &Engine, name: &s
     let containers: Vec<Value> =
         containers.iter().map(|c| json!({"Id": c.id, "Name": c.name, "State": c.status.name()})).collect();
     let shared: Vec<&str> = pod.share.iter().map(|shared| shared.name()).collect();
-    let parent = pod.cgroup.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let group = pod.cgroup.path.as_deref();
+    let parent = group.and_then(|path| path.rsplit_once('/')).map_or("", |(parent, _)| parent);
     let mut document = json!({
         "Id": pod.id, "Name": pod.name, "Created": pod.created, "CreateCommand": pod.create_command,
         "ExitPolicy": pod.exit_policy.name(), "State": status.name(), "Hostname": pod.hostname,
-        "Labels": pod.labels, "CreateCgroup": true, "CgroupParent": parent, "CgroupPath": format!("/{}", pod.cgroup.path),
+        "Labels": pod.labels, "CreateCgroup": group.is_some(), "CgroupParent": parent,
+        "CgroupPath": group.map(|path| format!("/{path}")).unwrap_or_default(),
         "CreateInfra": pod.infra.is_some(), "InfraContainerID": pod.infra.clone().unwrap_or_default(),
         "SharedNamespaces": shared, "NumContainers": containers.len(), "Containers": containers,
         "RestartPolicy": inspect_container::restart_policy(pod.restart)["Name"], "LockNumber": 0,

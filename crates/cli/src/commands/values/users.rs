@@ -3,6 +3,7 @@
 use loment_engine::config::{IdMapping, Users};
 
 use crate::error::{Doing, Error};
+use crate::rootless::ranges;
 
 /// `--uidmap` and `--gidmap`: without one of them the other counts for both.
 pub(in crate::commands) fn users(uids: &[String], gids: &[String]) -> Result<Option<Users>, Error> {
@@ -51,17 +52,6 @@ fn ranges_of(flag: &str, file: &str, name: &str) -> Result<Vec<IdMapping>, Error
     Ok(all)
 }
 
-/// The ranges of a name, in a text of `NAME:FIRST:NUMBER` lines (subuid(5)). Lines that are none are passed over, as
-/// newuidmap(1) does.
-fn ranges<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = (u32, u32)> + 't {
-    let of_name = text.lines().filter_map(move |line| line.strip_prefix(name)?.strip_prefix(':'));
-    of_name.filter_map(|rest| {
-        let (first, size) = rest.split_once(':')?;
-        let (first, size): (u32, u32) = (first.parse().ok()?, size.trim().parse().ok()?);
-        (size > 0 && first.checked_add(size).is_some()).then_some((first, size))
-    })
-}
-
 fn id_mapping(flag: &str, text: &str) -> Result<IdMapping, Error> {
     let numbers: Vec<Option<u32>> = text.split(':').map(|number| number.parse().ok()).collect();
     let fits = |first: u32, size: u32| first.checked_add(size).is_some();
@@ -73,17 +63,5 @@ fn id_mapping(flag: &str, text: &str) -> Result<IdMapping, Error> {
             Ok(IdMapping { container_id, host_id, size })
         }
         _ => Err(Error::Invalid(format!("invalid value {text:?} for {flag}: use CONTAINER:HOST:NUMBER"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ranges;
-
-    #[test]
-    fn a_name_has_the_ranges_of_its_lines() {
-        let text = "# x\nann:100000:65536\nanna:1:2\nann:5\nann:300000:1\nann:9:0\nann:4294967295:2\n";
-        assert_eq!(ranges(text, "ann").collect::<Vec<_>>(), [(100_000, 65536), (300_000, 1)]);
-        assert_eq!(ranges(text, "an").count(), 0);
     }
 }

@@ -10,6 +10,7 @@ use crate::commands::for_each;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
+use crate::rootless::check_mounts_are_seen;
 
 /// Write the files of a volume as a tar
 #[derive(Parser, Debug)]
@@ -79,11 +80,13 @@ pub(super) fn run_import(globals: &Globals, flags: &ImportFlags) -> Result<u8, E
 
 pub(super) fn run_mount(globals: &Globals, flags: &MountFlags) -> Result<u8, Error> {
     let engine = globals.engine()?;
+    check_mounts_are_seen(globals.persona.name, "volume mount")?;
     for_each(&flags.volumes, |name| print(&format!("{}\n", engine.mount_volume(name)?.display())))
 }
 
 pub(super) fn run_unmount(globals: &Globals, flags: &UnmountFlags) -> Result<u8, Error> {
     let engine = globals.engine()?;
+    check_mounts_are_seen(globals.persona.name, "volume unmount")?;
     for_each(&flags.volumes, |name| print(&format!("{}\n", engine.unmount_volume(name)?)))
 }
 
