@@ -82,24 +82,24 @@ fn every_signal_that_is_meant_for_a_program_reaches_it() {
     signal("ABRT");
     assert_eq!(attached.wait().unwrap().code(), Some(3));
     assert!(!world.loment(["logs", "c"]).stdout.contains("WINCH"));
-    world.loment(["rm", "c"]).succeeds();
+    world.loment(["rm", "web"]).succeeds();
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
 #[test]
 fn a_container_is_known_by_its_new_name_only() {
     let (world, image) = world_with("busybox:latest");
-    sleeper(&world, "c", &["--rm"], &image);
+    sleeper(&world, "web", &["--rm"], &image);
     sleeper(&world, "taken", &[], &image);
-    let pid = pid_of(&world, "c");
-    assert!(world.loment(["rename", "c", "taken"]).fails(125).contains("taken"));
-    world.loment(["rename", "c", "c"]).fails(125);
-    world.loment(["rename", "c", "a b"]).fails(125);
-    world.loment(["rename", "c", "d"]).succeeds();
-    world.loment(["container", "exists", "c"]).fails(1);
+    let pid = pid_of(&world, "web");
+    assert!(world.loment(["rename", "web", "taken"]).fails(125).contains("taken"));
+    world.loment(["rename", "web", "web"]).fails(125);
+    world.loment(["rename", "web", "a b"]).fails(125);
+    world.loment(["rename", "web", "d"]).succeeds();
+    world.loment(["container", "exists", "web"]).fails(1);
     world.loment(["container", "exists", "d"]).succeeds();
     assert_eq!((world.inspect("{{.Name}}", "d"), pid_of(&world, "d")), ("d".to_owned(), pid));
-    sleeper(&world, "c", &[], &image);
+    sleeper(&world, "web", &[], &image);
     // What is removed at its end leaves its new name, not the old one, which is somebody else's.
     world.loment(["stop", "-t", "0", "d"]).succeeds();
     eventually("it is gone", || world.loment(["container", "exists", "d"]).code == 1);
