@@ -168,6 +168,7 @@ fn an_empty_group_is_taken_over_and_one_in_use_is_not() {
         fds: &[],
         cgroup: entry.v2(),
         tasks: &entry.v1().collect::<Vec<_>>(),
+        orphan: false,
     })
     .unwrap();
     let result = group.0.create_or_adopt();

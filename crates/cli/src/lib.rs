@@ -61,7 +61,7 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
 #[inline(never)]
 fn monitor() -> ExitCode {
     match loment_monitor::serve() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status.into(),
         // Its first client sees the connection end; there is nobody else to tell.
         Err(_) => ExitCode::FAILURE,
     }

@@ -51,6 +51,7 @@ pub(crate) fn start_hook(hook: &HookProgram, streams: [BorrowedFd<'_>; 3]) -> io
         fds: &streams,
         cgroup: None,
         tasks: &[],
+        orphan: false,
     })?;
     Ok(child)
 }
@@ -79,6 +80,7 @@ pub(crate) fn start_with(
         fds: &streams,
         cgroup: None,
         tasks: &[],
+        orphan: false,
     })?;
     Ok(child)
 }

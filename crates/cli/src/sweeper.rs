@@ -34,6 +34,7 @@ fn start(root: &Path, runroot: &Path) -> std::io::Result<()> {
         fds: &[null, null, null, store.as_fd(), run.as_fd()],
         cgroup: None,
         tasks: &[],
+        orphan: false,
     })?;
     Ok(())
 }

@@ -217,6 +217,10 @@ pub enum Error {
         "this container is using the '{driver}' log driver, cannot attach: this container is not logging output"
     )]
     CannotAttach { driver: &'static str },
+    #[error(
+        "invalid argument: sdnotify policy \"healthy\" requires a healthcheck to be set: set one with --health-cmd"
+    )]
+    NeverHealthy,
     #[error(transparent)]
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]

@@ -4,14 +4,14 @@
 //! calls. What is not here: flags, tables, HTTP; and no supervision, which is the monitor's.
 //!
 //! ```no_run
-//! use loment_engine::{Create, Engine};
+//! use loment_engine::{Create, Engine, Handed};
 //! let engine = Engine::open("/var/lib/loment".as_ref(), "/run/loment".as_ref())?;
 //! let rootfs = Some(loment_engine::config::RootfsUse { path: "/".into(), overlay: true });
 //! let mut asked = Create::default();
 //! asked.config.rootfs = rootfs;
 //! asked.config.process.command = vec!["true".into()];
 //! let container = engine.create(asked)?;
-//! engine.start(&container.config.id, None)?;
+//! engine.start(&container.config.id, Handed::default())?;
 //! let status = engine.wait(&container.config.id)?;
 //! # Ok::<(), loment_engine::Error>(())
 //! ```
@@ -56,6 +56,7 @@ mod logs;
 mod lookup;
 mod names;
 mod new_dir;
+mod notify;
 mod oci_hooks;
 mod pause;
 mod pods;

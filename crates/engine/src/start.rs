@@ -26,7 +26,8 @@ const THROWAWAY_SHARE: u64 = 2;
 pub struct Starting {
     /// Its first client's connection.
     pub connection: Connection,
-    /// Its monitor; a child of this process, unless the container was prepared by another: who outlives it reaps it.
+    /// Its monitor; a child of this process, unless the container was prepared by another or a service manager hears of it: who
+    /// outlives it reaps it.
     pub monitor: OwnedFd,
 }
 
@@ -37,18 +38,21 @@ pub struct Handed<'a> {
     pub stdio: Option<[BorrowedFd<'a>; 3]>,
     /// Descriptors of which its program has copies under these numbers, from 3 on; so it has when its monitor starts it again.
     pub descriptors: &'a [(i32, OwnedFd)],
+    /// Variables that its first program gets besides; so it has when its monitor starts it again.
+    pub variables: &'a [String],
+    /// The socket of a service manager that waits for it to be ready: `$NOTIFY_SOCKET` of sd_notify(3).
+    pub manager: Option<&'a str>,
     /// All is made and made ready, and its program waits until it is started.
     pub prepare: bool,
 }
 
 impl Engine {
-    /// Starts a container and returns when its program runs. One that runs already is left alone. `stdio` as in
-    /// [`Handed`].
+    /// Starts a container and returns when its program runs. One that runs already is left alone.
     ///
     /// # Errors
     /// [`Error::Start`] with the step that failed.
-    pub fn start(&self, name: &str, stdio: Option<[BorrowedFd<'_>; 3]>) -> Result<Vec<String>, Error> {
-        match self.start_with(name, None, Handed { stdio, ..Handed::default() })? {
+    pub fn start(&self, name: &str, handed: Handed<'_>) -> Result<Vec<String>, Error> {
+        match self.start_with(name, None, handed)? {
             Some(starting) => self.wait_until_started(name, &starting.connection),
             None => Ok(Vec::new()),
         }
@@ -78,11 +82,17 @@ impl Engine {
     }
 
     /// Runs the program of a container that is prepared.
-    fn begin(&self, container: &Container, streams: Option<Streams>) -> Result<Starting, Error> {
+    fn begin(
+        &self,
+        container: &Container,
+        streams: Option<Streams>,
+        handed: Handed<'_>,
+    ) -> Result<Starting, Error> {
         let gone = || Error::MonitorGone { id: container.config.id.clone() };
         self.note_stop(container, false)?;
         let connection = container.monitor().ok_or_else(gone)?;
         let monitor = container.open_monitor().ok_or_else(gone)?;
+        self.tell_manager(&container.config, handed, container.state.monitor_pid);
         let sent = connection.send(&Request::Begin(streams.unwrap_or_default()));
         sent.context("ask", "the monitor")?;
         Ok(Starting { connection, monitor })
@@ -129,7 +139,7 @@ impl Engine {
             // Looked at again under the lock: two starts must not make two monitors.
             let container = self.load(&id)?.ok_or_else(gone)?;
             if container.status == Status::Initialized && !handed.prepare {
-                return self.begin(&container, streams).map(Some);
+                return self.begin(&container, streams, handed).map(Some);
             }
             if container.status == Status::Stopping && Self::is_program_alive(&container) {
                 return Err(Error::State {
@@ -169,8 +179,13 @@ impl Engine {
         if let Some(directory) = container.config.log.own_directory(&container.config.id) {
             std::fs::create_dir_all(directory).context("create", directory.display())?;
         }
-        let (mut head, body) = self.launch(&container)?;
+        let (mut head, mut body) = self.launch(&container)?;
         head.prepare = handed.prepare;
+        body.handed = handed.variables.to_vec();
+        head.notify = crate::notify::manager(&container.config, handed).map(str::to_owned);
+        if head.notify.is_some() {
+            crate::notify::show(&container, &mut body);
+        }
         let member = self.start_in_pod(&container.config, &mut head)?;
         head.passed = handed.descriptors.iter().map(|(number, _)| *number).collect();
         // What cannot be written is found before anything runs.
@@ -186,6 +201,8 @@ impl Engine {
         let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>());
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, pid, monitor) = spawned;
+        // Before the program can say anything: a manager listens only to those it knows of.
+        self.tell_manager(&container.config, handed, pid.as_raw_nonzero().get());
         if let Some((file, path)) = pid_file {
             let written = write!(&file, "{}", pid.as_raw_nonzero());
             written.context("write the monitor's pid to", path.display())?;
@@ -254,6 +271,7 @@ impl Engine {
             hold: false,
             ends_with_members: false,
             is_member: false,
+            notify: None,
             supervision: config.supervision.clone(),
             reporter: self.reporter(config),
         };
@@ -264,6 +282,7 @@ impl Engine {
             groups: process.groups.iter().cloned().chain(further_groups).collect(),
             joins: spec::joins(config, |id| self.dir(id)),
             secrets: self.secret_variables(config)?,
+            handed: Vec::new(),
             accounts: accounts(&process.accounts)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),
@@ -350,6 +369,8 @@ fn spawn_monitor(
         fds: &[&[null, null, null, document.as_fd(), theirs.as_fd(), lock.as_fd()], passed].concat(),
         cgroup: entry.v2(),
         tasks: &tasks,
+        // A service manager hears of the end of its own children only.
+        orphan: head.notify.is_some(),
     })?;
     Ok((connection, pid, monitor))
 }

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::{Container, Status};
 use crate::error::Context;
-use crate::{Engine, Error};
+use crate::{Engine, Error, Handed};
 
 pub(crate) const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -92,7 +92,8 @@ impl Engine {
         // It does not end with this one.
         let _pod = self.container(name).ok().and_then(|container| self.keep_pod(&container.config));
         let container = self.stop(name, &StopOptions { grace, keep: true, signal: None })?;
-        let warnings = self.start(&container.config.id, stdio)?;
+        let handed = Handed { stdio, ..Handed::default() };
+        let warnings = self.start(&container.config.id, handed)?;
         self.tell(&container.config, What::Restart);
         Ok(warnings)
     }

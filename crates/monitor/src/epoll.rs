@@ -32,6 +32,8 @@ pub(crate) enum Token {
     Log(u32),
     /// Nobody is in a container's namespaces any more.
     Members(u32),
+    /// A container says something to a service manager, or that can take more.
+    Notify(u32),
 }
 
 impl Token {
@@ -48,6 +50,7 @@ impl Token {
             Self::Timer => (8, 0),
             Self::Log(n) => (9, n),
             Self::Members(n) => (10, n),
+            Self::Notify(n) => (11, n),
         };
         kind << 32 | u64::from(n)
     }
@@ -65,7 +68,8 @@ impl Token {
             7 => Self::Memory(n),
             8 => Self::Timer,
             9 => Self::Log(n),
-            _ => Self::Members(n),
+            10 => Self::Members(n),
+            _ => Self::Notify(n),
         }
     }
 }

@@ -71,6 +71,9 @@ pub struct Head {
     /// After the descriptors of [`Head::passed`] comes the [`MEMBERS`] of its pod, open for writing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_member: bool,
+    /// The socket of the service manager that hears of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<String>,
     /// Who tells of it; nobody, to engines that know nothing of that.
     #[serde(default)]
     pub reporter: Reporter,
@@ -96,6 +99,9 @@ pub struct Body<S = Spec> {
     /// Variables of its programs that no record has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Variables of its first program only: what its starter hands on to that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed: Vec<String>,
     /// What its passwd and group files are to have.
     #[serde(default)]
     pub accounts: Option<Accounts>,

@@ -28,6 +28,7 @@ pub mod health;
 pub mod launch;
 mod memory;
 mod mounts;
+pub mod notify;
 mod overlay;
 mod owner;
 mod pins;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::health::Health;
+use crate::notify::Notify;
 
 /// What a monitor does, and when. Part of a container's configuration, where it may change while the container runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Supervision {
     pub health: Option<Health>,
     /// It was said that it is not to be.
     pub no_check: bool,
+    /// What the service manager of whoever starts it hears of it.
+    pub notify: Notify,
 }
 
 /// Whether a container is started again when it has ended.

@@ -24,6 +24,8 @@ pub(crate) enum Timer {
     Check(u32),
     /// A check has run as long as it may.
     CheckOver(u32),
+    /// More of what it says to a service manager may be handed on.
+    Notify(u32),
     /// Its clients have had their time to read their last messages.
     Part(u32),
 }
@@ -37,6 +39,7 @@ impl Timer {
             | Self::Expire(slot)
             | Self::Check(slot)
             | Self::CheckOver(slot)
+            | Self::Notify(slot)
             | Self::Part(slot) => slot,
         }
     }

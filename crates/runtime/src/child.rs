@@ -308,7 +308,18 @@ fn run(
         let list = (c.plan.hooks.start_container.as_slice(), &output);
         run_own_hooks(c, list, ContainerState::Created, Path::new("/"), confine)
     })?;
-    run_program(p, &path, &env, init)
+    run_program(p, &path, &listening(env), init)
+}
+
+/// The environment of a container's first process. Who hands sockets on to that calls it 1 (sd_listen_fds(3)), which it is not where it
+/// shares its pid namespace.
+fn listening(env: Cow<'_, [CString]>) -> Cow<'_, [CString]> {
+    let pid = rustix::process::getpid();
+    let entry = env.iter().position(|e| e.to_bytes() == b"LISTEN_PID=1");
+    let Some(entry) = entry.filter(|_| !pid.is_init()) else { return env };
+    let mut env = env.into_owned();
+    env[entry] = CString::new(format!("LISTEN_PID={pid}")).unwrap_or_default();
+    Cow::Owned(env)
 }
 
 fn run_program(

@@ -75,6 +75,7 @@ const WNOHANG: usize = 1;
 const TIOCSPGRP: usize = 0x5410;
 const CAP_KILL: u32 = 1 << 5;
 const ALL: u64 = u64::MAX;
+const LISTEN_PID: [u8; 11] = *b"LISTEN_PID=";
 
 fn exit(status: usize) -> ! {
     loop {
@@ -101,8 +102,58 @@ fn drop_capabilities() {
     }
 }
 
+/// Writes to the end of 32 bytes the variable that says that sockets are this process's to listen on (sd_listen_fds(3)), and returns where it
+/// begins. No checked index: a panic would bring in most of the core library.
+fn listen_pid(buffer: *mut u8) -> *const u8 {
+    // SAFETY: 11 letters, at most 10 digits and a null are less than 32 bytes, all within the buffer.
+    unsafe {
+        let mut at = buffer.add(31);
+        *at = 0;
+        let mut number = call(GETPID, [0; 4]) as u32;
+        loop {
+            at = at.sub(1);
+            *at = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        for letter in LISTEN_PID.iter().rev() {
+            at = at.sub(1);
+            *at = *letter;
+        }
+        at
+    }
+}
+
+/// The entry of the environment that says so of this process.
+fn listens(envp: usize) -> Option<*mut *const u8> {
+    let mut own = [0; 32];
+    let own = listen_pid(own.as_mut_ptr());
+    let mut entry = envp as *mut *const u8;
+    // SAFETY: an array of pointers to strings, which ends with a null pointer; strings that differ are not looked at behind that place.
+    unsafe {
+        while !(*entry).is_null() {
+            let (mut a, mut b) = (*entry, own);
+            while *a == *b && *a != 0 {
+                (a, b) = (a.add(1), b.add(1));
+            }
+            if *a == *b {
+                return Some(entry);
+            }
+            entry = entry.add(1);
+        }
+    }
+    None
+}
+
 /// In the child: a process group of its own, in the foreground if there is a terminal; then the program.
-fn become_program(path: usize, argv: usize, envp: usize) -> ! {
+fn become_program(path: usize, argv: usize, envp: usize, listens: Option<*mut *const u8>) -> ! {
+    let mut own = [0; 32];
+    if let Some(entry) = listens {
+        // SAFETY: an entry of the environment, which is this process's own; the string outlives the call that copies it.
+        unsafe { *entry = listen_pid(own.as_mut_ptr()) };
+    }
     // SAFETY: numbers, one pid that outlives the ioctl, and the strings and arrays the kernel put on the stack.
     let error = unsafe {
         call(SETPGID, [0, 0, 0, 0]);
@@ -134,11 +185,12 @@ extern "C" fn main(stack: *const usize) -> ! {
     }
     // SAFETY: as above.
     let (argv, envp) = unsafe { (stack.add(3) as usize, stack.add(argc + 2) as usize) };
+    let listens = listens(envp);
     set_mask(ALL);
     // SAFETY: clone without flags is fork: the child goes on on a copy of this stack.
     let child = unsafe { call(CLONE, [SIGCHLD, 0, 0, 0]) };
     match child {
-        0 => become_program(path, argv, envp),
+        0 => become_program(path, argv, envp, listens),
         1.. => {}
         _ => exit(126),
     }

@@ -81,3 +81,31 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let truncated = message.flags.contains(rustix::net::ReturnFlags::TRUNC);
     Ok(Received { len: message.bytes, fds, truncated })
 }
+
+/// What was found of a message whose descriptors were left where they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Bytes stored in the buffer.
+    pub len: usize,
+    /// It carries descriptors.
+    pub has_fds: bool,
+}
+
+/// Receives the bytes of one message, or with [`RecvFlags::PEEK`] only looks at them, and does not take its descriptors: the kernel
+/// says that there are some, and without `PEEK` closes them.
+///
+/// # Errors
+/// The kernel's errno; `EAGAIN` on a non-blocking socket without a message.
+pub fn look(socket: impl AsFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Look> {
+    loop {
+        let iov = &mut [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(&socket, iov, &mut RecvAncillaryBuffer::default(), flags) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+            Ok(message) => {
+                let has_fds = message.flags.contains(rustix::net::ReturnFlags::CTRUNC);
+                return Ok(Look { len: message.bytes, has_fds });
+            }
+        }
+    }
+}

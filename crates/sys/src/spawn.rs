@@ -33,6 +33,8 @@ pub struct Program<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// `tasks` files of v1 cgroups it becomes a member of.
     pub tasks: &'a [BorrowedFd<'a>],
+    /// It is not a child of the caller's but, as a daemon, of process 1 or the subreaper above the caller.
+    pub orphan: bool,
 }
 
 /// Starts a program.
@@ -40,7 +42,7 @@ pub struct Program<'a> {
 /// # Errors
 /// The kernel's errno for a failed fork. A failed execve ends the child with status 127.
 pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
-    let Program { exe, argv, envp, fds, cgroup, tasks } = *program;
+    let Program { exe, argv, envp, fds, cgroup, tasks, orphan } = *program;
     // Copies above the targets, so that putting one in place cannot close another.
     let count = fds.len() as i32;
     let copies: Vec<OwnedFd> = fds
@@ -59,6 +61,17 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
     let envp: Vec<_> = envp.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
     let tasks: Vec<_> = tasks.iter().map(AsRawFd::as_raw_fd).collect();
     let mut pidfd: libc::c_int = -1;
+    let between = if orphan { Some(Between::new(count)?) } else { None };
+    let between = match between {
+        Some(between) => {
+            // SAFETY: as below.
+            match unsafe { crate::clone::clone_unchecked(0, libc::SIGCHLD as u64, None, &mut pidfd) } {
+                0 => Some(between),
+                pid => return between.wait(super::check(pid)?, pidfd),
+            }
+        }
+        None => None,
+    };
     // SAFETY: without CLONE_VM this is fork(2). Other threads may hold locks, so until execveat the child only makes
     // system calls on values prepared above: no allocation, no lock, no unwinding.
     let pid = unsafe { crate::clone::clone_unchecked(0, libc::SIGCHLD as u64, cgroup, &mut pidfd) };
@@ -85,10 +98,66 @@ pub fn spawn(program: &Program<'_>) -> io::Result<(Pid, OwnedFd)> {
             libc::_exit(127)
         }
     }
+    if let Some(between) = &between {
+        between.tell(pid as i32)
+    }
     let pid = super::check(pid)?;
     let pid = Pid::from_raw(pid as i32).ok_or_else(|| io::Error::other("fork returned no pid"))?;
     // SAFETY: a new descriptor that nobody else owns (CLONE_PIDFD).
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The process between a program that is an orphan and whoever started it: it says who its child is and ends when that has
+/// been looked at, until which the number is nobody else's.
+struct Between {
+    said: (OwnedFd, OwnedFd),
+    seen: (OwnedFd, OwnedFd),
+}
+
+impl Between {
+    /// Above the numbers that the program's own descriptors get.
+    fn new(above: i32) -> io::Result<Self> {
+        let pair = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+            let up = |fd: OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, above + 1);
+            Ok((up(read)?, up(write)?))
+        };
+        Ok(Self { said: pair()?, seen: pair()? })
+    }
+
+    /// In it: `pid` is the program's, or negative when it could not be made.
+    fn tell(&self, pid: i32) -> ! {
+        let mut byte = 0u8;
+        // SAFETY: four bytes that are read and one that is written, which outlive the calls; descriptors of this process, which
+        // ends here and drops nothing.
+        unsafe {
+            libc::close(self.seen.1.as_raw_fd());
+            libc::write(self.said.1.as_raw_fd(), (&raw const pid).cast(), 4);
+            libc::read(self.seen.0.as_raw_fd(), (&raw mut byte).cast(), 1);
+            libc::_exit(0)
+        }
+    }
+
+    /// In who started it: the program, when `process` has said which that is and has ended.
+    fn wait(self, process: libc::c_long, pidfd: libc::c_int) -> io::Result<(Pid, OwnedFd)> {
+        let Self { said, seen } = self;
+        // SAFETY: a new descriptor that nobody else owns (CLONE_PIDFD).
+        let between = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        drop(said.1);
+        let mut number = [0; 4];
+        let told = io::Read::read_exact(&mut std::fs::File::from(said.0), &mut number);
+        let found = told.and_then(|()| {
+            let none = || io::Error::other("the program could not be made");
+            let pid = Pid::from_raw(i32::from_ne_bytes(number).max(0)).ok_or_else(none)?;
+            Ok((pid, rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?))
+        });
+        drop(seen);
+        drop(between);
+        // Its number is its own until it is waited for.
+        let options = rustix::process::WaitOptions::empty();
+        let _ = rustix::process::waitpid(Pid::from_raw(process as i32), options);
+        found
+    }
 }
 
 /// This program's own file in a form that cannot be written to: through a read-only mount of its own, which is in no mount

@@ -51,6 +51,7 @@ mod monitor;
 mod names;
 mod names_of_images;
 mod namespaces;
+mod notify;
 mod oci;
 mod old_kernels;
 mod partial;

@@ -10,6 +10,7 @@ mod groups;
 mod host;
 mod kernel;
 mod limits;
+mod notify;
 mod quota;
 mod selinux;
 mod systemd;

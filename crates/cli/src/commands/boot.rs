@@ -1,6 +1,7 @@
 //! `system boot`
 
 use clap::Parser;
+use loment_engine::Handed;
 
 use super::choose::filtered;
 use super::for_each;
@@ -29,9 +30,10 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if flags.dry_run {
         return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>()).map(|()| 0);
     }
+    let handed = Handed { stdio: Some(own_streams()), ..Handed::default() };
     for_each(&ids, |id| {
         // What an earlier one needs may run by now.
-        for warning in engine.start(id, Some(own_streams()))? {
+        for warning in engine.start(id, handed)? {
             complain(&format!("Warning: {warning}"));
         }
         print(&format!("{id}\n"))

@@ -1,7 +1,7 @@
 //! `container clone`
 
 use clap::Parser;
-use loment_engine::CloneChoices;
+use loment_engine::{CloneChoices, Handed};
 
 use super::pull::short_names;
 use super::update::LimitsFlags;
@@ -57,7 +57,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     }
     let id = &copy.config.id;
     if flags.run {
-        for warning in engine.start(id, Some(own_streams()))? {
+        let handed = Handed { stdio: Some(own_streams()), ..Handed::default() };
+        for warning in engine.start(id, handed)? {
             complain(&format!("Warning: {warning}"));
         }
     }

@@ -180,7 +180,12 @@ fn container_config(config: &Config) -> Value {
         "Umask": format!("{:04o}", config.process.umask.unwrap_or(0o022)),
         "Timezone": config.files.time_zone.as_deref().unwrap_or_default(),
         "Passwd": config.process.accounts.add,
+        "sdNotifyMode": config.supervision.notify.mode.name(),
     });
+    // Podman leaves it out where there is none.
+    if !config.supervision.notify.socket.is_empty() {
+        document["sdNotifySocket"] = json!(config.supervision.notify.socket);
+    }
     // Podman leaves it out where there are none.
     let secrets: Vec<Value> = config.files.secrets.iter().map(secret).collect();
     if !secrets.is_empty() {
@@ -226,6 +231,8 @@ pub(super) fn name_as_in_go(document: &mut Value) {
     if config.is_object() {
         alias(config, "HealthcheckMaxLogCount", "HealthMaxLogCount");
         alias(config, "HealthcheckMaxLogSize", "HealthMaxLogSize");
+        alias(config, "sdNotifyMode", "SdNotifyMode");
+        config["SdNotifySocket"] = config.get("sdNotifySocket").cloned().unwrap_or_else(|| "".into());
         // What a template prints of a pointer to nothing.
         if config.get("StartupHealthCheck").is_none() {
             config["StartupHealthCheck"] = "<nil>".into();

@@ -60,6 +60,7 @@ mod secret;
 mod sides;
 mod signing;
 mod start;
+mod starter;
 mod stats;
 mod stop;
 mod sync;

@@ -1,15 +1,15 @@
 //! `run`
 
 use clap::Parser;
-use loment_engine::{Handed, Streams};
+use loment_engine::Streams;
 
 use super::create::CreateFlags;
-use super::preserve;
-use crate::attach::{Session, exit_status, own_streams};
+use super::starter::Starter;
+use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{complain, print};
+use crate::output::print;
 
 /// Run a command in a new container
 #[derive(Parser, Debug)]
@@ -37,18 +37,13 @@ pub(super) struct Flags {
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.create.terminal())?;
     // Before anything else is opened, which could have the number of one that was not handed on.
-    let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
+    let starter = Starter::take(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;
     let container = flags.create.create(globals, &engine, None)?;
     let id = container.config.id.clone();
-    let handed = Handed { stdio: Some(own_streams()), descriptors: &descriptors, prepare: false };
     let is_passthrough = container.config.log.driver.is_passthrough();
     if flags.detach {
-        if let Some(starting) = engine.start_with(&id, None, handed)? {
-            for warning in engine.wait_until_started(&id, &starting.connection)? {
-                complain(&format!("Warning: {warning}"));
-            }
-        }
+        starter.start(&engine, &id)?;
         // Standard output is the container's then.
         if !is_passthrough {
             print(&format!("{id}\n"))?;
@@ -59,7 +54,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         true => Streams::default(),
         false => flags.create.streams()?,
     };
-    let Some(starting) = engine.start_with(&id, Some(streams), handed)? else { return Ok(0) };
+    let Some(starting) = engine.start_with(&id, Some(streams), starter.handed())? else { return Ok(0) };
     // Who sees nothing of it may want to know what to look for.
     if !is_passthrough && !streams.stdout && !streams.stderr {
         print(&format!("{id}\n"))?;

@@ -1,15 +1,16 @@
 //! `start`
 
 use clap::Parser;
-use loment_engine::{Engine, Handed, Streams};
+use loment_engine::{Engine, Streams};
 
 use super::choose::{Choice, filtered};
 use super::for_each;
-use crate::attach::{Session, exit_status, own_streams};
+use super::starter::Starter;
+use crate::attach::{Session, exit_status};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{complain, print};
+use crate::output::print;
 
 /// Start containers
 #[derive(Parser, Debug)]
@@ -41,13 +42,12 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
+    let starter = Starter::take(0, &[])?;
     let engine = globals.engine()?;
     let names = chosen(globals, &engine, flags)?;
     if !flags.attach && !flags.interactive {
         return for_each(&names, |name| {
-            for warning in engine.start(name, Some(own_streams()))? {
-                complain(&format!("Warning: {warning}"));
-            }
+            starter.start(&engine, name)?;
             print(&format!("{name}\n"))
         });
     }
@@ -70,8 +70,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     };
     let terminal = container.config.process.terminal;
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), terminal)?;
-    let handed = Handed { stdio: Some(own_streams()), ..Handed::default() };
-    let Some(starting) = engine.start_with(name, Some(streams), handed)? else {
+    let Some(starting) = engine.start_with(name, Some(streams), starter.handed())? else {
         return Err(Error::Invalid(format!("container {name} is already running")));
     };
     let session = Session {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Parser;
+use loment_engine::config::NotifyMode;
 use loment_engine::{Engine, HealthStatus, Status};
 
 use super::choose::Choice;
@@ -119,6 +120,32 @@ fn until(
             return Ok(code);
         }
         std::thread::sleep(interval);
+    }
+}
+
+/// How often it is looked whether a container is ready.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until a container is healthy whose service manager is told so, or has ended.
+pub(super) fn until_ready(engine: &Engine, name: &str) -> Result<(), loment_engine::Error> {
+    let container = match engine.container(name) {
+        // It has ended, and was not to stay.
+        Err(loment_engine::Error::NoContainer { .. }) => return Ok(()),
+        container => container?,
+    };
+    if container.config.supervision.notify.mode != NotifyMode::Healthy {
+        return Ok(());
+    }
+    loop {
+        match engine.container(&container.config.id) {
+            Err(loment_engine::Error::NoContainer { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(now) if !now.status.is_active() => return Ok(()),
+            Ok(now) if now.health().is_some_and(|report| report.status == HealthStatus::Healthy) => {
+                return Ok(());
+            }
+            Ok(_) => std::thread::sleep(LOOK),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub use self::net::{HostEntry, Hosts, HostsBase, Net, Network, PortRange, Resolv
 pub use self::process::{Accounts, Attach, Personality, Process};
 pub use self::security::{Seccomp, Security};
 pub use loment_monitor::launch::Restrictions;
+pub use loment_monitor::notify::{Notify, NotifyMode};
 pub use loment_monitor::supervision::{Restart, Supervision};
 
 /// The version of the document. A part that a reader does not know and can do without does not change it.

@@ -10,7 +10,7 @@ use super::generated::check_time_zone;
 use super::{Choices, Create};
 use crate::Error;
 use crate::config::{
-    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, RootfsUse, Seccomp, VERSION,
+    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse, Seccomp, VERSION,
 };
 use crate::error::{Context, invalid};
 
@@ -113,6 +113,9 @@ pub(super) fn resolve(
     config.supervision.health = choices.health.resolve(defaults)?;
     let none =
         choices.health.test.as_ref().is_some_and(|test| test.first().is_some_and(|word| word == "NONE"));
+    if config.supervision.notify.mode == NotifyMode::Healthy && config.supervision.health.is_none() {
+        return Err(Error::NeverHealthy);
+    }
     config.supervision.no_check = choices.health.none || none;
     if let Some(health) = &mut config.supervision.health {
         health.log.quiet = choices.quiet_health;

@@ -14,7 +14,7 @@ use crate::container::Status;
 use crate::error::Context;
 use crate::list::Listed;
 use crate::stop::{Grace, SIGKILL, StopOptions};
-use crate::{Engine, Error};
+use crate::{Engine, Error, Handed};
 
 /// How many containers are stopped at the same time.
 const AT_ONCE: usize = 16;
@@ -40,13 +40,14 @@ impl Engine {
         }
         // What is shared comes first, and stays until all is started.
         if let Some(id) = &pod.pod.infra
-            && let Err(error) = self.start(id, None)
+            && let Err(error) = self.start(id, Handed::default())
         {
             return Ok(OfPod { failed: vec![(id.clone(), error)], pod });
         }
         let _members = self.open_members(&pod.pod)?;
-        let start =
-            |id: &str| self.start(id, None).map(|warnings| warnings.iter().for_each(|w| (self.warn)(w)));
+        let start = |id: &str| {
+            self.start(id, Handed::default()).map(|warnings| warnings.iter().for_each(|w| (self.warn)(w)))
+        };
         let idle = pod.containers.iter().filter(|c| !c.status.is_running());
         let (first, others): (Vec<&Listed>, _) = idle.partition(|c| c.init_container.is_some());
         // Members that run have what was prepared for them.

@@ -20,6 +20,7 @@ use crate::error::Context;
 use crate::health::Checks;
 use crate::launch::{Document, Head};
 use crate::memory::Memory;
+use crate::notify::Relay;
 use crate::protocol::{Answer, SOCKET, Stop};
 use crate::session::Session;
 use crate::state::State;
@@ -79,6 +80,10 @@ pub(super) struct Supervised {
     /// How long the last of these was waited for.
     waited: Duration,
     pub(super) started: Option<Instant>,
+    /// The way to a service manager.
+    pub(super) relay: Option<Relay>,
+    /// That has been told that it is ready.
+    pub(super) was_ready: bool,
 }
 
 /// Where it is in its life.
@@ -122,6 +127,8 @@ impl Supervised {
             restarts: 0,
             waited: Duration::ZERO,
             started: None,
+            relay: None,
+            was_ready: false,
             document,
             head,
         })
@@ -222,6 +229,7 @@ impl Monitor {
         if let Some(seconds) = c.head.supervision.timeout.filter(|&seconds| seconds > 0) {
             self.timers.set(Timer::Expire(slot), Duration::from_secs(seconds.into()));
         }
+        self.notify_start(slot);
         self.begin_checks(slot);
         if let Some(stop) = self.container(slot).and_then(|c| c.stop_when_started.take()) {
             self.stop(slot, &stop);
@@ -262,11 +270,7 @@ impl Monitor {
         // Its fate is known.
         c.lock = None;
         // For one that ran before, this is an end; for another, its state stays what it was.
-        let exit = (c.restarts > 0).then_some(Exit::Code(match cause {
-            Cause::Setup => 125,
-            Cause::NotExecutable => 126,
-            Cause::NotFound => 127,
-        }));
+        let exit = (c.restarts > 0).then_some(Exit::Code(failed_status(*cause).into()));
         let error = message.clone();
         self.clean_up_with(slot, exit, error, answer);
     }
@@ -282,6 +286,7 @@ impl Monitor {
     /// Records its end, and does what else is to be done then, in a worker.
     fn clean_up_with(&mut self, slot: u32, exit: Option<Exit>, error: String, parting: Answer) {
         self.timers.cancel_all(slot);
+        self.finish_relay(slot);
         if exit.is_some() && self.container(slot).is_some_and(|c| c.check.is_some()) {
             self.end_unchecked(slot);
         }
@@ -319,6 +324,11 @@ impl Monitor {
             worker::clean_up(&c.head.place, &c.head.reporter, &end);
         }
         let main = c.main;
+        self.status = match &parting {
+            Answer::Exited { status } => *status as u8,
+            Answer::Failed { cause, .. } => failed_status(*cause),
+            _ => 0,
+        };
         self.tell(main, &parting);
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
         match end.restart {
@@ -394,6 +404,15 @@ impl Supervised {
             waited: self.waited,
         };
         restart_after(self.head.supervision.restart, ended)
+    }
+}
+
+/// The exit status of a container whose program could not be started.
+fn failed_status(cause: Cause) -> u8 {
+    match cause {
+        Cause::Setup => 125,
+        Cause::NotExecutable => 126,
+        Cause::NotFound => 127,
     }
 }
 

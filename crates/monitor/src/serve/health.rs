@@ -144,6 +144,7 @@ impl Monitor {
             self.timers.set(Timer::Check(slot), wait);
         }
         self.write_health(slot);
+        self.notify_health(slot);
         if outcome != Outcome::Same && !health.log.quiet || health.log.events {
             self.tell_of_health(slot);
         }

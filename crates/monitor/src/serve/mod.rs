@@ -5,6 +5,7 @@ mod container;
 mod health;
 mod hold;
 mod log;
+mod notify;
 mod sessions;
 mod stop;
 mod streams;
@@ -25,11 +26,12 @@ use crate::session::Session;
 use crate::timers::{Timer, Timers};
 use crate::{Error, worker};
 
-/// Supervises the container that the inherited launch document describes, until it has ended and is cleaned up.
+/// Supervises the container that the inherited launch document describes, until it has ended and is cleaned up. Returns its exit status,
+/// with which the process is to end: a service manager that takes it for the service's own hears how that ended.
 ///
 /// # Errors
 /// [`Error`] when supervision could not begin; what happens later is told to clients and recorded.
-pub fn serve() -> Result<(), Error> {
+pub fn serve() -> Result<u8, Error> {
     let file = fd::take_inherited(LAUNCH_FD).context("open", "the launch document")?;
     let (document, head) = Document::open(file)?;
     let mut monitor = Monitor::new()?;
@@ -55,16 +57,17 @@ pub fn serve() -> Result<(), Error> {
         (c.lock, c.passed, c.descriptors, c.member) = (Some(lock), passed, descriptors, member);
     }
     monitor.watch_members(slot).context("watch", "the members of the pod")?;
+    monitor.open_relay(slot).context("open", "the way to the service manager")?;
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
     monitor.add_client(slot, first);
     monitor.read_client(0);
     monitor.start(slot);
-    let result = monitor.run();
+    monitor.run()?;
     for (place, reporter) in &monitor.gone {
         worker::leave_sweeper(place, reporter);
     }
-    result
+    Ok(monitor.status)
 }
 
 #[derive(Debug)]
@@ -79,6 +82,8 @@ struct Monitor {
     unclaimed: Vec<(i32, Exit)>,
     /// Where the containers were that have ended.
     gone: Vec<(Place, Reporter)>,
+    /// With which the last of them ended.
+    status: u8,
 }
 
 impl Monitor {
@@ -111,6 +116,7 @@ impl Monitor {
             clients: Vec::new(),
             unclaimed: Vec::new(),
             gone: Vec::new(),
+            status: 0,
         })
     }
 
@@ -138,6 +144,7 @@ impl Monitor {
                     Token::Sink(n) => self.feed(n),
                     Token::Log(slot) => self.resume_log(slot),
                     Token::Members(slot) => self.members_left(slot),
+                    Token::Notify(slot) => self.relay(slot),
                     Token::Memory(slot) => {
                         if let Some(c) = self.container(slot) {
                             c.memory.look(&c.head.place);
@@ -190,6 +197,7 @@ impl Monitor {
                 Timer::Restart(slot) => self.start(slot),
                 Timer::Check(slot) => self.check(slot),
                 Timer::CheckOver(slot) => self.end_check(slot),
+                Timer::Notify(slot) => self.relay_late(slot),
                 Timer::Part(slot) => self.part(slot, true),
             }
         }

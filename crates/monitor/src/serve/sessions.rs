@@ -198,7 +198,7 @@ impl Monitor {
                 self.cleaned(slot as u32, Some(exit));
                 continue;
             }
-            if self.end_log_chore(pid, exit) {
+            if self.end_log_chore(pid, exit) || self.end_discard(pid) {
                 continue;
             }
             if let Some(s) = self.sessions.iter_mut().flatten().find(|s| s.worker_pid == Some(pid)) {

@@ -6,7 +6,7 @@ use loment_runtime::{CapabilitySet, Created, Description, Enter, InRoot, Process
 use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{Ends, become_user, set_secrets, stdio};
+use super::{Ends, become_user, set_variables, stdio};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Document, ExecBody, Place};
@@ -39,7 +39,7 @@ pub(crate) fn exec(
     if let Some(changes) = Changes::now(&place.run_dir).context("read changes in", place.run_dir.display())? {
         changes.apply_to(&mut process);
     }
-    set_secrets(&mut process, &body.secrets);
+    set_variables(&mut process, &body.secrets);
     let mut process = like(process, request);
     become_user(&mut process, &found);
     let filter = body.spec.linux.seccomp.filter(|_| !(request.privileged && body.default_filter));

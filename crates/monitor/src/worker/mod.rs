@@ -72,13 +72,13 @@ fn stdio(ends: Option<&Ends>) -> Stdio<'_> {
     ends.map_or(Stdio::Inherit, |e| Stdio::Files([e[0].as_fd(), e[1].as_fd(), e[2].as_fd()]))
 }
 
-/// Gives a program the variables that are secrets. They go before others of the same name.
-fn set_secrets(process: &mut Process, secrets: &[String]) {
+/// Gives a program variables that go before others of the same name.
+fn set_variables(process: &mut Process, variables: &[String]) {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
     let env = process.env_mut().get_or_insert_with(Vec::new);
-    for secret in secrets {
-        env.retain(|entry| name(entry) != name(secret));
-        env.push(secret.clone());
+    for variable in variables {
+        env.retain(|entry| name(entry) != name(variable));
+        env.push(variable.clone());
     }
 }
 

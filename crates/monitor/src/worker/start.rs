@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::Pid;
 
-use super::{Ends, become_user, joins, own_files, set_secrets, stdio, volumes};
+use super::{Ends, become_user, joins, own_files, set_variables, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{BeginBody, Body, Document, Place, Rootfs};
@@ -102,9 +102,10 @@ pub(crate) fn start(
     {
         changes.apply(&mut launch.spec);
     }
-    let secrets = std::mem::take(&mut launch.secrets);
+    let (secrets, handed) = (std::mem::take(&mut launch.secrets), std::mem::take(&mut launch.handed));
     if let Some(process) = launch.spec.process_mut() {
-        set_secrets(process, &secrets);
+        set_variables(process, &secrets);
+        set_variables(process, &handed);
     }
     // Before the worker may enter a mount namespace of its own.
     let host = groups::host(place)?;

@@ -96,3 +96,42 @@ fn a_program_that_is_run_later_has_those_that_are_handed_on() {
     bash(many, &world.command(refused)).fails_saying(125, &["at most 63"]);
     world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
 }
+
+/// What a program finds of sockets it is to listen on, and whether it is the one that is named.
+const LISTENS: &str = "echo \"$LISTEN_FDS $LISTEN_FDNAMES\"; [ \"$LISTEN_PID\" = $$ ] && echo mine; cat <&3; cat <&4; \
+                       test -e /proc/self/fd/5 || echo ' no 5'";
+
+#[test]
+fn sockets_of_socket_activation_are_the_programs() {
+    let (world, image) = world_with("busybox:latest");
+    let (one, other) = (world.write("one", "one"), world.write("other", "other"));
+    let open =
+        format!("exec 3<{one} 4<{other} 5<{one}; export LISTEN_FDS=2 LISTEN_FDNAMES=a:b LISTEN_PID=$$");
+    let said = |flags: &[&str]| {
+        let words = [&["run", "--rm", "--network", "none"], flags, &[&image, "sh", "-c", LISTENS]].concat();
+        with(&open, &world.command(words)).succeeds().to_owned()
+    };
+    let all = "2 a:b\nmine\noneother no 5";
+    assert_eq!(said(&[]), all);
+    // Its number is another one there.
+    assert_eq!(said(&["--init"]), all);
+    assert_eq!(said(&["--pid", "host"]), all);
+    let words = ["create", "--network", "none", "--name", "c", &image, "sh", "-c", LISTENS];
+    world.loment(words).succeeds();
+    assert_eq!(with(&open, &world.command(["start", "-a", "c"])).succeeds(), all);
+    world.loment(["rm", "c"]).succeeds();
+
+    let run = |open: &str, flags: &[&str], script: &str| {
+        let words = [&["run", "--rm", "--network", "none"], flags, &[&image, "sh", "-c", script]].concat();
+        with(open, &world.command(words))
+    };
+    let none = "echo -n \"$LISTEN_FDS$LISTEN_PID\"; test -e /proc/self/fd/3 && echo -n 3; true";
+    // They are another process's.
+    assert_eq!(run(&format!("{open}; LISTEN_PID=1"), &[], none).succeeds(), "");
+    let chosen = run(&open, &["--preserve-fds", "1"], none);
+    assert_eq!(chosen.succeeds(), "3");
+    assert!(chosen.stderr.contains("LISTEN_FDS is ignored"), "{chosen}");
+    run("exec 3<&- 4<&-; export LISTEN_FDS=2", &[], none).fails_saying(125, &["LISTEN_FDS is 2", "not all"]);
+    run("export LISTEN_FDS=many", &[], none).fails_saying(125, &["LISTEN_FDS", "number"]);
+    assert_eq!(world.leftovers(), [""; 0]);
+}

@@ -2,10 +2,11 @@
 
 use clap::Args;
 use loment_engine::Create;
-use loment_engine::config::Restart;
+use loment_engine::config::{NotifyMode, Restart};
 
 use crate::commands::values::supervision as values;
 use crate::containers_conf::{ContainersConf, ENGINE};
+use crate::ecosystem::variable;
 use crate::error::Error;
 
 #[derive(Args, Debug)]
@@ -29,6 +30,9 @@ pub(super) struct SupervisionFlags {
     /// Choose how the container is kept apart: default or process
     #[arg(long, value_name = "WAY")]
     isolation: Option<String>,
+    /// Choose who tells the service manager (NOTIFY_SOCKET) that it is ready: container, conmon (at its start), healthy or ignore
+    #[arg(long, value_name = "WHO")]
+    sdnotify: Option<String>,
     /// Set the signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -54,6 +58,12 @@ impl SupervisionFlags {
             ));
         }
         supervision.timeout = self.timeout.filter(|&seconds| seconds > 0);
+        supervision.notify.mode =
+            self.sdnotify.as_deref().map_or(Ok(NotifyMode::default()), values::sdnotify)?;
+        if supervision.notify.mode != NotifyMode::Ignore {
+            let manager = variable("NOTIFY_SOCKET").and_then(|socket| socket.into_string().ok());
+            supervision.notify.socket = manager.unwrap_or_default();
+        }
         let signal = self.stop_signal.as_deref().map(values::signal);
         asked.choices.stop_signal = signal.transpose()?;
         asked.choices.stop_timeout = self.stop_timeout;

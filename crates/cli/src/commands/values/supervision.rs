@@ -1,6 +1,6 @@
 //! How a container is looked after.
 
-use loment_engine::config::Restart;
+use loment_engine::config::{NotifyMode, Restart};
 use loment_engine::{Grace, OnFailure};
 
 use super::invalid;
@@ -29,6 +29,17 @@ pub(in crate::commands) fn grace(seconds: Option<i64>) -> Result<Grace, Error> {
             }
         },
     }
+}
+
+/// `--sdnotify`. The words are Podman's.
+pub(in crate::commands) fn sdnotify(text: &str) -> Result<NotifyMode, Error> {
+    use NotifyMode::{Conmon, Container, Healthy, Ignore};
+    let known = [Container, Conmon, Healthy, Ignore].into_iter().find(|mode| mode.name() == text);
+    known.ok_or_else(|| {
+        Error::Invalid(format!(
+            "invalid sdnotify value {text:?}: must be container, conmon, healthy or ignore"
+        ))
+    })
 }
 
 /// `--restart`

@@ -79,6 +79,7 @@ fn ps(options: &[String]) -> anyhow::Result<(Exit, String)> {
         fds: &[null.as_fd(), output.as_fd(), output.as_fd()],
         cgroup: None,
         tasks: &[],
+        orphan: false,
     })?;
     let exit = wait_exit(pidfd)?;
     output.rewind()?;
