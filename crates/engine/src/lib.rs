@@ -87,7 +87,7 @@ pub use clone::CloneChoices;
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use container_mounts::MountedContainer;
 pub use copy_files::{CopyFiles, FilesAt, NewOwner};
-pub use create::{Choices, Create, EnvironmentChoices, check_time_zone};
+pub use create::{Choices, Create, EnvironmentChoices, SystemdMode, check_time_zone};
 pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings, Transfers};
 pub use elsewhere::{delete_from_layout, names_in_archive};
 pub use engine::Engine;

@@ -69,7 +69,11 @@ impl Copier<'_> {
         depth: usize,
     ) -> io::Result<()> {
         let open = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let stat = match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+            // A directory of the machine's, over which a container runs, may change meanwhile.
+            Err(Errno::NOENT) => return Ok(()),
+            stat => stat?,
+        };
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::Directory && stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
@@ -79,15 +83,21 @@ impl Copier<'_> {
         }
         match kind {
             FileType::Directory => {
+                let source = match rustix::fs::openat(from, name, open | OFlags::DIRECTORY, Mode::empty()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    source => source?,
+                };
                 rustix::fs::mkdirat(to, name, Mode::RWXU)?;
-                let source = rustix::fs::openat(from, name, open | OFlags::DIRECTORY, Mode::empty())?;
                 let copy = rustix::fs::openat(to, name, open | OFlags::DIRECTORY, Mode::empty())?;
                 self.content(&source, &copy, path, depth + 1)?;
                 self.copy_attributes(to, name, &stat)?;
                 return copy_extended(&source, &copy);
             }
             FileType::RegularFile => {
-                let source = rustix::fs::openat(from, name, open, Mode::empty())?;
+                let source = match rustix::fs::openat(from, name, open, Mode::empty()) {
+                    Err(Errno::NOENT) => return Ok(()),
+                    source => source?,
+                };
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let copy = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
                 let (source, copy) = (File::from(source), File::from(copy));

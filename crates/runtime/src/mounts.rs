@@ -199,8 +199,10 @@ fn mount_cgroup(
     };
     // Copies of the host's mounts would go on to follow them.
     let attributes = MountAttr { propagation: attr::PRIVATE, ..m.options.attr };
+    let writable = MountAttr { set: attributes.set & !attr::ATTR_RDONLY, ..attributes };
     if rustix::fs::fstatfs(&host)?.f_type == 0x6367_7270 {
         let tree = clone_tree(host.as_fd(), &own("."), false)?;
+        let attributes = if m.options.systemd { writable } else { attributes };
         return attach_changed(&tree, &[(false, attributes)], || attach(&tree, &target));
     }
     let mut options = Options::parse(&["mode=755".to_owned(), "nosuid".to_owned(), "nodev".to_owned()]);
@@ -223,6 +225,10 @@ fn mount_cgroup(
                     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
                     Mode::empty(),
                 )?;
+                // Limits are elsewhere.
+                let tracks =
+                    m.options.systemd && ["systemd", "unified"].map(str::as_bytes).contains(&name.to_bytes());
+                let attributes = if tracks { writable } else { attributes };
                 attach_changed(&tree, &[(false, attributes)], || attach(&tree, &dir))?;
             }
             FileType::Symlink => {

@@ -37,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) source_no_follow: bool,
     /// Where the destination is a link, mount on that and not on what it leads to.
     pub(crate) target_no_follow: bool,
+    /// Of control groups: a systemd in the container may write where it keeps track of processes, whatever else may be written.
+    pub(crate) systemd: bool,
     /// One that asks for what the kernel cannot do.
     impossible: Option<&'static str>,
 }
@@ -107,6 +109,7 @@ impl Options {
             "mand" => self.flags.push("mand"),
             "silent" => self.flags.push("silent"),
             "tmpcopyup" => self.copy_up = true,
+            "systemd" => self.systemd = true,
             "copy-symlink" => self.copy_link = true,
             "src-nofollow" => self.source_no_follow = true,
             "dest-nofollow" => self.target_no_follow = true,

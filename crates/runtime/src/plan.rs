@@ -186,7 +186,7 @@ impl Plan {
     pub fn cgroup_owner(&self) -> Option<u32> {
         let mounted = |m: &MountPlan| {
             matches!(m.kind.as_str(), "cgroup" | "cgroup2")
-                && m.options.attr.set & loment_sys::mount::ATTR_RDONLY == 0
+                && (m.options.attr.set & loment_sys::mount::ATTR_RDONLY == 0 || m.options.systemd)
                 && !m.systemd_v1
         };
         let process = self.process.as_ref()?;

@@ -14,6 +14,7 @@ mod notify;
 mod quota;
 mod selinux;
 mod systemd;
+mod systemd_inside;
 mod user;
 mod v2;
 

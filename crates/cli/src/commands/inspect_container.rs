@@ -180,6 +180,7 @@ fn container_config(config: &Config) -> Value {
         "Umask": format!("{:04o}", config.process.umask.unwrap_or(0o022)),
         "Timezone": config.files.time_zone.as_deref().unwrap_or_default(),
         "Passwd": config.process.accounts.add,
+        "SystemdMode": config.process.systemd,
         "sdNotifyMode": config.supervision.notify.mode.name(),
     });
     // Podman leaves it out where there is none.

@@ -29,6 +29,8 @@ pub struct Files {
     pub time_zone: Option<String>,
     /// Size of /dev/shm, in bytes.
     pub shm_size: u64,
+    /// Size of each temporary file system that a systemd has, in bytes; `None` is half of the memory.
+    pub systemd_size: Option<u64>,
     /// What its changes to its root file system may occupy.
     pub size: SizeLimits,
     /// What the files of its root file system are not good for, if that is layers of an image.

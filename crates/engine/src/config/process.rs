@@ -33,6 +33,8 @@ pub struct Process {
     pub stdin: bool,
     /// The streams that were asked for, if any were.
     pub attach: Option<Attach>,
+    /// It is a systemd, or what behaves as one.
+    pub systemd: bool,
     /// Process 1 is an init.
     pub init: bool,
     /// That init, on the host; `None` is the embedded one.

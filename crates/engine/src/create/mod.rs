@@ -39,6 +39,18 @@ pub struct Create {
     pub choices: Choices,
 }
 
+/// When a container is made ready for a systemd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SystemdMode {
+    /// When it is what it runs.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Whatever it runs.
+    Always,
+}
+
 /// `None` means the image's value, or the default.
 #[derive(Clone, Debug, Default)]
 pub struct Choices {
@@ -58,6 +70,8 @@ pub struct Choices {
     pub hostname_is_name: bool,
     /// Whose network.
     pub network: Option<Network>,
+    /// Whether it is made ready for a systemd.
+    pub systemd: SystemdMode,
     /// Number of the stop signal.
     pub stop_signal: Option<i32>,
     /// Seconds.

@@ -7,7 +7,7 @@ use loment_monitor::now_rfc3339;
 
 use super::environment::environment;
 use super::generated::check_time_zone;
-use super::{Choices, Create};
+use super::{Choices, Create, SystemdMode};
 use crate::Error;
 use crate::config::{
     Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse, Seccomp, VERSION,
@@ -19,6 +19,8 @@ const SECCOMP_LABEL: &str = "io.containers.seccomp.profile";
 const SHM_SIZE: u64 = 64 << 20;
 const PIDS_LIMIT: i64 = 2048;
 const STOP_TIMEOUT: u32 = 10;
+/// SIGRTMIN+3, at which systemd ends everything and itself (systemd(1)).
+const SYSTEMD_HALT: i32 = 37;
 const SIGTERM: i32 = 15;
 
 pub(super) fn resolve(
@@ -105,6 +107,7 @@ pub(super) fn resolve(
     config.supervision.stop_signal = match (choices.stop_signal, defaults.stop_signal.as_deref()) {
         (Some(n), _) => n,
         (None, Some(text)) if !text.is_empty() => loment_runtime::parse_signal(text).unwrap_or(SIGTERM),
+        _ if config.process.systemd => SYSTEMD_HALT,
         _ => SIGTERM,
     };
     let image_timeout = defaults.stop_timeout.and_then(|t| u32::try_from(t).ok());
@@ -152,10 +155,26 @@ fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) ->
             "it must be an absolute path",
         ));
     }
+    process.systemd = match choices.systemd {
+        SystemdMode::Always => true,
+        SystemdMode::Never => false,
+        SystemdMode::Auto => runs_systemd(process.entrypoint.iter().chain(&process.command)),
+    };
     process.user = choices.user.clone().unwrap_or_else(|| image.user.clone());
     let (flavour, hostname) = (&config.flavour, &config.net.hostname);
     process.env = environment(process, &choices.environment, &image.env, flavour, hostname)?;
     Ok(())
+}
+
+/// Whether a command is a systemd, perhaps by a shell, as builders of images write it.
+fn runs_systemd<'a>(mut args: impl Iterator<Item = &'a String>) -> bool {
+    let first = args.next().map(String::as_str);
+    let program = match (first, args.next().map(String::as_str)) {
+        (Some("/bin/sh"), Some("-c")) => args.next().map(String::as_str),
+        _ => first,
+    };
+    let inits = ["/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init"];
+    program.is_some_and(|path| inits.contains(&path) || path.rsplit('/').next() == Some("systemd"))
 }
 
 /// What it is called; that of another container whose host name it shares is known already.

@@ -23,6 +23,9 @@ pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
         // Every device of the host, and the right to use any.
         let mut nodes = Vec::new();
         host_devices(Path::new("/dev"), 0, &mut nodes);
+        if config.process.systemd {
+            nodes.retain(|node| !is_console(node["path"].as_str().unwrap_or_default()));
+        }
         let path = |node: &Value| node["path"].as_str().map(PathBuf::from);
         let mounts = if is_rootless {
             nodes.iter().filter_map(path).map(|path| (path.clone(), path)).collect()
@@ -110,6 +113,12 @@ fn node(path: &Path, meta: &std::fs::Metadata) -> Option<Value> {
         "major": rustix::fs::major(number), "minor": rustix::fs::minor(number),
         "fileMode": meta.mode() & 0o7777, "uid": meta.uid(), "gid": meta.gid(),
     }))
+}
+
+/// Whether it is one of the machine's virtual consoles, on which a systemd would have people log in.
+fn is_console(path: &str) -> bool {
+    let number = path.strip_prefix("/dev/tty").unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The host's nodes, without terminals and shared memory, of which the container has its own.

@@ -171,6 +171,17 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
         ("/sys", "sysfs", "sysfs", vec!["nosuid", "noexec", "nodev", sys]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", vec!["nosuid", "noexec", "nodev", "relatime", cgroup]),
     ];
+    let systemd_size = config.files.systemd_size.map(|size| format!("size={size}"));
+    if config.process.systemd {
+        if let Some((.., options)) = list.last_mut() {
+            options.push("systemd");
+        }
+        // What it expects to be a file system of its own, with what the image has there.
+        for destination in ["/run", "/run/lock", "/tmp", "/var/log/journal"] {
+            let options = ["rw", "rprivate", "nosuid", "nodev", "tmpcopyup"].into_iter();
+            list.push((destination, "tmpfs", "tmpfs", options.chain(systemd_size.as_deref()).collect()));
+        }
+    }
     let namespaces = &config.namespaces;
     let mut bind = |path, read_write| {
         list.retain(|(destination, ..)| *destination != path);
@@ -197,6 +208,9 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
     if config.files.read_only && !bare {
         // What programs cannot do without.
         for destination in ["/run", "/tmp", "/var/tmp"] {
+            if list.iter().any(|(other, ..)| *other == destination) {
+                continue;
+            }
             list.push((destination, "tmpfs", "tmpfs", vec!["rw", "nosuid", "nodev", "tmpcopyup"]));
         }
     }

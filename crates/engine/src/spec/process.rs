@@ -18,7 +18,7 @@ pub(super) fn value(config: &Config) -> Result<Value, Error> {
         "terminal": process.terminal,
         "user": {"uid": 0, "gid": 0, "umask": process.umask.unwrap_or(0o022)},
         "args": args(process, config.args()),
-        "env": process.env,
+        "env": environment(config),
         "cwd": process.workdir,
         // For a user other than root; root's are dropped again where the user is known.
         "capabilities": {"bounding": sets, "effective": sets, "permitted": sets, "ambient": capabilities::added(config)?},
@@ -27,6 +27,20 @@ pub(super) fn value(config: &Config) -> Result<Value, Error> {
         "apparmorProfile": apparmor(&config.security)?,
         "oomScoreAdj": process.oom_score_adj,
     }))
+}
+
+/// A systemd knows by it that it is in a container, and which machine it is.
+fn environment(config: &Config) -> Vec<String> {
+    let mut all = config.process.env.clone();
+    if config.process.systemd {
+        let uuid = config.id.get(..32).unwrap_or_default();
+        for (name, value) in [("container", "loment"), ("container_uuid", uuid)] {
+            if !all.iter().any(|entry| entry.split_once('=').is_some_and(|(other, _)| other == name)) {
+                all.push(format!("{name}={value}"));
+            }
+        }
+    }
+    all
 }
 
 /// The profile, if there is one; that it is loaded is found when it is used.

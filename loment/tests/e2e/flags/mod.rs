@@ -7,4 +7,5 @@ mod net;
 mod process;
 mod refused;
 mod security;
+mod systemd;
 mod users;

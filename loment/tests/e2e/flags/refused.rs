@@ -21,7 +21,6 @@ fn flags_that_cannot_be_had_say_why() {
         ("link", NO_NETWORK),
         ("link-local-ip", NO_NETWORK),
         ("decryption-key", "encrypted images"),
-        ("shm-size-systemd", "systemd"),
         ("cpu-count", WINDOWS),
         ("cpu-percent", WINDOWS),
         ("io-maxbandwidth", WINDOWS),

@@ -178,7 +178,7 @@ impl CreateFlags {
         self.refused.check()?;
         self.net.apply(globals, conf, &mut asked)?;
         self.limits.apply(globals, conf, &mut asked)?;
-        self.supervision.apply(conf, &mut asked)?;
+        self.supervision.apply(globals, conf, &mut asked)?;
         self.health.apply(&mut asked)?;
         asked.choices.quiet_health = conf.switch(ENGINE, "healthcheck_events")? == Some(false);
         self.log.apply(globals, conf, &mut asked)?;

@@ -27,7 +27,7 @@ struct Refused {
     why: Why,
 }
 
-const TABLE: [Refused; 13] = [
+const TABLE: [Refused; 12] = [
     flag("ip", Why::Network),
     flag("ip6", Why::Network),
     flag("mac-address", Why::Network),
@@ -35,7 +35,6 @@ const TABLE: [Refused; 13] = [
     flag("link", Why::Network),
     flag("link-local-ip", Why::Network),
     flag("decryption-key", Why::Later("encrypted images")),
-    flag("shm-size-systemd", Why::Later("containers that run systemd")),
     Refused { is_switch: true, ..flag("use-api-socket", Why::Later("the API")) },
     flag("cpu-count", Why::Windows),
     flag("cpu-percent", Why::Windows),

@@ -1,13 +1,14 @@
 //! Flags: how a container is looked after.
 
 use clap::Args;
-use loment_engine::Create;
 use loment_engine::config::{NotifyMode, Restart};
+use loment_engine::{Create, SystemdMode};
 
-use crate::commands::values::supervision as values;
+use crate::commands::values::{size, supervision as values};
 use crate::containers_conf::{ContainersConf, ENGINE};
 use crate::ecosystem::variable;
 use crate::error::Error;
+use crate::globals::Globals;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Supervision")]
@@ -33,6 +34,12 @@ pub(super) struct SupervisionFlags {
     /// Choose who tells the service manager (NOTIFY_SOCKET) that it is ready: container, conmon (at its start), healthy or ignore
     #[arg(long, value_name = "WHO")]
     sdnotify: Option<String>,
+    /// Make it ready for systemd as its program: true is when its command is systemd or init, false never, always whatever it is
+    #[arg(long, value_name = "WHEN")]
+    systemd: Option<String>,
+    /// Limit each temporary file system that systemd has: /run, /run/lock, /tmp and /var/log/journal
+    #[arg(long, value_name = "SIZE")]
+    shm_size_systemd: Option<String>,
     /// Set the signal that asks the container to stop
     #[arg(long, value_name = "SIGNAL")]
     stop_signal: Option<String>,
@@ -42,7 +49,12 @@ pub(super) struct SupervisionFlags {
 }
 
 impl SupervisionFlags {
-    pub(super) fn apply(&self, conf: &ContainersConf, asked: &mut Create) -> Result<(), Error> {
+    pub(super) fn apply(
+        &self,
+        globals: &Globals,
+        conf: &ContainersConf,
+        asked: &mut Create,
+    ) -> Result<(), Error> {
         asked.config.requires.clone_from(&self.requires);
         match self.runtime.as_deref() {
             Some(name) => values::runtime(name)?,
@@ -57,6 +69,15 @@ impl SupervisionFlags {
                 "--rm and --restart exclude each other: what is removed cannot be started again".into(),
             ));
         }
+        asked.choices.systemd = match &self.systemd {
+            Some(text) => values::systemd(text)?,
+            // Docker knows nothing of it.
+            None if globals.persona.completes_containers => SystemdMode::Auto,
+            None => SystemdMode::Never,
+        };
+        let size = self.shm_size_systemd.as_deref().map(|text| size("shm-size-systemd", text));
+        asked.config.files.systemd_size = size.transpose()?.map(|n| n as u64).filter(|&n| n > 0);
+        let supervision = &mut asked.config.supervision;
         supervision.timeout = self.timeout.filter(|&seconds| seconds > 0);
         supervision.notify.mode =
             self.sdnotify.as_deref().map_or(Ok(NotifyMode::default()), values::sdnotify)?;

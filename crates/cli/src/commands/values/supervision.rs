@@ -1,7 +1,7 @@
 //! How a container is looked after.
 
 use loment_engine::config::{NotifyMode, Restart};
-use loment_engine::{Grace, OnFailure};
+use loment_engine::{Grace, OnFailure, SystemdMode};
 
 use super::invalid;
 use crate::error::Error;
@@ -28,6 +28,16 @@ pub(in crate::commands) fn grace(seconds: Option<i64>) -> Result<Grace, Error> {
                 Err(Error::Invalid(format!("invalid value {seconds} for --time: it is more than a century")))
             }
         },
+    }
+}
+
+/// `--systemd`, in any case.
+pub(in crate::commands) fn systemd(text: &str) -> Result<SystemdMode, Error> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(SystemdMode::Auto),
+        "false" => Ok(SystemdMode::Never),
+        "always" => Ok(SystemdMode::Always),
+        _ => Err(Error::Invalid(format!("invalid value {text:?} for --systemd: use true, false or always"))),
     }
 }
 
