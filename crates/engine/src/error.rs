@@ -222,6 +222,8 @@ pub enum Error {
     )]
     NeverHealthy,
     #[error(transparent)]
+    Checkpoint(#[from] loment_runtime::checkpoint::Error),
+    #[error(transparent)]
     Profile(#[from] loment_seccomp::ProfileError),
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),

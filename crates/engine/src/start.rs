@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use loment_cgroup::{CgroupPath, Entry, Host};
-use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, Rootfs};
+use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, Rootfs, Saved};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use loment_store::Store;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -42,6 +42,8 @@ pub struct Handed<'a> {
     pub variables: &'a [String],
     /// The socket of a service manager that waits for it to be ready: `$NOTIFY_SOCKET` of sd_notify(3).
     pub manager: Option<&'a str>,
+    /// What it was saved to, if it is to go on from there.
+    pub saved: Option<&'a Saved>,
     /// All is made and made ready, and its program waits until it is started.
     pub prepare: bool,
 }
@@ -182,6 +184,7 @@ impl Engine {
         let (mut head, mut body) = self.launch(&container)?;
         head.prepare = handed.prepare;
         body.handed = handed.variables.to_vec();
+        body.saved = handed.saved.cloned();
         head.notify = crate::notify::manager(&container.config, handed).map(str::to_owned);
         if head.notify.is_some() {
             crate::notify::show(&container, &mut body);
@@ -253,7 +256,7 @@ impl Engine {
         }
     }
 
-    fn launch(&self, container: &Container) -> Result<(Head, Body<serde_json::Value>), Error> {
+    pub(crate) fn launch(&self, container: &Container) -> Result<(Head, Body<serde_json::Value>), Error> {
         let config = &container.config;
         let process = &config.process;
         let mut spec = spec::build(config, &container.run_dir)?;
@@ -283,6 +286,7 @@ impl Engine {
             joins: spec::joins(config, |id| self.dir(id)),
             secrets: self.secret_variables(config)?,
             handed: Vec::new(),
+            saved: None,
             accounts: accounts(&process.accounts)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),

@@ -16,6 +16,8 @@ pub enum Error {
     #[error(transparent)]
     Cgroup(#[from] loment_cgroup::Error),
     #[error(transparent)]
+    Checkpoint(#[from] loment_runtime::checkpoint::Error),
+    #[error(transparent)]
     User(#[from] crate::user::UserError),
     #[error("workdir {directory:?} does not exist on container {id}")]
     NoWorkdir { directory: PathBuf, id: String },

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::accounts::Accounts;
 use crate::error::Context;
+use crate::state::{CHECKPOINTING, is_saved};
 use crate::supervision::Supervision;
 
 /// The version of the document.
@@ -102,6 +103,9 @@ pub struct Body<S = Spec> {
     /// Variables of its first program only: what its starter hands on to that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub handed: Vec<String>,
+    /// It goes on from where it was saved; when it is started again, it begins anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Saved>,
     /// What its passwd and group files are to have.
     #[serde(default)]
     pub accounts: Option<Accounts>,
@@ -121,6 +125,19 @@ pub struct Body<S = Spec> {
     /// Its root is put in place without pivot_root(2).
     #[serde(default)]
     pub no_pivot: bool,
+}
+
+/// Processes of a container as files: see [`loment_runtime::checkpoint`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// CRIU.
+    pub program: PathBuf,
+    /// `NAME=VALUE`, with which that is run.
+    pub environment: Vec<String>,
+    /// The directory that they are in.
+    pub images: PathBuf,
+    /// What of them.
+    pub options: loment_runtime::checkpoint::Options,
 }
 
 /// A directory that is mounted, for which more is to be done than that. The specification has a bind mount with the same
@@ -333,6 +350,13 @@ pub struct Place {
     /// Volumes that are mounted while one of their containers runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<VolumeMount>,
+}
+
+impl Place {
+    /// Whether whoever is there was just saved, and so has ended.
+    pub(crate) fn is_being_saved(&self) -> bool {
+        self.run_dir.join(CHECKPOINTING).exists() && is_saved(&self.dir)
+    }
 }
 
 /// What the files of a root file system are not good for, as mount(8) says it.

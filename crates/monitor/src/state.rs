@@ -16,6 +16,18 @@ pub const SESSIONS: &str = "exec";
 /// The mark in the run directory of a container that was asked to stop, and has not ended.
 pub const STOPPING: &str = "stopping";
 
+/// The mark in the run directory of a container that is being saved, after which it has ended.
+pub const CHECKPOINTING: &str = "checkpointing";
+/// The directory, in a container's, of the files that it was saved to.
+pub const CHECKPOINT: &str = "checkpoint";
+/// The file that CRIU writes last.
+const INVENTORY: &str = "inventory.img";
+
+/// Whether a container with that directory was saved, all of it.
+pub fn is_saved(dir: &Path) -> bool {
+    dir.join(CHECKPOINT).join(INVENTORY).exists()
+}
+
 /// The version of the document.
 const VERSION: u32 = 1;
 
@@ -52,6 +64,10 @@ pub struct State {
     pub oom_killed: bool,
     /// Why it could not be started.
     pub error: String,
+    /// It has ended because it was saved.
+    pub checkpointed: bool,
+    /// It went on from where it was saved.
+    pub restored: bool,
     /// How often it was started again after an end, since somebody started it.
     pub restarts: u32,
     /// When it is started again, if it waits for that: RFC 3339.

@@ -70,6 +70,10 @@ fn state(persona: &Persona, c: &Container) -> Value {
         "CgroupPath": c.cgroup().map(|path| format!("/{path}")).unwrap_or_default(),
     });
     if !persona.docker_documents {
+        state["Checkpointed"] = c.state.checkpointed.into();
+        state["Restored"] = c.state.restored.into();
+    }
+    if !persona.docker_documents {
         state["StoppedByUser"] = c.is_stopped_by_user().into();
     }
     // Docker leaves it out where nothing is checked.

@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod boot;
+mod checkpoint;
 mod choose;
 mod cleanup;
 mod clone;

@@ -53,7 +53,7 @@ impl Starter {
             descriptors: &self.descriptors,
             variables: &self.variables,
             manager: self.manager.as_deref(),
-            prepare: false,
+            ..Handed::default()
         }
     }
 

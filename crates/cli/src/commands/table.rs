@@ -399,6 +399,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "Manage containers",
         words: &[
             ("attach", "attach"),
+            ("checkpoint", "container checkpoint"),
             ("cleanup", "container cleanup"),
             ("clone", "container clone"),
             ("commit", "commit"),
@@ -421,6 +422,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("ps", "ps"),
             ("rename", "rename"),
             ("restart", "restart"),
+            ("restore", "container restore"),
             ("rm", "rm"),
             ("run", "run"),
             ("start", "start"),
@@ -548,6 +550,7 @@ pub(super) const SKOPEO: Group = Group {
 pub(super) fn command(name: &str) -> Option<&'static Command> {
     COMMANDS
         .iter()
+        .chain(checkpoint::COMMANDS)
         .chain(pod::COMMANDS)
         .chain(secret::COMMANDS)
         .chain(volume::COMMANDS)

@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 
 use super::arguments::Arguments;
 use super::globals::Runtime;
+use crate::error::Error;
 
 const PROGRAM: &str = "criu";
 /// runc's and crun's annotation: a file of settings.
@@ -138,13 +139,27 @@ pub(crate) fn find(runtime: &Runtime<'_>) -> anyhow::Result<Criu> {
             })?
         }
     };
+    Ok(Criu::probe(program, environment())?)
+}
+
+/// The CRIU of `PATH`.
+///
+/// # Errors
+/// [`Error::Invalid`] says what to do.
+pub(crate) fn find_criu() -> Result<Criu, Error> {
+    let none = || Error::Invalid("criu is in no directory of PATH: install criu 3.15 or newer".into());
+    let program = in_path(Path::new(PROGRAM)).ok_or_else(none)?;
+    Ok(Criu::probe(program, environment()).map_err(loment_engine::Error::from)?)
+}
+
+/// Ours: it looks for other programs in `PATH`.
+fn environment() -> Vec<CString> {
     let variable = |(mut name, value): (OsString, OsString)| {
         name.push("=");
         name.push(value);
-        CString::new(name.into_vec()).context("read the environment")
+        CString::new(name.into_vec()).ok()
     };
-    let environment = std::env::vars_os().map(variable).collect::<anyhow::Result<Vec<_>>>()?;
-    Ok(Criu::probe(program, environment)?)
+    std::env::vars_os().filter_map(variable).collect()
 }
 
 fn in_path(name: &Path) -> Option<PathBuf> {

@@ -30,6 +30,8 @@ use std::process::ExitCode;
 use arguments::Arguments;
 
 /// Runs one command.
+pub(crate) use criu::find_criu;
+
 pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     let mut arguments = Arguments::new(arguments);
     let mut log = log::Log::default();

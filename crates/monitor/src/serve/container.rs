@@ -29,6 +29,7 @@ use crate::timers::Timer;
 use crate::worker::End;
 use crate::{Error, worker};
 
+const SIGKILL: i32 = 9;
 /// How long clients have to take their last messages.
 const PARTING: Duration = Duration::from_secs(5);
 
@@ -297,7 +298,9 @@ impl Monitor {
         let again = std::mem::take(&mut c.start_again) && !c.stopped;
         let restart = exit.and_then(|exit| c.restart_after(exit).or(again.then_some(Duration::ZERO)));
         let out_of_memory = c.memory.ran_out(&c.head.place, exit);
-        let end = End { exit, error, out_of_memory, restart };
+        let checkpointed = exit == Some(Exit::Signal(SIGKILL)) && c.head.place.is_being_saved();
+        let restart = restart.filter(|_| !checkpointed);
+        let end = End { exit, error, out_of_memory, checkpointed, restart };
         let worker = match clone3(CloneFlags::empty(), None) {
             Ok(Fork::Child) => {
                 worker::clean_up(&c.head.place, &c.head.reporter, &end);

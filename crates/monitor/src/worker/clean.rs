@@ -25,6 +25,8 @@ pub struct End {
     pub error: String,
     /// What was seen of its group.
     pub out_of_memory: bool,
+    /// It was saved.
+    pub checkpointed: bool,
     /// It is started again after this time.
     pub restart: Option<Duration>,
 }
@@ -49,11 +51,13 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
     }
     let restart_at = end.restart.map(|time| Moment::now().after(time).to_string()).unwrap_or_default();
     let removed = end.restart.is_none()
+        && !end.checkpointed
         && place.removal.as_ref().is_some_and(|removal| remove(place, removal, reporter));
     if removed {
         reporter.tell(&[reporter.event(What::Remove)]);
     } else {
         let previous = State::load(&place.dir).unwrap_or_default();
+        let restored = previous.restored && !end.checkpointed;
         let state = match end.exit {
             Some(exit) => State {
                 phase: Phase::Exited,
@@ -74,6 +78,8 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
             initialized: false,
             restart_at,
             error: end.error.clone(),
+            checkpointed: end.checkpointed,
+            restored,
             ..state
         };
         // What is known of its health stays.

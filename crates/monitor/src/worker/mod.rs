@@ -6,6 +6,7 @@ mod exec;
 mod health;
 mod joins;
 mod own_files;
+mod restore;
 mod start;
 mod sweep;
 mod volumes;

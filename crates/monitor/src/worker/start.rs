@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::Pid;
 
-use super::{Ends, become_user, joins, own_files, set_variables, stdio, volumes};
+use super::{Ends, become_user, joins, own_files, restore, set_variables, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{BeginBody, Body, Document, Place, Rootfs};
@@ -153,9 +153,19 @@ pub(crate) fn start(
             pivot: !launch.no_pivot,
         };
         let mut saved = Ok(());
-        let created = create(&container, |pid| {
-            saved = save_running(place, pid.as_raw_nonzero().get(), restarts, when)
-        })?;
+        let from = launch.saved.as_ref().filter(|_| restarts == 0);
+        let created = match from {
+            Some(from) => {
+                let (tree, group, description) = (&built.tree, &group, &description);
+                let from = restore::From { saved: from, plan: &plan, description, tree, group, ends, place };
+                restore::make(&from, &mut |pid| {
+                    save_running(place, pid.as_raw_nonzero().get(), (restarts, true), when)
+                })?
+            }
+            None => create(&container, |pid| {
+                saved = save_running(place, pid.as_raw_nonzero().get(), (restarts, false), when)
+            })?,
+        };
         saved?;
         if when == When::Asked {
             return Ok(created);
@@ -221,7 +231,7 @@ fn workdir(spec: &Spec, place: &Place, root: &InRoot) -> Result<(), Error> {
     }
 }
 
-fn save_running(place: &Place, pid: i32, restarts: u32, when: When) -> Result<(), Error> {
+fn save_running(place: &Place, pid: i32, (restarts, restored): (u32, bool), when: When) -> Result<(), Error> {
     let previous = State::load(&place.dir).unwrap_or_default();
     let monitor = rustix::process::getppid().map_or(0, |p| p.as_raw_nonzero().get());
     let state = State {
@@ -236,6 +246,8 @@ fn save_running(place: &Place, pid: i32, restarts: u32, when: When) -> Result<()
         started_at: if when == When::Asked { previous.started_at } else { now_rfc3339() },
         error: String::new(),
         oom_killed: false,
+        checkpointed: false,
+        restored,
         restarts,
         restart_at: String::new(),
         ..previous

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 use super::process::{Launch, Process};
@@ -58,6 +58,16 @@ impl Criu {
         criu.version = asked?.version.map_or(Version(2, 0, 0), Version::from);
         criu.require(MINIMUM, "a checkpoint")?;
         Ok(criu)
+    }
+
+    /// Its path.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What it is run with.
+    pub fn environment(&self) -> &[CString] {
+        &self.environment
     }
 
     /// Its path, for messages.

@@ -18,9 +18,11 @@ mod options;
 mod process;
 mod protocol;
 mod restore;
+mod stats;
 
 pub use criu::Criu;
 pub use dump::{Dump, checkpoint};
 pub use error::Error;
 pub use options::{Cgroups, Images, NetworkLock, Options, PageServer};
 pub use restore::{HandOver, Restore, restore};
+pub use stats::{DumpStats, RestoreStats};

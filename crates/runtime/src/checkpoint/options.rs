@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, unlinkat};
+use serde::{Deserialize, Serialize};
 
 use super::Error;
 use super::log::{READ, reasons};
@@ -26,7 +27,7 @@ const LOG_LEVEL: i32 = 4;
 const EMPTY_NETWORK: u32 = loment_sys::clone::CloneFlags::NEWNET.bits() as u32;
 
 /// What becomes of control groups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cgroups {
     /// Groups and settings are restored where they are missing.
     #[default]
@@ -53,7 +54,7 @@ impl Cgroups {
 }
 
 /// How a container's connections are kept still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkLock {
     /// By iptables-restore(8).
     Iptables,
@@ -85,7 +86,8 @@ pub struct PageServer {
 }
 
 /// What checkpoint and restore both are asked.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Options {
     /// Connections survive.
     pub tcp_established: bool,
@@ -204,6 +206,19 @@ impl Images {
     pub(super) fn file(&self, name: &str, flags: OFlags) -> io::Result<File> {
         let mode = Mode::from_raw_mode(0o600);
         Ok(rustix::fs::openat(&self.fd, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, mode)?.into())
+    }
+
+    /// Opens one of the files that are with the logs.
+    pub(super) fn work_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self.work_directory().1, name, flags, Mode::empty())?.into())
+    }
+
+    /// Removes logs and statistics, which nothing needs that worked.
+    pub fn forget_logs(&self) {
+        for name in ["dump.log", "restore.log", "stats-dump", "stats-restore"] {
+            let _ = unlinkat(self.work_directory().1, name, AtFlags::empty());
+        }
     }
 
     /// Where a log is, for messages.
