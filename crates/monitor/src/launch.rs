@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use loment_events::Reporter;
-use oci_spec::runtime::{Hooks, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{Hooks, LinuxIntelRdt, LinuxSeccomp, Process, Spec};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -256,6 +256,8 @@ pub(crate) struct ExecSpec {
 #[derive(Debug, Deserialize)]
 pub(crate) struct ExecLinux {
     pub(crate) seccomp: Option<LinuxSeccomp>,
+    #[serde(rename = "intelRdt")]
+    pub(crate) intel_rdt: Option<LinuxIntelRdt>,
 }
 
 /// A launch document: a file in memory with the length of its head (four bytes, little-endian), its head and its body, both

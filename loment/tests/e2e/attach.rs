@@ -82,7 +82,7 @@ fn every_signal_that_is_meant_for_a_program_reaches_it() {
     signal("ABRT");
     assert_eq!(attached.wait().unwrap().code(), Some(3));
     assert!(!world.loment(["logs", "c"]).stdout.contains("WINCH"));
-    world.loment(["rm", "web"]).succeeds();
+    world.loment(["rm", "c"]).succeeds();
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
@@ -95,19 +95,19 @@ fn a_container_is_known_by_its_new_name_only() {
     assert!(world.loment(["rename", "web", "taken"]).fails(125).contains("taken"));
     world.loment(["rename", "web", "web"]).fails(125);
     world.loment(["rename", "web", "a b"]).fails(125);
-    world.loment(["rename", "web", "d"]).succeeds();
+    world.loment(["rename", "web", "new"]).succeeds();
     world.loment(["container", "exists", "web"]).fails(1);
-    world.loment(["container", "exists", "d"]).succeeds();
-    assert_eq!((world.inspect("{{.Name}}", "d"), pid_of(&world, "d")), ("d".to_owned(), pid));
+    world.loment(["container", "exists", "new"]).succeeds();
+    assert_eq!((world.inspect("{{.Name}}", "new"), pid_of(&world, "new")), ("new".to_owned(), pid));
     sleeper(&world, "web", &[], &image);
     // What is removed at its end leaves its new name, not the old one, which is somebody else's.
-    world.loment(["stop", "-t", "0", "d"]).succeeds();
-    eventually("it is gone", || world.loment(["container", "exists", "d"]).code == 1);
-    world.loment(["container", "exists", "c"]).succeeds();
-    sleeper(&world, "d", &[], &image);
+    world.loment(["stop", "-t", "0", "new"]).succeeds();
+    eventually("it is gone", || world.loment(["container", "exists", "new"]).code == 1);
+    world.loment(["container", "exists", "web"]).succeeds();
+    sleeper(&world, "new", &[], &image);
     let events =
         ["events", "--since", "1h", "--until", "0s", "--filter", "event=died", "--format", "{{.Name}}"];
-    assert_eq!(world.loment(events).succeeds(), "d");
+    assert_eq!(world.loment(events).succeeds(), "new");
     world.loment(["rm", "-f", "-a", "-t", "0"]).succeeds();
     assert_eq!(world.leftovers(), [""; 0]);
 }

@@ -545,6 +545,40 @@ fn a_user_gets_capabilities_that_were_added_and_no_others() {
 }
 
 #[test]
+fn a_monitor_stays_in_the_groups_of_its_starter_where_that_is_wanted() {
+    let (world, fs) = world_over_directory();
+    let id = sleeper(&world, "c", &["--cgroups=no-conmon", "--rootfs"], &fs);
+    let groups = |pid: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        text.lines().filter(|l| l.starts_with("0::") || l.contains(":name=systemd:")).collect::<String>()
+    };
+    assert_eq!(groups(&monitor_of(&world, "c").to_string()), groups("self"));
+    assert!(groups_of(&id).iter().all(|group| !group.to_string_lossy().contains("-monitor")));
+    assert_ne!(groups(&pid_of(&world, "c").to_string()), groups("self"));
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    eventually("its control groups are gone", || groups_of(&id).is_empty());
+    for refused in ["split", "some"] {
+        let words = ["create", "--network", "none", "--cgroups", refused, "--rootfs", &fs, "true"];
+        world.loment(words).fails_saying(125, &[refused, "use enabled, no-conmon or disabled"]);
+    }
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_class_of_caches_is_that_of_a_machine_that_has_some() {
+    let (world, fs) = world_over_directory();
+    let words = ["run", "--rm", "--network", "none", "--rdt-class", "some", "--rootfs", &fs, "true"];
+    // No machine has a class of that name unless somebody made it.
+    let output = world.loment(words);
+    let said = output.fails(125);
+    assert!(
+        said.contains("resctrl file system") || said.contains("class \"some\" does not exist"),
+        "{output}"
+    );
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
 fn the_monitor_has_a_control_group_of_its_own_which_goes_with_the_container() {
     let (world, fs) = world_over_directory();
     let id = sleeper(&world, "c", &["--rootfs"], &fs);

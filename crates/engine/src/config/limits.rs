@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
+    /// The class of resctrl that its processes are in, which is there.
+    pub rdt_class: Option<String>,
     /// Bytes.
     pub memory: Option<i64>,
     /// Bytes of memory and swap together; -1 is unlimited.

@@ -43,6 +43,9 @@ pub(crate) fn build(config: &Config, run_dir: &Path) -> Result<Value, Error> {
         linux["uidMappings"] = json!(users.uids);
         linux["gidMappings"] = json!(users.gids);
     }
+    if let Some(class) = &config.limits.rdt_class {
+        linux["intelRdt"] = json!({"closID": class});
+    }
     if let Some(personality) = config.process.personality {
         linux["personality"] = json!({"domain": personality});
     }

@@ -2,11 +2,12 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use loment_runtime::resctrl::Rdt;
 use loment_runtime::{CapabilitySet, Created, Description, Enter, InRoot, ProcessPlan, enter};
 use oci_spec::runtime::Process;
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{Ends, become_user, set_variables, stdio};
+use super::{Ends, become_user, class_tasks, set_variables, stdio};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{Document, ExecBody, Place};
@@ -44,6 +45,8 @@ pub(crate) fn exec(
     become_user(&mut process, &found);
     let filter = body.spec.linux.seccomp.filter(|_| !(request.privileged && body.default_filter));
     let annotations = Some(&body.spec.annotations);
+    let rdt = body.spec.linux.intel_rdt.as_ref().map(Rdt::new).transpose()?;
+    let tasks = class_tasks(rdt.as_ref(), &place.id)?;
     let plan = ProcessPlan::to_enter(&process, filter.as_ref(), annotations)?;
     Ok(enter(&Enter {
         container: container.as_fd(),
@@ -51,7 +54,7 @@ pub(crate) fn exec(
         description: Some(&Description::new(&place.id, &place.dir, annotations)),
         stdio: stdio(ends),
         cgroup: place.cgroup.as_ref().map(|_| &group),
-        tasks: &[],
+        tasks: &tasks,
         keep_fds: 0,
         pass: &descriptors.iter().map(|(number, fd)| (*number, fd.as_fd())).collect::<Vec<_>>(),
         keyring: (!body.no_keyring).then_some(place.id.as_str()),

@@ -14,6 +14,7 @@ mod volumes;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use loment_runtime::resctrl::{Rdt, Resctrl};
 use loment_runtime::{Cause, Stdio};
 use loment_sys::pipe;
 use oci_spec::runtime::Process;
@@ -67,6 +68,16 @@ fn failed(error: &Error) -> Answer {
         source = e.source();
     }
     Answer::Failed { cause, message }
+}
+
+/// What a process opens itself to the class of caches and memory bandwidth by that its container is in.
+fn class_tasks(rdt: Option<&Rdt>, id: &str) -> Result<Vec<OwnedFd>, Error> {
+    let Some(rdt) = rdt else { return Ok(Vec::new()) };
+    let tasks = || {
+        let resctrl = Resctrl::find()?;
+        resctrl.tasks(&resctrl.make(rdt, id)?)
+    };
+    Ok(tasks().map_err(loment_runtime::Error::from)?)
 }
 
 fn stdio(ends: Option<&Ends>) -> Stdio<'_> {

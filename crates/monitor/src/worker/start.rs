@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::Pid;
 
-use super::{Ends, become_user, joins, own_files, restore, set_variables, stdio, volumes};
+use super::{Ends, become_user, class_tasks, joins, own_files, restore, set_variables, stdio, volumes};
 use crate::changes::Changes;
 use crate::error::Context;
 use crate::launch::{BeginBody, Body, Document, Place, Rootfs};
@@ -130,6 +130,7 @@ pub(crate) fn start(
     drop(root);
     let spec = &launch.spec;
     let plan = Plan::new(spec, Path::new("/"))?;
+    let tasks = class_tasks(plan.rdt.as_ref(), &place.id)?;
     let group = groups::to_make(&host, place, spec)?;
     let description = Description::new(&place.id, &place.dir, spec.annotations().as_ref());
     group.create()?;
@@ -144,7 +145,7 @@ pub(crate) fn start(
             stdio: stdio(ends),
             start: listener.as_ref().map_or(Start::Now, |listener| Start::OnConnection(listener.as_fd())),
             cgroup: place.cgroup.as_ref().map(|_| &group),
-            tasks: &[],
+            tasks: &tasks,
             keep_fds: 0,
             pass: &passed,
             keyring: !launch.no_keyring,

@@ -8,6 +8,7 @@ use super::accounts::AccountsFlags;
 use super::devices::DevicesFlags;
 use super::environment::EnvironmentFlags;
 use super::files::FilesFlags;
+use super::groups::GroupsFlags;
 use super::health::HealthFlags;
 use super::identity::IdentityFlags;
 use super::limits::LimitsFlags;
@@ -55,6 +56,8 @@ pub(in crate::commands) struct CreateFlags {
     refused: RefusedFlags,
     #[command(flatten)]
     limits: LimitsFlags,
+    #[command(flatten)]
+    groups: GroupsFlags,
     #[command(flatten)]
     security: SecurityFlags,
     #[command(flatten)]
@@ -178,6 +181,7 @@ impl CreateFlags {
         self.refused.check()?;
         self.net.apply(globals, conf, &mut asked)?;
         self.limits.apply(globals, conf, &mut asked)?;
+        self.groups.apply(conf, &mut asked)?;
         self.supervision.apply(globals, conf, &mut asked)?;
         self.health.apply(&mut asked)?;
         asked.choices.quiet_health = conf.switch(ENGINE, "healthcheck_events")? == Some(false);

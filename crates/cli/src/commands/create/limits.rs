@@ -2,7 +2,7 @@
 
 use clap::Args;
 use loment_engine::Create;
-use loment_engine::config::{Groups, Limits};
+use loment_engine::config::Limits;
 
 use crate::commands::values::{limits as values, list, size};
 use crate::containers_conf::{CONTAINERS, ContainersConf};
@@ -82,26 +82,9 @@ pub(super) struct LimitsFlags {
     /// Set a resource limit, such as nofile=1024; -1 is no limit; host keeps all the caller has
     #[arg(long, value_name = "NAME=SOFT[:HARD]")]
     ulimit: Vec<String>,
-    /// Say which control groups it gets: enabled, no-conmon (none for its monitor), disabled
-    #[arg(long, value_name = "MODE")]
-    cgroups: Option<String>,
     /// Put the control group below this one, or with systemd into this slice
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
-}
-
-/// Which control groups a container gets, in Podman's words.
-fn groups(text: &str) -> Result<Groups, Error> {
-    match text {
-        "enabled" => Ok(Groups::Both),
-        "no-conmon" => Ok(Groups::NoMonitor),
-        "disabled" => Ok(Groups::None),
-        _ => Err(Error::Invalid("use enabled, no-conmon or disabled".into())),
-    }
-}
-
-fn groups_of_flag(text: &str) -> Result<Groups, Error> {
-    groups(text).map_err(|error| Error::Invalid(format!("invalid value {text:?} for --cgroups: {error}")))
 }
 
 impl LimitsFlags {
@@ -131,8 +114,6 @@ impl LimitsFlags {
             limits.unified.entry(file).or_insert(value);
         }
         asked.config.limits = limits;
-        let groups = conf.text_as(CONTAINERS, "cgroups", groups)?;
-        asked.choices.groups = self.cgroups.as_deref().map(groups_of_flag).transpose()?.or(groups);
         asked.choices.cgroup_manager = globals.group_manager()?;
         asked.choices.cgroup_parent.clone_from(&self.cgroup_parent);
         Ok(())
@@ -201,6 +182,7 @@ impl LimitsFlags {
             ));
         }
         Ok(Limits {
+            rdt_class: None,
             memory,
             memory_swap: swap,
             memory_reservation: reservation,

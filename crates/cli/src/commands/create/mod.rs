@@ -5,6 +5,7 @@ mod devices;
 mod environment;
 mod files;
 mod flags;
+mod groups;
 mod health;
 mod identity;
 mod limits;
