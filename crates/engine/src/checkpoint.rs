@@ -6,7 +6,6 @@
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use loment_cgroup::{CgroupPath, Host};
 use loment_events::What;
 use loment_monitor::launch::Saved;
 use loment_monitor::notify;
@@ -57,8 +56,7 @@ impl Engine {
             .context("read the specification of", &id)?;
         let directory = self.dir(&id).join(if how.pre { PRE_CHECKPOINT } else { CHECKPOINT });
         remove(&directory)?;
-        let host = Host::detect()?;
-        let group = host.cgroup(CgroupPath::new(container.cgroup())?);
+        let group = self.group(container.cgroup())?;
         let parent = Path::new("..").join(PRE_CHECKPOINT);
         let images = Images::create(&directory, None)?;
         let pid = Pid::from_raw(container.state.pid).ok_or_else(|| Error::MonitorGone { id: id.clone() })?;
@@ -69,7 +67,7 @@ impl Engine {
             plan: &plan,
             pid,
             rootfs: &PathBuf::from(format!("/proc/{}/root", container.state.pid)),
-            cgroup: Some(&group),
+            cgroup: container.cgroup().map(|_| &group),
             annotations: &[],
             parent: how.with_previous.then_some(parent.as_path()),
             leave_running: how.leave_running,

@@ -10,7 +10,8 @@ use super::generated::check_time_zone;
 use super::{Choices, Create, SystemdMode};
 use crate::Error;
 use crate::config::{
-    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse, Seccomp, VERSION,
+    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse,
+    Seccomp, VERSION,
 };
 use crate::error::{Context, invalid};
 
