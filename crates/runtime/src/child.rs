@@ -55,6 +55,10 @@ pub(crate) fn become_container(
 ) -> Result<Infallible, Failure> {
     isolate(c, entry, &mut sources, socket)?;
     let terminal = build(c, &sources, socket)?;
+    if c.sibling {
+        // A parent that died before that was asked for sends no signal, and whoever looks finds no record of what would run.
+        report::wait_until_noted(socket).context("wait for", "the creator")?;
+    }
     let process = c.plan.process.as_ref().ok_or_else(|| Failure {
         cause: Cause::Setup,
         operation: "start".into(),

@@ -322,6 +322,7 @@ pub(crate) fn wait_until_started(
             Ok(Message::Hooks) => serve(Request::Hooks).and_then(|()| go_on())?,
             Ok(Message::Devices) => serve(Request::Devices).and_then(|()| go_on())?,
             Ok(Message::Output) => serve(Request::Output)?,
+            Ok(Message::Built) => go_on()?,
             Ok(Message::Listener(number)) => serve(Request::Listener(number)).and_then(|()| go_on())?,
             Ok(Message::Pidfd(_)) => {}
             // The child died without a word.

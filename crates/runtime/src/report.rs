@@ -17,6 +17,7 @@ const HOOKS: u8 = b'H';
 const DEVICES: u8 = b'N';
 const DELEGATE: u8 = b'D';
 const OUTPUT: u8 = b'O';
+const BUILT: u8 = b'B';
 const PIDFD: u8 = b'P';
 const LISTENER: u8 = b'L';
 /// What the creator answers.
@@ -46,6 +47,8 @@ pub(crate) enum Message {
     Devices,
     /// It is in its cgroup and has made its cgroup namespace; waiting to be moved into a group below.
     Delegate,
+    /// It is built, and runs nothing before its creator has written down that it is there.
+    Built,
     /// The order to start has come; waiting for the files its hooks write to.
     Output,
     /// A seccomp filter is about to be loaded; its listener will have this number.
@@ -125,6 +128,12 @@ pub(crate) fn send_pidfd(socket: impl AsFd, pidfd: &OwnedFd) -> io::Result<()> {
 /// Asks the creator to move the caller into the group that the container manages, and waits until that is done.
 pub(crate) fn move_below(socket: impl AsFd) -> io::Result<()> {
     pipe::send(&socket, &[DELEGATE], &[])?;
+    wait_for_go(socket)
+}
+
+/// Waits until the creator has written down that there is a container: it ends with one that dies before.
+pub(crate) fn wait_until_noted(socket: impl AsFd) -> io::Result<()> {
+    pipe::send(&socket, &[BUILT], &[])?;
     wait_for_go(socket)
 }
 
@@ -229,6 +238,7 @@ pub(crate) fn receive(socket: impl AsFd) -> io::Result<Message> {
         Some(&DEVICES) => Ok(Message::Devices),
         Some(&DELEGATE) => Ok(Message::Delegate),
         Some(&OUTPUT) => Ok(Message::Output),
+        Some(&BUILT) => Ok(Message::Built),
         Some(&SET) => Ok(Message::Set),
         Some(&LISTENER) => match data[1..].try_into() {
             Ok(number) => Ok(Message::Listener(RawFd::from_le_bytes(number))),
