@@ -343,6 +343,21 @@ impl Cgroup<'_> {
         Ok(())
     }
 
+    /// As [`Cgroup::create`], but leaves one that is there as it is, and completes one that somebody makes at the same time, or was
+    /// killed while making.
+    ///
+    /// # Errors
+    /// As [`Cgroup::create`], but for [`Error::Exists`].
+    pub fn create_if_missing(&self) -> Result<(), Error> {
+        if self.scope.is_some() {
+            return self.create();
+        }
+        self.host.hierarchies.iter().try_for_each(|h| match h.create(&self.path) {
+            Err(Error::Exists { .. }) => Ok(()),
+            other => other,
+        })
+    }
+
     /// As [`Cgroup::create`], but takes over a group that is there and has nobody in it: one that somebody prepared.
     ///
     /// # Errors

@@ -56,6 +56,26 @@ fn a_group_is_made_limited_and_removed() {
 }
 
 #[test]
+fn a_group_that_somebody_was_killed_while_making_is_completed() {
+    let host = Host::detect().unwrap();
+    let group = scratch(&host, "half");
+    // On v1 a group of CPUs without any: nobody can join it.
+    let cpuset = std::path::Path::new("/sys/fs/cgroup/cpuset").join(group.0.path().as_str());
+    let first = host.hierarchies.first().unwrap().root().make_dir(group.0.path().as_str());
+    assert!(first.unwrap());
+    if let Some(parent) = cpuset.parent().filter(|parent| parent.exists()) {
+        std::fs::create_dir_all(parent.join(group.0.path().as_str())).unwrap();
+    }
+    for _ in 0..2 {
+        group.0.create_if_missing().unwrap();
+        assert!(host.hierarchies.iter().all(|h| h.root().open_dir(group.0.path().as_str()).is_ok()));
+        if let Ok(cpus) = std::fs::read_to_string(cpuset.join("cpuset.cpus")) {
+            assert_ne!(cpus.trim(), "");
+        }
+    }
+}
+
+#[test]
 fn a_value_the_kernel_refuses_names_the_file() {
     let host = Host::detect().unwrap();
     let group = scratch(&host, "refused");

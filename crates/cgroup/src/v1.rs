@@ -31,6 +31,15 @@ impl V1 {
         }
         Ok(())
     }
+
+    fn is_cpuset_empty(&self, group: &str) -> Result<bool, Error> {
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if self.root.read(&format!("{group}/{file}"))?.trim().is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl Hierarchy for V1 {
@@ -47,7 +56,8 @@ impl Hierarchy for V1 {
         let mut parent = ".";
         for name in path.ancestors() {
             new = self.root.make_dir(name)?;
-            if new && self.has("cpuset") {
+            // Whoever made it may not have come to that, or been killed before.
+            if self.has("cpuset") && (new || self.is_cpuset_empty(name)?) {
                 self.inherit_cpuset(parent, name)?;
             }
             parent = name;

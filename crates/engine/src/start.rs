@@ -385,11 +385,9 @@ fn tracking_group(place: &Place) -> std::io::Result<Entry> {
     let made = || -> Result<Entry, loment_cgroup::Error> {
         let host = Host::detect_tracking()?;
         let group = host.cgroup(CgroupPath::new(group)?);
-        match group.create() {
-            // Left by a monitor that was killed.
-            Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => group.entry(),
-            Err(e) => Err(e),
-        }
+        // One may be left by a monitor that was killed.
+        group.create_if_missing()?;
+        group.entry()
     };
     made().map_err(std::io::Error::other)
 }

@@ -236,10 +236,7 @@ impl Engine {
     /// Makes the control group of a pod, with its limits, before the first of its containers is started.
     fn make_pod_group(&self, pod: &Pod, path: &str) -> Result<(), Error> {
         let group = self.group(Some(path))?;
-        match group.create() {
-            Ok(()) | Err(loment_cgroup::Error::Exists { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        group.create_if_missing()?;
         let resources = serde_json::from_value(crate::spec::resources(&pod.limits)?);
         let path = path.to_owned();
         Ok(group.apply(&resources.map_err(|source| Error::Damaged { path, source })?)?)
