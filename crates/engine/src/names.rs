@@ -2,11 +2,12 @@
 //! it is taken.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
 use crate::error::{Context, invalid};
+use crate::{Engine, Error};
 
 /// Seeds and what carries them, for containers without a name.
 const FIRST: [&str; 48] = [
@@ -74,12 +75,17 @@ impl Names {
 
     /// The name of each id that has one. For when the containers themselves do not say.
     pub(crate) fn all(&self) -> HashMap<String, String> {
+        self.links().collect()
+    }
+
+    /// Ids and names. An id has two while it gets another name, and after who was giving it that was killed.
+    fn links(&self) -> impl Iterator<Item = (String, String)> {
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         let of = |entry: std::fs::DirEntry| {
             let id = std::fs::read_link(entry.path()).ok()?.to_str()?.to_owned();
             Some((id, entry.file_name().into_string().ok()?))
         };
-        entries.filter_map(of).collect()
+        entries.filter_map(of)
     }
 
     /// Takes `name`, or one of our own choice. `is_stale` tells whether the container of an id is none: half made by a
@@ -100,6 +106,12 @@ impl Names {
                 linked = self.link_to(name, id);
             }
             return match linked {
+                // Whoever took it for the same was killed before it was done.
+                Err(e)
+                    if e.kind() == io::ErrorKind::AlreadyExists && self.id(name).as_deref() == Some(id) =>
+                {
+                    Ok(name.to_owned())
+                }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     Err(Error::NameInUse { name: name.to_owned(), id: self.id(name).unwrap_or_default() })
                 }
@@ -135,6 +147,31 @@ impl Names {
         if self.id(name).as_deref() == Some(id) {
             // One that is gone is what was wanted.
             let _ = std::fs::remove_file(self.link(name));
+        }
+    }
+}
+
+impl Engine {
+    /// Takes a name for a new container or pod, or for one that is renamed under its lock.
+    pub(crate) fn take_name(&self, wanted: Option<&str>, id: &str) -> Result<String, Error> {
+        let is_stale =
+            |other: &str| self.is_nobody(other) || wanted.is_some_and(|name| self.lost(name, other));
+        self.names().take(wanted, id, is_stale)
+    }
+
+    /// Whether a container has another name, and keeps this one only because who renamed it was killed.
+    fn lost(&self, name: &str, id: &str) -> bool {
+        // Who renames it has its lock.
+        let lock = File::open(self.dir(id)).ok().filter(|dir| dir.try_lock().is_ok());
+        lock.is_some() && matches!(self.load(id), Ok(Some(now)) if now.config.name != name)
+    }
+
+    /// Gives back names that nobody has, because whoever took or left them was killed.
+    pub(crate) fn sweep_names(&self) {
+        for (id, name) in self.names().links() {
+            if self.is_nobody(&id) || self.lost(&name, &id) {
+                self.names().release(&name, &id);
+            }
         }
     }
 }

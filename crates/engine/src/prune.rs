@@ -164,6 +164,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.sweep_names();
         self.tell_of_prune(Kind::Container, pruned.reclaimed);
         Ok(pruned)
     }

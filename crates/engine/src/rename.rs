@@ -19,12 +19,17 @@ impl Engine {
         };
         let mut config = self.load(&id)?.ok_or_else(gone)?.config;
         let old = std::mem::replace(&mut config.name, new.to_owned());
+        if old == new && name != new && self.names().id(name).as_deref() == Some(id.as_str()) {
+            // Who renamed it was killed before it was done.
+            self.names().release(name, &id);
+            return Ok(());
+        }
         if old == new {
             return Err(invalid("name", new, "the container has that name already"));
         }
         let names = self.names();
         // Killed in between, the container has both names, and shows the one in its record.
-        names.take(Some(new), &id, |other| self.is_nobody(other))?;
+        self.take_name(Some(new), &id)?;
         self.save(&config).inspect_err(|_| names.release(new, &id))?;
         names.release(&old, &id);
         let reporter = self.reporter(&config);

@@ -149,7 +149,7 @@ impl Engine {
         let _lock = self.lock(&id)?;
         let names = self.names();
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
-        let made = names.take(wanted, &id, |other| self.is_nobody(other)).and_then(|name| {
+        let made = self.take_name(wanted, &id).and_then(|name| {
             let config = Config { name, ..config };
             self.make(&config, volumes, secrets).inspect_err(|_| {
                 names.release(&config.name, &id);

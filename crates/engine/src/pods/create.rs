@@ -14,6 +14,7 @@ use crate::config::{GroupManager, Groups, LogDriver, LogUse, Namespace, Network,
 use crate::container::Container;
 use crate::create::Create;
 use crate::error::{Context, invalid};
+use crate::list::Which;
 use crate::lock::{PATIENCE, lock_dir};
 use crate::names::new_id;
 use crate::volumes::VolumesFrom;
@@ -79,7 +80,7 @@ impl Engine {
         };
         let names = self.names();
         let wanted = Some(pod.name.clone()).filter(|name| !name.is_empty());
-        let taken = names.take(wanted.as_deref(), &id, |other| self.is_nobody(other));
+        let taken = self.take_name(wanted.as_deref(), &id);
         pod.name = taken.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
         if pod.hostname.is_empty() {
             // Names are longer than host names may be.
@@ -134,7 +135,8 @@ impl Engine {
 
     /// Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
     fn lock_half_made_pod(&self, id: &str) -> Option<File> {
-        let is_made = || self.pod_dir(id).join(RECORD).exists();
+        // A record that cannot be read is somebody's.
+        let is_made = || !matches!(self.load_pod(id), Ok(None));
         let dir = File::open(self.pod_dir(id)).ok().filter(|_| !is_made())?;
         dir.try_lock().ok()?;
         (is_at(&dir, &self.pod_dir(id)) && !is_made()).then_some(dir)
@@ -142,10 +144,17 @@ impl Engine {
 
     /// Removes what is left of such a one.
     pub(super) fn sweep_half_made_pod(&self, id: &str) {
-        if let Some(_lock) = self.lock_half_made_pod(id) {
-            // What cannot be removed is looked for again.
-            let _ = std::fs::remove_dir_all(self.pod_dir(id));
+        let Some(_lock) = self.lock_half_made_pod(id) else { return };
+        if let Ok(Some(pod)) = self.read_pod(id) {
+            // Whoever has taken away only what they share has these still.
+            if self.list(Which::All).map_or(true, |all| all.iter().any(|container| container.pod == id)) {
+                return;
+            }
+            self.remove_pod_group(&pod);
+            self.names().release(&pod.name, id);
         }
+        // What cannot be removed is looked for again.
+        let _ = std::fs::remove_dir_all(self.pod_dir(id));
     }
 
     /// Puts a container that is to be made into its pod, if it is for one: what it does not say itself is that of the pod. No other

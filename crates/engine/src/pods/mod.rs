@@ -1,6 +1,6 @@
 //! Pods: containers that are started and stopped together, share namespaces and have a control group around theirs.
 //!
-//! `<root>/pods/<id>/pod.json` is one, written when all else of it is there but its infra container. Its lock is that of its directory: to
+//! `<root>/pods/<id>/pod.json` is one, written when all else of it is there but its infra container, without which it is none. Its lock is that of its directory: to
 //! be had before that of a container. Who is in it the containers say: there is no list that could be wrong.
 //!
 //! What is shared is that of a container of its own, the infra container. That runs nothing: its monitor keeps its namespaces, and there
@@ -25,6 +25,7 @@ pub(crate) use self::filter::is_called;
 pub use self::life::OfPod;
 pub use self::list::{ListedPod, PodStatus};
 use crate::config::{GroupUse, Limits, Security};
+use crate::engine::CONFIG;
 use crate::error::Context;
 use crate::lock::{PATIENCE, lock_dir};
 use crate::names::ids_with_prefix;
@@ -162,8 +163,15 @@ impl Engine {
         }
     }
 
-    /// Reads a pod; `None` when it is not there (any more).
+    /// Reads a pod; `None` when it is not there (any more). Without its infra container, which is the last that is made and the last of
+    /// its containers that is removed, it is not.
     pub(crate) fn load_pod(&self, id: &str) -> Result<Option<Pod>, Error> {
+        let pod = self.read_pod(id)?;
+        Ok(pod.filter(|pod| pod.infra.as_ref().is_none_or(|infra| self.dir(infra).join(CONFIG).exists())))
+    }
+
+    /// Reads the record of a pod, which may be half made or half removed.
+    fn read_pod(&self, id: &str) -> Result<Option<Pod>, Error> {
         let path = self.pod_dir(id).join(RECORD);
         let bytes = match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
