@@ -5,6 +5,8 @@
 //! same only per thread. A call that is asked about has not begun: what the program did before is done, and this and all that
 //! would follow is not.
 
+mod lives;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -19,6 +21,8 @@ use loment_seccomp::{Arch, Syscall};
 use loment_sys::seccomp::{FLAG_NEW_LISTENER, Instruction, Notification, let_through, load, receive, refuse};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
+
+pub use self::lives::{Lives, Victim};
 
 /// Where a call says what it changes.
 #[derive(Clone, Copy)]

@@ -41,7 +41,7 @@ pub use cut::{Cut, Disk, Recording};
 pub use debian::mirror as debian_mirror;
 pub use descriptor::receive_descriptor;
 pub use digest::digest;
-pub use faults::{Faults, Flushed, Stopped};
+pub use faults::{Faults, Flushed, Lives, Stopped, Victim};
 pub use faulty::{Fault, FaultyWay};
 pub use fixtures::{Fixtures, busybox_rootfs};
 pub use image::{Compression, Config, Image};

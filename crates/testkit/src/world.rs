@@ -17,7 +17,11 @@ const TRIES: u32 = 40;
 
 /// A directory `/tmp/loment-test-…` that is deleted when it is dropped. Its name is what `xtask leaks` looks for.
 pub(crate) fn temporary() -> TempDir {
-    tempfile::Builder::new().prefix("loment-test-").tempdir_in("/tmp").expect("make a temporary directory")
+    temporary_in("/tmp")
+}
+
+fn temporary_in(parent: &str) -> TempDir {
+    tempfile::Builder::new().prefix("loment-test-").tempdir_in(parent).expect("make a temporary directory")
 }
 
 /// The binary with an empty store, no containers, and a known environment.
@@ -32,16 +36,21 @@ pub struct World {
 impl World {
     /// A world for the binary at this path.
     pub fn new(binary: &Path) -> Self {
-        Self::of(binary, ordinary::is_wanted().then_some(Ids::Many))
+        Self::of(binary, temporary(), ordinary::is_wanted().then_some(Ids::Many))
+    }
+
+    /// The same in memory, where flushes cost nothing.
+    pub fn in_memory(binary: &Path) -> Self {
+        Self::of(binary, temporary_in("/dev/shm"), ordinary::is_wanted().then_some(Ids::Many))
     }
 
     /// The same, with commands that an ordinary user runs.
     pub fn of_user(binary: &Path, ids: Ids) -> Self {
-        Self::of(binary, Some(ids))
+        Self::of(binary, temporary(), Some(ids))
     }
 
-    fn of(binary: &Path, user: Option<Ids>) -> Self {
-        let world = Self { binary: binary.to_owned(), dir: Some(temporary()), ordinary: user.is_some() };
+    fn of(binary: &Path, dir: TempDir, user: Option<Ids>) -> Self {
+        let world = Self { binary: binary.to_owned(), dir: Some(dir), ordinary: user.is_some() };
         for name in ["home", "work"] {
             fs::create_dir(world.dir().join(name)).expect("make a directory");
         }
@@ -49,6 +58,11 @@ impl World {
             ordinary::prepare(world.dir(), ids);
         }
         world
+    }
+
+    /// The binary.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// The directory in which everything of this world is.

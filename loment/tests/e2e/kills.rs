@@ -2,6 +2,8 @@
 //! command succeeds the next time, and what it left half made goes.
 
 mod flushes;
+mod life;
+mod life_of_pods;
 mod secrets;
 mod volumes;
 

@@ -1,5 +1,6 @@
 //! Tests that take a machine's disk or all of its processors for themselves.
 
+mod churn;
 mod full;
 mod power;
 mod together;
