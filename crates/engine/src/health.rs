@@ -118,14 +118,15 @@ impl Engine {
         }
         let gone = || Error::MonitorGone { id: id.clone() };
         let monitor = container.monitor().ok_or_else(gone)?;
+        let before = container.health().unwrap_or_default().log;
         monitor.send(&Request::Check).context("ask", "the monitor")?;
         loop {
             match monitor.receive().context("hear from", "the monitor")?.ok_or_else(gone)? {
                 Answer::Exited { .. } => return container.health().ok_or_else(gone),
                 Answer::Failed { cause, message } => {
-                    // One that could not be started is a result, too.
+                    // One that could not be started is a result, too; one that the monitor does not know is none.
                     return match container.health() {
-                        Some(report) if !report.log.is_empty() => Ok(report),
+                        Some(report) if report.log != before => Ok(report),
                         _ => Err(Error::Start { cause, message }),
                     };
                 }

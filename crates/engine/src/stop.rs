@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use loment_events::{What, more};
 use loment_monitor::End;
-use loment_monitor::protocol::{Answer, Request, Stop};
+use loment_monitor::protocol::{Answer, Connection, Request, Stop};
 use loment_monitor::state::STOPPING;
 use loment_monitor::supervision::Restart;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::container::{Container, Status};
 use crate::error::Context;
@@ -69,7 +69,8 @@ impl Engine {
                 Grace::Seconds(seconds) => Some(seconds),
                 Grace::Forever => None,
             },
-            keep: options.keep,
+            // Who is asked for no more than is needed may be older.
+            keep: options.keep && supervision.auto_remove,
         };
         let active = container.status.is_active();
         self.end(&container, &stop)?;
@@ -129,10 +130,18 @@ impl Engine {
             if !asked && stop.timeout != Some(0) {
                 signal(&process, stop.signal)?;
             }
+            if let Some(refusal) = monitor.as_ref().filter(|_| asked).and_then(|m| refusal(m, &process, stop))
+            {
+                self.note_stop(container, false)?;
+                return Err(refusal);
+            }
             let ended = match stop.timeout {
                 // Its monitor kills it.
                 Some(0) if asked => ends_within(&process, 1),
-                Some(seconds) => ends_within(&process, seconds),
+                Some(seconds) => {
+                    let given = Duration::from_secs(seconds.into());
+                    readable_within(&process, given.saturating_sub(since.elapsed()))
+                }
                 None => ends(&process),
             };
             // Its monitor may have been quicker.
@@ -346,6 +355,20 @@ impl Engine {
         let _ = loment_monitor::remove_monitor_cgroup(&place);
         let reporter = self.reporter(&container.config);
         loment_monitor::clean_up(&place, &reporter, &End { exit, error, ..End::default() });
+    }
+}
+
+/// What an older monitor says to a request it does not know. Waits until the process ends, or its time is over.
+fn refusal(monitor: &Connection, process: &OwnedFd, stop: &Stop) -> Option<Error> {
+    let timeout = stop.timeout.map(|seconds| Timespec { tv_sec: seconds.max(1).into(), tv_nsec: 0 });
+    let mut fds = [PollFd::new(monitor, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
+    poll(&mut fds, timeout.as_ref()).ok()?;
+    if !fds[1].revents().is_empty() || fds[0].revents().is_empty() {
+        return None;
+    }
+    match monitor.receive() {
+        Ok(Some(Answer::Failed { cause, message })) => Some(Error::Start { cause, message }),
+        _ => None,
     }
 }
 

@@ -6,6 +6,9 @@
 //! letter or a field, with [`Answer::Failed`]; nothing that was asked for is left undone in silence. For that, requests say only
 //! what is not as it is by default, and a letter or a field is never used again for something else.
 
+#[cfg(feature = "older")]
+mod older;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::sparse::sparse;
 
+/// What it calls itself.
+const VERSION: &str = if cfg!(feature = "older") { "0.0.0" } else { env!("CARGO_PKG_VERSION") };
 /// The name of the socket in a container's run directory.
 pub const SOCKET: &str = "monitor.sock";
 /// The most payload of one message, in bytes.
@@ -189,9 +194,8 @@ impl Request {
             _ => Self::decode(packet),
         };
         decoded.map_err(|error| {
-            let version = env!("CARGO_PKG_VERSION");
             let hint = "restart the container, which gives it a new one";
-            let text = format!("the monitor of this container is of version {version}: {error}: {hint}");
+            let text = format!("the monitor of this container is of version {VERSION}: {error}: {hint}");
             io::Error::new(io::ErrorKind::InvalidData, text)
         })
     }
@@ -199,6 +203,10 @@ impl Request {
     fn decode(bytes: &[u8]) -> io::Result<Self> {
         let invalid = || io::Error::new(io::ErrorKind::InvalidData, "it does not know this request");
         let (letter, payload) = bytes.split_first().ok_or_else(invalid)?;
+        #[cfg(feature = "older")]
+        if let Some(known) = older::decode(*letter, payload) {
+            return known;
+        }
         Ok(match letter {
             b'A' => Self::Attach(serde_json::from_slice(payload)?),
             b'B' => Self::Begin(serde_json::from_slice(payload)?),

@@ -69,8 +69,10 @@ pub struct State {
     /// It went on from where it was saved.
     pub restored: bool,
     /// How often it was started again after an end, since somebody started it.
+    #[cfg_attr(feature = "older", serde(skip))]
     pub restarts: u32,
     /// When it is started again, if it waits for that: RFC 3339.
+    #[cfg_attr(feature = "older", serde(skip))]
     pub restart_at: String,
 }
 

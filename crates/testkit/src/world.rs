@@ -123,9 +123,17 @@ impl World {
 
     /// `loment --root … --runroot … ARGUMENTS`, not started.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.bare();
-        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.runroot());
-        command.args(arguments);
+        self.command_of(&self.binary, arguments)
+    }
+
+    /// The same of another build.
+    pub fn command_of<S: AsRef<OsStr>>(
+        &self,
+        binary: &Path,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut command = self.in_environment(binary);
+        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.runroot()).args(arguments);
         command
     }
 

@@ -54,6 +54,7 @@ mod namespaces;
 mod notify;
 mod oci;
 mod old_kernels;
+mod older;
 mod partial;
 mod pods;
 mod pull;
