@@ -116,6 +116,10 @@ impl Session<'_> {
                 } else {
                     let (data, leave) = detach.filter(&buffer[..n]);
                     if leave {
+                        // What was typed before, unless the program does not read: whoever leaves does not wait for it.
+                        if !data.is_empty() {
+                            let _ = self.connection.try_send(&Request::Input(data));
+                        }
                         return Ok(Outcome::Detached);
                     }
                     waiting = (!data.is_empty()).then_some(Request::Input(data));

@@ -36,6 +36,7 @@ mod image_lists;
 mod image_mounts;
 mod import_urls;
 mod init;
+mod interactive;
 mod interop;
 mod isolation;
 mod kills;
