@@ -7,6 +7,7 @@ use anyhow::Context;
 use loment_testkit::Fixtures;
 
 use super::Bench;
+use super::docker::Daemon;
 use super::measure::{Subject, compare};
 use crate::run::{succeed, target_directory, unmount_below, which};
 
@@ -53,6 +54,17 @@ impl Engine {
         Some(Self { name: "podman".to_owned(), program, globals, flags, image: String::new() })
     }
 
+    /// Docker, whose daemon runs, with an image pulled.
+    pub(super) fn docker(daemon: &Daemon) -> anyhow::Result<Self> {
+        let program = which("docker").context("find docker")?;
+        let registry = Fixtures::cached(&target_directory()?.join("tmp")).serve();
+        let image = registry.name("busybox:latest");
+        let engine =
+            Self { name: "docker".to_owned(), program, globals: daemon.globals(), flags: &[], image };
+        engine.quietly(&["pull", "--quiet", &engine.image])?;
+        Ok(engine)
+    }
+
     pub(super) fn program_name(&self) -> &str {
         &self.name
     }
@@ -64,6 +76,28 @@ impl Engine {
             .chain(self.globals.clone())
             .chain(arguments)
             .collect()
+    }
+
+    /// The words of running our image: `arguments` are flags, `program` what runs.
+    pub(super) fn run_of(&self, arguments: &[&str], program: &[&str]) -> Vec<String> {
+        let words = self.container("run", arguments, program);
+        self.words(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// A script of a shell's, in which `RUN` is running a container that ends at once, and `ENGINE` the program.
+    pub(super) fn shell(&self, script: &str) -> Subject {
+        let run = self.run_of(&["--rm"], &["true"]).join(" ");
+        self.shell_of(&script.replace("RUN", &run).replace("ENGINE", &self.words(&[]).join(" ")))
+    }
+
+    /// A script of a shell's.
+    pub(super) fn shell_of(&self, script: &str) -> Subject {
+        let script = script.to_owned();
+        Subject::new(&self.name, move |_| {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]);
+            shell
+        })
     }
 
     /// Pulls an image, which is then the one that is run.
@@ -118,6 +152,10 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        // All of it goes with its daemon.
+        if self.name == "docker" {
+            return;
+        }
         let removed = self.quietly(&["rm", "--force", "--all", "--time", "0"]);
         // Podman keeps its storage mounted below its root.
         if self.name == "podman" {

@@ -34,6 +34,11 @@ impl Subject {
         Self::of_several(name, move |run| vec![command(run)])
     }
 
+    /// The commands of one run.
+    pub(super) fn commands_of(&self, run: usize) -> Vec<Command> {
+        (self.commands)(run)
+    }
+
     /// Whose run is several commands.
     pub(crate) fn of_several(name: &str, commands: impl Fn(usize) -> Vec<Command> + 'static) -> Self {
         Self { name: name.to_owned(), commands: Box::new(commands) }
@@ -42,9 +47,10 @@ impl Subject {
 
 /// What one run cost.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
-    wall: Duration,
-    cpu: Duration,
+pub(super) struct Cost {
+    pub(super) wall: Duration,
+    /// Of it and of all that it left running.
+    pub(super) cpu: Duration,
     /// Minor page faults.
     faults: i64,
 }
@@ -52,6 +58,24 @@ struct Cost {
 /// Runs all subjects `runs` times, one after the other so that a disturbance hits all of them, and prints medians. The
 /// first subject is what the others are compared with. System calls are counted apart, in a run that is not timed.
 pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow::Result<()> {
+    medians(title, subjects, runs).map(drop)
+}
+
+/// The same of what moves so many MiB each time; prints how fast that is.
+pub(crate) fn compare_throughput(
+    title: &str,
+    subjects: &[Subject],
+    runs: usize,
+    mib: usize,
+) -> anyhow::Result<()> {
+    let medians = medians(&format!("{title}, {mib} MiB"), subjects, runs)?;
+    for (subject, wall) in subjects.iter().zip(medians) {
+        println!("  {:<44} {:>9.0} MiB/s", subject.name, mib as f64 / wall.as_secs_f64());
+    }
+    Ok(())
+}
+
+fn medians(title: &str, subjects: &[Subject], runs: usize) -> anyhow::Result<Vec<Duration>> {
     println!("\n{title}: medians of {runs} interleaved runs");
     println!(
         "  {:<44} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8}",
@@ -74,7 +98,8 @@ pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow:
             }
         }
     }
-    let reference = median(&costs[0], |c| c.wall);
+    let walls: Vec<_> = costs.iter().map(|costs| median(costs, |c| c.wall)).collect();
+    let reference = walls[0];
     for (subject, costs) in subjects.iter().zip(&costs) {
         let faults = median(costs, |c| c.faults);
         let wall = median(costs, |c| c.wall);
@@ -86,7 +111,7 @@ pub(crate) fn compare(title: &str, subjects: &[Subject], runs: usize) -> anyhow:
         let (wall, least, cpu) = (ms(wall), ms(least), ms(cpu));
         println!("  {:<44} {wall:>9} {least:>9} {cpu:>9} {ratio:>8.2} {faults:>8} {calls:>8}", subject.name);
     }
-    Ok(())
+    Ok(walls)
 }
 
 fn ms(d: Duration) -> String {
@@ -101,7 +126,7 @@ fn median<T: Ord + Copy + Default>(costs: &[Cost], of: impl Fn(&Cost) -> T) -> T
 
 /// Time until the commands return; CPU time and page faults of them and of everything they left running, once that has
 /// ended, too. We are the subreaper of what they leave, so the kernel adds it to our children's.
-fn once(commands: Vec<Command>) -> anyhow::Result<Cost> {
+pub(super) fn once(commands: Vec<Command>) -> anyhow::Result<Cost> {
     let before = children()?;
     let start = Instant::now();
     commands.into_iter().try_for_each(|mut command| succeed(&mut command))?;

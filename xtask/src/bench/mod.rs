@@ -1,6 +1,8 @@
 //! `cargo xtask bench`: ours beside what Debian ships, in one run on one machine. Figures are printed, never asserted.
 
+mod docker;
 mod engine;
+mod everyday;
 mod images;
 mod measure;
 mod memory;
@@ -16,7 +18,7 @@ use rustix::process::{getpid, set_child_subreaper};
 use crate::{packages, run};
 
 /// The parts, by the names that SPECIFICATION.md refers to.
-pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "ps", "memory", "images"];
+pub const NAMES: &[&str] = &["runtime", "run", "exec", "queries", "ps", "memory", "engine", "images"];
 
 /// What every part needs.
 pub(crate) struct Bench {
@@ -102,6 +104,7 @@ pub fn run(arguments: &[&str]) -> anyhow::Result<ExitCode> {
             "exec" => engine::exec(&bench)?,
             "queries" => engine::queries(&bench)?,
             "ps" => ps::run(&bench)?,
+            "engine" => everyday::run(&bench)?,
             "images" => images::run(&bench, &of_images)?,
             _ => memory::run(&bench)?,
         }
@@ -123,7 +126,7 @@ fn header(bench: &Bench) -> anyhow::Result<()> {
     let size = std::fs::metadata(loment).map_or(0, |m| m.len());
     println!("Linux {}, {cpus} CPUs, load {}", kernel.trim(), load());
     println!("{}: {:.1} MiB", loment.display(), size as f64 / f64::from(1 << 20));
-    for name in ["crun", "runc", "podman", "conmon"] {
+    for name in ["crun", "runc", "podman", "conmon", "dockerd"] {
         match run::which(name).and_then(|path| version(&path)) {
             Some(line) => println!("{name}: {line}"),
             None => println!("{name}: not installed, not measured"),

@@ -2,16 +2,20 @@
 //! as `LOMENT_CHURN_SECONDS` says.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Seek;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use loment_testkit::{Patience, World, run};
+use loment_testkit::World;
 
 use crate::{eventually, world_with};
 
 const LOOPS: usize = 64;
 const SECONDS: u64 = 10;
+/// Longer than a command takes that waits for its turn on few processors.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn duration() -> Duration {
     let said = std::env::var("LOMENT_CHURN_SECONDS").ok();
@@ -42,14 +46,29 @@ fn churn(world: &World, once: impl Fn(usize, usize) -> Result<(), String> + Sync
     nothing_is_left(world);
 }
 
-/// What a command prints.
+/// What a command prints. To a file: pipes are open in whatever else is being started at the same time, until that is executed.
 fn done(world: &World, arguments: &[&str]) -> Result<String, String> {
-    // They wait for each other's turn on few processors.
-    let output = run(&mut world.command(arguments), Patience(Duration::from_secs(120)));
-    match output.code {
-        0 if output.stderr.is_empty() => Ok(output.stdout),
-        _ => Err(output.to_string()),
+    let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    let mut command = world.command(arguments);
+    command.stdin(Stdio::null()).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.to_string(),
+            None if Instant::now() > end => {
+                child.kill().and_then(|()| child.wait()).unwrap();
+                break "not done".to_owned();
+            }
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let text = |file: &mut File| file.rewind().and_then(|()| std::io::read_to_string(file)).unwrap();
+    let (said, complaint) = (text(&mut stdout), text(&mut stderr));
+    if status == "exit status: 0" && complaint.is_empty() {
+        return Ok(said);
     }
+    Err(format!("{arguments:?}: {status}\n{said}\n{complaint}"))
 }
 
 #[track_caller]
