@@ -37,6 +37,8 @@ impl Engine {
             return Err(crate::error::invalid("container to be cloned", name, hint));
         }
         let _pod = (!old.pod.is_empty()).then(|| self.lock_pod(&old.pod)).transpose()?;
+        let image = choices.image.as_ref().map(|(id, _)| id).or(old.image.as_ref().map(|image| &image.id));
+        let _held = image.map(|id| self.store().hold_image(id)).transpose()?;
         let config = self.copy_of(&old, &choices)?;
         let (volumes, secrets) = (VolumeChoices::default(), self.kept_secrets(&old)?);
         if let Some(name) = choices.name {

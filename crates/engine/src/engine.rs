@@ -206,22 +206,24 @@ impl Engine {
     pub(crate) fn uses_of_images(&self) -> Result<HashMap<ImageId, Vec<String>>, Error> {
         let mut uses: HashMap<ImageId, Vec<String>> = HashMap::new();
         for id in ids_with_prefix(&self.containers_dir(), "") {
-            let made: Result<Option<Made>, Error> = self.config(&id, |made: &Made| made.version);
-            let image = match made {
-                Ok(made) => made.and_then(|made| {
-                    for image in made.files.volumes.into_iter().filter_map(|volume| volume.image) {
-                        uses.entry(image.id).or_default().push(id.clone());
-                    }
-                    Some(made.image?.id)
-                }),
-                // What the store says of its files is another document.
-                Err(_) => self.store().rootfs(&id).ok().flatten().map(|rootfs| rootfs.image),
-            };
-            if let Some(image) = image {
-                uses.entry(image).or_default().push(id);
+            for image in self.images_of(&id) {
+                uses.entry(image).or_default().push(id.clone());
             }
         }
         Ok(uses)
+    }
+
+    /// The images that a container has, the one it was made from last.
+    pub(crate) fn images_of(&self, id: &str) -> Vec<ImageId> {
+        let made: Result<Option<Made>, Error> = self.config(id, |made: &Made| made.version);
+        match made {
+            Ok(made) => made.map_or_else(Vec::new, |made| {
+                let mounted = made.files.volumes.into_iter().filter_map(|volume| volume.image);
+                mounted.map(|image| image.id).chain(made.image.map(|image| image.id)).collect()
+            }),
+            // What the store says of its files is another document.
+            Err(_) => self.store().rootfs(id).ok().flatten().map(|rootfs| rootfs.image).into_iter().collect(),
+        }
     }
 
     /// Reads a container; `None` when it is not there (any more).

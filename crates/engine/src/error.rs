@@ -30,6 +30,8 @@ pub enum Error {
         "image used by {container}: image is in use by a container: remove the container, or use --force"
     )]
     ImageInUse { container: String },
+    #[error("image {image} is in use by a container that is being made: try again when that is there")]
+    ImageHeld { image: String },
     #[error("image {image} is mounted: unmount it first, or use --force")]
     ImageMounted { image: String },
     #[error("mount image {image}")]

@@ -471,6 +471,7 @@ impl Engine {
             return Ok((id.hex().to_owned(), removed));
         }
         let record = self.store().image(&id)?;
+        let _unheld = self.unheld(&id, input)?;
         if self.is_image_mounted(&id) {
             if !how.containers {
                 return Err(Error::ImageMounted { image: input.to_owned() });
@@ -505,7 +506,7 @@ impl Engine {
         let mut removed = Vec::new();
         let mut child = gone;
         loop {
-            let all = self.images()?;
+            let (known, all) = (self.made(), self.images()?);
             let family = Family::new(self);
             let free = |one: &&ImageSummary| {
                 one.dangling && one.containers == 0 && family.is_child(&one.image.image, &child)
@@ -513,7 +514,10 @@ impl Engine {
             let Some(parent) = all.iter().find(free).map(|one| one.image.image.clone()) else {
                 return Ok(removed);
             };
-            if !self.store().remove_nameless_image(&parent.id)? {
+            let gone = self.if_unused(&parent.id, &known, || {
+                Ok(self.store().remove_nameless_image(&parent.id)?.then_some(()))
+            })?;
+            if gone.is_none() {
                 return Ok(removed);
             }
             removed.push(parent.id.hex().to_owned());

@@ -46,6 +46,7 @@ mod glob;
 mod graph;
 mod groups;
 mod health;
+mod held;
 mod image_filter;
 mod image_mounts;
 mod images;

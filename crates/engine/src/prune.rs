@@ -83,6 +83,7 @@ impl Engine {
         let mut layers: HashMap<DiffId, u64> = HashMap::new();
         loop {
             let before = pruned.images.len();
+            let known = self.made();
             for image in self.images()? {
                 let free = image.containers == 0 && (all || image.dangling);
                 if !free || !filters.keeps(self, &image)? {
@@ -104,20 +105,19 @@ impl Engine {
                         layers.insert(layer.clone(), self.layer_usage(layer)?);
                     }
                 }
-                if !all {
-                    if self.store().remove_nameless_image(&record.id)? {
-                        self.note(&mut pruned, record.id.hex(), Vec::new());
+                let names = self.if_unused(&record.id, &known, || {
+                    if !all {
+                        return Ok(self.store().remove_nameless_image(&record.id)?.then(Vec::new));
                     }
-                    continue;
-                }
-                match self.store().remove_image(&record.id, true) {
-                    Ok(names) => {
-                        let names = names.into_iter().map(|name| name.name).collect();
-                        self.note(&mut pruned, record.id.hex(), names);
+                    match self.store().remove_image(&record.id, true) {
+                        Ok(names) => Ok(Some(names.into_iter().map(|name| name.name).collect())),
+                        // Somebody else was faster.
+                        Err(loment_store::Error::ImageNotKnown { .. }) => Ok(None),
+                        Err(error) => Err(error.into()),
                     }
-                    // Somebody else was faster.
-                    Err(loment_store::Error::ImageNotKnown { .. }) => {}
-                    Err(error) => return Err(error.into()),
+                })?;
+                if let Some(names) = names {
+                    self.note(&mut pruned, record.id.hex(), names);
                 }
             }
             if pruned.images.len() == before {

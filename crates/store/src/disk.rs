@@ -226,6 +226,35 @@ impl Drop for NamedLock {
     }
 }
 
+/// The same lock, shared with whoever does not want it alone.
+#[derive(Debug)]
+pub(crate) struct SharedLock {
+    path: PathBuf,
+    file: File,
+}
+
+impl SharedLock {
+    /// Waits until nobody has the lock alone.
+    pub(crate) fn acquire(path: PathBuf) -> Result<Self, Error> {
+        loop {
+            let file = NamedLock::open(&path)?;
+            file.lock_shared().during("lock", &path)?;
+            if NamedLock::is_there(&file, &path)? {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        // Alone, which flock(2) makes of a shared lock, nobody else has the file: see above.
+        if self.file.try_lock().is_ok() {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 /// A file name for any text: bytes outside `[A-Za-z0-9._:@-]` and a leading dot are percent-escaped. Empty text and
 /// text too long for a file name become their digest, so whoever needs the text keeps it inside the file.
 pub(crate) fn escape(text: &str) -> String {

@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Lock order: a named lock (`<runroot>/store-locks/`: a blob being pulled, an image or layer record being
-//! changed; an image before a name), then `gc.lock`. A named lock taken while `gc.lock` is shared is never held by somebody who waits
+//! changed; an image before a name), then `gc.lock`. Before all of them comes the lock on the use of an image: shared from finding it to
+//! the record of the container that has it, held alone while somebody makes sure that none has it, and removes it. A named lock taken while `gc.lock` is shared is never held by somebody who waits
 //! for `gc.lock` exclusively, because a sweep takes no named lock.
 //!
 //! On disk before anything refers to it: a layer's files (an image and its documents by fdatasync, a tree by one syncfs), the
@@ -55,6 +56,7 @@ mod disk;
 mod erofs;
 mod error;
 mod gc;
+mod hold;
 mod image;
 mod implied;
 mod inherit;
@@ -81,6 +83,7 @@ pub use digest::{Algorithm, DiffId, Hasher, HashingSource, ImageId, NoId, TarSou
 pub use disk::{Durability, unnamed_file};
 pub use error::Error;
 pub use gc::Freed;
+pub use hold::{ImageHold, Unheld};
 pub use image::{Catalog, ImagePlatform, ImageRecord, NamedImage};
 pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, SlotHold, StagedLayer};

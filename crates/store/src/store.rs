@@ -183,7 +183,7 @@ impl Store {
         self.path("staging")
     }
 
-    fn lock_dir(&self) -> PathBuf {
+    pub(crate) fn lock_dir(&self) -> PathBuf {
         self.inner.runroot.join("store-locks")
     }
 

@@ -98,6 +98,8 @@ impl CreateFlags {
         }
         asked.config.init_container = init;
         self.files.secrets(engine, &mut asked)?;
+        // Until the container has them.
+        let mut held = Vec::new();
         let first = self.words[0].as_str();
         if self.files.rootfs {
             let (path, overlay) = match first.strip_suffix(":O") {
@@ -117,13 +119,16 @@ impl CreateFlags {
             };
             let policy = self.policy()?;
             let mut bars = progress::Bars::new(quiet);
-            asked.image = Some(engine.obtain(first, policy, &settings, &mut bars, announce)?);
+            let (image, hold) = engine.obtain_held(first, policy, &settings, &mut bars, announce)?;
+            held.push(hold);
+            asked.image = Some(image);
         }
         self.files.images(containers_conf::read()?, &mut asked, |name| {
             let settings = self.pull.settings(globals)?;
             let policy = self.policy()?;
             let mut bars = progress::Bars::new(self.pull.quiet);
-            let (id, name) = engine.obtain(name, policy, &settings, &mut bars, || ())?;
+            let ((id, name), hold) = engine.obtain_held(name, policy, &settings, &mut bars, || ())?;
+            held.push(hold);
             Ok(ImageFiles { id, name })
         })?;
         self.net.notice(globals, engine, &asked);
