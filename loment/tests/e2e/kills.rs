@@ -7,6 +7,7 @@ mod life_of_pods;
 mod secrets;
 mod volumes;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,15 +28,42 @@ struct Scene {
     form: String,
 }
 
-const NAMES: [&str; 2] = ["small:one", "small:two"];
+/// The last one is a bystander.
+const NAMES: [&str; 3] = ["small:one", "small:two", "bystander:1"];
 
-/// Two images with a common layer, of which each file is changed, linked or removed by the next.
-fn images() -> [Image; 2] {
+/// Two images with a common layer, of which each file is changed, linked or removed by the next; and one that has that layer, too.
+fn images() -> [Image; 3] {
     let base: RawLayer =
         Layer::of([Entry::dir("d"), Entry::file("d/a", vec![7; 5000]), Entry::symlink("l", "d/a")]).into();
     let one = Layer::of([Entry::file("d/a", "new"), Entry::hardlink("h", "d/a"), Entry::whiteout("l")]);
     let two = Layer::of([Entry::file("b", "b")]);
-    [Image::new(Config::shell(), [base.clone(), one.into()]), Image::new(Config::shell(), [base, two.into()])]
+    let three = Layer::of([Entry::file("c", "c")]);
+    [one, two, three].map(|top| Image::new(Config::shell(), [base.clone(), top.into()]))
+}
+
+/// What images and lists there are.
+#[derive(Debug, PartialEq)]
+struct There {
+    names: BTreeMap<String, String>,
+    ids: BTreeSet<String>,
+}
+
+impl There {
+    /// What a command that makes this of what there was `before` may have made when it is killed: of each name the old or the new, and
+    /// nothing that is in both may be gone.
+    #[track_caller]
+    fn may_be_killed_at(&self, before: &Self, now: &Self, when: &str) {
+        for name in [before, self, now].into_iter().flat_map(|there| there.names.keys()) {
+            let found = now.names.get(name);
+            let may = [before.names.get(name), self.names.get(name)];
+            assert!(may.contains(&found), "{when}: {name} is {found:?}, not one of {may:?}");
+        }
+        let lost: Vec<_> = before.ids.intersection(&self.ids).filter(|&id| !now.ids.contains(id)).collect();
+        assert!(lost.is_empty(), "{when}: {lost:?} are lost");
+        let is_known = |id: &&String| before.ids.contains(*id) || self.ids.contains(*id);
+        let more: Vec<_> = now.ids.iter().filter(|id| !is_known(id)).collect();
+        assert!(more.is_empty(), "{when}: {more:?} are there");
+    }
 }
 
 impl Scene {
@@ -50,6 +78,32 @@ impl Scene {
         }
         scene.loment(&["images"]).succeeds();
         scene
+    }
+
+    /// The same with an image that no command is about.
+    fn with_bystander(form: &str) -> Self {
+        let scene = Self::new(form);
+        scene.loment(&["pull", "--quiet", &scene.name(2)]).succeeds();
+        scene
+    }
+
+    /// What there is; an id that was not there `before` is a new one, since some have the time in them.
+    #[track_caller]
+    fn there(&self, before: Option<&There>) -> There {
+        let format = "{{.Repository}}:{{.Tag}} {{.ID}}";
+        let shown = self.loment(&["images", "--all", "--no-trunc", "--format", format]);
+        let rows = shown.succeeds().lines().map(|row| row.split_once(' ').expect("two words"));
+        let rows: Vec<_> = rows
+            .map(|(name, id)| match before {
+                Some(before) if !before.ids.contains(id) => (name, "new"),
+                _ => (name, id),
+            })
+            .collect();
+        let named = rows.iter().filter(|(name, _)| *name != "<none>:<none>");
+        There {
+            names: named.map(|&(name, id)| (name.to_owned(), id.to_owned())).collect(),
+            ids: rows.iter().map(|&(_, id)| id.to_owned()).collect(),
+        }
     }
 
     fn name(&self, index: usize) -> String {
@@ -79,20 +133,35 @@ impl Scene {
     }
 
     /// Runs a command again and again, each time from how things are now, and kills it one change later than before, until it comes
-    /// to its end. `done` are the exit statuses with which it may end the next time.
+    /// to its end. `again` are the exit statuses with which it may end the next time. Whenever it is killed, each name means what it
+    /// did before or what it does after, and what is in both is there.
     fn kill_everywhere(&self, arguments: &[&str], again: &[i32]) {
         self.kill_everywhere_and(arguments, again, &|_| ());
     }
 
     /// The same; `holds` looks at what there is after each kill, and after the command has come to its end.
     fn kill_everywhere_and(&self, arguments: &[&str], again: &[i32], holds: &dyn Fn(&str)) {
+        let kept = self.dir.path().join("kept");
+        // Before anybody looks, which may make a store.
+        Self::copy(&self.root(), &kept);
+        let before = self.there(None);
+        self.loment(arguments).succeeds();
+        let after = self.there(Some(&before));
+        Self::copy(&kept, &self.root());
         self.at_every_change(5000, arguments, &|stopped, when| {
+            after.may_be_killed_at(&before, &self.there(Some(&before)), when);
             let check = self.loment(&["system", "check", "--max", "0"]);
             assert_eq!(check.code, 0, "{when}: {check}");
             holds(when);
             let output = self.loment(arguments);
             let is_done = if stopped.before.is_some() { output.code == 0 } else { stopped.code == Some(0) };
             assert!(is_done || again.contains(&output.code), "{when}: {output}");
+            let now = self.there(Some(&before));
+            match output.code {
+                0 => assert_eq!(now, after, "{when}"),
+                // What it was to remove may have lost its name only.
+                _ => after.may_be_killed_at(&before, &now, when),
+            }
             let check = self.loment(&["system", "check", "--quick"]);
             assert_eq!(check.code, 0, "{when}: {check}");
             holds(when);
@@ -124,30 +193,35 @@ impl Scene {
 
     /// What is left when no image is.
     fn left(&self) -> Vec<PathBuf> {
-        let mut left = Vec::new();
-        for attempt in 0.. {
-            left.clear();
-            for dir in
-                ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs", "containers", "partial"]
-            {
-                let entries = fs::read_dir(self.root().join(dir)).into_iter().flatten();
-                left.extend(entries.map(|entry| entry.unwrap().path()));
-            }
-            for shard in fs::read_dir(self.root().join("blobs/sha256")).unwrap() {
-                left.extend(fs::read_dir(shard.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
-            }
-            // Tombs are emptied by somebody else, who waits for everybody on a busy machine.
-            if left.is_empty() || attempt > 12_000 {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        left
+        left_in(&self.root())
     }
 }
 
+/// What is left in a store without images.
+pub(crate) fn left_in(root: &Path) -> Vec<PathBuf> {
+    let mut left = Vec::new();
+    for attempt in 0.. {
+        left.clear();
+        for dir in
+            ["layers", "by-blob", "images", "refs", "leases", "staging", "tombs", "containers", "partial"]
+        {
+            let entries = fs::read_dir(root.join(dir)).into_iter().flatten();
+            left.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+        for shard in fs::read_dir(root.join("blobs/sha256")).into_iter().flatten() {
+            left.extend(fs::read_dir(shard.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()));
+        }
+        // Tombs are emptied by somebody else, who waits for everybody on a busy machine.
+        if left.is_empty() || attempt > 12_000 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    left
+}
+
 fn pull(form: &str) {
-    let scene = Scene::new(form);
+    let scene = Scene::with_bystander(form);
     scene.kill_everywhere(&["pull", "--quiet", &scene.name(0)], &[]);
 }
 
@@ -164,7 +238,7 @@ fn a_pull_into_images_killed_before_every_change() {
 /// One of which a beginning is kept: what that says when it is cut off anywhere, the next pull does not believe.
 #[test]
 fn a_pull_of_a_large_layer_killed_before_every_change() {
-    let scene = Scene::new("dir");
+    let scene = Scene::with_bystander("dir");
     let mut layout = Layout::create(&scene.world.path("large"));
     let layer = Layer::of([Entry::file("noise", noise(17 << 19))]);
     layout.add("large", &Image::new(Config::shell(), [layer.into()]), Compression::None);
@@ -174,17 +248,27 @@ fn a_pull_of_a_large_layer_killed_before_every_change() {
 }
 
 /// Images that come from files.
-#[test]
-fn load_and_import_killed_before_every_change() {
-    let scene = Scene::new("erofs");
+fn load_and_import(form: &str) {
+    let scene = Scene::new(form);
     let [archive, tar] =
         ["archive.tar", "layer.tar"].map(|name| scene.world.path(name).display().to_string());
     scene.loment(&["pull", "--quiet", &scene.name(0)]).succeeds();
     scene.loment(&["save", "--output", &archive, &scene.name(0)]).succeeds();
     scene.loment(&["rmi", "--all"]).succeeds();
+    scene.loment(&["pull", "--quiet", &scene.name(2)]).succeeds();
     scene.kill_everywhere(&["load", "--input", &archive], &[]);
     scene.world.write("layer.tar", Layer::of([Entry::file("a", "a")]).into_bytes());
     scene.kill_everywhere(&["import", "--quiet", &tar, "imported:1"], &[]);
+}
+
+#[test]
+fn load_and_import_killed_before_every_change() {
+    load_and_import("erofs");
+}
+
+#[test]
+fn load_and_import_into_directories_killed_before_every_change() {
+    load_and_import("dir");
 }
 
 /// A store made for the first time belongs to it.
@@ -197,7 +281,7 @@ fn a_pull_into_no_store_killed_before_every_change() {
 }
 
 fn names(form: &str) {
-    let scene = Scene::new(form);
+    let scene = Scene::with_bystander(form);
     let (one, two) = (scene.name(0), scene.name(1));
     for name in [&one, &two] {
         scene.loment(&["pull", "--quiet", name]).succeeds();
@@ -213,6 +297,8 @@ fn names(form: &str) {
     scene.kill_everywhere(&["rmi", "--all"], &[]);
     scene.loment(&["untag", &two]).succeeds();
     scene.kill_everywhere(&["image", "prune", "--force"], &[]);
+    // A container keeps its image, whatever becomes of the others.
+    scene.loment(&["create", "--network", "none", &scene.name(2), "true"]).succeeds();
     scene.kill_everywhere(&["image", "prune", "--all", "--force"], &[]);
 }
 
@@ -227,7 +313,7 @@ fn names_and_removal_of_images_killed_before_every_change() {
 }
 
 fn lists(form: &str) {
-    let scene = Scene::new(form);
+    let scene = Scene::with_bystander(form);
     for name in [scene.name(0), scene.name(1)] {
         scene.loment(&["pull", "--quiet", &name]).succeeds();
     }
@@ -244,7 +330,7 @@ fn lists(form: &str) {
 /// Lists whose name is given to an image, or taken away, and which stay then.
 #[test]
 fn lists_that_lose_their_name_killed_before_every_change() {
-    let scene = Scene::new("erofs");
+    let scene = Scene::with_bystander("erofs");
     scene.loment(&["pull", "--quiet", &scene.name(0)]).succeeds();
     scene.loment(&["manifest", "create", "list:1", &scene.name(0)]).succeeds();
     scene.loment(&["pull", "--quiet", &scene.name(1)]).succeeds();
@@ -276,7 +362,7 @@ fn lists_of_images_killed_before_every_change() {
 }
 
 fn system_prune(form: &str) {
-    let scene = Scene::new(form);
+    let scene = Scene::with_bystander(form);
     for name in [scene.name(0), scene.name(1)] {
         scene.loment(&["pull", "--quiet", &name]).succeeds();
     }
