@@ -204,6 +204,19 @@ pub enum Error {
         /// What was allowed.
         after: Duration,
     },
+    /// A list does not come to its end.
+    #[error(
+        "{host} is too slow: {object} had not come to an end after {} s; try again, or ask for something narrower",
+        over.as_secs()
+    )]
+    SlowList {
+        /// What is listed.
+        object: String,
+        /// Host and port.
+        host: String,
+        /// What was allowed for all of it.
+        over: Duration,
+    },
     /// A blob trickles in, on every connection tried; or a document does.
     #[error("{host} is too slow: it sent {bytes} bytes in {} s; try again, or use a mirror", over.as_secs())]
     Slow {

@@ -50,6 +50,7 @@ mod manifest;
 mod names;
 mod options;
 mod pace;
+mod patience;
 mod proxy;
 mod referrers;
 mod schema1;

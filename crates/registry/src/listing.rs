@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::client::{Call, Client, Kind, Place};
 use crate::error::{Error, Problem};
 use crate::link::{Pages, turn};
+use crate::patience::Patience;
 use crate::scope::Scopes;
 use crate::{Registry, names};
 
@@ -49,6 +50,7 @@ pub struct Names {
     next: Option<String>,
     page: vec::IntoIter<String>,
     pages: Pages,
+    patience: Patience,
     is_name: fn(&str) -> bool,
 }
 
@@ -75,13 +77,14 @@ impl Names {
     ) -> Self {
         let call = Call::get(Place::Registry(path.clone()), scopes, object, Kind::Other);
         let (page, pages) = (Vec::new().into_iter(), Pages::new(&path, MAX_LIST));
-        Self { client: Arc::clone(client), call, next: Some(path), page, pages, is_name }
+        let patience = Patience::new(client);
+        Self { client: Arc::clone(client), call, next: Some(path), page, pages, patience, is_name }
     }
 
     /// Fetches the page at `path`.
     fn turn(&mut self, path: &str) -> Result<(), Error> {
         let call = turn(&self.call, path.to_owned());
-        let (headers, bytes) = self.client.document(&call, MAX_PAGE)?;
+        let (headers, bytes) = self.patience.document(&self.client, &call, MAX_PAGE)?;
         let malformed = || self.client.problem(&call, Problem::List);
         let names = serde_json::from_slice::<Page>(&bytes).map_err(|_| malformed())?.tags.unwrap_or_default();
         if !names.iter().all(|name| (self.is_name)(name)) {

@@ -89,6 +89,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For all of a document: a manifest, a token, a page of a list. 120 s.
     pub document: Duration,
+    /// For all pages of a list together, with all tries, while somebody waits for them. 600 s.
+    pub list: Duration,
 }
 
 impl Timeouts {
@@ -104,6 +106,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             document: Duration::from_secs(120),
+            list: Duration::from_secs(600),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::client::{Call, Kind, Place};
 use crate::error::{Error, Problem};
 use crate::link::{Pages, turn};
 use crate::manifest::{MAX_MANIFEST, announced_digest, media_type};
+use crate::patience::Patience;
 use crate::scope::Scopes;
 use crate::url::form;
 use crate::{Registry, digest, names};
@@ -163,10 +164,10 @@ impl Registry {
             Call::get(Place::Registry(path.clone()), Scopes::pull(repository), object, Kind::Other);
         first.headers.insert(ACCEPT, HeaderValue::from_static(INDEX));
         let (mut manifests, mut filtered, mut is_first) = (Vec::new(), true, true);
-        let mut pages = Pages::new(&path, MAX_LIST);
+        let (mut pages, mut patience) = (Pages::new(&path, MAX_LIST), Patience::new(&self.client));
         loop {
             let call = turn(&first, path.clone());
-            let (headers, bytes) = match self.client.document(&call, MAX_MANIFEST) {
+            let (headers, bytes) = match patience.document(&self.client, &call, MAX_MANIFEST) {
                 // What registries say that do not know the question.
                 Err(Error::Missing { .. } | Error::Status { status: 400 | 405 | 406, .. }) if is_first => {
                     return Ok(None);

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::Registry;
 use crate::client::{Call, Kind, Place, one_line};
 use crate::error::{Error, Problem};
+use crate::patience::Patience;
 use crate::scope::Scopes;
 use crate::url::{Target, form};
 
@@ -76,14 +77,14 @@ impl Registry {
     fn search_first_api(&self, term: &str, limit: usize) -> Result<Vec<Found>, Error> {
         let size = limit.min(PAGE).to_string();
         let object = format!("search for {term:?} on {}", self.client.host.name);
-        let mut found = Vec::new();
+        let (mut found, mut patience) = (Vec::new(), Patience::new(&self.client));
         for page in 1..=MAX_PAGES {
             let query = form(&[("q", term), ("n", &size), ("page", &page.to_string())]);
             let path = format!("/v1/search?{query}");
             let hub = (self.client.host.name == HUB.0).then(|| Target::parse(&format!("{}{path}", HUB.1)));
             let place = hub.flatten().map_or(Place::Registry(path), Place::Location);
             let call = Call::get(place, Scopes::default(), object.clone(), Kind::Other);
-            let (_, bytes) = self.client.document(&call, MAX_ANSWER)?;
+            let (_, bytes) = patience.document(&self.client, &call, MAX_ANSWER)?;
             let answer: Answer =
                 serde_json::from_slice(&bytes).map_err(|_| self.client.problem(&call, Problem::List))?;
             let last = answer.results.is_empty() || answer.num_pages.unwrap_or(1) <= page as u64;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use loment_testkit::{World, digest};
+use loment_testkit::{Patience, World, digest, run};
 
 use crate::{eventually, world};
 
@@ -249,8 +249,10 @@ fn digests_of_something_else() {
     }
 }
 
-/// Pulls from who sends a byte now and then, until he has sent some, and is killed.
-fn trickles(slow: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) {
+/// A registry that sends a byte now and then of what `slow` says, after that head; and how many it has sent.
+fn trickling(
+    slow: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
     let sent = Arc::new(AtomicUsize::new(0));
     let (count, (manifest, config)) = (Arc::clone(&sent), image(&LARGE));
     let host = registry(move |path, stream| {
@@ -267,23 +269,42 @@ fn trickles(slow: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static)
             thread::sleep(Duration::from_millis(20));
         }
     });
+    (host, sent)
+}
+
+/// The head of an answer with a long body.
+const LONG: &str = "HTTP/1.1 200 x\r\nContent-Length: 100000\r\n\r\n";
+
+/// Pulls from who trickles, until he has sent some, and is killed.
+fn is_killed(slow: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) {
+    let (host, sent) = trickling(slow);
     let world = world();
     let mut pull = world.command(["pull", "-q", &format!("{host}/a/b:1")]);
     let mut pull = pull.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
     eventually("it trickles", || sent.load(Ordering::SeqCst) > 20);
     assert!(pull.try_wait().expect("a child can be waited for").is_none(), "it has not been waited for");
-    // Nobody waits as long as it takes: who pulls gives up.
     pull.kill().expect("a child can be killed");
     pull.wait().expect("a child can be waited for");
     nothing_is_left(&world);
 }
 
 #[test]
-fn heads_and_bodies_that_trickle() {
-    trickles(|_| Some("HTTP/1.1 200 x\r\nX-Slow: "));
-    trickles(|_| Some("HTTP/1.1 200 x\r\nContent-Length: 100000\r\n\r\n"));
+fn heads_and_bodies_that_trickle_when_the_pull_is_killed() {
+    is_killed(|_| Some("HTTP/1.1 200 x\r\nX-Slow: "));
+    is_killed(|_| Some(LONG));
     let layer = digest(&LARGE);
-    trickles(move |path| {
-        path.ends_with(&layer).then_some("HTTP/1.1 200 x\r\nContent-Length: 100000\r\n\r\n")
-    });
+    is_killed(move |path| path.ends_with(&layer).then_some(LONG));
+}
+
+/// Nobody waits as long as all of it would take: two minutes are the limit of a document, which this waits for. Those of heads and layers
+/// take longer, with their tries, and are shown with shorter ones by the tests of the client.
+#[test]
+fn a_document_that_trickles_is_given_up() {
+    let (host, _) = trickling(|_| Some(LONG));
+    let world = world();
+    let name = format!("{host}/a/b:1");
+    let failed = run(&mut world.command(["pull", "-q", "--retry", "0", &name]), Patience::LONG);
+    failed.fails_saying(125, &[&host, "is too slow: it sent", "bytes in 120 s"]);
+    assert_eq!(failed.stderr.trim_end().lines().count(), 1, "{failed}");
+    nothing_is_left(&world);
 }

@@ -279,7 +279,7 @@ pub(crate) fn hasty() -> Options {
             first_delay: Duration::from_millis(20),
             max_delay: Duration::from_millis(50),
         },
-        timeouts: Timeouts { connect: PATIENCE, idle: PATIENCE, document: PATIENCE },
+        timeouts: Timeouts { connect: PATIENCE, idle: PATIENCE, document: PATIENCE, list: PATIENCE },
         ..Options::default()
     }
 }

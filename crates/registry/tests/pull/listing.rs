@@ -1,5 +1,7 @@
 //! Tags, repositories, and the search for them.
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 
 use crate::common::{Reply, Request, Server, hasty, sha256};
@@ -94,6 +96,69 @@ fn a_list_of_many_pages_is_read_and_one_without_end_is_not() {
     assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 128 << 20), "{error:?}");
     assert!(error.to_string().contains("134217728 bytes"), "{error}");
     assert_eq!(server.requests().len(), 5);
+}
+
+#[test]
+fn all_pages_of_a_list_together_have_a_time_limit() {
+    // Each comes soon enough, and there is always another one.
+    let server = Server::start(|request| {
+        std::thread::sleep(Duration::from_millis(20));
+        let next = request.path.rsplit_once("=").map_or(0, |(_, n)| n.parse::<usize>().unwrap()) + 1;
+        let link = format!("<?n={next}>; rel=next");
+        let index = [("Link", link.as_str()), ("Content-Type", "application/vnd.oci.image.index.v1+json")];
+        match request.path.as_str() {
+            path if path.contains("/referrers/") => Reply::new(200, &index, br#"{"manifests":[]}"#),
+            path if path.contains("search") => {
+                let row = br#"{"num_pages":100000,"results":[{"name":"x"}]}"#;
+                Reply::new(200, &[], row)
+            }
+            path if path.contains("_catalog") => Reply::new(200, &index[..1], br#"{"repositories":["x"]}"#),
+            _ => Reply::new(200, &index[..1], br#"{"tags":["x"]}"#),
+        }
+    });
+    let mut options = hasty();
+    options.timeouts.list = Duration::from_millis(300);
+    let registry = Registry::new(&server.host(), options).unwrap();
+    let ends = |what: &str, error: Error| {
+        assert!(matches!(error, Error::SlowList { .. }), "{error:?}");
+        let expected = format!(
+            "{} is too slow: {what} had not come to an end after 0 s; try again, or ask for something narrower",
+            server.host()
+        );
+        assert_eq!(error.to_string(), expected);
+    };
+    let tags: Result<Vec<_>, _> = registry.tags("a/b").unwrap().collect();
+    ends(&format!("tags of {}/a/b", server.host()), tags.unwrap_err());
+    assert!(server.requests().len() > 2, "it had begun");
+    let catalog: Result<Vec<_>, _> = registry.catalog().collect();
+    ends(&format!("repositories of {}", server.host()), catalog.unwrap_err());
+    let digest = sha256(b"x");
+    let referrers = registry.referrers("a/b", &digest, None).unwrap_err();
+    ends(&format!("referrers of {}/a/b@{digest}", server.host()), referrers);
+    let search = registry.search("x", 100_000).unwrap_err();
+    ends(&format!("search for \"x\" on {}", server.host()), search);
+}
+
+#[test]
+fn tries_of_one_page_count_too() {
+    // Each try ends before a limit of its own does.
+    let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_millis(40));
+        Reply::new(503, &[], b"")
+    });
+    let mut options = hasty();
+    options.retry.tries = 1000;
+    options.timeouts.list = Duration::from_millis(300);
+    let registry = Registry::new(&server.host(), options).unwrap();
+    let tags: Result<Vec<_>, _> = registry.tags("a/b").unwrap().collect();
+    assert!(matches!(tags, Err(Error::SlowList { .. })), "{tags:?}");
+    // What is done between pages does not count.
+    let server = pages(|_, page| format!("<?page={page}>; rel=next"));
+    let mut options = hasty();
+    options.timeouts.list = Duration::from_millis(1500);
+    let registry = Registry::new(&server.host(), options).unwrap();
+    let slowly = registry.tags("a/b").unwrap().inspect(|_| std::thread::sleep(Duration::from_millis(800)));
+    assert_eq!(slowly.collect::<Result<Vec<_>, _>>().unwrap(), ["t1", "t2", "t3"]);
 }
 
 #[test]
