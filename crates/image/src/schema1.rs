@@ -220,14 +220,15 @@ fn describe(blob: &Digest, layer: &Fetch) -> Value {
 }
 
 /// Keeps a layer, and finds out what it is. Without a `size` it has at most so many bytes. What was wrong is asked for once more, at
-/// another place, if there is one.
+/// another place, if there is one; else, if another length was announced than came, without that.
 fn fetch(
     source: &dyn Source,
     blob: &Digest,
     mut size: Option<u64>,
-    most: u64,
+    mut most: u64,
     scratch: &Scratch,
 ) -> Result<Fetch, Error> {
+    let mut announced = None;
     loop {
         // Of its bytes those are wanted that there are: who does not go on with them is followed by another.
         let descriptor = Descriptor::new(MediaType::ImageLayerGzip, size.unwrap_or(most), blob.clone());
@@ -236,7 +237,13 @@ fn fetch(
                 // The size may be what was wrong.
                 size = None;
             }
-            result => return result,
+            Err(error @ Error::Size { .. }) if let Some(said) = size.take() => {
+                most = most.max(said);
+                announced = Some(error);
+            }
+            // What was announced is what was wrong first.
+            Err(error) => return Err(announced.unwrap_or(error)),
+            fetched => return fetched,
         }
     }
 }

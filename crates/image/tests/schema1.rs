@@ -74,6 +74,24 @@ fn a_layer_that_a_mirror_has_wrong_comes_from_the_next_place() {
 }
 
 #[test]
+fn a_wrong_length_in_the_answer_to_head_is_not_the_end() {
+    for wrong in [-10, 10] {
+        let fixture = Fixture::new();
+        let tar = layer();
+        let blob = gzip(&tar);
+        let (mut said, whole) = (blob.clone(), blob.clone());
+        said.resize(blob.len().checked_add_signed(wrong).unwrap(), 0);
+        let server = server(&blob, move |what| {
+            Some(Answer::whole(if what.starts_with("HEAD ") { &said } else { &whole }))
+        });
+        let pulled = pull(&server.source("x:1"), &fixture.store, None, &options(), &mut Silent)
+            .unwrap_or_else(|error| panic!("{wrong}: {}", chain(&error)));
+        let record = fixture.store.image(&pulled.image).unwrap().unwrap();
+        assert_eq!(*record.layers[0].digest(), sha256(&tar));
+    }
+}
+
+#[test]
 fn a_layer_is_not_longer_than_its_registry_says() {
     let fixture = Fixture::new();
     let tar = layer();
