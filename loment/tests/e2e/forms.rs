@@ -71,7 +71,7 @@ fn holes_of_a_file_stay_holes() {
 }
 
 /// That of Linux 6.12 does not, that of 6.18 does.
-fn erofs_tells_holes() -> bool {
+pub(crate) fn erofs_tells_holes() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(6), Some(18))

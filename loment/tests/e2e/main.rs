@@ -28,6 +28,7 @@ mod faulty;
 mod filesystem;
 mod flags;
 mod foreign;
+mod form_trees;
 mod forms;
 mod health;
 mod help;
