@@ -20,6 +20,7 @@ pub const TESTS: &[&str] = &[
     "docker.io",
     "e2fsprogs",
     "erofs-utils",
+    "fish",
     "g++",
     "gcc",
     "gnupg",
@@ -38,6 +39,7 @@ pub const TESTS: &[&str] = &[
     "tmux",
     "umoci",
     "util-linux",
+    "zsh",
     "zstd",
 ];
 

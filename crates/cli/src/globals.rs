@@ -18,7 +18,7 @@ use crate::error::{Doing, Error};
 use crate::events::{self, EventsBackend};
 use crate::hook_programs;
 use crate::persona::Persona;
-use crate::{log_line, rootless, skopeo_globals, storage_options};
+use crate::{global_flags, log_line, rootless, skopeo_globals, storage_options};
 
 /// What is the same for every command.
 #[derive(Debug)]
@@ -92,36 +92,13 @@ impl<'a> Typed<'a> {
     }
 }
 
-/// Flags that take a value and change nothing here: peers' command lines contain them.
-const IGNORED_WITH_VALUE: [&str; 4] = ["--log-level", "--runtime", "--storage-driver", "--tmpdir"];
-
-/// Flags of every command, and whether they have a value: Podman takes them behind the command, too.
-const OF_EVERY_COMMAND: [(&str, bool); 16] = [
-    ("--cdi-spec-dir", true),
-    ("--cgroup-manager", true),
-    ("--debug", false),
-    ("--default-mounts-file", true),
-    ("--events-backend", true),
-    ("--hooks-dir", true),
-    ("--log-level", true),
-    ("--noout", false),
-    ("--out", true),
-    ("--root", true),
-    ("--runroot", true),
-    ("--runtime", true),
-    ("--storage-driver", true),
-    ("--storage-opt", true),
-    ("--syslog", false),
-    ("--tmpdir", true),
-];
-
-/// The arguments with such a flag, which is behind the command, before everything; `None` for another one.
+/// The arguments with a flag of every command, which is behind the command, before everything; `None` for another one.
 pub(crate) fn bring_forward(
     persona: &'static Persona,
     arguments: &[OsString],
     flag: &str,
 ) -> Option<Vec<OsString>> {
-    let (_, has_value) = OF_EVERY_COMMAND.iter().find(|(known, _)| *known == flag)?;
+    let known = global_flags::of_every_command(flag)?;
     let is_it = |word: &str| word == flag || word.split('=').next() == Some(flag);
     if persona.docker_documents || persona.remote_only {
         return None;
@@ -129,7 +106,7 @@ pub(crate) fn bring_forward(
     let (_, behind) = Globals::parse(persona, arguments).ok()?;
     let before = arguments.len() - behind.len();
     let at = before + behind.iter().position(|word| word.to_str().is_some_and(is_it))?;
-    let words = if *has_value && arguments[at] == *flag { 2 } else { 1 };
+    let words = if known.value.is_some() && arguments[at] == *flag { 2 } else { 1 };
     let moved = arguments.get(at..at + words)?;
     Some([moved, &arguments[..at], &arguments[at + words..]].concat())
 }
@@ -203,13 +180,16 @@ impl Globals {
                     log_line("warning", words);
                 }
                 _ if persona.remote_only && skopeo_globals::apply(&mut globals, &mut typed)? => {}
-                "-D" | "--debug" | "--syslog" => {}
-                flag if IGNORED_WITH_VALUE.contains(&flag) => drop(typed.value()?),
-                other => {
-                    let (program, command) = (persona.name, String::new());
-                    let message = unknown_flag(other, &[OsString::from(other)]);
-                    return Err(Error::Usage { message, program, command });
-                }
+                "-D" => {}
+                other => match global_flags::without_effect(other) {
+                    Some(known) if known.value.is_some() => drop(typed.value()?),
+                    Some(_) => {}
+                    None => {
+                        let (program, command) = (persona.name, String::new());
+                        let message = unknown_flag(other, &[OsString::from(other)]);
+                        return Err(Error::Usage { message, program, command });
+                    }
+                },
             }
             i += 1;
         }

@@ -17,6 +17,7 @@ mod detach;
 mod ecosystem;
 mod error;
 mod events;
+mod global_flags;
 mod globals;
 mod hook_programs;
 mod logins;
@@ -102,7 +103,12 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
 }
 
 fn run(persona: &'static Persona, arguments: &[OsString]) -> Result<u8, Error> {
-    let (globals, arguments) = Globals::parse(persona, arguments)?;
+    let given = arguments;
+    let (globals, arguments) = Globals::parse(persona, given)?;
+    if let Some(described) = arguments.first().and_then(commands::complete::is_asked) {
+        let before = given.iter().take_while(|word| **word != arguments[0]);
+        return commands::complete::answer(persona, before.cloned().collect(), &arguments[1..], described);
+    }
     if let Some(timeout) = globals.timeout {
         end_after(timeout);
     }

@@ -87,8 +87,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn open(root: &Path, runroot: &Path) -> Result<Self, Error> {
-        let store = Store::open(root, runroot, Durability::Full)?;
-        Ok(Self {
+        Ok(Self::of(Store::open(root, runroot, Durability::Full)?, root, runroot))
+    }
+
+    pub(crate) fn of(store: Store, root: &Path, runroot: &Path) -> Self {
+        Self {
             store,
             root: root.to_owned(),
             runroot: runroot.to_owned(),
@@ -98,7 +101,7 @@ impl Engine {
             run_hook: None,
             warn: |_| {},
             stopping_is_running: false,
-        })
+        }
     }
 
     /// Who is told what a user should know although all went well: one line each time.

@@ -137,11 +137,21 @@ impl Engine {
     /// [`Error::Io`] for the directory of all of them; one that cannot be read is in the list.
     pub fn list(&self, which: Which) -> Result<Vec<Listed>, Error> {
         self.sweep_tombs();
+        let (all, missing) = self.read_list(which);
+        for id in missing.iter().filter(|id| which == Which::All && self.is_half_made(id)) {
+            self.remove_half_made(id)?;
+        }
+        Ok(all)
+    }
+
+    /// Reads the list and changes nothing. The second of what is returned are the ids of those that are not whole, or not any more.
+    pub(crate) fn read_list(&self, which: Which) -> (Vec<Listed>, Vec<String>) {
         let ids = match which {
             Which::All => ids_with_prefix(&self.containers_dir(), ""),
             Which::Active => ids_with_prefix(&self.runroot().join("containers"), ""),
         };
-        let Ok(mut records) = Records::open(&self.containers_dir()) else { return Ok(Vec::new()) };
+        let Ok(mut records) = Records::open(&self.containers_dir()) else { return Default::default() };
+        let mut missing = Vec::new();
         let mut names = None;
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
@@ -152,10 +162,7 @@ impl Engine {
                     all.push(one);
                 }
                 Ok(Some(_)) => {}
-                Ok(None) if which == Which::All && self.is_half_made(&id) => {
-                    self.remove_half_made(&id)?;
-                }
-                Ok(None) => {}
+                Ok(None) => missing.push(id),
                 Err(_) if which == Which::Active => {}
                 Err(problem) => {
                     let names = names.get_or_insert_with(|| self.names().all());
@@ -165,7 +172,7 @@ impl Engine {
             }
         }
         all.sort_by(|a: &Listed, b| a.created.cmp(&b.created));
-        Ok(all)
+        (all, missing)
     }
 }
 

@@ -98,6 +98,19 @@ impl Store {
         Ok(store)
     }
 
+    /// The store at `root` for those who only look: nothing is made. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when a newer loment wrote it.
+    pub fn look(root: &Path, runroot: &Path) -> Result<Option<Self>, Error> {
+        let (root, runroot) = (root.to_owned(), runroot.to_owned());
+        let inner = Inner { root, runroot, durability: Durability::Full, form: Form::Dir };
+        let store = Self { inner: Arc::new(inner) };
+        let Some(format) = disk::read_json::<Format>(&store.path("FORMAT"))? else { return Ok(None) };
+        store.understand(format)?;
+        Ok(Some(store))
+    }
+
     /// The same store, in which new layers are kept like this. Layers that are here stay as they are.
     pub fn with_form(&self, form: Form) -> Self {
         Self { inner: Arc::new(Inner { form, ..Inner::clone(&self.inner) }) }

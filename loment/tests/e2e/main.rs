@@ -13,6 +13,7 @@ mod check;
 mod choose;
 mod clone;
 mod commit;
+mod completion;
 mod configuration;
 mod container_mount;
 mod copy_flags;

@@ -23,11 +23,13 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "container checkpoint",
         about: "Save the processes of containers, and end them",
+        parser: Checkpoint::command,
         run: |g, a| run(g, &parse(g, "container checkpoint", a)?),
     },
     Command {
         name: "container restore",
         about: "Make containers go on from where they were saved",
+        parser: Restore::command,
         run: |g, a| run_restore(g, &parse(g, "container restore", a)?),
     },
 ];

@@ -22,7 +22,7 @@ pub(super) struct Flags {
     verbose: bool,
 }
 
-const HEADERS: [(&str, &str); 8] = [
+pub(super) const HEADERS: [(&str, &str); 8] = [
     ("Type", "TYPE"),
     ("Total", "TOTAL"),
     ("TotalCount", "TOTAL"),

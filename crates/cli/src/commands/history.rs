@@ -33,7 +33,7 @@ pub(super) struct Flags {
     image: String,
 }
 
-const HEADERS: [(&str, &str); 5] = [
+pub(super) const HEADERS: [(&str, &str); 5] = [
     ("ID", "ID"),
     ("Created", "CREATED"),
     ("CreatedBy", "CREATED BY"),

@@ -53,7 +53,7 @@ pub(super) struct Flags {
     name: Option<String>,
 }
 
-const HEADERS: [(&str, &str); 23] = [
+pub(super) const HEADERS: [(&str, &str); 23] = [
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
     ("Digest", "DIGEST"),

@@ -8,6 +8,7 @@ mod choose;
 mod cleanup;
 mod clone;
 mod commit;
+pub(crate) mod complete;
 mod container_exists;
 mod container_mount;
 mod copy;
@@ -21,6 +22,7 @@ mod exists;
 mod export;
 #[cfg(test)]
 mod flags_tests;
+mod groups;
 mod healthcheck;
 mod history;
 mod image_mount;
@@ -87,7 +89,7 @@ use crate::arguments::Parsed;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
-use table::Group;
+use groups::Group;
 
 /// Commands that the peers have and we have not: that is what is wrong, not their flags.
 const OF_PEERS: [&str; 12] = [
@@ -99,7 +101,7 @@ const OF_PEERS: [&str; 12] = [
 pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error> {
     let program = globals.persona.name;
     if globals.persona.remote_only {
-        return dispatch_in(globals, &table::SKOPEO, arguments);
+        return dispatch_in(globals, &groups::SKOPEO, arguments);
     }
     let Some(name) = arguments.first() else {
         print(&overview(program))?;
@@ -117,7 +119,7 @@ pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error
 }
 
 fn dispatch(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<u8, Error> {
-    if let Some(group) = table::group(name) {
+    if let Some(group) = groups::group(name) {
         return dispatch_in(globals, group, &arguments[1..]);
     }
     // A name with a space is a group's.
@@ -129,7 +131,7 @@ fn dispatch(globals: &Globals, name: &str, arguments: &[OsString]) -> Result<u8,
             if let Some(flag) = flag.filter(|_| !OF_PEERS.contains(&name)) {
                 Globals::parse(globals.persona, &arguments[flag..])?;
             }
-            Err(unknown(globals, "", name, &table::first_words()))
+            Err(unknown(globals, "", name, &groups::first_words()))
         }
     }
 }
@@ -190,27 +192,9 @@ fn is_near(a: &str, b: &str) -> bool {
     a.len().max(b.len()) > 2 && a.len().max(b.len()) - same_front - same_back <= 1
 }
 
-/// The flags before the command, which `globals` reads.
-const OPTIONS: &str = "
-Options:
-      --cdi-spec-dir <DIR>          Read from this directory which devices there are, besides others that are given
-      --cgroup-manager <NAME>       Have groups made by systemd or cgroupfs
-      --default-mounts-file <FILE>  Mount in every container what this file lists
-      --events-backend <NAME>       Keep events in a file, or none
-      --hooks-dir <DIR>             Run what files in this directory describe, besides others that are given
-      --module <FILE>               Read this file of containers.conf's kind, too
-      --noout                       Print no results
-      --out <FILE>                  Write results to a file
-      --root <DIR>                  Keep images and containers here [default: /var/lib/loment]
-      --runroot <DIR>               Keep here what a reboot forgets [default: /run/loment]
-      --storage-opt <OPTION>        Set loment.form, overlay.size or overlay.inodes
-  -h, --help                        Print help
-  -v, --version                     Print the version
-";
-
 fn overview(program: &str) -> String {
     let usage = format!("Run and manage containers and images\n\nUsage: {program} [OPTIONS] <COMMAND>\n");
-    usage + &list(&table::first_words()) + OPTIONS
+    usage + &list(&groups::first_words()) + &crate::global_flags::help()
 }
 
 /// The list of commands in a help.

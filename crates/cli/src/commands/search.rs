@@ -40,7 +40,7 @@ pub(super) struct Flags {
     term: String,
 }
 
-const HEADERS: [(&str, &str); 7] = [
+pub(super) const HEADERS: [(&str, &str); 7] = [
     ("Index", "INDEX"),
     ("Name", "NAME"),
     ("Description", "DESCRIPTION"),

@@ -115,24 +115,22 @@ impl Engine {
         (pods, problems)
     }
 
+    /// Pods that can be read. Nothing is changed.
+    pub(crate) fn read_pods(&self) -> Vec<ListedPod> {
+        let ids = ids_with_prefix(&self.pods_dir(), "");
+        let pods: Vec<Pod> = ids.iter().filter_map(|id| self.load_pod(id).ok().flatten()).collect();
+        let containers = if pods.is_empty() { Vec::new() } else { self.read_list(Which::All).0 };
+        with_containers(pods, containers)
+    }
+
     /// All pods, the newest first, and why some cannot be read.
     ///
     /// # Errors
     /// [`Error::Io`] for the directory of containers.
     pub fn pods(&self) -> Result<(Vec<ListedPod>, Vec<Error>), Error> {
         let (pods, problems) = self.pod_records();
-        let mut of_pods: HashMap<String, Vec<Listed>> = HashMap::new();
-        if !pods.is_empty() {
-            for container in self.list(Which::All)?.into_iter().filter(|container| !container.pod.is_empty())
-            {
-                of_pods.entry(container.pod.clone()).or_default().push(container);
-            }
-        }
-        let listed = |pod: Pod| {
-            let containers = of_pods.remove(&pod.id).unwrap_or_default();
-            ListedPod::new(pod, containers)
-        };
-        Ok((pods.into_iter().map(listed).collect(), problems))
+        let containers = if pods.is_empty() { Vec::new() } else { self.list(Which::All)? };
+        Ok((with_containers(pods, containers), problems))
     }
 
     /// A pod with its containers.
@@ -150,6 +148,18 @@ impl Engine {
     pub fn pod_names(&self) -> HashMap<String, String> {
         self.pod_records().0.into_iter().map(|pod| (pod.id, pod.name)).collect()
     }
+}
+
+fn with_containers(pods: Vec<Pod>, containers: Vec<Listed>) -> Vec<ListedPod> {
+    let mut of_pods: HashMap<String, Vec<Listed>> = HashMap::new();
+    for container in containers.into_iter().filter(|container| !container.pod.is_empty()) {
+        of_pods.entry(container.pod.clone()).or_default().push(container);
+    }
+    let listed = |pod: Pod| {
+        let containers = of_pods.remove(&pod.id).unwrap_or_default();
+        ListedPod::new(pod, containers)
+    };
+    pods.into_iter().map(listed).collect()
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ enum Sort {
     Status,
 }
 
-const HEADERS: [(&str, &str); 16] = [
+pub(in crate::commands) const HEADERS: [(&str, &str); 16] = [
     ("Id", "POD ID"),
     ("ID", "POD ID"),
     ("Name", "NAME"),

@@ -13,7 +13,8 @@ use super::pull::short_names;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::{Listing, print, table};
-use row::{Rows, headers};
+use row::Rows;
+pub(super) use row::headers;
 
 const COLUMNS: [&str; 8] = ["ID", "Image", "Command", "CreatedHuman", "Status", "Ports", "Names", "Size"];
 const OF_NAMESPACES: [&str; 10] =

@@ -68,7 +68,7 @@ const NAMESPACES: [(&str, &str); 7] = [
 ];
 
 /// All fields, with their headings.
-pub(super) fn headers() -> Vec<(&'static str, &'static str)> {
+pub(in crate::commands) fn headers() -> Vec<(&'static str, &'static str)> {
     HEADERS.iter().chain(&MORE).copied().collect()
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Flags {
     quiet: bool,
 }
 
-const HEADERS: [(&str, &str); 6] = [
+pub(in crate::commands) const HEADERS: [(&str, &str); 6] = [
     ("ID", "ID"),
     ("Name", "NAME"),
     ("Driver", "DRIVER"),

@@ -2,10 +2,10 @@
 
 mod create;
 mod inspect;
-mod list;
+pub(super) mod list;
 mod remove;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::parse;
 use super::table::Command;
@@ -17,26 +17,31 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "secret create",
         about: "Make a secret and print its id",
+        parser: create::Flags::command,
         run: |g, a| create::run(g, &parse(g, "secret create", a)?),
     },
     Command {
         name: "secret exists",
         about: "Check whether there is a secret",
+        parser: ExistsFlags::command,
         run: |g, a| exists(g, &parse(g, "secret exists", a)?),
     },
     Command {
         name: "secret inspect",
         about: "Display what secrets are",
+        parser: inspect::Flags::command,
         run: |g, a| inspect::run(g, &parse(g, "secret inspect", a)?),
     },
     Command {
         name: "secret ls",
         about: "List secrets",
+        parser: list::Flags::command,
         run: |g, a| list::run(g, &parse(g, "secret ls", a)?),
     },
     Command {
         name: "secret rm",
         about: "Remove secrets",
+        parser: remove::Flags::command,
         run: |g, a| remove::run(g, &parse(g, "secret rm", a)?),
     },
 ];

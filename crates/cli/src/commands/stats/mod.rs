@@ -1,6 +1,6 @@
 //! `stats`
 
-mod row;
+pub(super) mod row;
 
 use std::collections::HashMap;
 use std::time::Duration;

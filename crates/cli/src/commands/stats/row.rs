@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::units::{binary_size, exact_size, go_duration};
 
-pub(super) const HEADERS: [(&str, &str); 26] = [
+pub(in crate::commands) const HEADERS: [(&str, &str); 26] = [
     ("ID", "ID"),
     ("ContainerID", "CONTAINER ID"),
     ("Name", "NAME"),
@@ -37,7 +37,7 @@ pub(super) const HEADERS: [(&str, &str); 26] = [
 pub(super) const PODMAN_COLUMNS: [&str; 10] =
     ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "UpTime", "AVGCPU"];
 
-pub(super) const DOCKER_HEADERS: [(&str, &str); 9] = [
+pub(in crate::commands) const DOCKER_HEADERS: [(&str, &str); 9] = [
     ("BlockIO", "BLOCK I/O"),
     ("CPUPerc", "CPU %"),
     ("Container", "CONTAINER"),

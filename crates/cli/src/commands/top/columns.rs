@@ -80,6 +80,11 @@ pub(super) fn column(name: &str) -> Option<Column> {
     all().find(|column| column.name == name || (!column.code.is_empty() && column.code == name))
 }
 
+/// The names of all columns.
+pub(in crate::commands) fn names() -> impl Iterator<Item = &'static str> {
+    PODMAN.into_iter().chain(OTHERS).map(|column| column.name)
+}
+
 /// Of one CPU since it was started.
 fn percent(process: &Process) -> f64 {
     if process.age == 0 { 0.0 } else { process.cpu as f64 * 100.0 / process.age as f64 }

@@ -1,6 +1,6 @@
 //! `top`
 
-mod columns;
+pub(super) mod columns;
 
 use clap::Parser;
 use loment_engine::{Engine, Exec, Process, Streams};

@@ -27,7 +27,7 @@ pub(super) struct Flags {
     quiet: bool,
 }
 
-const HEADERS: [(&str, &str); 20] = [
+pub(in crate::commands) const HEADERS: [(&str, &str); 20] = [
     ("Driver", "DRIVER"),
     ("Name", "VOLUME NAME"),
     ("Anonymous", "ANONYMOUS"),

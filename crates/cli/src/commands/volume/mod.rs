@@ -3,11 +3,11 @@
 mod archive;
 mod create;
 mod inspect;
-mod list;
+pub(super) mod list;
 mod prune;
 mod remove;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use loment_engine::{Engine, StoredVolume};
 use serde_json::{Value, json};
 
@@ -24,56 +24,67 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "volume create",
         about: "Make a volume and print its name",
+        parser: create::Flags::command,
         run: |g, a| create::run(g, &parse(g, "volume create", a)?),
     },
     Command {
         name: "volume exists",
         about: "Check whether there is a volume",
+        parser: ExistsFlags::command,
         run: |g, a| exists(g, &parse(g, "volume exists", a)?),
     },
     Command {
         name: "volume export",
         about: "Write the files of a volume as a tar",
+        parser: archive::ExportFlags::command,
         run: |g, a| archive::run_export(g, &parse(g, "volume export", a)?),
     },
     Command {
         name: "volume import",
         about: "Unpack a tar in a volume, over what is there",
+        parser: archive::ImportFlags::command,
         run: |g, a| archive::run_import(g, &parse(g, "volume import", a)?),
     },
     Command {
         name: "volume inspect",
         about: "Display what volumes are",
+        parser: inspect::Flags::command,
         run: |g, a| inspect::run(g, &parse(g, "volume inspect", a)?),
     },
     Command {
         name: "volume ls",
         about: "List volumes",
+        parser: list::Flags::command,
         run: |g, a| list::run(g, &parse(g, "volume ls", a)?),
     },
     Command {
         name: "volume mount",
         about: "Show volumes on this machine, and print where",
+        parser: archive::MountFlags::command,
         run: |g, a| archive::run_mount(g, &parse(g, "volume mount", a)?),
     },
     Command {
         name: "volume prune",
         about: "Remove volumes that no container has",
+        parser: prune::Flags::command,
         run: |g, a| prune::run(g, &parse(g, "volume prune", a)?),
     },
     Command {
         name: "volume reload",
         about: "Look for volumes of plugins: there are none",
+        parser: archive::ReloadFlags::command,
         run: |g, a| archive::run_reload(g, &parse(g, "volume reload", a)?),
     },
     Command {
         name: "volume rm",
         about: "Remove volumes",
+        parser: remove::Flags::command,
         run: |g, a| remove::run(g, &parse(g, "volume rm", a)?),
     },
     Command {
         name: "volume unmount",
         about: "Show volumes no longer on this machine",
+        parser: archive::UnmountFlags::command,
         run: |g, a| archive::run_unmount(g, &parse(g, "volume unmount", a)?),
     },
 ];
@@ -137,7 +148,7 @@ fn document(globals: &Globals, engine: &Engine, volume: &StoredVolume) -> Value 
 }
 
 /// The same with every field that a template may name.
-fn full(mut document: Value) -> Value {
+pub(super) fn full(mut document: Value) -> Value {
     let rest = [
         ("Anonymous", json!(false)),
         ("UID", json!(0)),
