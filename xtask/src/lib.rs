@@ -2,7 +2,7 @@
 //!
 //! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
 //! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]), runs
-//! tests in a machine of its own ([`vm`]), has others judge the runtime ([`conformance`]), fuzzes parsers ([`fuzz`]). What it does not: anything the product needs to
+//! tests in a machine of its own ([`vm`]), has others judge the runtime ([`conformance`]), makes documents of the parsers ([`docs`]), fuzzes parsers ([`fuzz`]). What it does not: anything the product needs to
 //! work. It is a program for developers, so it prints, reads the environment and runs other programs.
 //!
 //! ```no_run
@@ -16,6 +16,7 @@
 
 pub mod bench;
 pub mod conformance;
+pub mod docs;
 pub mod fuzz;
 pub mod leaks;
 pub mod packages;
@@ -43,6 +44,7 @@ usage: cargo xtask COMMAND
   conformance CHECKOUT [NAME…]
                    have the tests of a checkout of opencontainers/runtime-tools (needs Go) or of youki (needs libseccomp)
                    judge ours and runc (root)
+  docs [--out DIR] write what is made of the parsers: the tables of docs/compatibility.md, and man pages in DIR (default: target/man)
   fuzz [TARGET…] [--seconds N]
                    fuzz the parsers of fuzz/targets (C++ compiler), each for N seconds (default: 60)
   symbols [FILE]   check the link-time rules of the binary (default: build it in the dev profile)
@@ -68,6 +70,7 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["symbols", file] => symbols::run(file.as_ref()),
         ["bench", rest @ ..] => bench::run(rest),
         ["conformance", checkout, names @ ..] => conformance::run(checkout.as_ref(), names),
+        ["docs", rest @ ..] => docs::run(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["vm", rest @ ..] => vm::run(rest),
         ["vm-test", rest @ ..] => vm::run_tests(rest),

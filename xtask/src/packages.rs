@@ -29,6 +29,7 @@ pub const TESTS: &[&str] = &[
     "libc6-dev",
     "libcap2-bin",
     "libseccomp-dev",
+    "mandoc",
     "nftables",
     "podman",
     "procps",

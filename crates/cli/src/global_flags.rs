@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 /// How the help of a flag begins that is known and does nothing.
-pub(crate) const ACCEPTED: &str = "Accepted for compatibility";
+pub const ACCEPTED: &str = "Accepted for compatibility";
 
 /// A flag.
 pub(crate) struct GlobalFlag {

@@ -25,6 +25,8 @@ mod mounts_conf;
 mod output;
 mod persona;
 mod programs;
+#[doc(hidden)]
+pub mod reference;
 mod rootless;
 mod runtime;
 mod secret_programs;

@@ -64,6 +64,7 @@ mod pull;
 mod pull_flags;
 mod push;
 mod push_all;
+mod refused_flags;
 mod restart;
 mod robustness;
 mod rootfs;

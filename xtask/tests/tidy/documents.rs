@@ -20,7 +20,7 @@ fn exists(reference: &str) -> bool {
         return xtask::bench::NAMES.contains(&part);
     }
     if let Some(command) = reference.strip_prefix("cargo xtask ") {
-        return ["test", "leaks", "symbols", "bench", "vm", "vm-test"].contains(&command);
+        return ["test", "leaks", "symbols", "bench", "docs", "vm", "vm-test"].contains(&command);
     }
     let Some((place, path)) = reference.split_once(' ') else { return false };
     let (package, binary) = place.split_once("::").map_or((place, None), |(p, b)| (p, Some(b)));
@@ -152,6 +152,44 @@ fn numbered(list: &str) -> Vec<String> {
         }
     }
     items
+}
+
+#[test]
+fn the_tables_of_flags_are_those_of_the_parsers() {
+    let made = xtask::docs::compatibility().unwrap();
+    assert!(
+        made == document("docs/compatibility.md"),
+        "docs/compatibility.md is stale: run `cargo xtask docs`"
+    );
+}
+
+#[test]
+fn man_pages_are_read_without_complaint() {
+    let dir = tempfile::tempdir().unwrap();
+    xtask::docs::write_man_pages(dir.path()).unwrap();
+    let pages: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let read = |flags: &[&str], pages: &[std::path::PathBuf]| {
+        let output =
+            std::process::Command::new("mandoc").args(flags).args(pages).output().expect("run mandoc");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let leads_on = |page: &&std::path::PathBuf| fs::read_to_string(page).unwrap().starts_with(".so ");
+    let whole: Vec<_> = pages.iter().filter(|page| !leads_on(page)).cloned().collect();
+    assert!(whole.len() > 80 && whole.len() < pages.len());
+    // They say of no day that they were written then.
+    let complaints = read(&["-T", "lint", "-W", "error"], &whole);
+    assert_eq!(complaints, "");
+    let text = read(&["-T", "utf8"], &[dir.path().join("loment-run.1")]);
+    let plain = text.chars().fold(String::new(), |mut text, c| {
+        match c {
+            // Bold is overstruck.
+            '\u{8}' => drop(text.pop()),
+            c => text.push(c),
+        }
+        text
+    });
+    assert!(plain.contains("--memory SIZE") && plain.contains("loment run [OPTIONS] <IMAGE>"), "{plain}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use loment_engine::{Checkpoint, CheckpointOptions, Status};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command {
         name: "container checkpoint",
         about: "Save the processes of containers, and end them",
-        parser: Checkpoint::command,
+        parser: Save::command,
         run: |g, a| run(g, &parse(g, "container checkpoint", a)?),
     },
     Command {

@@ -20,7 +20,7 @@ pub(super) struct Flags {
     /// Show nameless images that others were made from, too
     #[arg(short, long)]
     all: bool,
-    /// Docker's; refused
+    /// Refused: images are not shown as a tree of their platforms yet
     #[arg(long, hide = true)]
     tree: bool,
     /// Print ids only

@@ -89,6 +89,7 @@ use crate::arguments::Parsed;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
+use crate::reference::Spelling;
 use groups::Group;
 
 /// Commands that the peers have and we have not: that is what is wrong, not their flags.
@@ -96,6 +97,30 @@ const OF_PEERS: [&str; 12] = [
     "artifact", "build", "buildx", "compose", "farm", "generate", "kube", "machine", "network", "play",
     "quadlet", "swarm",
 ];
+
+/// All commands in all their spellings.
+pub(crate) fn spellings() -> Vec<Spelling> {
+    let spelling = |typed: String, command: &'static table::Command| {
+        let parser = (command.parser)().name(typed.clone()).bin_name(format!("loment {typed}"));
+        Spelling { typed, command: command.name, parser: parser.disable_version_flag(true) }
+    };
+    let alone = table::all().filter(|command| !command.name.contains(' '));
+    let alone = alone.map(|command| spelling(command.name.to_owned(), command));
+    let in_groups = groups::GROUPS.iter().flat_map(|group| {
+        let words = group.words().into_iter();
+        words.filter_map(move |(word, _)| {
+            Some(spelling(format!("{} {word}", group.name), group.command(word)?))
+        })
+    });
+    alone.chain(in_groups).collect()
+}
+
+/// Groups, and what they are for.
+pub(crate) fn group_names() -> Vec<(&'static str, &'static str)> {
+    groups::GROUPS.iter().map(|group| (group.name, group.about)).collect()
+}
+
+pub(crate) use refused::all as refused_commands;
 
 /// Finds and runs the command that `arguments` begins with.
 pub(crate) fn run(globals: &Globals, arguments: &[OsString]) -> Result<u8, Error> {

@@ -18,6 +18,12 @@ const SIGNING: &str = "images are not signed yet, and nothing was written: call 
 const VERIFYING: &str =
     "signatures of images are not read yet, so this one is not verified: call skopeo for it";
 
+/// All of them by their whole names, with the reason.
+pub(crate) fn all() -> Vec<(String, &'static str)> {
+    let name = |group: &str, word: &str| format!("{group} {word}").trim_start().to_owned();
+    REFUSED.iter().map(|(group, word, reason)| (name(group, word), *reason)).collect()
+}
+
 /// Refuses a command.
 pub(super) fn check(globals: &Globals, group: &str, word: &str) -> Result<(), Error> {
     let same = |refused: &&(&str, &str, &str)| refused.0 == group && refused.1 == word;

@@ -4,6 +4,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::error::Error;
+use crate::reference::REFUSED;
 
 const SIGNING: [&str; 6] = [
     "sign-by",
@@ -13,6 +14,7 @@ const SIGNING: [&str; 6] = [
     "sign-identity",
     "sign-passphrase-file",
 ];
+const REASON: &str = "signing, encrypting and decrypting images is not there yet";
 const ENCRYPTION: [&str; 3] = ["encrypt-layer", "encryption-key", "decryption-key"];
 
 /// Those of them that were given.
@@ -23,9 +25,7 @@ impl SigningFlags {
     /// Refuses the first.
     pub(super) fn check(&self) -> Result<(), Error> {
         let Some(flag) = self.0.first() else { return Ok(()) };
-        Err(Error::Invalid(format!(
-            "--{flag} is refused: signing, encrypting and decrypting images is not there yet, and nothing was transferred"
-        )))
+        Err(Error::Invalid(format!("--{flag} is refused: {REASON}, and nothing was transferred")))
     }
 }
 
@@ -49,6 +49,7 @@ impl Args for SigningFlags {
         all().fold(command, |command, flag| {
             // Whatever its value looks like, it is the flag that is refused: layers are counted from the last one, too, as -1.
             let arg = Arg::new(flag).long(flag).hide(true).action(ArgAction::Append);
+            let arg = arg.help(format!("{REFUSED}{REASON}"));
             command.arg(arg.allow_hyphen_values(true))
         })
     }

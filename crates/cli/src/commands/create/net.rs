@@ -48,10 +48,10 @@ pub(super) struct NetFlags {
     /// Say that the container serves a port
     #[arg(long, value_name = "PORT[-PORT][/PROTOCOL]")]
     expose: Vec<String>,
-    /// Publish a port; there is no network yet that has any
+    /// Refused: there is no network yet that has ports; with --network none or host it is left out with a warning
     #[arg(short, long, value_name = "PORT", hide = true)]
     publish: Vec<String>,
-    /// Publish all exposed ports; there is no network yet that has any
+    /// Refused: there is no network yet that has ports; with --network none or host it is left out with a warning
     #[arg(short = 'P', long, hide = true)]
     publish_all: bool,
 }
@@ -162,9 +162,10 @@ impl NetFlags {
             return Ok(());
         }
         let Some(network) = network else {
-            return Err(Error::Invalid(
-                "--publish needs a network, and there are none but none and host yet: with --network host the container's ports are the host's".into(),
-            ));
+            let flag = if self.publish.is_empty() { "--publish-all" } else { "--publish" };
+            return Err(Error::Invalid(format!(
+                "{flag} needs a network, and there are none but none and host yet: with --network host the container's ports are the host's"
+            )));
         };
         let mode = network.name();
         let mode = mode.split(':').next().unwrap_or_default();

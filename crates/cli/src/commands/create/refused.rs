@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::error::Error;
+use crate::reference::REFUSED;
 
 /// Why a flag is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,16 @@ const fn flag(flag: &'static str, why: Why) -> Refused {
 
 impl Refused {
     fn message(&self) -> String {
-        let flag = self.flag;
+        format!("--{} {}", self.flag, self.reason())
+    }
+
+    fn reason(&self) -> String {
         match self.why {
-            Why::Network => format!(
-                "--{flag} can only be set in a network, and networks other than none and host are not there yet"
-            ),
-            Why::Later(what) => format!("--{flag} is about {what}: that is not there yet"),
-            Why::Windows => format!("--{flag} is for Windows hosts"),
+            Why::Network => {
+                "can only be set in a network, and networks other than none and host are not there yet".into()
+            }
+            Why::Later(what) => format!("is about {what}: that is not there yet"),
+            Why::Windows => "is for Windows hosts".into(),
         }
     }
 }
@@ -90,6 +94,7 @@ impl Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {
         TABLE.iter().fold(command, |command, row| {
             let arg = Arg::new(row.flag).long(row.flag).hide(true);
+            let arg = arg.help(format!("{REFUSED}{}", row.reason()));
             let arg = match row.is_switch {
                 true => arg.action(ArgAction::SetTrue),
                 // Whatever its value looks like, it is the flag that is refused.

@@ -30,7 +30,7 @@ pub(super) struct Flags {
     #[arg(long)]
     ctr_status: bool,
     /// Show control groups and what is shared
-    #[arg(long)]
+    #[arg(long, alias = "namespace")]
     ns: bool,
     /// Show the newest one
     #[arg(short, long)]

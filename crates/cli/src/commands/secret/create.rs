@@ -41,7 +41,7 @@ pub(super) struct Flags {
     /// Replace a secret of that name; containers that have it keep what they have
     #[arg(long)]
     replace: bool,
-    /// Docker's drivers of templates
+    /// Refused: templates are for services of a swarm
     #[arg(long, value_name = "DRIVER", hide = true)]
     template_driver: Option<String>,
     /// Its name
