@@ -1,9 +1,12 @@
 //! What there is, for those who only look, such as a shell that completes a name: nothing is made, locked, mended or swept, and what
 //! cannot be read is passed over.
 
+use std::io;
 use std::path::Path;
 
+use loment_runtime::InRoot;
 use loment_store::Store;
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 
 use crate::{Engine, Listed, ListedPod, Which};
 
@@ -28,6 +31,33 @@ impl Glance {
         let mut all = self.0.read_list(Which::All).0;
         all.retain(|container| container.problem.is_none());
         all
+    }
+
+    /// What is in a directory of a container that has a process, directories with a slash behind them.
+    ///
+    /// # Errors
+    /// The kernel's errno; [`io::ErrorKind::NotFound`] where there is no such container, or it has no process.
+    pub fn files(&self, container: &str, dir: &Path) -> io::Result<Vec<String>> {
+        let all = self.containers();
+        let is_it = |one: &&Listed| one.name == container || one.id.starts_with(container);
+        let found = all.iter().find(|one| is_it(one) && one.status.has_process());
+        let pid = found.ok_or(io::ErrorKind::NotFound)?.state.pid;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = openat(CWD, format!("/proc/{pid}/root"), flags, Mode::empty())?;
+        // The container may put links anywhere.
+        let dir = InRoot::new(root).resolve(dir)?;
+        let dir = openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in Dir::new(dir)? {
+            let entry = entry?;
+            let end = if entry.file_type() == FileType::Directory { "/" } else { "" };
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(format!("{name}{end}")),
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     /// Pods with their containers.

@@ -174,8 +174,12 @@ fn document(
     json: bool,
 ) -> Result<Value, Error> {
     let engine = globals.engine()?;
+    let volume = || {
+        let document = super::volume::find(globals, &engine, name)?;
+        Ok(if json { document } else { super::volume::full(document) })
+    };
     if kind == Kind::Volume {
-        return super::volume::find(globals, &engine, name);
+        return volume();
     }
     if kind == Kind::Pod {
         return super::pod::document(globals, &engine, name);
@@ -196,11 +200,9 @@ fn document(
             let document = inspect_image::document(globals.persona, &engine, &id)?;
             Ok(if json { inspect_image::without_nothing(document) } else { document })
         }
-        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => {
-            super::volume::find(globals, &engine, name)
-                .or_else(|_| super::pod::document(globals, &engine, name))
-                .map_err(|_| Error::Invalid(format!("no such object: {name:?}")))
-        }
+        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => volume()
+            .or_else(|_| super::pod::document(globals, &engine, name))
+            .map_err(|_| Error::Invalid(format!("no such object: {name:?}"))),
         Err(e) => Err(e.into()),
     }
 }

@@ -94,7 +94,27 @@ fn containers_are_named_by_what_they_do() {
     assert_eq!(ask(&world, &["cp", "bu"]), (vec!["busy:".into()], "2".into()));
     assert_eq!(ask(&world, &["cp", "/et"]), (vec![], "0".into()));
     let id = world.inspect("{{.Id}}", "busy");
+    assert_eq!(words(&world, &["--log-level", "debug", "stop", "--runtime", "runc", "b"]), ["busy"]);
     assert_eq!(words(&world, &["stop", &id[..3]]), [&id[..12]], "an id once some of it is typed");
+}
+
+#[test]
+fn files_of_a_running_container_are_found() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "busy", &[], &image);
+    let script = "mkdir -p /tmp/some/dir; touch /tmp/some/file /tmp/some/fine; ln -s ../../../../../tmp/some /tmp/link; touch \"$(printf '/tmp/some/fi\\nre')\"";
+    world.loment(["exec", "busy", "sh", "-c", script]).succeeds();
+    assert!(words(&world, &["cp", "busy:"]).contains(&"busy:/tmp/".to_owned()));
+    assert_eq!(ask(&world, &["cp", "busy:/tmp/some/d"]), (vec!["busy:/tmp/some/dir/".into()], "6".into()));
+    let files = ["busy:/tmp/some/file", "busy:/tmp/some/fine"];
+    assert_eq!(words(&world, &["cp", "x", "busy:/tmp/some/fi"]), files, "a name of two lines is none");
+    assert_eq!(words(&world, &["cp", "busy:/tmp/link/fil"]), ["busy:/tmp/link/file"]);
+    // A path that is not there, a container that does not run, and a path of the host.
+    world.loment(["create", "--name", "new", &image, "true"]).succeeds();
+    for typed in ["busy:/nonesuch/", "new:/", "busy:tmp"] {
+        assert_eq!(ask(&world, &["cp", typed]), (vec![], "4".into()), "{typed}");
+    }
+    assert_eq!(ask(&world, &["cp", "./busy:"]), (vec![], "0".into()));
 }
 
 #[test]
@@ -179,6 +199,7 @@ fn templates_are_completed_field_by_field() {
     has(&["inspect", &image, "-f", "{{."], "{{.Digest}}");
     has(&["inspect", "data", "-f", "{{."], "{{.Anonymous}}");
     // What was offered is understood.
+    assert_eq!(world.inspect("{{.Anonymous}}", "data"), "false");
     world.loment(["ps", "--all", "--format", "{{.ID}} {{.Pod}}"]).succeeds();
 }
 

@@ -178,8 +178,9 @@ impl<'g> Names<'g> {
 
     /// A container's name and a colon, or a file of the host.
     fn copied(&self, start: &str) -> Candidates {
-        if start.contains(':') {
-            return Candidates::of(Vec::new(), NO_SPACE);
+        // Behind a slash it is a path of the host.
+        if let Some((container, path)) = start.split_once(':').filter(|(before, _)| !before.contains('/')) {
+            return self.files_of(container, path);
         }
         let mut words = self.containers(&[], start);
         for (word, _) in &mut words {
@@ -187,6 +188,17 @@ impl<'g> Names<'g> {
         }
         let directive = if words.is_empty() { 0 } else { NO_SPACE };
         Candidates::of(words, directive)
+    }
+
+    /// Absolute paths in a container that runs.
+    fn files_of(&self, container: &str, path: &str) -> Candidates {
+        let path = if path.is_empty() { "/" } else { path };
+        let Some((above, begun)) = path.rsplit_once('/') else { return Candidates::of(Vec::new(), NO_FILES) };
+        let dir = PathBuf::from(format!("{above}/"));
+        let names = self.glance().and_then(|glance| glance.files(container, &dir).ok()).unwrap_or_default();
+        let begun = names.into_iter().filter(|name| dir.is_absolute() && name.starts_with(begun));
+        let words = begun.map(|name| (format!("{container}:{above}/{name}"), String::new())).collect();
+        with_space(Candidates::of(words, NO_FILES))
     }
 
     /// A volume's name or a path of the host; there is more to come behind either.
@@ -222,6 +234,8 @@ impl<'g> Names<'g> {
             (format!("{before}{field}{end}"), String::new())
         };
         let known = at.as_object().into_iter().flatten().filter(|(field, _)| field.starts_with(begun));
+        // Others, such as names of labels, cannot be written behind a dot.
+        let known = known.filter(|(field, _)| field.chars().all(|c| c.is_alphanumeric() || c == '_'));
         Candidates::of(known.map(word).collect(), NO_SPACE | NO_FILES)
     }
 }

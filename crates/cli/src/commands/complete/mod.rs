@@ -54,6 +54,8 @@ pub(crate) fn answer(
     let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap_or_default()).collect();
     let (current, typed) = words.split_last().map_or(("", &[][..]), |(last, rest)| (*last, rest));
     let mut found = complete(persona, before, typed, current);
+    // A file of a container may be called anything.
+    found.words.retain(|(word, about)| !word.chars().chain(about.chars()).any(char::is_control));
     found.words.dedup_by(|a, b| a.0 == b.0);
     let mut text = String::new();
     for (word, about) in &found.words {
@@ -119,6 +121,12 @@ fn of_command(globals: &Globals, command: &table::Command, typed: &[&str], curre
     let mut parser = (command.parser)();
     if parser.get_arguments().all(|arg| arg.get_long() != Some("help")) {
         parser = parser.arg(help_flag());
+    }
+    // Flags for all commands may stand here, too; they are offered before the command only.
+    for arg in global_flags::parser().get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        if parser.get_arguments().all(|own| own.get_long() != arg.get_long()) {
+            parser = parser.arg(arg.clone().hide(true));
+        }
     }
     let line = Line::read(&parser, typed);
     on_command(globals, command.name, &parser, &line, current, |start| {

@@ -18,7 +18,7 @@ pub(in crate::commands) struct Flags {
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// Do not show what things are for
-    #[arg(long)]
+    #[arg(long, alias = "no-descriptions")]
     no_desc: bool,
 }
 
