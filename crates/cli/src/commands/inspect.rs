@@ -181,8 +181,12 @@ fn document(
     if kind == Kind::Volume {
         return volume();
     }
+    let pod = || {
+        let document = super::pod::document(globals, &engine, name)?;
+        Ok(if json { document } else { super::pod::inspect::named_as_in_go(document) })
+    };
     if kind == Kind::Pod {
-        return super::pod::document(globals, &engine, name);
+        return pod();
     }
     if kind != Kind::Image {
         match engine.container(name) {
@@ -200,9 +204,9 @@ fn document(
             let document = inspect_image::document(globals.persona, &engine, &id)?;
             Ok(if json { inspect_image::without_nothing(document) } else { document })
         }
-        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => volume()
-            .or_else(|_| super::pod::document(globals, &engine, name))
-            .map_err(|_| Error::Invalid(format!("no such object: {name:?}"))),
+        Err(loment_engine::Error::NoImage { .. }) if kind == Kind::All => {
+            volume().or_else(|_| pod()).map_err(|_| Error::Invalid(format!("no such object: {name:?}")))
+        }
         Err(e) => Err(e.into()),
     }
 }

@@ -197,9 +197,13 @@ fn templates_are_completed_field_by_field() {
     has(&["inspect", "web", "-f", "{{."], "{{.State.");
     has(&["inspect", "web", "--format={{ .State.P"], "{{ .State.Pid}}");
     has(&["inspect", &image, "-f", "{{."], "{{.Digest}}");
+    world.loment(["pod", "create", "--name", "peas"]).succeeds();
+    has(&["pod", "inspect", "peas", "-f", "{{."], "{{.NumContainers}}");
+    has(&["inspect", "peas", "-f", "{{."], "{{.BlkioDeviceReadBps}}");
     has(&["inspect", "data", "-f", "{{."], "{{.Anonymous}}");
     // What was offered is understood.
     assert_eq!(world.inspect("{{.Anonymous}}", "data"), "false");
+    assert_eq!(world.inspect("{{.BlkioDeviceReadBps}}", "peas"), "[]");
     world.loment(["ps", "--all", "--format", "{{.ID}} {{.Pod}}"]).succeeds();
 }
 

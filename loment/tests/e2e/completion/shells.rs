@@ -64,6 +64,8 @@ fn bash_completes() {
     completes(&mut terminal, "loment rmi 127.0.0.1", "127.0.0.1:");
     completes(&mut terminal, "loment --root \"/x y\" run --env-file some-f", "--env-file some-file ");
     completes(&mut terminal, "loment cp seed", "loment cp seedling:");
+    terminal.types("alias whale=loment; complete -o default -F __loment_complete whale\n");
+    completes(&mut terminal, "whale start seed", "whale start seedling ");
     // Nothing that stands in the line is executed.
     completes(&mut terminal, "loment run -e '$(touch made)' --pul", "' --pull ");
     assert!(!world.path("made").exists());
@@ -87,6 +89,8 @@ fn zsh_completes() {
     completes(&mut terminal, "loment start seed", "ling");
     completes(&mut terminal, "loment run --log-driver=journ", "ald");
     completes(&mut terminal, "loment run --env-file some-f", "ile");
+    terminal.types("alias whale=loment\n");
+    completes(&mut terminal, "whale stop --sig", "nal");
     terminal.types("loment un\t");
     terminal.shows("-- Let paused containers go on");
     terminal.types("\u{15}exit\n");
@@ -97,7 +101,7 @@ fn zsh_completes() {
 fn fish_completes() {
     let (world, _) = scene("fish");
     let complete = |name: &str, typed: &str| {
-        let script = format!("source {name}.fish; complete -C '{typed}'");
+        let script = format!("source {name}.fish; alias whale=loment; complete -C '{typed}'");
         run(in_path(&world, "fish").args(["--no-config", "-c", &script]), Patience::NORMAL)
             .succeeds()
             .to_owned()
@@ -106,6 +110,7 @@ fn fish_completes() {
         assert_eq!(complete(name, &format!("{name} unpa")), "unpause\tLet paused containers go on");
     }
     assert_eq!(complete("loment", "loment start "), "seedling");
+    assert_eq!(complete("loment", "whale start "), "seedling");
     assert_eq!(complete("loment", "loment run --log-driver=journ"), "--log-driver=journald");
     assert_eq!(complete("loment", "loment run --network container:"), "container:seedling");
     assert_eq!(complete("loment", "loment run --env-file some-f"), "some-file");

@@ -1,6 +1,6 @@
 //! The fields that templates may name.
 
-use loment_engine::Glance;
+use loment_engine::{Glance, ListedPod};
 use serde_json::{Map, Value};
 
 use crate::commands::{
@@ -27,7 +27,7 @@ pub(super) fn of(globals: &Globals, glance: Option<&Glance>, command: &str, word
         "stats" | "pod stats" => empty(&stats::row::HEADERS),
         "system df" => empty(&df::HEADERS),
         "volume ls" => empty(&volume::list::HEADERS),
-        "container inspect" | "image inspect" | "inspect" | "volume inspect" => glance
+        "container inspect" | "image inspect" | "inspect" | "pod inspect" | "volume inspect" => glance
             .and_then(|glance| document(globals, glance, command, words.first().copied()))
             .unwrap_or_default(),
         _ => Value::Null,
@@ -62,7 +62,15 @@ fn document(globals: &Globals, glance: &Glance, command: &str, name: Option<&str
         let name = name.map_or_else(|| glance.volumes().pop(), |name| Some(name.to_owned()))?;
         volume::find(globals, engine, &name).ok().map(volume::full)
     };
+    let pod = || {
+        let mut all = glance.pods();
+        let is_it = |name: &str, pod: &ListedPod| pod.pod.name == name || pod.pod.id.starts_with(name);
+        all.retain(|pod| name.is_none_or(|name| is_it(name, pod)));
+        let document = pod::inspect::of(globals, engine, all.first()?).ok()?;
+        Some(pod::inspect::named_as_in_go(document))
+    };
     let found = is_for("container inspect").then(container).flatten();
     let found = found.or_else(|| is_for("image inspect").then(image).flatten());
-    found.or_else(|| is_for("volume inspect").then(volume).flatten())
+    let found = found.or_else(|| is_for("volume inspect").then(volume).flatten());
+    found.or_else(|| is_for("pod inspect").then(pod).flatten())
 }

@@ -55,7 +55,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
 }
 
 /// Templates may name a field as json does, or as Podman's program does; all of them are there.
-fn named_as_in_go(mut document: Value) -> Value {
+pub(in crate::commands) fn named_as_in_go(mut document: Value) -> Value {
     const NAMES: [(&str, &str); 9] = [
         ("CPUPeriod", "cpu_period"),
         ("CPUQuota", "cpu_quota"),
@@ -88,6 +88,10 @@ fn named_as_in_go(mut document: Value) -> Value {
         ("Containers", json!([])),
         ("VolumesFrom", json!([])),
         ("SecurityOpts", json!([])),
+        ("Devices", json!([])),
+        ("BlkioDeviceReadBps", json!([])),
+        ("BlkioDeviceWriteBps", json!([])),
+        ("BlkioWeightDevice", json!([])),
     ] {
         fields.entry(key).or_insert(nothing);
     }
@@ -98,14 +102,22 @@ fn named_as_in_go(mut document: Value) -> Value {
 
 /// As Podman shows it; without what is not there.
 pub(in crate::commands) fn document(globals: &Globals, engine: &Engine, name: &str) -> Result<Value, Error> {
-    let listed = engine.listed_pod(name)?;
+    of(globals, engine, &engine.listed_pod(name)?)
+}
+
+/// The document of a pod that is known.
+pub(in crate::commands) fn of(
+    globals: &Globals,
+    engine: &Engine,
+    listed: &ListedPod,
+) -> Result<Value, Error> {
     let infra = listed.pod.infra.as_deref().map(|id| engine.container(id)).transpose();
     let infra = match infra {
         // It is told of without.
         Err(loment_engine::Error::NoContainer { .. }) => None,
         infra => infra?.map(|container| container.config),
     };
-    let ListedPod { pod, containers, status } = &listed;
+    let ListedPod { pod, containers, status } = listed;
     let containers: Vec<Value> =
         containers.iter().map(|c| json!({"Id": c.id, "Name": c.name, "State": c.status.name()})).collect();
     let shared: Vec<&str> = pod.share.iter().map(|shared| shared.name()).collect();

@@ -1,7 +1,7 @@
 //! `pod`
 
 mod choose;
-mod inspect;
+pub(super) mod inspect;
 mod life;
 pub(super) mod list;
 mod look;
