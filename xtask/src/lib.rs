@@ -2,7 +2,7 @@
 //!
 //! What it does: installs what tests need, runs every check ([`test`]), looks for what tests left on the machine
 //! ([`leaks`]), holds the binary to its link-time rules ([`symbols`]), compares it with its peers ([`bench`]), runs
-//! tests in a machine of its own ([`vm`]), has others judge the runtime ([`conformance`]), makes documents of the parsers ([`docs`]), fuzzes parsers ([`fuzz`]). What it does not: anything the product needs to
+//! tests in a machine of its own ([`vm`]), has others judge the runtime ([`conformance`]), makes documents of the parsers (`bin/docs`), fuzzes parsers ([`fuzz`]). What it does not: anything the product needs to
 //! work. It is a program for developers, so it prints, reads the environment and runs other programs.
 //!
 //! ```no_run
@@ -16,7 +16,6 @@
 
 pub mod bench;
 pub mod conformance;
-pub mod docs;
 pub mod fuzz;
 pub mod leaks;
 pub mod packages;
@@ -70,7 +69,10 @@ fn dispatch(arguments: &[String]) -> anyhow::Result<ExitCode> {
         ["symbols", file] => symbols::run(file.as_ref()),
         ["bench", rest @ ..] => bench::run(rest),
         ["conformance", checkout, names @ ..] => conformance::run(checkout.as_ref(), names),
-        ["docs", rest @ ..] => docs::run(rest),
+        ["docs", rest @ ..] => {
+            let program = ["run", "--quiet", "--package", "xtask", "--bin", "docs", "--"];
+            run::succeed(run::cargo(program).args(rest)).map(|()| ExitCode::SUCCESS)
+        }
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["vm", rest @ ..] => vm::run(rest),
         ["vm-test", rest @ ..] => vm::run_tests(rest),

@@ -1,6 +1,10 @@
 //! ARCHITECTURE.md and SPECIFICATION.md name crates, tests and benchmarks that exist.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use xtask::run::output;
 
 use crate::graph::{DEVELOPMENT, ORDER};
 use crate::source::rust_files;
@@ -155,35 +159,21 @@ fn numbered(list: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_tables_of_flags_are_those_of_the_parsers() {
-    let made = xtask::docs::compatibility().unwrap();
-    assert!(
-        made == document("docs/compatibility.md"),
-        "docs/compatibility.md is stale: run `cargo xtask docs`"
-    );
-}
-
-#[test]
-fn man_pages_are_read_without_complaint() {
+fn the_tables_of_flags_and_the_man_pages_are_those_of_the_parsers() {
     let dir = tempfile::tempdir().unwrap();
-    xtask::docs::write_man_pages(dir.path()).unwrap();
+    output(Command::new(env!("CARGO_BIN_EXE_docs")).arg("--check").arg(dir.path())).unwrap();
     let pages: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let read = |flags: &[&str], pages: &[std::path::PathBuf]| {
-        let output =
-            std::process::Command::new("mandoc").args(flags).args(pages).output().expect("run mandoc");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let leads_on = |page: &&std::path::PathBuf| fs::read_to_string(page).unwrap().starts_with(".so ");
-    let whole: Vec<_> = pages.iter().filter(|page| !leads_on(page)).cloned().collect();
+    let leads_on = |page: &&PathBuf| fs::read_to_string(page).unwrap().starts_with(".so ");
+    let whole: Vec<_> = pages.iter().filter(|page| !leads_on(page)).collect();
     assert!(whole.len() > 80 && whole.len() < pages.len());
-    // They say of no day that they were written then.
-    let complaints = read(&["-T", "lint", "-W", "error"], &whole);
+    // They say of no day that they were written then, which is worth a warning.
+    let complaints = output(Command::new("mandoc").args(["-T", "lint", "-W", "error"]).args(whole)).unwrap();
     assert_eq!(complaints, "");
-    let text = read(&["-T", "utf8"], &[dir.path().join("loment-run.1")]);
+    let run = dir.path().join("loment-run.1");
+    let text = output(Command::new("mandoc").args(["-T", "utf8"]).arg(run)).unwrap();
+    // Bold is overstruck.
     let plain = text.chars().fold(String::new(), |mut text, c| {
         match c {
-            // Bold is overstruck.
             '\u{8}' => drop(text.pop()),
             c => text.push(c),
         }

@@ -82,22 +82,22 @@ const FLAGS: [(&str, &[&str], &str); 8] = [
 ];
 
 /// Why a command is not there.
-pub(super) fn of_command(command: &str) -> Option<&'static str> {
+pub(crate) fn of_command(command: &str) -> Option<&'static str> {
     COMMANDS.iter().find(|(first, _)| begins(command, first)).map(|row| row.1)
 }
 
 /// Whether a command begins with these words; a group of some may be written with a dash, too.
-pub(super) fn begins(command: &str, words: &str) -> bool {
+pub(crate) fn begins(command: &str, words: &str) -> bool {
     command.strip_prefix(words).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '-']))
 }
 
 /// Why a flag is not there.
-pub(super) fn of_flag(command: &str, flag: &str) -> Option<&'static str> {
+pub(crate) fn of_flag(command: &str, flag: &str) -> Option<&'static str> {
     FLAGS.iter().find(|(of, flags, _)| *of == command && flags.contains(&flag)).map(|row| row.2)
 }
 
 /// Every command and flag that is spoken of.
-pub(super) fn all() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+pub(crate) fn all() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let commands = COMMANDS.iter().map(|(command, _)| (*command, None));
     commands.chain(FLAGS.iter().flat_map(|(of, flags, _)| flags.iter().map(|flag| (*of, Some(*flag)))))
 }

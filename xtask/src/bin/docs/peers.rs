@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::Context;
-
-use crate::run::workspace;
+use xtask::run::workspace;
 
 /// A peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     Podman,
     Docker,
 }
 
 impl Peer {
-    pub(super) const ALL: [Self; 2] = [Self::Podman, Self::Docker];
+    pub(crate) const ALL: [Self; 2] = [Self::Podman, Self::Docker];
 
     fn file(self) -> &'static str {
         match self {
@@ -24,7 +23,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn letter(self) -> char {
+    pub(crate) fn letter(self) -> char {
         match self {
             Self::Podman => 'P',
             Self::Docker => 'D',
@@ -32,7 +31,7 @@ impl Peer {
     }
 
     /// Its commands, with the names of their flags, without dashes.
-    pub(super) fn commands(self) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    pub(crate) fn commands(self) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
         let path = workspace().join(self.file());
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let all: BTreeMap<String, Vec<String>> =

@@ -12,7 +12,7 @@ const PROGRAM: &str = "loment";
 
 /// Writes a page for the program, for each group and for each command, and one that leads there for each other spelling. Returns how
 /// many.
-pub(super) fn write(dir: &Path) -> anyhow::Result<usize> {
+pub(crate) fn write(dir: &Path) -> anyhow::Result<usize> {
     fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
     let pages = pages();
     for (name, text) in &pages {

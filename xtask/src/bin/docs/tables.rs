@@ -6,8 +6,8 @@ use anyhow::bail;
 use clap::{Arg, Command};
 use loment_cli::reference::{self, ACCEPTED, REFUSED};
 
-use super::owners;
-use super::peers::Peer;
+use crate::owners;
+use crate::peers::Peer;
 
 /// What a flag of a peer is here.
 enum Flag {
@@ -38,7 +38,7 @@ struct Peers {
 type ByCommands = BTreeMap<Vec<&'static str>, Vec<String>>;
 
 /// Writes all of them.
-pub(super) fn write() -> anyhow::Result<String> {
+pub(crate) fn write() -> anyhow::Result<String> {
     let peers = Peers::read()?;
     peers.check_owners()?;
     let tables = [peers.flags(), peers.reasons(), peers.commands()];
@@ -84,7 +84,7 @@ impl Peers {
             };
             if !is_missing {
                 let flag = flag.unwrap_or_default();
-                bail!("xtask/src/docs/owners.rs says why there is no `{command} {flag}`");
+                bail!("xtask/src/bin/docs/owners.rs says why there is no `{command} {flag}`");
             }
         }
         Ok(())
