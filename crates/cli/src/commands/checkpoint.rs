@@ -64,14 +64,19 @@ struct Save {
     /// Print how long it took
     #[arg(long)]
     print_stats: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(short, long, hide = true, value_name = "FILE")]
     export: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(short, long, hide = true, value_name = "ALGORITHM")]
     compress: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true, value_name = "IMAGE")]
     create_image: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_rootfs: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_volumes: bool,
     /// Containers
@@ -155,22 +160,31 @@ struct Restore {
     /// Print how long it took
     #[arg(long)]
     print_stats: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(short, long, hide = true, value_name = "FILE")]
     import: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true, value_name = "FILE")]
     import_previous: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(short, long, hide = true, value_name = "NAME")]
     name: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true, value_name = "POD")]
     pod: Option<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(short, long, hide = true, value_name = "PORT")]
     publish: Vec<String>,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_rootfs: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_volumes: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_static_ip: bool,
+    /// Refused: checkpoints are not moved to archives and images yet
     #[arg(long, hide = true)]
     ignore_static_mac: bool,
     /// Containers

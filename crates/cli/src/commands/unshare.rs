@@ -11,7 +11,7 @@ use crate::globals::Globals;
 use crate::output::complain;
 use crate::{programs, rootless};
 
-/// Run a program in the user namespace that an ordinary user's containers are in
+/// Run a program in the user namespace of an ordinary user's containers
 ///
 /// There the user is root, and files of containers that belong to others can be read, changed and removed. `mount` and `image
 /// mount` show files to programs that run in it.

@@ -220,7 +220,7 @@ mod tests {
         }
         assert_eq!(pages["loment-container-run"], ".so man1/loment-run.1\n");
         assert!(pages["loment-run"].contains("\\fB\\-\\-memory\\fR \\fISIZE\\fR"));
-        assert!(!pages["loment-run"].contains("shm\\-size\\-systemd"), "what is refused is not offered");
+        assert!(!pages["loment-run"].contains("decryption\\-key"), "what is refused is not offered");
         for (name, text) in &pages {
             if let Some(to) = text.strip_prefix(".so man1/") {
                 assert!(pages.contains_key(to.trim_end_matches(".1\n")), "{name}");
