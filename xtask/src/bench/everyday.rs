@@ -55,7 +55,7 @@ fn starts(bench: &Bench, engines: &[Engine], amounts: &Amounts) -> anyhow::Resul
     let sequence =
         |engine: &Engine| engine.shell(&format!("for i in $(seq {count}); do RUN || exit 1; done"));
     compare(&title("one after the other"), &all(engines, sequence), bench.runs)?;
-    let parallel = |engine: &Engine| engine.shell(&format!("seq {count} | xargs -P {count} -I N RUN"));
+    let parallel = |engine: &Engine| engine.shell(&format!("seq {count} | xargs -P {count} -I {{}} RUN"));
     compare(&title("at the same time"), &all(engines, parallel), bench.runs)
 }
 
@@ -72,7 +72,7 @@ fn many_at_once(ours: &Engine) -> anyhow::Result<()> {
     // The first warms caches.
     let mut alone = alone.split_off(1);
     alone.sort_unstable();
-    let together = ours.shell(&format!("seq {AT_ONCE} | xargs -P {AT_ONCE} -I N RUN"));
+    let together = ours.shell(&format!("seq {AT_ONCE} | xargs -P {AT_ONCE} -I {{}} RUN"));
     let mut walls = Vec::new();
     for _ in 0..5 {
         walls.push(once(together.commands_of(0))?.wall);
