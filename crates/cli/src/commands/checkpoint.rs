@@ -15,9 +15,11 @@ use crate::globals::Globals;
 use crate::output::{complain, print};
 use crate::runtime::find_criu;
 
-/// What is refused, and why.
-const ARCHIVES: &str =
-    "checkpoints are not moved to archives and images yet: a checkpoint stays with its container";
+fn refused(flag: &str) -> Error {
+    Error::Invalid(format!(
+        "{flag} is refused: checkpoints are not moved to archives and images yet: a checkpoint stays with its container"
+    ))
+}
 
 pub(super) const COMMANDS: &[Command] = &[
     Command {
@@ -86,8 +88,10 @@ struct Save {
 
 fn run(globals: &Globals, flags: &Save) -> Result<u8, Error> {
     let Save { export, compress, create_image, ignore_rootfs, ignore_volumes, .. } = flags;
-    if export.is_some() || create_image.is_some() {
-        return Err(Error::Invalid(ARCHIVES.into()));
+    for (is_given, flag) in [(export.is_some(), "--export"), (create_image.is_some(), "--create-image")] {
+        if is_given {
+            return Err(refused(flag));
+        }
     }
     // The words are Podman's, here and below.
     for (is_given, flag) in [
@@ -194,7 +198,7 @@ struct Restore {
 
 fn run_restore(globals: &Globals, flags: &Restore) -> Result<u8, Error> {
     if flags.import.is_some() {
-        return Err(Error::Invalid(ARCHIVES.into()));
+        return Err(refused("--import"));
     }
     let with_import = [
         (flags.import_previous.is_some(), "--import-previous"),
