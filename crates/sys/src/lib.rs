@@ -1,7 +1,7 @@
 //! Every unsafe line and raw system call of loment, typed and documented.
 //!
 //! What is here: the calls that `rustix` lacks (clone3, execve, mount_setattr, close_range, seccomp,
-//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas). What is not here: policy. A caller decides what to do,
+//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas), and memory that is a file. What is not here: policy. A caller decides what to do,
 //! this crate says it to the kernel and returns `std::io::Error` with the kernel's errno.
 //!
 //! ```no_run
@@ -30,6 +30,7 @@ pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod spawn;
+pub mod table;
 pub mod wait;
 
 use std::io;

@@ -9,6 +9,9 @@
 //! it was opened; directories follow when all names are known, and the superblock is written last. The first
 //! block holds the superblock and the root's inode, whose number has 16 bits only.
 //!
+//! What is known of names is in tables that go to files without names when they are large (`table.rs`), so that the memory for a layer
+//! does not depend on how many files it has; directories are in memory.
+//!
 //! The same tar gives the same bytes, on every machine.
 
 mod content;
@@ -16,6 +19,7 @@ mod format;
 mod names;
 mod out;
 mod read;
+mod table;
 mod tree;
 mod write;
 mod xattr;

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use super::content::Piece;
 use super::format::{BLOCK_SIZE, DirBlocks, Dirent, FileKind};
 use super::names::{For, NameId, Names, ROOT, Thing};
+use super::table::Table;
 use super::write::{Attributes, Directory, Spot, Writer};
 use super::xattr;
 use crate::digest::TarSource;
@@ -46,7 +47,7 @@ pub(crate) fn unpack_within<S: TarSource>(
     let mut builder = Builder {
         reader: TarReader::new(source, log),
         writer,
-        names: Names::new(),
+        names: Names::new(layer).map_err(UnpackError::Image)?,
         linked: HashMap::new(),
         explicit_root: false,
     };
@@ -273,7 +274,7 @@ struct Listing {
     /// Their places in `directories`, by directory.
     index: Vec<u32>,
     /// Names by directory, sorted.
-    names: Vec<NameId>,
+    names: Table<u32>,
     /// Where the names of each directory end in `names`.
     ends: Vec<usize>,
 }
@@ -283,8 +284,9 @@ impl Listing {
     fn of(names: &mut Names, writer: &mut Writer, mut linked: HashMap<u64, u32>) -> io::Result<Self> {
         let whiteout = Attributes { mode: 0, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() };
         let live = names.live();
-        let mut sorted = names.sorted(&live);
-        for &id in &sorted {
+        let (sorted, places) = names.sorted(&live)?;
+        for id in sorted.iter().copied().map(NameId) {
+            names.tend();
             match names.get(id) {
                 Thing::Nothing if names.is_hidden(id) => {
                     let nid = writer.node(FileKind::CharDevice, &whiteout, (0, 0))?;
@@ -298,7 +300,6 @@ impl Listing {
                 }
             }
         }
-        sorted.retain(|&id| names.get(id) != Thing::Nothing);
         for (nid, count) in linked {
             if count > 1 {
                 writer.set_links(nid, count)?;
@@ -308,7 +309,7 @@ impl Listing {
         for dir in (0..live.len()).filter(|&dir| live[dir]) {
             index[dir] = directories.len() as u32;
             directories.push(dir as u32);
-            ends.push(sorted.partition_point(|&id| names.parent(id) as usize <= dir));
+            ends.push(places[dir] as usize);
         }
         Ok(Self { directories, index, names: sorted, ends })
     }
@@ -321,8 +322,8 @@ impl Listing {
             let attributes = attributes(FileKind::Directory, &meta.attrs, meta.opaque);
             let attributes = attributes.map_err(|fault| fault.of(&names.path(dir)))?;
             let size = DirBlocks::size(self.entries(names, &[], index).map(|entry| entry.name.len()));
-            let below = self.of_directory(index).iter();
-            let below = below.filter(|&&id| matches!(names.get(id), Thing::Directory(_))).count();
+            let below = self.of_directory(index).iter().inspect(|_| names.tend());
+            let below = below.filter(|&&id| matches!(names.get(NameId(id)), Thing::Directory(_))).count();
             described.push(Directory { attributes, size, links: 2 + below as u32 });
         }
         let spots = writer.place(&described).map_err(UnpackError::Image)?;
@@ -330,7 +331,7 @@ impl Listing {
         writer.finish(&described, &spots, entries, uuid).map(drop).map_err(UnpackError::Image)
     }
 
-    fn of_directory(&self, index: usize) -> &[NameId] {
+    fn of_directory(&self, index: usize) -> &[u32] {
         let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.names[start..self.ends[index]]
     }
@@ -352,11 +353,12 @@ impl Listing {
         let (mut dots, mut own) = (dots.into_iter().peekable(), self.of_directory(index).iter().peekable());
         std::iter::from_fn(move || {
             match (dots.peek(), own.peek()) {
-                (Some(dot), Some(&&id)) if dot.name < names.text(id) => return dots.next(),
+                (Some(dot), Some(&&id)) if dot.name < names.text(NameId(id)) => return dots.next(),
                 (_, None) => return dots.next(),
                 _ => {}
             }
-            let id = *own.next()?;
+            let id = NameId(*own.next()?);
+            names.tend();
             let name = names.text(id);
             Some(match names.get(id) {
                 Thing::Inode(nid, kind) => Dirent { name, nid, kind },
