@@ -15,6 +15,7 @@ pub struct Terminal {
     child: Child,
     master: File,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
 }
 
 impl Terminal {
@@ -43,7 +44,7 @@ impl Terminal {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let mut from = master.try_clone().expect("a descriptor can be copied");
         let to = Arc::clone(&seen);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut part = [0; 4096];
             // The kernel reports the end of a terminal as an error.
             while let Ok(n) = from.read(&mut part)
@@ -52,7 +53,7 @@ impl Terminal {
                 to.lock().expect("nobody panics with the lock").extend_from_slice(&part[..n]);
             }
         });
-        Self { child, master, seen }
+        Self { child, master, seen, reader }
     }
 
     /// Types.
@@ -88,6 +89,11 @@ impl Terminal {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
+                // What it wrote last is on its way. Others may keep the terminal.
+                let end = Instant::now() + Duration::from_secs(1);
+                while !self.reader.is_finished() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 return status.code().unwrap_or(-1);
             }
             assert!(Instant::now() < end, "does not end; the screen:\n{}", self.screen());
