@@ -272,6 +272,17 @@ impl Entry {
         self.v1.iter().map(AsFd::as_fd)
     }
 
+    /// Makes the calling, single-threaded process a member of the v2 group, for who was not made in it. That waits for the kernel.
+    ///
+    /// # Errors
+    /// The kernel's errno.
+    pub fn join_v2(&self) -> std::io::Result<()> {
+        let Some(group) = &self.v2 else { return Ok(()) };
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let procs = rustix::fs::openat(group, "cgroup.procs", flags, Mode::empty())?;
+        Ok(rustix::io::write(procs, b"0").map(drop)?)
+    }
+
     /// Makes the calling, single-threaded process a member of the v1 groups.
     ///
     /// # Errors

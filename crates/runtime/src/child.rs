@@ -335,6 +335,8 @@ fn run_program(
     let error = if let Some(image) = init {
         let args: Vec<CString> =
             [CString::from(c"init"), path.clone()].into_iter().chain(p.args.iter().cloned()).collect();
+        // As process 1 it would not even notice signals that come before it waits for them (pid_namespaces(7)).
+        signal::set_mask(&signal::SignalSet::all()).context("block", "signals")?;
         loment_sys::exec::fexecve(image.as_fd(), &args, env)
     } else {
         loment_sys::exec::execve(path, &p.args, env)

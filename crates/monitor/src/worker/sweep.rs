@@ -15,6 +15,9 @@ use crate::{Error, volumes};
 const SWEEP_TRIES: u32 = 1000;
 const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// How often it tries to remove the monitor's group, which takes a fifth of a second each time.
+const REMOVE_TRIES: u32 = 10;
+
 /// Removes the group of a monitor that is not in it (any more).
 ///
 /// # Errors
@@ -35,8 +38,11 @@ pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
     let root = || Host::detect_tracking().and_then(|host| host.root_entry());
     // It is in nobody's way where the monitor has no group of its own.
     let root = place.monitor_cgroup.as_ref().and_then(|_| root().ok()).unwrap_or_default();
-    let child = clone3(CloneFlags::empty(), root.v2()).or_else(|_| clone3(CloneFlags::empty(), None));
-    if let Ok(Fork::Child) = child {
+    let made = clone3(CloneFlags::empty(), root.v2());
+    let is_elsewhere = made.is_ok();
+    if let Ok(Fork::Child) = made.or_else(|_| clone3(CloneFlags::empty(), None)) {
+        // In the monitor's group it would keep that.
+        let _ = if is_elsewhere { Ok(()) } else { root.join_v2() };
         let _ = root.join();
         // Nothing of the monitor's stays open: whoever still waits on its sockets hears that it has ended.
         if let Ok(kept) = loment_sys::fd::keep_only(&[monitor.as_fd()], 3)
@@ -48,6 +54,13 @@ pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
         }
         loment_sys::process::exit_now(0)
     }
+}
+
+/// Whether somebody lives in the monitor's group: a new monitor.
+fn has_members(place: &Place) -> bool {
+    let Some(group) = &place.monitor_cgroup else { return false };
+    let members = || Host::detect_tracking()?.cgroup(CgroupPath::new(group)?).pids();
+    members().is_ok_and(|pids| !pids.is_empty())
 }
 
 fn sweep(place: &Place, reporter: &Reporter) {
@@ -62,7 +75,12 @@ fn sweep(place: &Place, reporter: &Reporter) {
             std::thread::sleep(SWEEP_PAUSE);
         }
     }
-    let _ = remove_monitor_cgroup(place);
+    // What ends in it is in it for a moment longer, which may be long on a busy machine.
+    for _ in 0..REMOVE_TRIES {
+        if remove_monitor_cgroup(place).is_ok() || has_members(place) {
+            break;
+        }
+    }
     drop(lock);
     if let Some(removal) = &place.removal {
         let tomb = removal.tombs.join(&place.id);

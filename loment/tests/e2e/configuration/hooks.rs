@@ -103,8 +103,8 @@ fn a_hook_that_fails_fails_the_start_and_one_that_means_nothing_the_creation() {
     run("b").fails_saying(125, &["poststart hook /bin/sh", "because"]);
     assert_eq!(world.inspect("{{.State.Pid}}", "b"), "0");
     std::fs::write(dir.join("a.json"), r#"{"version": "1.0.0", "hook": {"path": "x"}}"#).unwrap();
-    run("c").fails_saying(125, &["a.json", "not absolute"]);
-    world.loment(["inspect", "c"]).fails_saying(125, &["c"]);
+    run("third").fails_saying(125, &["a.json", "not absolute"]);
+    world.loment(["inspect", "third"]).fails_saying(125, &["third"]);
 }
 
 #[test]
