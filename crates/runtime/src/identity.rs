@@ -2,6 +2,7 @@
 
 use std::io;
 
+use loment_sys::process::groups_are_kept;
 use rustix::io::Errno;
 use rustix::process::{Gid, Pid, Resource, Rlimit, Uid, getrlimit, prlimit, setrlimit};
 
@@ -50,11 +51,6 @@ fn each_limit(p: &ProcessPlan, set: impl Fn(Resource, Rlimit) -> Result<(), Errn
     Ok(())
 }
 
-/// Whether this user namespace leaves everybody the groups they have.
-fn is_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
-}
-
 /// User, groups and capabilities; CAP_SYS_ADMIN is kept besides where `admin` says so. The bounding set goes first, while
 /// CAP_SETPCAP is held.
 pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
@@ -64,7 +60,7 @@ pub(crate) fn assume(p: &ProcessPlan, admin: bool) -> Result<(), Failure> {
         let groups: Vec<Gid> = p.groups.iter().map(|&g| Gid::from_raw(g)).collect();
         match rustix::thread::set_thread_groups(&groups) {
             // Where a user namespace has no groups but its maker's, nobody gives any up (user_namespaces(7)).
-            Err(Errno::PERM) if groups.is_empty() && is_denied() => {}
+            Err(Errno::PERM) if groups.is_empty() && groups_are_kept() => {}
             set => set.context("set", "supplementary groups")?,
         }
     }

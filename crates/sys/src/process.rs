@@ -1,6 +1,7 @@
 //! Attributes of the calling process.
 
 use std::io;
+use std::sync::OnceLock;
 
 /// Sets the execution domain (personality(2)).
 ///
@@ -71,9 +72,18 @@ pub fn is_root_of_machine() -> bool {
 }
 
 /// Whether this process is in another user namespace than the machine's first, which maps every id to itself.
+/// As it was when this was first asked, in this process or the one that forked it: who enters another one enters it before.
 pub fn is_in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+    static IS_IN: OnceLock<bool> = OnceLock::new();
+    *IS_IN.get_or_init(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+    })
+}
+
+/// Whether this user namespace leaves everybody the groups they have (`setgroups` in user_namespaces(7)).
+pub fn groups_are_kept() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Ends this process at once: no handler runs, nothing is flushed. For children that share their creator's memory image.

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use loment_runtime::resctrl::{Rdt, Resctrl};
 use loment_runtime::{Cause, Stdio};
 use loment_sys::pipe;
+use loment_sys::process::{groups_are_kept, is_in_user_namespace};
 use oci_spec::runtime::Process;
 use rustix::process::Pid;
 
@@ -97,7 +98,7 @@ fn set_variables(process: &mut Process, variables: &[String]) {
 fn become_user(process: &mut Process, found: &user::User) {
     let u = process.user_mut();
     // With one id there are no others.
-    let one = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
+    let one = is_in_user_namespace() && groups_are_kept();
     let groups = if one { Vec::new() } else { found.groups.clone() };
     u.set_uid(found.uid).set_gid(found.gid).set_additional_gids(Some(groups));
     let env = process.env_mut().get_or_insert_with(Vec::new);
