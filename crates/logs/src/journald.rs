@@ -1,15 +1,14 @@
 //! Writing to systemd's journal in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): a datagram per message, of fields.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use loment_sys::memfd;
 use memchr::memchr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
@@ -177,10 +176,8 @@ fn send(socket: &OwnedFd, message: &[u8]) -> Result<(), Errno> {
         Err(Errno::MSGSIZE | Errno::NOBUFS) => {}
         sent => return sent.map(drop),
     }
-    let memory = memfd_create("message", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut file = File::from(memory);
-    file.write_all(message).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
-    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    let file = memfd::sealed("message", memfd::Content::Data, |file| file.write_all(message));
+    let file = file.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fds = [file.as_fd()];

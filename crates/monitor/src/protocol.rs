@@ -16,8 +16,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use loment_runtime::Cause;
+use loment_sys::memfd;
 use loment_sys::pipe;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::fs::{SealFlags, fcntl_get_seals};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
@@ -234,13 +235,11 @@ fn document<T: Serialize + Default>(content: &T) -> io::Result<Vec<u8>> {
 
 /// A file in memory that nobody can change any more.
 fn sealed(content: &[u8]) -> io::Result<OwnedFd> {
-    let mut file = File::from(memfd_create("request", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    file.write_all(content)?;
-    fcntl_add_seals(&file, SEALS)?;
-    Ok(file.into())
+    memfd::sealed("request", memfd::Content::Data, |file| file.write_all(content))
 }
 
-const SEALS: SealFlags = SealFlags::WRITE.union(SealFlags::SHRINK).union(SealFlags::GROW);
+/// What the content of a file must be safe from: older builds leave its seals unsealed.
+const SEALS: SealFlags = memfd::SEALS.difference(SealFlags::SEAL);
 
 /// The content of what [`sealed`] made. Only files in memory have seals: no other, which could make the reader wait, is read.
 fn read_sealed(fd: &OwnedFd) -> io::Result<Vec<u8>> {
@@ -452,7 +451,7 @@ mod tests {
         let request = Request::receive(&buffer[..received.len], &received.fds).unwrap();
         assert!(matches!(request, Request::Input(data) if data == text));
         let (pipe, _end) = std::io::pipe().unwrap();
-        let unsealed = memfd_create("x", MemfdFlags::CLOEXEC).unwrap();
+        let unsealed = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         for fd in [OwnedFd::from(pipe), unsealed, File::open("/dev/zero").unwrap().into()] {
             assert!(Request::receive(b"F", &[fd]).is_err());
         }

@@ -3,8 +3,6 @@
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-
 /// The program. Called with the path of the container's program and its arguments.
 pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
@@ -14,17 +12,7 @@ pub const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 /// # Errors
 /// The kernel's errno.
 pub fn memfd() -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Linux 6.3 asks for the intent; older kernels know no such flag.
-    let fd = match memfd_create("init", flags | MemfdFlags::EXEC) {
-        Err(rustix::io::Errno::INVAL) => memfd_create("init", flags)?,
-        other => other?,
-    };
-    let mut file = std::fs::File::from(fd);
-    file.write_all(IMAGE)?;
-    let fd = OwnedFd::from(file);
-    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok(fd)
+    crate::memfd::sealed("init", crate::memfd::Content::Program, |file| file.write_all(IMAGE))
 }
 
 #[cfg(test)]

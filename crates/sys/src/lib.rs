@@ -20,6 +20,7 @@ pub mod fd;
 pub mod init;
 pub mod keyring;
 pub mod loopdev;
+pub mod memfd;
 pub mod memory;
 pub mod mount;
 pub mod net;

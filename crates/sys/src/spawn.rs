@@ -192,14 +192,9 @@ pub fn is_protected() -> bool {
 const EXE: &str = "/proc/self/exe";
 
 fn sealed_copy() -> io::Result<OwnedFd> {
-    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // The kernel may want to know whether it is to be run (Linux 6.3); older ones do not know the flag.
-    let copy = memfd_create("loment", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("loment", flags))?;
-    let mut file = std::fs::File::from(copy);
-    io::copy(&mut std::fs::File::open(EXE)?, &mut file)?;
-    fcntl_add_seals(&file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    Ok(file.into())
+    crate::memfd::sealed("loment", crate::memfd::Content::Program, |copy| {
+        io::copy(&mut std::fs::File::open(EXE)?, copy).map(drop)
+    })
 }
 
 #[cfg(test)]
