@@ -59,6 +59,7 @@ fn checks(steps: &mut Steps) -> anyhow::Result<()> {
     })?;
     steps.run("fuzz, a little", fuzz::smoke)?;
     steps.run("tests as an ordinary user", || run::succeed(&mut as_user()))?;
+    steps.run("tests with copies", || run::succeed(&mut with_copies()))?;
     steps.run("tests", || {
         forget_results()?;
         run::succeed(&mut run::cargo(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]))
@@ -80,12 +81,30 @@ const NOT_OF_USERS: [(&str, &str); 5] = [
     ("pods::life::a_pod_is_paused_as_a_whole", "pauses"),
 ];
 
+/// End-to-end tests of files, for containers with a copy of all files of their image. Others hold, too.
+const OF_COPIES: &str = "attach|clone|commit|container_mount|cp|diff|environment|filesystem|image_mounts";
+
+/// Those of them that see the overlay.
+const NOT_OF_COPIES: [(&str, &str); 2] = [
+    ("container_mount::what_is_changed_in_the_mount_is_changed_in_the_container_and_back", "its root is /"),
+    ("filesystem::what_goes_with_the_container_is_not_flushed", "its options are looked at"),
+];
+
 fn as_user() -> std::process::Command {
-    let but = NOT_OF_USERS.map(|(test, _)| format!(" - test(={test})")).concat();
-    let tests = format!("test(/^({OF_USERS})::/){but}");
+    some(OF_USERS, &NOT_OF_USERS, "LOMENT_TEST_USER")
+}
+
+fn with_copies() -> std::process::Command {
+    some(OF_COPIES, &NOT_OF_COPIES, "LOMENT_TEST_COPIES")
+}
+
+/// Some modules' tests once more, with a variable.
+fn some(modules: &str, but: &[(&str, &str)], variable: &str) -> std::process::Command {
+    let but: String = but.iter().map(|(test, _)| format!(" - test(={test})")).collect();
+    let tests = format!("test(/^({modules})::/){but}");
     let mut nextest =
         run::cargo(["nextest", "run", "--package", "loment", "--test", "e2e", "--locked", "--no-fail-fast"]);
-    nextest.arg("--filterset").arg(tests).env("LOMENT_TEST_USER", "1");
+    nextest.arg("--filterset").arg(tests).env(variable, "1");
     nextest
 }
 

@@ -42,7 +42,7 @@ const FLAGS: [GlobalFlag; 19] = [
     flag("runroot", "DIR", "Keep here what a reboot forgets [default: /run/loment]"),
     flag("runtime", "RUNTIME", ACCEPTED),
     flag("storage-driver", "DRIVER", ACCEPTED),
-    flag("storage-opt", "OPTION", "Set loment.form, overlay.size or overlay.inodes"),
+    flag("storage-opt", "OPTION", "Set loment.form, loment.files, overlay.size or overlay.inodes"),
     switch("syslog", ACCEPTED),
     flag("tmpdir", "DIR", ACCEPTED),
     GlobalFlag { letter: Some('h'), ..switch("help", "Print help") },

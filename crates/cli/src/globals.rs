@@ -30,6 +30,8 @@ pub(crate) struct Globals {
     pub(crate) cgroup_manager: Option<GroupManager>,
     /// How new layers are kept; `None` is as is best here.
     pub(crate) form: Option<Form>,
+    /// Whether new containers have copies of all files of their images; `None`: where an overlay cannot keep changes.
+    pub(crate) copies: Option<bool>,
     /// What the changes of each new container may occupy.
     pub(crate) size: SizeLimits,
     /// What the root file system of each is not good for; `None` is as configured.
@@ -127,6 +129,7 @@ impl Globals {
             runroot,
             cgroup_manager: None,
             form: None,
+            copies: None,
             size: SizeLimits::default(),
             restrictions: None,
             platform: Platform::host(),
@@ -250,6 +253,7 @@ impl Globals {
         let events = move || events::settings(chosen).unwrap_or_default().size();
         let engine = Engine::open(&self.root, &self.runroot)?
             .with_form(self.form)
+            .with_copies(self.copies)
             .with_events(events)
             .with_hooks(hook_programs::run);
         Ok(match self.persona.docker_documents {

@@ -13,7 +13,7 @@ use crate::units::parse_size;
 pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
     if option.is_empty() {
         // As with Podman, what was said before counts no more.
-        (globals.form, globals.size) = (None, SizeLimits::default());
+        (globals.form, globals.copies, globals.size) = (None, None, SizeLimits::default());
         globals.restrictions = None;
         return Ok(());
     }
@@ -21,6 +21,9 @@ pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
         Some(("loment.form", "auto")) => globals.form = None,
         Some(("loment.form", "erofs")) => globals.form = Some(Form::Erofs),
         Some(("loment.form", "dir")) => globals.form = Some(Form::Dir),
+        Some(("loment.files", "auto")) => globals.copies = None,
+        Some(("loment.files", "copy")) => globals.copies = Some(true),
+        Some(("loment.files", "overlay")) => globals.copies = Some(false),
         Some(("size" | "overlay.size" | "overlay2.size", text)) => {
             globals.size.bytes = Some(number(option, text)?);
         }
@@ -31,7 +34,7 @@ pub(crate) fn apply(option: &str, globals: &mut Globals) -> Result<(), Error> {
         _ => {
             return Err(Error::Invalid(format!(
                 "invalid value {option:?} for --storage-opt: the store has the options \
-                 loment.form=auto, erofs or dir, overlay.size=SIZE, overlay.inodes=NUMBER and overlay.mountopt=WORDS"
+                 loment.form=auto, erofs or dir, loment.files=auto, overlay or copy, overlay.size=SIZE, overlay.inodes=NUMBER and overlay.mountopt=WORDS"
             )));
         }
     }

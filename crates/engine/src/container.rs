@@ -90,6 +90,11 @@ impl Container {
         Self { config, state, status, dir, run_dir }
     }
 
+    /// Whether it has a copy of all files of its image, and not an overlay.
+    pub fn has_copy(&self) -> bool {
+        loment_store::has_copy(&self.dir)
+    }
+
     /// The short form of the id.
     pub fn short_id(&self) -> &str {
         self.config.id.get(..12).unwrap_or(&self.config.id)

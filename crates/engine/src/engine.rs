@@ -51,6 +51,7 @@ pub struct Engine {
     runroot: PathBuf,
     /// How new layers are kept, if somebody said so.
     pub(crate) form: Option<Form>,
+    pub(crate) copies: Option<bool>,
     groups: OnceLock<Host>,
     /// Where what happens is told.
     pub(crate) events: Events,
@@ -96,6 +97,7 @@ impl Engine {
             root: root.to_owned(),
             runroot: runroot.to_owned(),
             form: None,
+            copies: None,
             groups: OnceLock::new(),
             events: Events::default(),
             run_hook: None,

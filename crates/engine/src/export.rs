@@ -1,11 +1,12 @@
 //! The files of a container as a tar, and as a layer of a new image.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 
 use loment_events::What;
 use loment_image::{CommitOptions, Format, ShortNames, commit};
-use loment_store::{Change, HashingSource, ImageId, TreeForm, TreeTar};
+use loment_store::{Change, ChangeKind, HashingSource, ImageId, TreeForm, TreeTar};
 use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
 use serde_json::{Map, Value, json};
 
@@ -47,7 +48,7 @@ impl Engine {
         let owners = |uid, gid| view.owner_inside(uid, gid);
         let form = TreeForm { owners: &owners, changes: false, skip: &|_, _| false };
         let root = open_root(&view.root).context("open", &container.config.id)?;
-        write(out, root, form).context("write the files of", &container.config.id)?;
+        write(out, root, form, &[]).context("write the files of", &container.config.id)?;
         self.tell(&container.config, What::Export);
         Ok(())
     }
@@ -130,17 +131,28 @@ impl Engine {
             (None, None) => return Err(Error::NoContainer { name: id.clone() }),
         };
         let root = root.context("open", id)?;
+        // Of a copy of all files of the image, those that it changed.
+        let changes = match &rootfs {
+            Some(rootfs) if rootfs.whole && !whole => Some(Changes::of(self.changes(id)?)),
+            _ => None,
+        };
         let (reader, writer) = io::pipe().context("make", "a pipe")?;
         // Overlayfs has the ids of the container's users in what it keeps.
         let owners = |uid, gid| view.as_ref().map_or((uid, gid), |view| view.owner_inside(uid, gid));
         let form = TreeForm {
             owners: &owners,
             changes: !whole,
-            skip: &|path, stat| is_stub(&container.config, path, stat),
+            skip: &|path, stat| {
+                changes.as_ref().is_some_and(|changes| !changes.shown.contains(path))
+                    || is_stub(&container.config, path, stat)
+            },
         };
+        let hidden = changes.as_ref().map_or(&[][..], |changes| &changes.hidden);
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| lease.unpack_layer(HashingSource::new(reader)));
-            let written = write(&mut BufWriter::with_capacity(256 * 1024, writer), root, form);
+            let mut writer = BufWriter::with_capacity(256 * 1024, writer);
+            let written = write(&mut writer, root, form, hidden);
+            drop(writer);
             let staged = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             match (written, staged) {
                 (Err(error), Ok(_)) => Err(error).context("read the files of", id),
@@ -168,8 +180,24 @@ impl Drop for Frozen<'_> {
     }
 }
 
-fn write(out: &mut dyn Write, root: OwnedFd, form: TreeForm<'_>) -> io::Result<()> {
+/// Paths that a container has changed, as they are in archives.
+struct Changes {
+    shown: HashSet<Vec<u8>>,
+    hidden: Vec<Vec<u8>>,
+}
+
+impl Changes {
+    fn of(changes: Vec<Change>) -> Self {
+        let is_gone = |change: &Change| change.kind == ChangeKind::Deleted;
+        let (gone, there): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_gone);
+        let path = |change: Change| change.path.strip_prefix(b"/").unwrap_or(&change.path).to_vec();
+        Self { shown: there.into_iter().map(path).collect(), hidden: gone.into_iter().map(path).collect() }
+    }
+}
+
+fn write(out: &mut dyn Write, root: OwnedFd, form: TreeForm<'_>, hidden: &[Vec<u8>]) -> io::Result<()> {
     let mut tar = TreeTar::new(out, form);
+    hidden.iter().try_for_each(|path| tar.hide(path, &root))?;
     tar.add_all(root, b"")?;
     tar.finish().map(drop)
 }

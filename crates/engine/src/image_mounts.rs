@@ -37,12 +37,8 @@ impl Engine {
     }
 
     fn show(&self, id: &ImageId, dir: &Path) -> Result<(), Error> {
-        let layers = self.store().image_view(id, &dir.join("top"))?.into_iter().map(lower);
-        let mut layers: Vec<_> = layers.collect();
-        if let [_] = layers[..] {
-            // An image without layers: overlayfs wants two.
-            layers.push(loment_monitor::launch::Lower::Dir { path: dir.join("scratch") });
-        }
+        let layers = self.store_for_files().image_view(id, &dir.join("top"))?.into_iter().map(lower);
+        let layers: Vec<_> = layers.collect();
         let shown =
             loment_monitor::show_layers(&layers, &self.pins(), &dir.join("rootfs"), &dir.join("scratch"));
         shown.map_err(|e| Error::Mount { image: id.hex().to_owned(), source: Box::new(e) })

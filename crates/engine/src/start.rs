@@ -314,6 +314,9 @@ impl Engine {
         }
         let layers = self.store().rootfs(&config.id)?;
         let layers = layers.ok_or_else(|| Error::NoContainer { name: config.id.clone() })?;
+        if layers.whole {
+            return Ok(Rootfs::Copy { path: layers.upper, restrictions: config.files.restrictions });
+        }
         let skeleton = Lower::Dir { path: layers.skeleton };
         Ok(Rootfs::Overlay {
             lower: layers.lower.into_iter().map(lower).chain([skeleton]).collect(),

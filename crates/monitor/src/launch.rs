@@ -410,6 +410,14 @@ pub enum Rootfs {
         /// Absolute.
         path: PathBuf,
     },
+    /// A directory with all files of an image, which are the container's own.
+    Copy {
+        /// Absolute.
+        path: PathBuf,
+        /// What its files are not good for.
+        #[serde(default, skip_serializing_if = "Restrictions::none")]
+        restrictions: Restrictions,
+    },
     /// A directory, with changes thrown away at the end. File systems mounted below are overlaid too.
     Throwaway {
         /// Absolute.

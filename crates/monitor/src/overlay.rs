@@ -7,10 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_runtime::{InRoot, MountInfo, UserNamespace, parse_mountinfo};
+use loment_runtime::{InRoot, UserNamespace};
 use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
-use loment_sys::mount::{ATTR_IDMAP, ATTR_RDONLY, MountAttr, set_attributes};
+use loment_sys::mount::{ATTR_ATIME_MASK, ATTR_IDMAP, ATTR_NODEV, ATTR_RDONLY, MountAttr, set_attributes};
 use loment_sys::process::is_in_user_namespace;
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -22,15 +22,11 @@ use rustix::mount::{
 use crate::Error;
 use crate::error::Context;
 use crate::launch::{Lower, Restrictions, Rootfs};
-use crate::mounts::{clone_tree, open_dir, place, private_tmpfs};
+use crate::mounts::{clone_tree, open_dir, place};
 use crate::owner;
 use crate::pins::{self, Here, Image};
 use crate::shown::open_shown;
-
-/// Below the root: not files of the host's own. The container gets its own of these, or none.
-const LEFT_OUT: [&str; 7] = ["proc", "sys", "dev", "run", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
-/// `OVERLAYFS_SUPER_MAGIC` (statfs(2)).
-const OVERLAY_MAGIC: u32 = 0x794c_7630;
+use crate::throwaway;
 
 /// A root file system, detached, and what could not be done as asked.
 pub(crate) struct Built {
@@ -64,7 +60,23 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
             let tree = clone_tree(path).context("open root file system", path.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
-        Rootfs::Throwaway { path, size, inodes } => throwaway(path, (*size, *inodes), scratch),
+        Rootfs::Copy { path, restrictions } => {
+            let tree = clone_tree(path).context("open root file system", path.display())?;
+            users.map_or(Ok(()), |users| map_ids(&tree, users)).context("map the ids of", path.display())?;
+            restrict(&tree, *restrictions).context("restrict", path.display())?;
+            Ok(Built { tree, warnings: Vec::new() })
+        }
+        Rootfs::Throwaway { path, size, inodes } => throwaway::mount(path, (*size, *inodes), scratch),
+    }
+}
+
+fn restrict(tree: &OwnedFd, restrictions: Restrictions) -> io::Result<()> {
+    let set = u64::from(flags(restrictions).bits());
+    // The ways to keep the time of access are one field.
+    let clear = if restrictions.noatime { ATTR_ATIME_MASK } else { 0 };
+    match set {
+        0 => Ok(()),
+        _ => set_attributes(tree.as_fd(), c"", false, &MountAttr { set, clear, ..MountAttr::default() }),
     }
 }
 
@@ -77,6 +89,11 @@ fn flags(restrictions: Restrictions) -> MountAttrFlags {
         (noatime, MountAttrFlags::MOUNT_ATTR_NOATIME),
     ];
     pairs.into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect()
+}
+
+/// Where a file of a mount that is attached nowhere can be found.
+pub(crate) fn path_in(tree: &OwnedFd, name: &str) -> PathBuf {
+    format!("/proc/self/fd/{}/{name}", tree.as_raw_fd()).into()
 }
 
 /// A layer of an overlay, ready to be used.
@@ -276,7 +293,7 @@ impl Layers<'_> {
 }
 
 /// Gives the caller a mount namespace from which nothing spreads.
-fn own_namespace() -> io::Result<()> {
+pub(crate) fn own_namespace() -> io::Result<()> {
     unshare(CloneFlags::NEWNS)?;
     Ok(mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?)
 }
@@ -350,6 +367,16 @@ pub fn attach_over(
 /// # Errors
 /// [`Error::Io`].
 pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) -> Result<(), Error> {
+    if let [Lower::Dir { path }] = lower {
+        // All files are there, and overlayfs wants two.
+        let attr = MountAttr { set: ATTR_RDONLY | ATTR_NODEV, ..MountAttr::default() };
+        let show = || {
+            let tree = clone_tree(path)?;
+            set_attributes(tree.as_fd(), c"", false, &attr)?;
+            place(&tree, CWD, target)
+        };
+        return show().context("mount", target.display());
+    }
     let here = Here::new().context("find", "this mount namespace")?;
     let lower = &opened(lower, pins, None)?;
     let flags = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
@@ -358,59 +385,6 @@ pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) 
     // Older kernels take a mount namespace of its own to do it.
     here.come_back().context("come back to", "this mount namespace")?;
     tree.and_then(|tree| place(&tree, CWD, target)).context("mount", target.display())
-}
-
-/// A directory with changes thrown away. The upper layer is a tmpfs: an upper layer below its own lower one is refused by
-/// the kernel (`ovl_check_layer`), and below `/` everything else is.
-fn throwaway(path: &Path, (size, inodes): (u64, Option<u64>), scratch: &Path) -> Result<Built, Error> {
-    own_namespace().context("make", "a mount namespace")?;
-    let below = mounts_below(path).context("read", "/proc/self/mountinfo")?;
-    let changes = scratch;
-    private_tmpfs(Some(size), inodes)
-        .and_then(|tmpfs| place(&tmpfs, CWD, changes))
-        .context("mount a tmpfs on", scratch.display())?;
-    let root = changes.join("root");
-    let mut warnings = Vec::new();
-    let tree = throwaway_layer(path, changes, 0)
-        .map_err(|e| explained(path, e))
-        .context("overlay", path.display())?;
-    std::fs::create_dir(&root).context("create", root.display())?;
-    place(&tree, CWD, &root).context("mount", root.display())?;
-    let in_root = InRoot::new(open_dir(&root).context("open", root.display())?);
-    for (n, mount_point) in below.iter().enumerate() {
-        let inside = mount_point.strip_prefix(path).unwrap_or(mount_point);
-        let layered = throwaway_layer(mount_point, changes, n + 1).and_then(|tree| {
-            let target = in_root.resolve(inside)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            Ok(move_mount(&tree, "", &target, "", flags)?)
-        });
-        if layered.is_err() {
-            warnings.push(mount_point.display().to_string());
-        }
-    }
-    let warnings = match warnings.as_slice() {
-        [] => Vec::new(),
-        names => {
-            vec![format!("separate file systems that are not visible in the container: {}", names.join(", "))]
-        }
-    };
-    Ok(Built { tree: clone_tree(&root).context("open", root.display())?, warnings })
-}
-
-/// Says what the kernel does not: overlays are stacked two deep at most (`FILESYSTEM_MAX_STACK_DEPTH`), and what mounts hide stays hidden.
-fn explained(path: &Path, error: io::Error) -> io::Error {
-    let is_overlay = || rustix::fs::statfs(path).is_ok_and(|s| s.f_type as u32 == OVERLAY_MAGIC);
-    let why = match error.kind() {
-        io::ErrorKind::InvalidInput if is_overlay() => {
-            "it is an overlay over an overlay already, and the kernel stacks no further: use a directory on another file system"
-        }
-        // `clone_private_mount` in fs/namespace.c.
-        io::ErrorKind::InvalidInput if is_in_user_namespace() => {
-            "an ordinary user cannot overlay a directory in which the machine has mounted something: use an image, or another directory"
-        }
-        _ => return error,
-    };
-    io::Error::other(why)
 }
 
 /// What must hold in a file system must hold in the overlay of it: a program set-uid on a mount that is `nosuid` stays
@@ -424,15 +398,6 @@ fn restrictions(lower: &OwnedFd) -> io::Result<MountAttrFlags> {
         (Has::NOEXEC, MountAttrFlags::MOUNT_ATTR_NOEXEC),
     ];
     Ok(pairs.into_iter().filter(|(flag, _)| has.contains(*flag)).map(|(_, attr)| attr).collect())
-}
-
-fn throwaway_layer(lower: &Path, changes: &Path, n: usize) -> io::Result<OwnedFd> {
-    let (upper, work) = (changes.join(format!("u{n}")), changes.join(format!("w{n}")));
-    std::fs::create_dir(&upper)?;
-    std::fs::create_dir(&work)?;
-    let scratch = changes.join(format!("m{n}"));
-    std::fs::create_dir(&scratch)?;
-    over(lower, &upper, &work, true, &scratch)
 }
 
 /// A directory with changes elsewhere. `scratch` as for root file systems; what is in `upper` need not survive the machine where it is
@@ -461,40 +426,6 @@ fn own_as(from: &OwnedFd, to: &std::fs::File) -> io::Result<()> {
         done => done?,
     }
     Ok(rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?)
-}
-
-/// Mount points below `path` that hold files of the host's own, outermost first.
-fn mounts_below(path: &Path) -> io::Result<Vec<PathBuf>> {
-    let mounts = parse_mountinfo(&std::fs::read("/proc/self/mountinfo")?);
-    let mut points: Vec<PathBuf> = mounts.into_iter().filter(has_files).map(|m| m.point).collect();
-    points.retain(|p| {
-        let inside = p.strip_prefix(path).ok().filter(|inside| !inside.as_os_str().is_empty());
-        inside.is_some_and(|inside| !LEFT_OUT.iter().any(|l| inside.starts_with(l)))
-    });
-    points.sort();
-    points.dedup();
-    Ok(points)
-}
-
-/// Whether it holds files, not the kernel's own objects.
-fn has_files(mount: &MountInfo) -> bool {
-    const KERNEL: [&str; 14] = [
-        "proc",
-        "sysfs",
-        "devtmpfs",
-        "devpts",
-        "mqueue",
-        "cgroup",
-        "cgroup2",
-        "bpf",
-        "tracefs",
-        "debugfs",
-        "securityfs",
-        "nsfs",
-        "autofs",
-        "binfmt_misc",
-    ];
-    !KERNEL.contains(&mount.kind.as_str())
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 //! Both are looked at as overlayfs shows them, and only where their layers differ: a directory that the same layers of both have
 //! is not read. No tree is put together; what is held is the changes, and the directories on the way to the current one.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use crate::error::Error;
-use crate::image::{ImageRecord, visible};
-use crate::layer::Layer;
-use crate::listing::{Item, Place};
+use crate::image::ImageRecord;
+use crate::merged::{Shown, Stack, Trees, joined};
 use crate::store::Store;
+use crate::unpack::Rights;
 use crate::view::Tree;
 
 /// What happened to a path.
@@ -47,12 +47,14 @@ impl Store {
             Some(base) => self.layers_of(base)?,
             None => new[..new.len().saturating_sub(1)].to_vec(),
         };
-        let mut walk = Walk { trees: Vec::new(), seen: HashSet::new(), by_looks: base.is_some() };
-        let (old, new) = (walk.stack(&old)?, walk.stack(&new)?);
+        let mut walk = Walk { trees: Trees::default(), by_looks: base.is_some(), rights: Rights::All };
+        let (old, new) = (walk.trees.stack(&old)?, walk.trees.stack(&new)?);
         walk.compare(&old, &new)
     }
 
     /// What a container has changed in its image's tree; of one that was not made by [`Store::create_rootfs`] that is not known.
+    ///
+    /// Files of a [whole](crate::Rootfs::whole) one are taken for those of its image when owner, mode, time and length are the same.
     ///
     /// # Errors
     /// As [`Store::changes`].
@@ -61,24 +63,24 @@ impl Store {
         let image = self.image(&rootfs.image)?;
         let image = image.ok_or_else(|| Error::ImageNotKnown { name: rootfs.image.hex().to_owned() })?;
         let layers = self.layers_of(&image)?;
-        let mut walk = Walk { trees: Vec::new(), seen: HashSet::new(), by_looks: false };
-        let old = walk.stack(&layers)?;
-        walk.trees.push(Tree::of_changes(rootfs.upper)?);
-        let top = walk.trees.len() - 1;
-        let new = [(top, walk.trees[top].root()?)].into_iter().chain(old.iter().copied()).collect();
+        let rights = if rootfs.whole { Rights::own() } else { Rights::All };
+        let mut walk = Walk { trees: Trees::default(), by_looks: rootfs.whole, rights };
+        let mut old = walk.trees.stack(&layers)?;
+        let mut new = vec![walk.trees.add(Tree::of_changes(rootfs.upper)?)?];
+        match rootfs.whole {
+            true => old.push(walk.trees.add(Tree::of_changes(rootfs.skeleton)?)?),
+            false => new.extend(old.iter().copied()),
+        }
         walk.compare(&old, &new).map(Some)
     }
 }
 
-/// The layers that have a directory, top first: their positions in [`Walk::trees`], and where it is in them.
-type Stack = Vec<(usize, Place)>;
-
 struct Walk<'l> {
-    trees: Vec<Tree<'l>>,
-    /// Directories of file system images that were read: damage could lead to one again and again.
-    seen: HashSet<(usize, u64)>,
+    trees: Trees<'l>,
     /// Whether what looks the same is the same.
     by_looks: bool,
+    /// Those of who made the new tree a copy of the old one.
+    rights: Rights,
 }
 
 /// What is left to do.
@@ -91,37 +93,7 @@ enum Step {
     Leave { position: usize, differs: bool },
 }
 
-/// What one side shows under a name.
-struct Shown {
-    item: Item,
-    /// Whose it is.
-    tree: usize,
-    /// Of a directory, all layers that have it.
-    merged: Stack,
-    /// Layers below have nothing more to show there.
-    closed: bool,
-}
-
-impl<'l> Walk<'l> {
-    fn stack(&mut self, layers: &'l [Layer]) -> Result<Stack, Error> {
-        let mut stack = Vec::new();
-        for layer in visible(layers) {
-            let known = self
-                .trees
-                .iter()
-                .position(|known| known.layer().is_some_and(|known| known.diff_id() == layer.diff_id()));
-            let tree = match known {
-                Some(tree) => tree,
-                None => {
-                    self.trees.push(Tree::of(layer)?);
-                    self.trees.len() - 1
-                }
-            };
-            stack.push((tree, self.trees[tree].root()?));
-        }
-        Ok(stack)
-    }
-
+impl Walk<'_> {
     fn compare(&mut self, old: &Stack, new: &Stack) -> Result<Vec<Change>, Error> {
         let mut changes: Vec<Change> = Vec::new();
         let mut left = if same(old, new) { Vec::new() } else { self.below(b"", old, new)? };
@@ -148,23 +120,10 @@ impl<'l> Walk<'l> {
 
     /// The steps for what is in a directory, the first of them last.
     fn below(&mut self, path: &[u8], old: &Stack, new: &Stack) -> Result<Vec<Step>, Error> {
-        let mut read = BTreeMap::new();
-        for &(tree, place) in old.iter().chain(new) {
-            if read.contains_key(&tree) {
-                continue;
-            }
-            if let Some(node) = place
-                && !self.seen.insert((tree, node.number()))
-            {
-                let problem = "a directory of its image is in two places";
-                let layer = self.trees[tree].layer().expect("invariant: nodes are those of a layer's image");
-                return Err(Error::CorruptLayer { layer: layer.diff_id().clone(), problem });
-            }
-            read.insert(tree, self.trees[tree].list(path, place)?);
-        }
-        let mut before = self.merged(path, old, &read)?;
+        let lists = self.trees.lists(path, old.iter().chain(new))?;
+        let mut before = self.trees.merged(path, old, &lists)?;
         let mut steps = BTreeMap::new();
-        for (name, now) in self.merged(path, new, &read)? {
+        for (name, now) in self.trees.merged(path, new, &lists)? {
             let path = joined(path, name);
             let step = match before.remove(name) {
                 None => Some(Step::Show(ChangeKind::Added, path, now.merged)),
@@ -172,6 +131,7 @@ impl<'l> Walk<'l> {
             };
             steps.extend(step.map(|step| (name, step)));
         }
+        before.retain(|_, was| self.rights.makes(was.item.kind));
         for name in before.into_keys() {
             steps.insert(name, Step::Show(ChangeKind::Deleted, joined(path, name), Stack::new()));
         }
@@ -183,64 +143,25 @@ impl<'l> Walk<'l> {
         if was.tree == now.tree && same(&was.merged, &now.merged) {
             return Ok(None);
         }
+        let items = [&was, &now].map(|shown| match self.rights.has_one_id() {
+            true => shown.item.without_owner(),
+            false => shown.item,
+        });
         if was.item.is_dir() && now.item.is_dir() {
-            let differs = !was.item.is_alike(&now.item);
+            let differs = !items[0].is_alike(&items[1]);
             return Ok(Some(Step::Both { path, old: was.merged, new: now.merged, differs }));
         }
-        let same = self.by_looks && was.item.is_same(&now.item) && {
-            let further = |shown: &Shown| self.trees[shown.tree].further(&path, shown.item.kind);
+        let same = self.by_looks && items[0].is_same(&items[1]) && {
+            let further = |shown: &Shown| self.trees.get(shown.tree).further(&path, shown.item.kind);
             further(&was)? == further(&now)?
         };
         Ok((!same).then_some(Step::Show(ChangeKind::Changed, path, now.merged)))
-    }
-
-    /// What a directory shows, of what its layers have there.
-    fn merged<'n>(
-        &self,
-        path: &[u8],
-        stack: &Stack,
-        read: &'n BTreeMap<usize, Vec<(Vec<u8>, Item)>>,
-    ) -> Result<BTreeMap<&'n [u8], Shown>, Error> {
-        let mut all: BTreeMap<&[u8], Shown> = BTreeMap::new();
-        for &(tree, _) in stack {
-            for (name, item) in read.get(&tree).into_iter().flatten() {
-                let open = all.get(name.as_slice()).is_none_or(|shown| !shown.closed);
-                let closes = open && {
-                    // Others have nothing below them.
-                    !item.is_dir() || self.trees[tree].is_opaque(&joined(path, name), item.place)?
-                };
-                match all.get_mut(name.as_slice()) {
-                    _ if !open => {}
-                    None => {
-                        let merged = if item.is_dir() { vec![(tree, item.place)] } else { Stack::new() };
-                        all.insert(name, Shown { item: *item, tree, merged, closed: closes });
-                    }
-                    Some(shown) => {
-                        shown.closed = closes;
-                        if item.is_dir() {
-                            // One that is only implied looks as the next one below does.
-                            let implied = self.trees[shown.tree].only_implies(&joined(path, name));
-                            shown.merged.push((tree, item.place));
-                            if implied {
-                                (shown.item, shown.tree) = (*item, tree);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        all.retain(|_, shown| !shown.item.is_whiteout());
-        Ok(all)
     }
 }
 
 /// Whether both are of the same layers; at one path they are the same directories, then.
 fn same(a: &Stack, b: &Stack) -> bool {
     a.iter().map(|(tree, _)| tree).eq(b.iter().map(|(tree, _)| tree))
-}
-
-fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
 }
 
 fn absolute(path: &[u8]) -> Vec<u8> {

@@ -79,6 +79,15 @@ pub enum Error {
         /// What says so.
         sign: &'static str,
     },
+    /// The files of an image could not be copied for a container.
+    #[error("cannot copy the files of the image to {}", to.display())]
+    Copy {
+        /// Where they were to be.
+        to: PathBuf,
+        /// At which file, and why.
+        #[source]
+        source: UnpackError,
+    },
     /// The file system does not keep limits.
     #[error("{} is on {filesystem}, which does not limit the size of containers as it is: {advice}", root.display())]
     NoLimits {

@@ -205,7 +205,8 @@ impl Lease {
         (&self.file).write_all(format!("{kind} {object}\n").as_bytes()).during("write", &path)
     }
 
-    pub(crate) fn staging(&self) -> PathBuf {
+    /// A directory on the file system of the store, for what does not outlive the lease.
+    pub fn staging(&self) -> PathBuf {
         self.store.staging().join(&self.id)
     }
 }

@@ -15,7 +15,7 @@
 //! images/<id>.json         manifests, layers, platform, created, size
 //! refs/<escaped name>      one file per reference: to an image, or to an index among the blobs
 //! leases/ staging/         what is being made; locked while its maker lives
-//! containers/<id>/         the engine's; here rootfs.json, upper/, work/
+//! containers/<id>/         the engine's; here rootfs.json, upper/ (what was changed, or all files), work/
 //! partial/                 beginnings of blobs whose transfer broke off, not verified, for a week
 //! tombs/                   on the way out
 //! skeleton/                below every image: what things are mounted on
@@ -64,6 +64,7 @@ mod layer;
 mod lease;
 mod limits;
 mod listing;
+mod merged;
 mod name;
 mod partial;
 mod record;
@@ -75,10 +76,12 @@ mod tombs;
 mod unpack;
 mod usage;
 mod view;
+mod whole;
+mod xattrs;
 
 pub use changes::{Change, ChangeKind};
 pub use check::{Damage, Leftover, LeftoverKind, Object, Problem, Report};
-pub use container::Rootfs;
+pub use container::{Rootfs, has_copy};
 pub use digest::{Algorithm, DiffId, Hasher, HashingSource, ImageId, NoId, TarSource, digest_of, sha256};
 pub use disk::{Durability, unnamed_file};
 pub use error::Error;

@@ -15,7 +15,7 @@ use crate::view::{Tree, failed, open_beneath};
 
 /// Longer ones are cut, which `cap_from_disk` of the kernel refuses anyway.
 const MAX_CAPABILITY: usize = 64;
-const CAPABILITY: &[u8] = b"security.capability";
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// A directory of a layer: which one of an image; in an unpacked tree paths say that.
 pub(crate) type Place = Option<Node>;
@@ -24,18 +24,23 @@ pub(crate) type Place = Option<Node>;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item {
     pub(crate) kind: FileKind,
-    /// Where it is, if it is a directory.
-    pub(crate) place: Place,
-    mode: u32,
-    owner: (u32, u32),
-    mtime: (i64, u32),
-    size: u64,
-    device: (u32, u32),
+    /// Which it is of an image; in an unpacked tree paths say that.
+    pub(crate) node: Option<Node>,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+    pub(crate) mtime: (i64, u32),
+    pub(crate) size: u64,
+    pub(crate) device: (u32, u32),
 }
 
 impl Item {
     pub(crate) fn is_dir(&self) -> bool {
         self.kind == FileKind::Directory
+    }
+
+    /// Where it is, a directory.
+    pub(crate) fn place(&self) -> Place {
+        self.node.filter(Node::is_dir)
     }
 
     /// What lower layers have there is gone.
@@ -56,13 +61,18 @@ impl Item {
         self.is_alike(other) && whole(self) == whole(other)
     }
 
+    /// The same, as one who has a single user and group keeps it.
+    pub(crate) fn without_owner(self) -> Self {
+        Self { owner: (0, 0), ..self }
+    }
+
     fn of_node(node: Node) -> Self {
         let number = node.device();
         // As `new_decode_dev` of the kernel.
         let device = ((number >> 8) & 0xfff, (number & 0xff) | ((number >> 12) & 0xfff00));
         Self {
             kind: node.kind(),
-            place: node.is_dir().then_some(node),
+            node: Some(node),
             mode: mode(node.kind(), node.mode()),
             owner: node.owner(),
             mtime: node.mtime(),
@@ -83,7 +93,7 @@ impl Item {
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
         Self {
             kind,
-            place: None,
+            node: None,
             mode: mode(kind, stat.st_mode & 0o7777),
             owner: (stat.st_uid, stat.st_gid),
             mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),

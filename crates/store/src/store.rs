@@ -30,8 +30,10 @@ const DIRECTORIES: [&str; 10] = [
 pub(crate) const EROFS: &str = "erofs";
 /// The feature of stores in which names point to indexes, and keep what these list.
 pub(crate) const INDEXES: &str = "indexes";
+/// The feature of stores in which containers have copies of the files of their images.
+pub(crate) const COPIES: &str = "copies";
 /// Incompatible features this loment understands.
-const KNOWN: [&str; 2] = [EROFS, INDEXES];
+const KNOWN: [&str; 3] = [EROFS, INDEXES, COPIES];
 
 /// What others have at the top of their storage, and who they are.
 const OTHERS: [(&str, &str); 12] = [
@@ -74,6 +76,7 @@ struct Inner {
     runroot: PathBuf,
     durability: Durability,
     form: Form,
+    copies: bool,
 }
 
 impl Store {
@@ -83,7 +86,13 @@ impl Store {
     /// [`Error::Format`] when a newer loment wrote it, [`Error::Foreign`] where another program keeps its images.
     pub fn open(root: &Path, runroot: &Path, durability: Durability) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).during("resolve", path);
-        let inner = Inner { root: absolute(root)?, runroot: absolute(runroot)?, durability, form: Form::Dir };
+        let inner = Inner {
+            root: absolute(root)?,
+            runroot: absolute(runroot)?,
+            durability,
+            form: Form::Dir,
+            copies: false,
+        };
         let store = Self { inner: Arc::new(inner) };
         let format = store.path("FORMAT");
         match disk::read_json::<Format>(&format)? {
@@ -104,7 +113,7 @@ impl Store {
     /// [`Error::Format`] when a newer loment wrote it.
     pub fn look(root: &Path, runroot: &Path) -> Result<Option<Self>, Error> {
         let (root, runroot) = (root.to_owned(), runroot.to_owned());
-        let inner = Inner { root, runroot, durability: Durability::Full, form: Form::Dir };
+        let inner = Inner { root, runroot, durability: Durability::Full, form: Form::Dir, copies: false };
         let store = Self { inner: Arc::new(inner) };
         let Some(format) = disk::read_json::<Format>(&store.path("FORMAT"))? else { return Ok(None) };
         store.understand(format)?;
@@ -119,6 +128,16 @@ impl Store {
     /// How new layers are kept.
     pub fn form(&self) -> Form {
         self.inner.form
+    }
+
+    /// The same store, in which new containers have copies of all files of their images, where an overlay cannot keep their
+    /// changes. Containers that are here stay as they are.
+    pub fn with_copies(&self, copies: bool) -> Self {
+        Self { inner: Arc::new(Inner { copies, ..Inner::clone(&self.inner) }) }
+    }
+
+    pub(crate) fn makes_copies(&self) -> bool {
+        self.inner.copies
     }
 
     /// The directory everything lives in.

@@ -5,16 +5,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{
-    Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fgetxattr,
-    fgetxattr_query, flistxattr, flistxattr_query, fsetxattr, fstat, futimens, openat2,
+    Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr, fstat,
+    futimens, openat2,
 };
 use rustix::io::Errno;
 
 use crate::disk;
-use crate::erofs::{Image, ReadError, Xattrs};
+use crate::erofs::{Image, ReadError};
 use crate::error::{Context, Error};
 use crate::layer::{self, Form, Layer};
 use crate::unpack::is_opaque;
+use crate::xattrs::{self, Xattrs};
 
 /// The tree of a layer, or of the changes of a container, which have the form of an unpacked one.
 pub(crate) enum Tree<'l> {
@@ -122,24 +123,11 @@ pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd,
 impl Look {
     fn at(dir: &OwnedFd) -> Result<Self, Errno> {
         let stat = fstat(dir)?;
-        let mut xattrs = Vec::new();
-        let size = match flistxattr_query(dir) {
-            Err(Errno::OPNOTSUPP) => 0,
-            result => result?,
-        };
-        let mut list = vec![0; size];
-        let length = if size > 0 { flistxattr(dir, &mut list[..])? } else { 0 };
-        for name in list[..length].split(|&b| b == 0).filter(|name| !name.is_empty()) {
-            let mut value = vec![0; fgetxattr_query(dir, name)?];
-            let length = fgetxattr(dir, name, &mut value[..])?;
-            value.truncate(length);
-            xattrs.push((name.to_vec(), value));
-        }
         Ok(Self {
             mode: stat.st_mode & 0o7777,
             owner: (stat.st_uid, stat.st_gid),
             mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
-            xattrs,
+            xattrs: xattrs::of(dir)?,
         })
     }
 

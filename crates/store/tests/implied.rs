@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Fixture, Tar, View, describe, good, item, lower_dirs};
+use common::{Fixture, Tar, View, describe, good, item, lower_dirs, shown};
 use loment_store::{
     Durability, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Limits, Rootfs, sha256,
 };
@@ -40,6 +40,12 @@ fn container(tars: &[Tar]) -> Container {
     lease.commit_image(&record).unwrap();
     drop(lease);
     let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    // A copy of all files looks the same; mount(8) has one page for the names of layers.
+    let copies = fixture.store.with_copies(true);
+    let copy = copies.create_rootfs("copy", &record.id, Durability::None, Limits::default()).unwrap();
+    if tars.len() < 10 {
+        assert_eq!(describe(&copy.upper, false), shown(&rootfs));
+    }
     Container { fixture, rootfs }
 }
 

@@ -24,6 +24,9 @@ fn temporary_in(parent: &str) -> TempDir {
     tempfile::Builder::new().prefix("loment-test-").tempdir_in(parent).expect("make a temporary directory")
 }
 
+/// With this variable, containers have copies of the files of their images.
+const COPIES: &str = "LOMENT_TEST_COPIES";
+
 /// The binary with an empty store, no containers, and a known environment.
 #[derive(Debug)]
 pub struct World {
@@ -133,7 +136,11 @@ impl World {
         arguments: impl IntoIterator<Item = S>,
     ) -> Command {
         let mut command = self.in_environment(binary);
-        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.runroot()).args(arguments);
+        command.arg("--root").arg(self.root()).arg("--runroot").arg(self.runroot());
+        if std::env::var_os(COPIES).is_some() {
+            command.args(["--storage-opt", "loment.files=copy"]);
+        }
+        command.args(arguments);
         command
     }
 

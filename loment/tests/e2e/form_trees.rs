@@ -127,10 +127,15 @@ fn look(root: &Path) -> BTreeMap<PathBuf, Seen> {
     seen
 }
 
-/// An image in one form: its files, as `image mount` shows them.
-fn mounted(registry: &Registry, form: &str, name: &str, platform: &str) -> BTreeMap<PathBuf, Seen> {
+/// An image in one form: its files, as `image mount` shows them, an overlay or a copy.
+fn mounted(
+    registry: &Registry,
+    (form, files): (&str, &str),
+    name: &str,
+    platform: &str,
+) -> BTreeMap<PathBuf, Seen> {
     let (world, name): (World, _) = (world(), registry.name(name));
-    let option = format!("loment.form={form}");
+    let (option, files) = (format!("loment.form={form}"), format!("loment.files={files}"));
     let mut pull = vec!["--storage-opt", &option, "pull", "--quiet", "--tls-verify=false"];
     if !platform.is_empty() {
         pull.extend(["--platform", platform]);
@@ -144,7 +149,7 @@ fn mounted(registry: &Registry, form: &str, name: &str, platform: &str) -> BTree
             assert_eq!(fsck.code, 0, "{fsck}");
         }
     }
-    let path = world.loment(["image", "mount", &name]).succeeds().to_owned();
+    let path = world.loment(["--storage-opt", &files, "image", "mount", &name]).succeeds().to_owned();
     let seen = look(Path::new(&path));
     world.loment(["image", "unmount", &name]).succeeds();
     seen
@@ -152,17 +157,21 @@ fn mounted(registry: &Registry, form: &str, name: &str, platform: &str) -> BTree
 
 #[track_caller]
 fn is_the_same(registry: &Registry, name: &str, platform: &str) {
-    let [image, tree] = ["erofs", "dir"].map(|form| mounted(registry, form, name, platform));
+    let [tree, others @ ..] = [("dir", "overlay"), ("erofs", "overlay"), ("erofs", "copy"), ("dir", "copy")]
+        .map(|form| (form, mounted(registry, form, name, platform)));
+    let tree = tree.1;
     assert!(tree.len() > 1, "{name}: nothing is in it");
-    for (path, one) in &tree {
-        assert_eq!(image.get(path), Some(one), "{name}: {}", path.display());
+    for (form, other) in others {
+        for (path, one) in &tree {
+            assert_eq!(other.get(path), Some(one), "{name}, {form:?}: {}", path.display());
+        }
+        let more: Vec<_> = other.keys().filter(|path| !tree.contains_key(*path)).collect();
+        assert!(more.is_empty(), "{name}, {form:?}: {more:?}");
     }
-    let more: Vec<_> = image.keys().filter(|path| !tree.contains_key(*path)).collect();
-    assert!(more.is_empty(), "{name}: {more:?}");
 }
 
 #[test]
-fn every_image_of_the_tests_is_the_same_in_both_forms() {
+fn every_image_of_the_tests_is_the_same_in_all_forms() {
     let registry = fixtures().serve();
     for (name, platform) in IMAGES {
         is_the_same(&registry, name, platform);
@@ -170,9 +179,9 @@ fn every_image_of_the_tests_is_the_same_in_both_forms() {
 }
 
 #[test]
-fn debian_is_the_same_in_both_forms() {
+fn debian_is_the_same_in_all_forms() {
     match fixtures().debian() {
         Ok(registry) => is_the_same(&registry, "debian:latest", ""),
-        Err(reason) => skip("a whole Debian in both forms", &reason),
+        Err(reason) => skip("a whole Debian in all forms", &reason),
     }
 }

@@ -16,6 +16,7 @@ mod commit;
 mod completion;
 mod configuration;
 mod container_mount;
+mod copies;
 mod copy_flags;
 mod cp;
 mod diff;

@@ -91,7 +91,7 @@ fn document(globals: &Globals) -> Result<Value, Error> {
         "registries": registries,
         "store": {
             "containerStore": {"number": containers.len(), "running": running, "stopped": containers.len() - running, "paused": 0},
-            "graphDriverName": "overlay",
+            "graphDriverName": if engine.makes_copies() { "vfs" } else { "overlay" },
             "graphOptions": {},
             "graphRoot": engine.root(),
             "graphRootAllocated": allocated,

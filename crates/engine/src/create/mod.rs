@@ -186,7 +186,12 @@ impl Engine {
     fn make(&self, config: &Config, volumes: &VolumeChoices, secrets: &[SecretData]) -> Result<(), Error> {
         if let Some(image) = &config.image {
             let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
-            self.store().create_rootfs(&config.id, &image.id, durability, config.files.size.into())?;
+            self.store_for_files().create_rootfs(
+                &config.id,
+                &image.id,
+                durability,
+                config.files.size.into(),
+            )?;
         }
         self.keep_secrets(config, secrets)?;
         self.take_volumes(config, volumes)?;

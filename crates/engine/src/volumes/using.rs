@@ -272,7 +272,7 @@ impl Engine {
                     }
                     _ => std::fs::create_dir_all(&top).context("create", top.display())?,
                 }
-                let layers = self.store().image_view(&image.id, &top)?;
+                let layers = self.store_for_files().image_view(&image.id, &top)?;
                 one.layers = layers.into_iter().map(crate::start::lower).collect();
                 one.pins = self.pins();
             }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::Context;
-use crate::launch::{Body, Restrictions, Rootfs, Volume, VolumeOverlay};
+use crate::launch::{Body, Lower, Restrictions, Rootfs, Volume, VolumeOverlay};
 use crate::volumes::{Shown, use_shown_first};
 use crate::{Error, overlay, volume_mounts};
 
@@ -52,16 +52,23 @@ pub(super) fn prepare(
 /// The files of an image. What a container changes in them goes with its run.
 fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Result<OwnedFd, Error> {
     let mounting = || format!("an image on {}", volume.destination.display());
-    let changes = volume.overlay.as_ref().ok_or(Errno::INVAL).context("mount", mounting())?;
-    empty(changes).context("mount", mounting())?;
-    let rootfs = Rootfs::Overlay {
-        lower: volume.layers.clone(),
-        pins: volume.pins.clone(),
-        upper: changes.upper.clone(),
-        work: changes.work.clone(),
-        volatile: true,
-        shown: PathBuf::new(),
-        restrictions: Restrictions::default(),
+    let restrictions = Restrictions::default();
+    let rootfs = match &volume.layers[..] {
+        // All files are there, made for this run.
+        [Lower::Dir { path }] => Rootfs::Copy { path: path.clone(), restrictions },
+        _ => {
+            let changes = volume.overlay.as_ref().ok_or(Errno::INVAL).context("mount", mounting())?;
+            empty(changes).context("mount", mounting())?;
+            Rootfs::Overlay {
+                lower: volume.layers.clone(),
+                pins: volume.pins.clone(),
+                upper: changes.upper.clone(),
+                work: changes.work.clone(),
+                volatile: true,
+                shown: PathBuf::new(),
+                restrictions,
+            }
+        }
     };
     let tree = overlay::build(&rootfs, scratch, users)?.tree;
     let Some(path) = &volume.subpath else { return Ok(tree) };

@@ -25,11 +25,10 @@ mod write;
 mod xattr;
 
 pub(crate) use format::FileKind;
-pub(crate) use read::{Image, Node, ReadError, read_anything};
+pub(crate) use read::{Extent, Image, Node, ReadError, read_anything};
 pub(crate) use tree::unpack;
 #[cfg(test)]
 pub(crate) use tree::unpack_within;
-pub(crate) use xattr::Xattrs;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use std::os::unix::fs::FileExt;
 use super::format::{
     BLOCK, BLOCK_SIZE, Data, FileKind, INODE_SIZE, Inode, NO_BLOCK, ROOT_OFFSET, SLOT, SuperBlock, dirents,
 };
-use super::xattr::{self, Xattrs};
+use super::xattr;
+use crate::xattrs::Xattrs;
 
 /// Why an image could not be read.
 #[derive(Debug)]
@@ -108,10 +109,25 @@ impl Node {
         self.inode.mtime
     }
 
+    /// Whether it has several names.
+    pub(crate) fn has_links(&self) -> bool {
+        self.inode.links > 1 && !self.is_dir()
+    }
+
     /// Where its extended attributes end and inline content begins.
     fn after(&self) -> u64 {
         self.nid * SLOT + (INODE_SIZE + self.inode.xattr_bytes) as u64
     }
+}
+
+/// Bytes of a file that are together in its image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// In the file.
+    pub(crate) offset: u64,
+    /// In the image.
+    pub(crate) at: u64,
+    pub(crate) length: u64,
 }
 
 /// An open image.
@@ -197,6 +213,59 @@ impl<S: Source> Image<S> {
         Ok(target)
     }
 
+    /// Where the content of a file is, in its order, without holes.
+    pub(crate) fn extents(&self, file: &Node) -> Result<Vec<Extent>, ReadError> {
+        let size = file.inode.size;
+        let inline = |block: u32| {
+            let whole = size - size % BLOCK_SIZE;
+            let start = u64::from(block) * BLOCK_SIZE;
+            vec![
+                Extent { offset: 0, at: start, length: whole },
+                Extent { offset: whole, at: file.after(), length: size - whole },
+            ]
+        };
+        let mut extents = match file.inode.data {
+            Data::Plain(block) => vec![Extent { offset: 0, at: u64::from(block) * BLOCK_SIZE, length: size }],
+            Data::Inline(block) => inline(block),
+            Data::Chunks { bits } => self.chunks(file, 1 << bits)?,
+            Data::Device(_) => Vec::new(),
+        };
+        extents.retain(|extent| extent.length > 0);
+        let fits = |extent: &Extent| extent.at.checked_add(extent.length).is_some_and(|end| end <= self.size);
+        if extents.iter().all(fits) { Ok(extents) } else { Err(CONTENT) }
+    }
+
+    fn chunks(&self, file: &Node, chunk: u64) -> Result<Vec<Extent>, ReadError> {
+        let size = file.inode.size;
+        let count = size.div_ceil(chunk);
+        if !self.chunked || count > self.size / 4 {
+            return Err(CONTENT);
+        }
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut entry = [0; 4];
+        for index in 0..count {
+            self.source.read(file.after() + 4 * index, &mut entry)?;
+            let block = u32::from_le_bytes(entry);
+            if block == NO_BLOCK {
+                continue;
+            }
+            let (offset, at) = (index * chunk, u64::from(block) * BLOCK_SIZE);
+            let length = chunk.min(size - offset);
+            match extents.last_mut() {
+                Some(last) if last.offset + last.length == offset && last.at + last.length == at => {
+                    last.length += length;
+                }
+                _ => extents.push(Extent { offset, at, length }),
+            }
+        }
+        Ok(extents)
+    }
+
+    /// Fills `buffer` with what is in the image from `at` on.
+    pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        Ok(self.source.read(at, buffer)?)
+    }
+
     /// Reads every inode that can be reached, and checks that all fits together.
     pub(crate) fn check(&self) -> Result<(), ReadError> {
         let root = self.root()?;
@@ -259,7 +328,7 @@ impl<S: Source> Image<S> {
             }
             Data::Chunks { bits } => self.chunked && self.check_chunks(node, 1 << bits)?,
         };
-        if fits { Ok(()) } else { Err(ReadError::Damaged("content of a file is outside of its image")) }
+        if fits { Ok(()) } else { Err(CONTENT) }
     }
 
     fn check_chunks(&self, node: &Node, chunk: u64) -> Result<bool, ReadError> {
@@ -314,6 +383,7 @@ impl<S: Source> Image<S> {
 }
 
 const DIRECTORY: ReadError = ReadError::Damaged("a directory of its image is damaged");
+const CONTENT: ReadError = ReadError::Damaged("content of a file is outside of its image");
 const INODE: ReadError = ReadError::Damaged("an inode of its image is damaged");
 
 /// Reads any bytes as an image; for finding ones that are not refused but break the reader.

@@ -7,6 +7,8 @@ use std::ffi::CString;
 
 use rustix::io::Errno;
 
+use crate::xattrs::Xattrs;
+
 use super::format::{FileKind, MAX_XATTRS, XATTR_HEADER};
 use crate::unpack::OPAQUE;
 
@@ -69,9 +71,6 @@ fn push(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), Errno> {
     out.resize(out.len().next_multiple_of(4), 0);
     if out.len() > MAX_XATTRS { Err(Errno::NOSPC) } else { Ok(()) }
 }
-
-/// Names and values.
-pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Reads attributes back, in order; `None` for what [`encode`] does not write.
 pub(super) fn decode(bytes: &[u8]) -> Option<Xattrs> {

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fgetxattr_query, flistxattr, flistxattr_query,
-    fstat, lgetxattr, lgetxattr_query, llistxattr, llistxattr_query, major, minor, openat, readlinkat,
-    statat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, major, minor, openat, readlinkat, statat,
 };
 use rustix::io::Errno;
 
 use crate::unpack::is_opaque;
+use crate::xattrs::{self, Xattrs};
 
 /// The largest number in a field of eleven octal digits.
 const MAX_OCTAL: u64 = 0o777_7777_7777;
@@ -86,6 +85,20 @@ impl<'f, W: Write> TreeTar<'f, W> {
         }
     }
 
+    /// Adds what hides a path in lower layers (image-spec, layer.md, "Whiteouts"), owned like the directory `root`.
+    ///
+    /// # Errors
+    /// Those of writing; the archive is of no use then.
+    pub fn hide(&mut self, path: &[u8], root: impl AsFd) -> io::Result<()> {
+        let stat = fstat(root)?;
+        self.whiteout(path, &stat)
+    }
+
+    fn whiteout(&mut self, path: &[u8], stat: &Stat) -> io::Result<()> {
+        let (above, name) = split(path);
+        self.header(&joined(above, &[WHITEOUT, name].concat()), b'0', b"", 0, stat, &[])
+    }
+
     /// Ends the archive.
     ///
     /// # Errors
@@ -125,18 +138,16 @@ impl<'f, W: Write> TreeTar<'f, W> {
                     Err(Errno::NOENT) => return Ok(None),
                     target => target?,
                 };
-                self.header(path, b'2', target.to_bytes(), 0, &stat, &xattrs_at(parent, name)?)?;
+                self.header(path, b'2', target.to_bytes(), 0, &stat, &shown_xattrs_at(parent, name)?)?;
             }
-            FileType::CharacterDevice if is_whiteout => {
-                let (above, name) = split(path);
-                let hidden = joined(above, &[WHITEOUT, name].concat());
-                self.header(&hidden, b'0', b"", 0, &stat, &[])?;
-            }
+            FileType::CharacterDevice if is_whiteout => self.whiteout(path, &stat)?,
             FileType::CharacterDevice => {
-                self.header(path, b'3', b"", 0, &stat, &xattrs_at(parent, name)?)?;
+                self.header(path, b'3', b"", 0, &stat, &shown_xattrs_at(parent, name)?)?;
             }
-            FileType::BlockDevice => self.header(path, b'4', b"", 0, &stat, &xattrs_at(parent, name)?)?,
-            FileType::Fifo => self.header(path, b'6', b"", 0, &stat, &xattrs_at(parent, name)?)?,
+            FileType::BlockDevice => {
+                self.header(path, b'4', b"", 0, &stat, &shown_xattrs_at(parent, name)?)?
+            }
+            FileType::Fifo => self.header(path, b'6', b"", 0, &stat, &shown_xattrs_at(parent, name)?)?,
             FileType::Socket | FileType::Unknown => {}
         }
         if has_links {
@@ -153,7 +164,7 @@ impl<'f, W: Write> TreeTar<'f, W> {
             dir => dir?,
         };
         let stat = fstat(&dir)?;
-        let xattrs = xattrs_of(&dir)?;
+        let xattrs = xattrs::of(&dir)?;
         let shown: Vec<_> = xattrs.iter().filter(|(name, _)| is_shown(name)).cloned().collect();
         self.header(&[path, b"/"].concat(), b'5', b"", 0, &stat, &shown)?;
         let opaque = |(name, value): &(Vec<u8>, Vec<u8>)| is_opaque(name, value);
@@ -176,7 +187,7 @@ impl<'f, W: Write> TreeTar<'f, W> {
             return Ok(false);
         }
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        let xattrs: Vec<_> = xattrs_of(&file)?.into_iter().filter(|(name, _)| is_shown(name)).collect();
+        let xattrs: Vec<_> = xattrs::of(&file)?.into_iter().filter(|(name, _)| is_shown(name)).collect();
         self.header(path, b'0', b"", size, &stat, &xattrs)?;
         let mut content = File::from(file).take(size);
         let mut left = size;
@@ -324,54 +335,9 @@ fn is_shown(name: &[u8]) -> bool {
     name.starts_with(b"user.") && !name.starts_with(b"user.overlay.") || name == b"security.capability"
 }
 
-type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
-
-fn xattrs_of(file: &OwnedFd) -> io::Result<Xattrs> {
-    let size = match flistxattr_query(file) {
-        Err(Errno::OPNOTSUPP) => 0,
-        size => size?,
-    };
-    let mut list = vec![0; size];
-    let length = if size > 0 { flistxattr(file, &mut list[..])? } else { 0 };
-    values(&list[..length], |name| {
-        let mut value = vec![0; fgetxattr_query(file, name)?];
-        let length = fgetxattr(file, name, &mut value[..])?;
-        value.truncate(length);
-        Ok(value)
-    })
-}
-
-/// The same of what is not opened: links, devices and pipes.
-fn xattrs_at(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Xattrs> {
-    let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
-    let path = path.as_slice();
-    let size = match llistxattr_query(path) {
-        Err(Errno::OPNOTSUPP | Errno::NOENT) => 0,
-        size => size?,
-    };
-    let mut list = vec![0; size];
-    let length = if size > 0 { llistxattr(path, &mut list[..])? } else { 0 };
-    let mut all = values(&list[..length], |name| {
-        let mut value = vec![0; lgetxattr_query(path, name)?];
-        let length = lgetxattr(path, name, &mut value[..])?;
-        value.truncate(length);
-        Ok(value)
-    })?;
+fn shown_xattrs_at(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Xattrs> {
+    let mut all = xattrs::at(parent, name)?;
     all.retain(|(name, _)| is_shown(name));
-    Ok(all)
-}
-
-/// The attributes of a list of names, in the order of these.
-fn values(list: &[u8], value: impl Fn(&[u8]) -> Result<Vec<u8>, Errno>) -> io::Result<Xattrs> {
-    let mut all = Vec::new();
-    for name in list.split(|&b| b == 0).filter(|name| !name.is_empty()) {
-        match value(name) {
-            // It has gone.
-            Err(Errno::NODATA) => {}
-            value => all.push((name.to_vec(), value?)),
-        }
-    }
-    all.sort_unstable();
     Ok(all)
 }
 

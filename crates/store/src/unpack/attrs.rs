@@ -24,7 +24,7 @@ pub(crate) fn is_opaque(name: &[u8], value: &[u8]) -> bool {
 impl Attrs {
     /// Applies everything to an open file. The order matters: writing and chown clear set-id bits and
     /// capabilities.
-    pub(super) fn apply(&self, fd: BorrowedFd<'_>, defaults: &Defaults) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, fd: BorrowedFd<'_>, defaults: &Defaults) -> Result<(), Fault> {
         let own = |uid, gid| fchown(fd, Some(uid), Some(gid));
         defaults.rights.owner((self.uid, self.gid), (defaults.uid, defaults.gid), own)?;
         if self.mode & (0o7000 | defaults.umask) != 0 {
@@ -37,7 +37,7 @@ impl Attrs {
     }
 
     /// Applies everything to `name` in `parent` without opening it: links, devices and pipes.
-    pub(super) fn apply_at(
+    pub(crate) fn apply_at(
         &self,
         parent: BorrowedFd<'_>,
         name: &CStr,
@@ -71,7 +71,7 @@ impl Attrs {
 
 impl DirMeta {
     /// Applies everything to an open directory.
-    pub(super) fn apply(&self, fd: impl AsFd, defaults: &Defaults) -> Result<(), Fault> {
+    pub(crate) fn apply(&self, fd: impl AsFd, defaults: &Defaults) -> Result<(), Fault> {
         let (fd, attrs) = (fd.as_fd(), &self.attrs);
         let own = |uid, gid| fchown(fd, Some(uid), Some(gid));
         defaults.rights.owner((attrs.uid, attrs.gid), (defaults.uid, defaults.gid), own)?;

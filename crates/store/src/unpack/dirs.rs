@@ -19,7 +19,7 @@ use super::rules::{DirMeta, DirMetas, MAX_LINKS, MAX_PATH};
 const MAX_OPEN: usize = 64;
 
 /// Forgets everything below `path`.
-pub(super) fn forget_below<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8]) {
+pub(crate) fn forget_below<V>(map: &mut BTreeMap<Vec<u8>, V>, path: &[u8]) {
     let mut from = path.to_vec();
     from.push(b'/');
     let below = map.range::<[u8], _>((Bound::Included(from.as_slice()), Bound::Unbounded));
@@ -46,7 +46,7 @@ struct Level {
 }
 
 /// The open way from the layer's root to one directory.
-pub(super) struct DirStack<'r> {
+pub(crate) struct DirStack<'r> {
     root: BorrowedFd<'r>,
     levels: Vec<Level>,
     /// Canonical path of the last level, without leading slash.
@@ -57,22 +57,27 @@ pub(super) struct DirStack<'r> {
 }
 
 impl<'r> DirStack<'r> {
-    pub(super) fn new(root: BorrowedFd<'r>) -> Self {
+    pub(crate) fn new(root: BorrowedFd<'r>) -> Self {
         Self { root, levels: Vec::new(), path: Vec::new(), requested: Vec::new(), valid: true }
     }
 
+    /// The layer's root.
+    pub(crate) fn root(&self) -> BorrowedFd<'r> {
+        self.root
+    }
+
     /// The canonical path of the current directory: no links, no leading slash.
-    pub(super) fn path(&self) -> &[u8] {
+    pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
     /// Descriptor of the current directory (`O_PATH`).
-    pub(super) fn current(&mut self) -> Result<BorrowedFd<'_>, WalkError> {
+    pub(crate) fn current(&mut self) -> Result<BorrowedFd<'_>, WalkError> {
         self.fd(self.levels.len())
     }
 
     /// Drops descriptors at and below `path`, whose directory is about to go away.
-    pub(super) fn invalidate(&mut self, path: &[u8]) {
+    pub(crate) fn invalidate(&mut self, path: &[u8]) {
         let below = self.path.starts_with(path) && matches!(self.path.get(path.len()), None | Some(b'/'));
         if below && !path.is_empty() {
             let depth = self.levels.partition_point(|level| level.end < path.len());
@@ -83,7 +88,7 @@ impl<'r> DirStack<'r> {
 
     /// Makes `path` (normalised, no `..`) the current directory. With `create`, missing directories are made
     /// and entered in the map.
-    pub(super) fn enter(&mut self, path: &[u8], mut create: Option<&mut DirMetas>) -> Result<(), WalkError> {
+    pub(crate) fn enter(&mut self, path: &[u8], mut create: Option<&mut DirMetas>) -> Result<(), WalkError> {
         if self.valid && self.requested == path {
             return Ok(());
         }
@@ -214,21 +219,21 @@ fn link_target(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>, WalkError
 }
 
 /// Opens `path` of the layer for changing its own attributes.
-pub(super) fn open_for_attributes(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_for_attributes(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(dir, c".", flags, Mode::empty())
 }
 
 /// What a plain file gets without being asked for: owner, group, and the permission bits the umask takes.
-pub(super) struct Defaults {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) umask: u32,
-    pub(super) rights: Rights,
+pub(crate) struct Defaults {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) umask: u32,
+    pub(crate) rights: Rights,
 }
 
 /// Finds the defaults by making a file in `dir`: the umask cannot be read without changing it for all threads.
-pub(super) fn defaults(dir: BorrowedFd<'_>) -> Result<Defaults, Errno> {
+pub(crate) fn defaults(dir: BorrowedFd<'_>) -> Result<Defaults, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let probe = openat(dir, c"probe", flags, Mode::from_raw_mode(0o777))?;
     let stat = fstat(&probe)?;

@@ -30,13 +30,13 @@ use crate::digest::TarSource;
 use crate::implied::Implied;
 use crate::tar::{Entry, Kind, TarLog, TarReader};
 pub(crate) use attrs::{OPAQUE, USER_OPAQUE, is_opaque};
-pub(crate) use dirs::WalkError;
-use dirs::{Defaults, DirStack, forget_below};
+use dirs::forget_below;
+pub(crate) use dirs::{Defaults, DirStack, WalkError, defaults, open_for_attributes};
 pub use error::{EntryProblem, UnpackError};
-use file::FileWriter;
+pub(crate) use file::FileWriter;
 pub(crate) use rights::Rights;
-pub(crate) use rules::device;
-use rules::{Attrs, DirMeta, DirMetas, Kept, MAX_PATH, Place, link_target, normalise, shown_link, split};
+pub(crate) use rules::{Attrs, device};
+use rules::{DirMeta, DirMetas, Kept, MAX_PATH, Place, link_target, normalise, shown_link, split};
 
 /// What a finished unpacking knows about the layer.
 #[derive(Debug)]

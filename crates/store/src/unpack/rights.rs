@@ -8,6 +8,8 @@ use std::ffi::CStr;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
+use crate::erofs::FileKind;
+
 use super::Fault;
 use super::attrs::{OPAQUE, USER_OPAQUE};
 
@@ -82,5 +84,10 @@ impl Rights {
     /// Whether device nodes can be made.
     pub(crate) fn makes_devices(self) -> bool {
         matches!(self, Self::All)
+    }
+
+    /// Whether a file of that kind can be made.
+    pub(crate) fn makes(self, kind: FileKind) -> bool {
+        self.makes_devices() || !matches!(kind, FileKind::CharDevice | FileKind::BlockDevice)
     }
 }

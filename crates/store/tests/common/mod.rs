@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use loment_store::{Durability, Error, Form, HashingSource, Layer, Lower, Store, sha256};
+use loment_store::{Durability, Error, Form, HashingSource, Layer, Lower, Rootfs, Store, sha256};
 use tempfile::TempDir;
 
 /// A store that goes away with its directory.
@@ -137,6 +137,28 @@ impl Drop for Mounted {
         drop(self.child.stdin.take());
         self.child.wait().unwrap();
     }
+}
+
+/// What overlayfs shows of a container but for its root directory, as [`describe`] has it.
+pub(crate) fn shown(rootfs: &Rootfs) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let layers: Vec<_> = rootfs.lower.iter().cloned().chain([Lower::Dir(rootfs.skeleton.clone())]).collect();
+    let target = dir.path().join("merged");
+    fs::create_dir(&target).unwrap();
+    let (prepare, lower) = lower_dirs(&layers, dir.path());
+    let mount =
+        r#"mount -t overlay overlay -o "xino=on,lowerdir=$1,upperdir=$2,workdir=$3" "$4"; echo; exec cat"#;
+    let child = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-ec", &(prepare + mount), "sh", &lower.join(":")])
+        .args([&rootfs.upper, &rootfs.work, &target])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut mounted = Mounted { child, _target: dir };
+    mounted.child.stdout.as_mut().unwrap().read_exact(&mut [0]).expect("the overlay can be mounted");
+    let root = format!("/proc/{}/root", mounted.child.id());
+    describe(&Path::new(&root).join(target.strip_prefix("/").unwrap()), false)
 }
 
 /// Shell commands that make every layer a directory, mounting images below `mounts`, and these directories.

@@ -311,3 +311,9 @@ fn rm_killed_at_every_change() {
 fn exec_killed_at_every_change() {
     tell(&[RUN], &["exec", "c", "true"], &[125]);
 }
+
+#[test]
+fn create_with_a_copy_of_all_files_killed_at_every_change() {
+    let create = [&["--storage-opt", "loment.files=copy"], CREATE].concat();
+    tell(&[], &create, &[125]);
+}

@@ -347,7 +347,10 @@ const FLAGS: [(&str, Kind); 56] = [
     ("share", Words(&["cgroup", "ipc", "net", "none", "pid", "uts"])),
     ("sort", Words(&["command", "created", "id", "image", "names", "runningfor", "size", "status"])),
     ("src", Words(&["dir", "docker", "yaml"])),
-    ("storage-opt", Words(&["loment.form=", "overlay.inodes=", "overlay.mountopt=", "overlay.size="])),
+    (
+        "storage-opt",
+        Words(&["loment.files=", "loment.form=", "overlay.inodes=", "overlay.mountopt=", "overlay.size="]),
+    ),
     ("sysctl", Sysctls),
     ("time", Nothing),
     ("type", Words(&["all", "container", "image", "pod", "volume"])),

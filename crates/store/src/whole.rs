@@ -1,0 +1,310 @@
+//! All files of an image as one tree, for file systems on which overlayfs cannot keep changes.
+//!
+//! What is made is what an overlay of the layers would show. Layers are read here, in both forms, so nothing is mounted.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, SeekFrom, fstat, linkat, makedev, mkdirat, mknodat, openat, readlinkat,
+    seek, statat, symlinkat,
+};
+use rustix::io::Errno;
+
+use crate::erofs::{Extent, FileKind, Image, Node, ReadError};
+use crate::error::Error;
+use crate::layer::{self, Layer};
+use crate::listing::{CAPABILITY, Item};
+use crate::merged::{Shown, Stack, Trees, joined};
+use crate::unpack::{
+    Attrs, Defaults, DirStack, EntryProblem, Fault, FileWriter, defaults, open_for_attributes,
+};
+use crate::view::{Tree, open_beneath};
+use crate::xattrs::{self, Xattrs};
+
+/// Fills the directory `to` with the files of an image of these layers, the lowest first, and below them of the tree `skeleton`.
+/// What `to` itself looks like is left to the caller.
+pub(crate) fn copy(layers: &[Layer], skeleton: Option<&Path>, to: &Path) -> Result<(), Error> {
+    let root = layer::open_dir(to)?;
+    let mut trees = Trees::default();
+    let mut stack = trees.stack(layers)?;
+    if let Some(skeleton) = skeleton {
+        stack.push(trees.add(Tree::of_changes(skeleton.to_owned())?)?);
+    }
+    let failed = |path: &[u8], fault: Fault| Error::Copy { to: to.to_owned(), source: fault.of(path) };
+    let mut copier = Copier {
+        defaults: defaults(root.as_fd()).map_err(|e| failed(b"", Fault::Io("look at", e)))?,
+        dirs: DirStack::new(root.as_fd()),
+        links: HashMap::new(),
+        buffer: vec![0; 256 * 1024],
+    };
+    let mut left = below(&mut trees, b"", &stack)?;
+    while let Some(step) = left.pop() {
+        match step {
+            Step::Make(path, shown) => {
+                let tree = trees.get(shown.tree);
+                copier.make(tree, &path, &shown).map_err(|fault| failed(&path, fault))?;
+                if shown.item.is_dir() {
+                    let inside = below(&mut trees, &path, &shown.merged)?;
+                    left.push(Step::Finish(path, shown));
+                    left.extend(inside);
+                }
+            }
+            // What is made in a directory changes its times.
+            Step::Finish(path, shown) => copier
+                .finish(trees.get(shown.tree), &path, &shown.item)
+                .map_err(|fault| failed(&path, fault))?,
+        }
+    }
+    Ok(())
+}
+
+/// What is left to do.
+enum Step {
+    Make(Vec<u8>, Shown),
+    Finish(Vec<u8>, Shown),
+}
+
+/// The steps for what is in a directory, the first of them last.
+fn below(trees: &mut Trees<'_>, path: &[u8], stack: &Stack) -> Result<Vec<Step>, Error> {
+    let lists = trees.lists(path, stack.iter())?;
+    let shown = trees.merged(path, stack, &lists)?;
+    Ok(shown.into_iter().rev().map(|(name, shown)| Step::Make(joined(path, name), shown)).collect())
+}
+
+struct Copier<'d> {
+    defaults: Defaults,
+    dirs: DirStack<'d>,
+    /// Where files with several names were first: by tree, and by the number of the inode there.
+    links: HashMap<(usize, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+}
+
+impl Copier<'_> {
+    fn make(&mut self, tree: &Tree<'_>, path: &[u8], shown: &Shown) -> Result<(), Fault> {
+        let item = &shown.item;
+        let rights = self.defaults.rights;
+        if !rights.makes(item.kind) {
+            // As where layers are unpacked.
+            return Ok(());
+        }
+        let (parent, name) = split(path);
+        let name = &text(name.to_vec())?;
+        let source = Source::open(tree, path, item)?;
+        self.dirs.enter(parent, None)?;
+        let root = self.dirs.root();
+        let dir = self.dirs.current()?;
+        let create = |e| Fault::Io("create", e);
+        if let Some(number) = source.shared_by()? {
+            if let Some(first) = self.links.get(&(shown.tree, number)) {
+                // It was made here, and nothing that was is a link to elsewhere on its way.
+                return linkat(root, first.as_slice(), dir, name, AtFlags::empty()).map_err(create);
+            }
+            self.links.insert((shown.tree, number), path.to_vec());
+        }
+        match item.kind {
+            // The final mode comes last: until then nothing inherits from it and nothing is kept out by it.
+            FileKind::Directory => mkdirat(dir, name, Mode::RWXU).map_err(create),
+            FileKind::File => {
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mode = Mode::from_raw_mode(item.mode & 0o777);
+                let file = openat(dir, name, flags, mode).map_err(create)?;
+                source.copy_to(file.as_fd(), item.size, &mut self.buffer)?;
+                source.attrs()?.apply(file.as_fd(), &self.defaults)
+            }
+            FileKind::Symlink => {
+                symlinkat(source.target()?, dir, name).map_err(create)?;
+                source.attrs()?.apply_at(dir, name, true, &self.defaults)
+            }
+            FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo => {
+                let kind = match item.kind {
+                    FileKind::CharDevice => FileType::CharacterDevice,
+                    FileKind::BlockDevice => FileType::BlockDevice,
+                    _ => FileType::Fifo,
+                };
+                let device = makedev(item.device.0, item.device.1);
+                mknodat(dir, name, kind, Mode::from_raw_mode(0o600), device).map_err(create)?;
+                source.attrs()?.apply_at(dir, name, false, &self.defaults)
+            }
+        }
+    }
+
+    fn finish(&mut self, tree: &Tree<'_>, path: &[u8], item: &Item) -> Result<(), Fault> {
+        let attrs = Source::open(tree, path, item)?.attrs()?;
+        self.dirs.enter(path, None)?;
+        let dir = open_for_attributes(self.dirs.current()?).map_err(|e| Fault::Io("open", e))?;
+        attrs.into_dir(false).apply(dir, &self.defaults)
+    }
+}
+
+/// A file of a layer.
+enum Source<'t> {
+    /// In an unpacked tree; open unless it is a link, a device or a pipe.
+    Dir {
+        parent: OwnedFd,
+        name: CString,
+        file: Option<File>,
+    },
+    Image {
+        image: &'t Image<File>,
+        node: Node,
+    },
+}
+
+impl<'t> Source<'t> {
+    fn open(tree: &'t Tree<'_>, path: &[u8], item: &Item) -> Result<Self, Fault> {
+        let opened = |e| Fault::Io("open", e);
+        match (tree, item.node) {
+            (Tree::Erofs(_, image), Some(node)) => Ok(Self::Image { image, node }),
+            (Tree::Erofs(..), None) => Err(opened(Errno::NOENT)),
+            (Tree::Dir(_, root), _) => {
+                let (parent, name) = split(path);
+                let parent = open_beneath(root.as_fd(), parent).map_err(opened)?;
+                let name = text(name.to_vec())?;
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let file = match item.kind {
+                    FileKind::File | FileKind::Directory => {
+                        Some(openat(&parent, &name, flags, Mode::empty()).map_err(opened)?.into())
+                    }
+                    _ => None,
+                };
+                Ok(Self::Dir { parent, name, file })
+            }
+        }
+    }
+
+    /// The number of its inode, if that has several names.
+    fn shared_by(&self) -> Result<Option<u64>, Fault> {
+        Ok(match self {
+            Self::Image { node, .. } => node.has_links().then(|| node.number()),
+            Self::Dir { parent, name, .. } => {
+                let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(looked)?;
+                let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                (stat.st_nlink > 1 && !is_dir).then_some(stat.st_ino)
+            }
+        })
+    }
+
+    fn attrs(&self) -> Result<Attrs, Fault> {
+        let (mut attrs, xattrs) = match self {
+            Self::Image { image, node } => {
+                let (uid, gid) = node.owner();
+                let (mode, mtime) = (node.mode(), node.mtime());
+                let attrs = Attrs { uid, gid, mode, mtime, atime: mtime, xattrs: Vec::new() };
+                (attrs, image.xattrs(node).map_err(unreadable)?)
+            }
+            Self::Dir { parent, name, file } => {
+                let stat = match file {
+                    Some(file) => fstat(file),
+                    None => statat(parent, name, AtFlags::SYMLINK_NOFOLLOW),
+                };
+                let stat = stat.map_err(looked)?;
+                let xattrs = match file {
+                    Some(file) => xattrs::of(file),
+                    None => xattrs::at(parent.as_fd(), name),
+                };
+                let attrs = Attrs {
+                    uid: stat.st_uid,
+                    gid: stat.st_gid,
+                    mode: stat.st_mode & 0o7777,
+                    mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+                    atime: (stat.st_atime, stat.st_atime_nsec as u32),
+                    xattrs: Vec::new(),
+                };
+                (attrs, xattrs.map_err(looked)?)
+            }
+        };
+        attrs.xattrs = of_the_file(xattrs);
+        Ok(attrs)
+    }
+
+    fn target(&self) -> Result<CString, Fault> {
+        match self {
+            Self::Image { image, node } => {
+                let target = image.target(node).map_err(unreadable)?;
+                text(target)
+            }
+            Self::Dir { parent, name, .. } => readlinkat(parent, name, Vec::new()).map_err(looked),
+        }
+    }
+
+    fn copy_to(&self, to: BorrowedFd<'_>, size: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let extents = self.extents(size)?;
+        let is_whole = matches!(extents[..], [extent] if extent.length == size);
+        let mut writer = FileWriter::new(to, size, !is_whole);
+        for Extent { offset, mut at, mut length } in extents {
+            writer.seek(offset);
+            while length > 0 {
+                let count = length.min(buffer.len() as u64);
+                let bytes = &mut buffer[..count as usize];
+                match self {
+                    Self::Image { image, .. } => image.read(at, bytes).map_err(unreadable)?,
+                    Self::Dir { file: Some(file), .. } => file.read_exact_at(bytes, at).map_err(unread)?,
+                    Self::Dir { file: None, .. } => {}
+                }
+                writer.write(bytes).map_err(|e| Fault::Io("write", e))?;
+                (at, length) = (at + count, length - count);
+            }
+        }
+        writer.finish(size).map_err(|e| Fault::Io("set the size of", e))
+    }
+
+    /// Where there is content; holes are left out where the file system tells of them.
+    fn extents(&self, size: u64) -> Result<Vec<Extent>, Fault> {
+        let file = match self {
+            Self::Image { image, node } => return image.extents(node).map_err(unreadable),
+            Self::Dir { file: None, .. } => return Ok(Vec::new()),
+            Self::Dir { file: Some(file), .. } => file,
+        };
+        let mut extents = Vec::new();
+        let mut end = 0;
+        while end < size {
+            let Ok(start) = seek(file, SeekFrom::Data(end)) else { break };
+            end = seek(file, SeekFrom::Hole(start)).map_err(|e| Fault::Io("read", e))?.min(size);
+            if end <= start {
+                break;
+            }
+            extents.push(Extent { offset: start, at: start, length: end - start });
+        }
+        Ok(extents)
+    }
+}
+
+/// The attributes that belong to a file: not those of the overlay, nor the labels of this machine's security modules.
+fn of_the_file(xattrs: Xattrs) -> Vec<(CString, Vec<u8>)> {
+    let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
+    let belongs = |name: &[u8]| name == CAPABILITY || !foreign.iter().any(|prefix| name.starts_with(prefix));
+    let xattrs = xattrs.into_iter().filter(|(name, _)| belongs(name));
+    xattrs.filter_map(|(name, value)| Some((CString::new(name).ok()?, value))).collect()
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<CString, Fault> {
+    Ok(CString::new(bytes).map_err(|_| EntryProblem::Nul)?)
+}
+
+fn looked(errno: Errno) -> Fault {
+    Fault::Io("look at", errno)
+}
+
+fn unread(error: std::io::Error) -> Fault {
+    Fault::Io("read", Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+fn unreadable(error: ReadError) -> Fault {
+    match error {
+        ReadError::Io(error) => unread(error),
+        ReadError::Damaged(_) => Fault::Io("read", Errno::UCLEAN),
+    }
+}

@@ -1,0 +1,148 @@
+//! Containers with a copy of all files of their image, where an overlay cannot keep changes. Needs root.
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use common::{Fixture, Tar, describe, item, shown};
+use loment_store::{
+    Change, ChangeKind, Durability, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, Limits, Lower,
+    sha256,
+};
+
+fn image(fixture: &Fixture, tars: &[Vec<u8>]) -> ImageRecord {
+    let lease = fixture.store.lease().unwrap();
+    let layers = tars.iter().map(|tar| {
+        let staged = lease.unpack_layer(HashingSource::new(&tar[..])).unwrap();
+        staged.commit(None, None).unwrap().diff_id().clone()
+    });
+    let record = ImageRecord {
+        id: ImageId::try_from(sha256(b"config")).unwrap(),
+        manifests: vec![],
+        layers: layers.collect(),
+        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+        created: None,
+        size: 1,
+        pulled: 2,
+        names_history: Vec::new(),
+    };
+    lease.put_blob(&sha256(b"config"), b"config").unwrap();
+    lease.commit_image(&record).unwrap();
+    record
+}
+
+/// Two layers with all that a layer can say.
+fn layers() -> [Vec<u8>; 2] {
+    let big: Vec<u8> = (0..600_000u32).flat_map(|n| n.to_le_bytes()).collect();
+    let mut holes = vec![0; 3 << 20];
+    holes[1 << 20] = 1;
+    holes[(3 << 20) - 5] = 2;
+    let lower = Tar::new()
+        .put(item(b'5', b"./").mode(0o750).owner(3, 4).mtime(99), b"")
+        .file("removed", b"1")
+        .file("changed", b"1")
+        .file("opaque/old", b"1")
+        .file("merged/old", b"1")
+        .file("recreated/old", b"1")
+        .file("empty", b"")
+        .put(item(b'0', b"big").mode(0o4755).owner(1000, 1001).mtime(1234), &big)
+        .put(item(b'0', b"holes"), &holes)
+        .hardlink("linked/twice", "big")
+        .hardlink("linked/thrice", "big")
+        .symlink("link", "/no/such/place")
+        .put(item(b'3', b"dev/zero").device(1, 5).mode(0o666), b"")
+        .put(item(b'4', b"dev/disk").device(259, 70000).mode(0o660), b"")
+        .put(item(b'6', b"pipe").mode(0o622), b"")
+        .pax(&[("SCHILY.xattr.user.colour", b"red"), ("SCHILY.xattr.trusted.mark", b"1")])
+        .file("attributes", b"x")
+        .pax(&[("SCHILY.xattr.security.capability", b"\x01\0\0\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0")])
+        .file("able", b"x")
+        .put(item(b'5', b"sticky").mode(0o1777), b"")
+        .file("other/type", b"1");
+    let upper = Tar::new()
+        .file(".wh.removed", b"")
+        .file("changed", b"22")
+        .file("opaque/.wh..wh..opq", b"")
+        .file("opaque/new", b"2")
+        .file("merged/new", b"2")
+        .file("recreated/new", b"2")
+        .file(".wh.recreated", b"")
+        .file("linked/.wh.twice", b"")
+        .file("other", b"a file now");
+    [lower.end(), upper.end()]
+}
+
+#[test]
+fn a_copy_is_what_an_overlay_shows() {
+    for form in [Form::Dir, Form::Erofs] {
+        let fixture = Fixture::with_form(form);
+        let image = image(&fixture, &layers());
+        let create = |id: &str, copies| {
+            let store = fixture.store.with_copies(copies);
+            store.create_rootfs(id, &image.id, Durability::Full, Limits::default()).unwrap()
+        };
+        let (overlay, copy) = (create("overlay", false), create("copy", true));
+        assert!(copy.whole && !overlay.whole);
+        assert_eq!(fixture.store.rootfs("copy").unwrap().unwrap(), copy, "also for who makes none");
+        assert_eq!(describe(&copy.upper, false), shown(&overlay), "{form:?}");
+        let root = |path: &Path| fs::metadata(path).map(|m| (m.mode(), m.uid(), m.gid())).unwrap();
+        assert_eq!(root(&copy.upper), root(&overlay.upper));
+        let blocks = fs::metadata(copy.upper.join("holes")).unwrap().blocks();
+        assert!(blocks * 512 < 1 << 20, "{blocks} blocks");
+        let format = fs::read_to_string(fixture.store.root().join("FORMAT")).unwrap();
+        assert!(format.contains("copies"), "{format}");
+        // An image as it is, too.
+        let top = fixture.dir.path().join("top");
+        fs::create_dir(&top).unwrap();
+        let view = fixture.store.with_copies(true).image_view(&image.id, &top).unwrap();
+        assert_eq!(view, [Lower::Dir(top.clone())]);
+        assert!(top.join("merged/old").exists() && !top.join("proc").exists());
+    }
+}
+
+#[test]
+fn what_is_changed_in_a_copy_is_found_by_looks() {
+    let fixture = Fixture::with_form(Form::Erofs);
+    let image = image(&fixture, &layers());
+    let store = fixture.store.with_copies(true);
+    let copy = store.create_rootfs("c", &image.id, Durability::None, Limits::default()).unwrap();
+    let changes = || fixture.store.changes_of_container("c").unwrap().unwrap();
+    assert_eq!(changes(), []);
+    let inside = |path: &str| copy.upper.join(path);
+    fs::write(inside("merged/added"), "x").unwrap();
+    fs::File::options().write(true).open(inside("big")).unwrap().write_all_at(b"other", 7).unwrap();
+    fs::set_permissions(inside("empty"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::remove_dir_all(inside("opaque")).unwrap();
+    fs::remove_file(inside("link")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", inside("link")).unwrap();
+    let change = |kind, path: &str| Change { kind, path: path.into() };
+    use ChangeKind::{Added, Changed, Deleted};
+    // Both names of a file that was written to.
+    let expected = [
+        change(Changed, "/big"),
+        change(Changed, "/empty"),
+        change(Changed, "/link"),
+        change(Changed, "/linked"),
+        change(Changed, "/linked/thrice"),
+        change(Changed, "/merged"),
+        change(Added, "/merged/added"),
+        change(Deleted, "/opaque"),
+    ];
+    assert_eq!(changes(), expected);
+}
+
+#[test]
+fn a_layer_that_cannot_be_read_is_named() {
+    let fixture = Fixture::with_form(Form::Erofs);
+    let image = image(&fixture, &layers());
+    let file = fixture.store.layer(&image.layers[0]).unwrap().unwrap().lower();
+    let Lower::Erofs { file, .. } = file else { panic!("{file:?}") };
+    let image_file = fs::File::options().write(true).open(&file).unwrap();
+    image_file.set_len(8192).unwrap();
+    let store = fixture.store.with_copies(true);
+    let error = store.create_rootfs("c", &image.id, Durability::None, Limits::default()).unwrap_err();
+    assert!(common::chain(&error).contains("its image has another size"), "{error}");
+    assert!(Path::new(&file).exists());
+}
