@@ -79,6 +79,13 @@ fn every_test_and_benchmark_that_is_named_exists() {
 }
 
 #[test]
+fn every_test_that_is_left_out_exists() {
+    let missing: Vec<_> =
+        xtask::test::left_out().filter(|test| !exists(&format!("loment::e2e {test}"))).collect();
+    assert!(missing.is_empty(), "left out but not there: {missing:?}");
+}
+
+#[test]
 fn every_promise_names_what_holds_it() {
     let text = document("SPECIFICATION.md");
     let is_number = |cell: &str| {
