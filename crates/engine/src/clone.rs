@@ -39,7 +39,9 @@ impl Engine {
         let _pod = (!old.pod.is_empty()).then(|| self.lock_pod(&old.pod)).transpose()?;
         let image = choices.image.as_ref().map(|(id, _)| id).or(old.image.as_ref().map(|image| &image.id));
         let _held = image.map(|id| self.store().hold_image(id)).transpose()?;
-        let config = self.copy_of(&old, &choices)?;
+        let mut config = self.copy_of(&old, &choices)?;
+        // Held until it is known whose they are.
+        let _users = self.choose_other_users(&mut config)?;
         let (volumes, secrets) = (VolumeChoices::default(), self.kept_secrets(&old)?);
         if let Some(name) = choices.name {
             return self.make_container(Config { name, ..config }, &volumes, &secrets);

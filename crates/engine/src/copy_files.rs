@@ -195,9 +195,9 @@ impl Engine {
         let mut mounts: Vec<_> =
             config.files.volumes.iter().filter(|v| v.image.is_none()).map(attached).collect();
         if mounts.is_empty() {
-            return Ok(Tree { _lock: view.lock, ..Tree::of(view.root, Some(config)) });
+            return Ok(Tree { users: view.users, _lock: view.lock, ..Tree::of(view.root, Some(config)) });
         }
-        if config.namespaces.users.is_some() {
+        if config.namespaces.users.is_some() && view.users.is_none() {
             let text = "it has users of its own and volumes, which are seen by these only while it runs: start it first";
             return Err(failed(io::Error::other(text).into()));
         }
@@ -217,7 +217,8 @@ impl Engine {
         let scratch = self.dir(&config.id).join("scratch");
         let (root, namespace) =
             attach_over(&view.root, &scratch, &mounts, writes).map_err(|e| failed(Box::new(e)))?;
-        Ok(Tree { _namespace: Some(namespace), _lock: view.lock, ..Tree::of(root, Some(config)) })
+        let (users, _namespace) = (view.users, Some(namespace));
+        Ok(Tree { users, _namespace, _lock: view.lock, ..Tree::of(root, Some(config)) })
     }
 }
 

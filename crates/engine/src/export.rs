@@ -137,8 +137,13 @@ impl Engine {
             _ => None,
         };
         let (reader, writer) = io::pipe().context("make", "a pipe")?;
-        // Overlayfs has the ids of the container's users in what it keeps.
-        let owners = |uid, gid| view.as_ref().map_or((uid, gid), |view| view.owner_inside(uid, gid));
+        // Where the kernel maps owners, overlayfs has those of the container's users in what it keeps.
+        let of_changes = rootfs.as_ref().and_then(|rootfs| rootfs.owners.as_ref());
+        let owners = |uid, gid| match (&view, of_changes) {
+            (Some(view), _) => view.owner_inside(uid, gid),
+            (None, Some(owners)) => owners.inside(uid, gid),
+            (None, None) => (uid, gid),
+        };
         let form = TreeForm {
             owners: &owners,
             changes: !whole,

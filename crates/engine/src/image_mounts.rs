@@ -37,7 +37,7 @@ impl Engine {
     }
 
     fn show(&self, id: &ImageId, dir: &Path) -> Result<(), Error> {
-        let layers = self.store_for_files().image_view(id, &dir.join("top"))?.into_iter().map(lower);
+        let layers = self.store_for_files().image_view(id, &dir.join("top"), None)?.into_iter().map(lower);
         let layers: Vec<_> = layers.collect();
         let shown =
             loment_monitor::show_layers(&layers, &self.pins(), &dir.join("rootfs"), &dir.join("scratch"));

@@ -78,6 +78,7 @@ mod stop;
 mod transfer;
 mod update;
 mod usage;
+mod users;
 mod view;
 mod volumes;
 
@@ -125,4 +126,5 @@ pub use stop::{Grace, StopOptions};
 pub use transfer::{Side, copy_image};
 pub use update::{HealthUpdate, Update};
 pub use usage::{ContainerUsage, DiskUsage, ImageUsage, VolumeUsage};
+pub use users::AutoUsers;
 pub use volumes::{ImageVolumes, NewVolume, StoredVolume, VolumeChoices, VolumeFilters, VolumesFrom};

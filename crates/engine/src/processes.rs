@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use loment_runtime::{CapabilitySet, InRoot};
+use loment_sys::ids::{IdMap, IdRange, NOBODY};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -203,7 +204,13 @@ impl World {
         let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
         // Of ours, the kernel shows ids as they are in it.
         let is_ours = namespace(&pid.to_string())? == namespace("self")?;
-        let ids = |file| if is_ours { IdMap::same() } else { IdMap::parse(&read(&dir, file)) };
+        let ids = |file| {
+            if is_ours {
+                IdMap::new(vec![IdRange::same(0, u32::MAX)])
+            } else {
+                IdMap::parse(&read(&dir, file))
+            }
+        };
         Ok(Self {
             depth,
             uids: ids("uid_map"),
@@ -215,11 +222,11 @@ impl World {
     }
 
     fn user(&self, host: u32) -> String {
-        name(&self.names.users, self.uids.inside(host))
+        name(&self.names.users, self.uids.inside(host).unwrap_or(NOBODY))
     }
 
     fn group(&self, host: u32) -> String {
-        name(&self.names.groups, self.gids.inside(host))
+        name(&self.names.groups, self.gids.inside(host).unwrap_or(NOBODY))
     }
 }
 
@@ -246,34 +253,6 @@ impl Names {
             file.lines().rev().filter_map(entry).collect()
         };
         Self { users: entries(passwd), groups: entries(group) }
-    }
-}
-
-/// Ranges of ids: the first inside, the first outside, how many.
-struct IdMap(Vec<[u32; 3]>);
-
-/// What the kernel shows where there is no id.
-const NOBODY: u32 = 65534;
-
-impl IdMap {
-    fn same() -> Self {
-        Self(vec![[0, 0, u32::MAX]])
-    }
-
-    fn parse(text: &str) -> Self {
-        let range = |line: &str| {
-            let numbers: Vec<u32> = line.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-            numbers.try_into().ok()
-        };
-        Self(text.lines().filter_map(range).collect())
-    }
-
-    fn inside(&self, id: u32) -> u32 {
-        let in_range = |[inside, outside, count]: &[u32; 3]| {
-            let offset = id.checked_sub(*outside).filter(|offset| offset < count)?;
-            inside.checked_add(offset)
-        };
-        self.0.iter().find_map(in_range).unwrap_or(NOBODY)
     }
 }
 
@@ -358,9 +337,6 @@ mod tests {
 
     #[test]
     fn numbers_get_the_names_of_their_world() {
-        let map = IdMap::parse("         0     100000       1000\n      2000          5          1\n");
-        assert_eq!([map.inside(100_000), map.inside(100_999), map.inside(5)], [0, 999, 2000]);
-        assert_eq!([map.inside(0), map.inside(101_000)], [NOBODY; 2]);
         let names = Names::parse("root:x:0:0::/:/bin/sh\nalso:x:0:0::/:\nbad\nx:y:z\n", "wheel:x:10:root\n");
         assert_eq!((name(&names.users, 0), name(&names.users, 7)), ("root".into(), "7".into()));
         assert_eq!(name(&names.groups, 10), "wheel");

@@ -16,7 +16,7 @@ use crate::config::{Config, Groups};
 use crate::container::{Container, Status, monitor_cgroup_name};
 use crate::create::{accounts, around_image, write_generated};
 use crate::error::Context;
-use crate::{Engine, Error, spec};
+use crate::{Engine, Error, spec, users};
 
 /// A throw-away upper layer may take half of the memory, like any tmpfs (tmpfs(5)).
 const THROWAWAY_SHARE: u64 = 2;
@@ -262,6 +262,7 @@ impl Engine {
         let mut spec = spec::build(config, &container.run_dir)?;
         let further_groups = crate::cdi::inject(&config.devices, &mut spec)?;
         self.add_hooks(config, &mut spec)?;
+        let kept = config.namespaces.users.as_ref().and_then(|users| users.kept);
         let place = Place { poststop: poststop(&spec), ..self.place(config) };
         let head = Head {
             version: launch::VERSION,
@@ -287,7 +288,7 @@ impl Engine {
             secrets: self.secret_variables(config)?,
             handed: Vec::new(),
             saved: None,
-            accounts: accounts(&process.accounts)?,
+            accounts: accounts(&process.accounts, kept)?,
             hosts: around_image(config).context("make", "/etc/hosts")?,
             init: process.init && process.init_path.is_none(),
             volumes: self.volumes_to_mount(config)?,
@@ -317,9 +318,18 @@ impl Engine {
         if layers.whole {
             return Ok(Rootfs::Copy { path: layers.upper, restrictions: config.files.restrictions });
         }
-        let skeleton = Lower::Dir { path: layers.skeleton };
+        let owned = layers.owners.is_some();
+        let (lower, data) = match self.store().shifted_rootfs(&config.id, users::content())? {
+            Some(shifted) => (users::directories(shifted.lower), shifted.data),
+            None => {
+                let skeleton = Lower::Dir { path: layers.skeleton };
+                (layers.lower.into_iter().map(lower).chain([skeleton]).collect(), Vec::new())
+            }
+        };
         Ok(Rootfs::Overlay {
-            lower: layers.lower.into_iter().map(lower).chain([skeleton]).collect(),
+            lower,
+            data,
+            owned,
             pins: self.pins(),
             upper: layers.upper,
             work: layers.work,

@@ -19,7 +19,7 @@ pub struct View {
     /// Its root directory, attached nowhere.
     pub root: OwnedFd,
     /// Who users and groups of the container are there, if they are others.
-    users: Option<Users>,
+    pub(crate) users: Option<Users>,
     /// Kept while a container that does not run is looked at: it cannot be started meanwhile.
     pub(crate) lock: Option<File>,
 }
@@ -89,7 +89,10 @@ impl Engine {
             _ => {}
         }
         let root = loment_monitor::open_rootfs(&rootfs, &scratch).map_err(|e| view_failed(&now, e))?;
-        Ok(View { root, users: None, lock: Some(lock) })
+        // Others are mapped while it runs only.
+        let is_owned = matches!(rootfs, Rootfs::Overlay { owned: true, .. } | Rootfs::Copy { .. });
+        let users = now.config.namespaces.users.filter(|_| is_owned);
+        Ok(View { root, users, lock: Some(lock) })
     }
 }
 

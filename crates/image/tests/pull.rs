@@ -443,7 +443,8 @@ fn images_of_other_tools_are_pulled_and_run_from_an_overlay() {
         layer.verify().unwrap();
         assert!(!layer.blobs().is_empty());
     }
-    let rootfs = fixture.store.create_rootfs("ctr", &ids[0], Durability::None, Limits::default()).unwrap();
+    let rootfs =
+        fixture.store.create_rootfs("ctr", &ids[0], Durability::None, Limits::default(), None).unwrap();
     let merged = fixture.dir.path().join("merged");
     fs::create_dir(&merged).unwrap();
     let lower: Vec<_> =

@@ -13,6 +13,9 @@ pub struct Accounts {
     pub group_entry: Option<String>,
     /// They are to be known in the container, too.
     pub host_users: Vec<HostUser>,
+    /// The caller, who has a number in the container: to be known there, if neither name nor number is.
+    #[serde(default)]
+    pub kept: Option<HostUser>,
 }
 
 /// A user as the host knows him.
@@ -53,7 +56,14 @@ pub(crate) fn missing(
     has: impl Fn(&str) -> bool,
 ) -> (String, String) {
     let mut lines = Vec::new();
-    for user in &wanted.host_users {
+    let is_new = |user: &&HostUser| {
+        let is_same = |e: &Vec<&str>| {
+            e.first() == Some(&user.name.as_str()) || e.get(2).and_then(|n| number(n)) == Some(user.uid)
+        };
+        !entries(passwd).any(|e| is_same(&e))
+    };
+    let kept = wanted.kept.as_ref().filter(is_new);
+    for user in wanted.host_users.iter().chain(kept) {
         if !entries(passwd).any(|e| e.first() == Some(&user.name.as_str())) {
             let home = if has(&user.home) { &user.home } else { workdir };
             lines.push(wanted.user_line(user, home));
@@ -63,7 +73,8 @@ pub(crate) fn missing(
     let known = |uid| {
         let is_same =
             |e: &Vec<&str>| e.first() == Some(&name) || e.get(2).and_then(|n| number(n)) == Some(uid);
-        entries(passwd).any(|e| is_same(&e)) || wanted.host_users.iter().any(|user| user.uid == uid)
+        entries(passwd).any(|e| is_same(&e))
+            || wanted.host_users.iter().chain(kept).any(|user| user.uid == uid)
     };
     if let Some(uid) = number(name).filter(|&uid| !known(uid)) {
         let by_name = |group_name| {
@@ -92,7 +103,9 @@ pub(crate) fn missing(
 impl Accounts {
     /// Whether a container of this user (as given) may lack something.
     pub(crate) fn concern(&self, user: &str) -> bool {
-        !self.host_users.is_empty() || user.split(':').any(|part| number(part).is_some())
+        !self.host_users.is_empty()
+            || self.kept.is_some()
+            || user.split(':').any(|part| number(part).is_some())
     }
 
     fn user_line(&self, user: &HostUser, home: &str) -> String {
@@ -169,7 +182,7 @@ mod tests {
         let wanted = Accounts {
             passwd_entry: Some("u$UID:x:$UID:$GID:$NAME $:$HOME:/x".into()),
             group_entry: Some("g$GROUPNAME:x:$GID:$USERLIST\n".into()),
-            host_users: Vec::new(),
+            ..Accounts::default()
         };
         let passwd = "\nu7:x:7:8:container user $:/w:/x\n".to_owned();
         assert_eq!(lines(&wanted, "7:8"), (passwd, "g8:x:8:7\n".into()));

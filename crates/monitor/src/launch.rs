@@ -165,6 +165,10 @@ pub struct Volume {
     pub mount: Option<VolumeMount>,
     /// The layers of the image that it is, instead of a directory, the topmost first; changes go to `overlay`.
     pub layers: Vec<Lower>,
+    /// As [`Rootfs::Overlay`] has it.
+    pub data: Vec<PathBuf>,
+    /// As [`Rootfs::Overlay`] has it.
+    pub owned: bool,
     /// Where layers that must be mounted are kept mounted for all containers.
     pub pins: PathBuf,
 }
@@ -390,6 +394,12 @@ pub enum Rootfs {
     Overlay {
         /// Nothing writes to them.
         lower: Vec<Lower>,
+        /// Below them, layers that have nothing but the content of files (overlayfs.rst, "Data-only lower layers").
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        data: Vec<PathBuf>,
+        /// Files on disk belong to whom the container's users are outside. Otherwise the kernel maps owners.
+        #[serde(default)]
+        owned: bool,
         /// Where those that must be mounted are kept mounted for all containers; its parent directory exists.
         pins: PathBuf,
         /// Where changes go.

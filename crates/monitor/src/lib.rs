@@ -54,7 +54,7 @@ pub use error::Error;
 pub use groups::{limit, scope_name};
 pub use loment_logs::now_rfc3339;
 pub use mounts::{has_mounts, is_mount_point};
-pub use overlay::{Attached, attach_over, open_rootfs, show_layers};
+pub use overlay::{Attached, attach_over, open_rootfs, show_layers, takes_data_layers};
 pub use owner::act_as;
 pub use pins::release as release_layers;
 pub use probe::keeps_changes;

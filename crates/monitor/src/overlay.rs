@@ -38,7 +38,8 @@ pub(crate) struct Built {
 /// user in the files of an image or a container belongs to whom that user is outside of the namespace.
 pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespace>) -> Result<Built, Error> {
     match rootfs {
-        Rootfs::Overlay { lower, pins, upper, work, volatile, shown, restrictions } => {
+        Rootfs::Overlay { lower, data, owned, pins, upper, work, volatile, shown, restrictions } => {
+            let users = users.filter(|_| !owned);
             if let Some(tree) = open_shown(shown).context("open", shown.display())? {
                 return Ok(Built { tree, warnings: Vec::new() });
             }
@@ -50,7 +51,8 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
             let (upper, work) = changes.as_ref().map_or((&**upper, &**work), |c| (&c.upper, &c.work));
             let base = changes.as_ref().map(|c| &c.tree);
             let flags = flags(*restrictions);
-            let layers = Layers { lower, changes: Some((upper, work)), base, volatile: *volatile, flags };
+            let changes = Some((upper, work));
+            let layers = Layers { lower, changes, base, data, volatile: *volatile, flags };
             // Overlayfs makes files as the one who mounted it.
             let tree = owner::act(users, || layers.mount(scratch))
                 .context("mount the overlay of", upper.display())?;
@@ -62,7 +64,6 @@ pub(crate) fn build(rootfs: &Rootfs, scratch: &Path, users: Option<&UserNamespac
         }
         Rootfs::Copy { path, restrictions } => {
             let tree = clone_tree(path).context("open root file system", path.display())?;
-            users.map_or(Ok(()), |users| map_ids(&tree, users)).context("map the ids of", path.display())?;
             restrict(&tree, *restrictions).context("restrict", path.display())?;
             Ok(Built { tree, warnings: Vec::new() })
         }
@@ -180,6 +181,16 @@ fn opened(lower: &[Lower], pins: &Path, users: Option<&UserNamespace>) -> Result
     Ok(layers)
 }
 
+/// What works on the oldest works on one of which nothing is known.
+fn kernel() -> KernelVersion {
+    rustix::system::uname().release().to_string_lossy().parse().unwrap_or(KernelVersion::new(0, 0))
+}
+
+/// Whether an overlay in a user namespace takes the content of files from layers that have nothing else.
+pub fn takes_data_layers() -> bool {
+    kernel() >= KernelVersion::new(6, 16)
+}
+
 /// What an overlay is made of.
 struct Layers<'a> {
     /// The topmost first.
@@ -188,6 +199,8 @@ struct Layers<'a> {
     changes: Option<(&'a Path, &'a Path)>,
     /// The mount that `upper` and `work` are on, if it is attached nowhere.
     base: Option<&'a OwnedFd>,
+    /// Directories with nothing but the content of files, the topmost first.
+    data: &'a [PathBuf],
     /// Nothing of it has to survive the machine.
     volatile: bool,
     flags: MountAttrFlags,
@@ -196,10 +209,7 @@ struct Layers<'a> {
 impl Layers<'_> {
     /// The overlay, detached. `scratch` is an existing directory of the container's own.
     fn mount(&self, scratch: &Path) -> io::Result<OwnedFd> {
-        let uname = rustix::system::uname();
-        // What works on the oldest works on one of which nothing is known.
-        let kernel = uname.release().to_string_lossy().parse().unwrap_or(KernelVersion::new(0, 0));
-        self.mount_on(scratch, kernel)
+        self.mount_on(scratch, kernel())
     }
 
     /// The same on a kernel of that version. It is not tried what that can: every failure is a line in the kernel's log, and a failed
@@ -241,6 +251,7 @@ impl Layers<'_> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_set_string(&fs, "source", "overlay")?;
         self.lower.iter().try_for_each(|layer| fsconfig_set_string(&fs, "lowerdir+", layer.path()))?;
+        self.data.iter().try_for_each(|path| fsconfig_set_string(&fs, "datadir+", path))?;
         if let Some((upper, work)) = self.changes {
             fsconfig_set_string(&fs, "upperdir", upper)?;
             fsconfig_set_string(&fs, "workdir", work)?;
@@ -380,7 +391,7 @@ pub fn show_layers(lower: &[Lower], pins: &Path, target: &Path, scratch: &Path) 
     let here = Here::new().context("find", "this mount namespace")?;
     let lower = &opened(lower, pins, None)?;
     let flags = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let layers = Layers { lower, changes: None, base: None, volatile: false, flags };
+    let layers = Layers { lower, changes: None, base: None, data: &[], volatile: false, flags };
     let tree = layers.mount(scratch);
     // Older kernels take a mount namespace of its own to do it.
     here.come_back().context("come back to", "this mount namespace")?;
@@ -413,7 +424,8 @@ pub(crate) fn over(
     own_as(&from, &to)?;
     let flags = restrictions(&from)?;
     let lower = [Opened::Dir(lower.to_owned())];
-    Layers { lower: &lower, changes: Some((upper, work)), base: None, volatile, flags }.mount(scratch)
+    Layers { lower: &lower, changes: Some((upper, work)), base: None, data: &[], volatile, flags }
+        .mount(scratch)
 }
 
 /// Gives a directory the owner and mode of another: the root of an overlay shows those of its upper directory.
@@ -429,99 +441,4 @@ fn own_as(from: &OwnedFd, to: &std::fs::File) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layers_are_mounted_as_the_kernel_wants_that() {
-        assert!(loment_sys::process::is_root(), "this test needs root");
-        own_namespace().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let make = |name: String| {
-            let path = dir.path().join(name);
-            std::fs::create_dir(&path).unwrap();
-            path
-        };
-        let (a, b) = (make("a".into()), make("b".into()));
-        std::fs::write(a.join("both"), "a").unwrap();
-        std::fs::write(b.join("both"), "b").unwrap();
-        std::fs::write(b.join("one"), "b").unwrap();
-        // Each way works on every kernel that is newer.
-        for (n, kernel) in [(6, 15), (6, 8), (6, 1)].into_iter().enumerate() {
-            let kernel = KernelVersion::new(kernel.0, kernel.1);
-            let [upper, work, scratch] = ["upper", "work", "scratch"].map(|name| make(format!("{name}{n}")));
-            let lower = [&a, &b].map(|path| Opened::Mount(clone_tree(path).unwrap()));
-            let flags = MountAttrFlags::empty();
-            let changes = Some((upper.as_path(), work.as_path()));
-            let layers = Layers { lower: &lower, changes, base: None, volatile: true, flags };
-            let tree = layers.mount_on(&scratch, kernel).unwrap();
-            let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
-            assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "a");
-            assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "b");
-        }
-    }
-
-    /// Where systemd is, every mount of the host is shared.
-    #[test]
-    fn what_is_mounted_over_clones_does_not_come_back_to_the_host() {
-        assert!(loment_sys::process::is_root(), "this test needs root");
-        own_namespace().unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        rustix::mount::mount_bind(dir.path(), dir.path()).unwrap();
-        mount_change(dir.path(), MountPropagationFlags::SHARED).unwrap();
-        let make = |name: &str| {
-            let path = dir.path().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            path
-        };
-        let dirs = [make("a"), make("b"), make("container")];
-        let (upper, work, scratch) = (make("container/upper"), make("container/work"), make("scratch"));
-        // On a mount that is not shared, as a worker has it.
-        rustix::mount::mount_bind(&scratch, &scratch).unwrap();
-        mount_change(&scratch, MountPropagationFlags::PRIVATE).unwrap();
-        let [a, b, base] = dirs.each_ref().map(|path| clone_tree(path).unwrap());
-        let lower = [Opened::Mount(a), Opened::Mount(b)];
-        let flags = MountAttrFlags::empty();
-        let (changes, base) = (Some((upper.as_path(), work.as_path())), Some(&base));
-        let layers = Layers { lower: &lower, changes, base, volatile: false, flags };
-        layers.attach(&scratch).unwrap();
-        drop(layers.by_mount(&scratch).unwrap());
-        let mounted = dirs.each_ref().map(|path| crate::is_mount_point(path).unwrap());
-        for _ in 0..4 {
-            rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
-        }
-        rustix::mount::unmount(dir.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-        assert_eq!(mounted, [false; 3]);
-    }
-
-    #[test]
-    fn the_overlay_of_old_kernels_is_the_same() {
-        assert!(loment_sys::process::is_root(), "this test needs root");
-        let dir = tempfile::tempdir().unwrap();
-        let make = |name: &str| {
-            let path = dir.path().join(name);
-            std::fs::create_dir(&path).unwrap();
-            path
-        };
-        let dirs = [make("top:,\\x"), make("bottom")];
-        let (upper, work, scratch) = (make("upper"), make("work"), make("scratch"));
-        std::fs::write(dirs[0].join("both"), "top").unwrap();
-        std::fs::write(dirs[1].join("both"), "bottom").unwrap();
-        std::fs::write(dirs[1].join("one"), "bottom").unwrap();
-        // This thread gets a mount namespace of its own, which ends with it.
-        own_namespace().unwrap();
-        let lower = dirs.map(Opened::Dir);
-        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let layers =
-            Layers { lower: &lower, changes: Some((&upper, &work)), base: None, volatile: true, flags };
-        let tree = layers.by_mount(&scratch).unwrap();
-        let inside = format!("/proc/self/fd/{}", tree.as_raw_fd());
-        assert_eq!(std::fs::read_to_string(format!("{inside}/both")).unwrap(), "top");
-        assert_eq!(std::fs::read_to_string(format!("{inside}/one")).unwrap(), "bottom");
-        std::fs::write(format!("{inside}/new"), "x").unwrap();
-        assert!(upper.join("new").exists());
-        assert_eq!(restrictions(&tree).unwrap(), MountAttrFlags::MOUNT_ATTR_NOSUID);
-        drop(tree);
-        rustix::mount::unmount(&scratch, rustix::mount::UnmountFlags::DETACH).unwrap();
-    }
-}
+mod tests;

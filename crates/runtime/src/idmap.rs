@@ -1,6 +1,7 @@
 //! Mounts whose files have other owners: by the mount's own mappings (config.md, "mounts", uidMappings), by those of the
 //! container's user namespace, or by crun's option `idmap=uids=…;gids=…` (crun(1), "idmap mount options").
 
+use loment_sys::ids::{IdMap, IdRange};
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxIdMappingBuilder, Mount};
 
 use crate::Error;
@@ -10,14 +11,14 @@ use crate::options::Options;
 
 /// Other owners for the files of a mount.
 #[derive(Debug)]
-pub(crate) struct IdMap {
+pub(crate) struct OtherOwners {
     /// `None`: those of the container's user namespace.
     pub(crate) mappings: Option<Mappings>,
     /// Also for mounts below.
     pub(crate) recursive: bool,
 }
 
-impl IdMap {
+impl OtherOwners {
     /// Ids are mapped when the mount has mappings of its own, or an option that asks for the container's; `users` tells whether
     /// that has a user namespace.
     ///
@@ -77,17 +78,18 @@ pub(crate) fn parse(text: &str, container: &Lists) -> Result<Lists, String> {
         let mut out = Vec::new();
         for mapping in mappings.split('#') {
             match mapping.strip_prefix('@') {
-                None => out.push(triple(mapping)?),
+                None => out.push(range(mapping)?),
                 Some(relative) => {
-                    let outside = outside.as_deref().unwrap_or_default();
-                    let lines = through(triple(relative)?, outside);
-                    out.extend(lines.ok_or_else(|| {
+                    let container = map(outside.as_deref().unwrap_or_default());
+                    let ranges = IdMap::new(vec![range(relative)?]).through(&container);
+                    let ranges = ranges.ok_or_else(|| {
                         format!("{mapping:?} has ids that the container's user namespace does not map")
-                    })?);
+                    })?;
+                    out.extend(ranges.ranges());
                 }
             }
         }
-        *place = Some(out.into_iter().map(line).collect());
+        *place = Some(out.iter().map(line).collect());
     }
     match (&lists.uids, &lists.gids) {
         (Some(_), Some(_)) => Ok(lists),
@@ -95,49 +97,41 @@ pub(crate) fn parse(text: &str, container: &Lists) -> Result<Lists, String> {
     }
 }
 
-/// First id in the file system, first id on the host, how many.
-type Triple = [u32; 3];
-
-fn triple(text: &str) -> Result<Triple, String> {
+fn range(text: &str) -> Result<IdRange, String> {
     let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
     let numbers: Option<Vec<u32>> = text.split('-').map(number).collect();
-    match numbers.as_deref() {
-        Some(&[inside, outside, size])
-            if size > 0 && inside.checked_add(size).and(outside.checked_add(size)).is_some() =>
-        {
-            Ok([inside, outside, size])
-        }
-        _ => Err(format!("{text:?} is not ID-ID-SIZE")),
-    }
+    let range = match numbers.as_deref() {
+        Some(&[inside, outside, size]) => Some(IdRange { inside, outside, size }),
+        _ => None,
+    };
+    range.filter(|range| range.is_valid()).ok_or_else(|| format!("{text:?} is not ID-ID-SIZE"))
 }
 
-/// The same with its second ids as the host numbers them: in one piece for each of the mappings it goes through; `None` where
-/// there is no mapping.
-fn through([mut inside, mut outside, mut left]: Triple, mappings: &[LinuxIdMapping]) -> Option<Vec<Triple>> {
-    let mut pieces = Vec::new();
-    while left > 0 {
-        let (mapping, offset) = mappings.iter().find_map(|m| {
-            let offset = outside.checked_sub(m.container_id()).filter(|offset| *offset < m.size());
-            offset.map(|offset| (m, offset))
-        })?;
-        let size = left.min(mapping.size() - offset);
-        let host = mapping.host_id().checked_add(offset).filter(|host| host.checked_add(size).is_some())?;
-        pieces.push([inside, host, size]);
-        (inside, outside, left) = (inside + size, outside + size, left - size);
-    }
-    Some(pieces)
+fn line(range: &IdRange) -> LinuxIdMapping {
+    let line = LinuxIdMappingBuilder::default();
+    line.container_id(range.inside)
+        .host_id(range.outside)
+        .size(range.size)
+        .build()
+        .expect("every field is set")
 }
 
-fn line([inside, outside, size]: Triple) -> LinuxIdMapping {
-    let line = LinuxIdMappingBuilder::default().container_id(inside).host_id(outside).size(size);
-    line.build().expect("every field is set")
+/// The ids of a specification's lines.
+pub fn map(lines: &[LinuxIdMapping]) -> IdMap {
+    let range =
+        |m: &LinuxIdMapping| IdRange { inside: m.container_id(), outside: m.host_id(), size: m.size() };
+    IdMap::new(lines.iter().map(range).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn numbers(list: &Option<Vec<LinuxIdMapping>>) -> Vec<Triple> {
+    fn line([inside, outside, size]: [u32; 3]) -> LinuxIdMapping {
+        super::line(&IdRange { inside, outside, size })
+    }
+
+    fn numbers(list: &Option<Vec<LinuxIdMapping>>) -> Vec<[u32; 3]> {
         list.iter().flatten().map(|m| [m.container_id(), m.host_id(), m.size()]).collect()
     }
 

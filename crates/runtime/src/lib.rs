@@ -76,6 +76,7 @@ pub use description::Description;
 pub use enter::{Enter, enter};
 pub use error::{Cause, Error, Failure};
 pub use hooks::Hooks;
+pub use idmap::map as id_map;
 pub use in_root::InRoot;
 pub use labels::{has_apparmor, has_selinux};
 pub use mountinfo::{MountInfo, parse_mountinfo};

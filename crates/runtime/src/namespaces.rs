@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use loment_sys::clone::{CloneFlags, Fork, clone3, unshare};
+use loment_sys::ids::IdMap;
 use loment_sys::wait::wait_exit;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -178,17 +179,17 @@ impl Mappings {
     /// The list that does not say who number 0 is.
     fn without_root(&self) -> Option<&'static str> {
         let lists = [("uidMappings", &self.uid), ("gidMappings", &self.gid)];
-        lists.into_iter().find(|(_, lines)| outside(lines, 0).is_none()).map(|(name, _)| name)
+        lists.into_iter().find(|(_, lines)| IdMap::parse(lines).outside(0).is_none()).map(|(name, _)| name)
     }
 
     /// Which user outside a user of the namespace is.
     pub(crate) fn outside(&self, uid: u32) -> Option<u32> {
-        outside(&self.uid, uid)
+        IdMap::parse(&self.uid).outside(uid)
     }
 
     /// Which group outside a group of the namespace is.
     pub(crate) fn group_outside(&self, gid: u32) -> Option<u32> {
-        outside(&self.gid, gid)
+        IdMap::parse(&self.gid).outside(gid)
     }
 
     /// Which user and group outside the superuser of the namespace is.
@@ -266,16 +267,6 @@ impl UserNamespace {
         let fd = mappings.namespace().context("make", "a user namespace for the owners of files")?;
         Ok(Some(Self { fd, root }))
     }
-}
-
-/// Which id outside one of the namespace is, by the lines of a mapping.
-fn outside(lines: &str, id: u32) -> Option<u32> {
-    lines.lines().find_map(|line| {
-        let mut numbers = line.split(' ').map(|n| n.parse::<u32>().ok());
-        let (inside, outside, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        let offset = id.checked_sub(inside).filter(|offset| *offset < size)?;
-        outside.checked_add(offset)
-    })
 }
 
 fn lines(field: &str, mappings: &[LinuxIdMapping]) -> Result<String, Error> {

@@ -1,17 +1,18 @@
 //! Who has files on their file system, where a mount shows them with other owners.
 
-use oci_spec::runtime::{Linux, LinuxIdMapping, Mount};
+use loment_sys::ids::IdMap;
+use oci_spec::runtime::{Linux, Mount};
 
 use crate::Error;
 use crate::error::invalid;
-use crate::idmap::{Lists, parse};
+use crate::idmap::{Lists, map, parse};
 use crate::options::Options;
 
 /// The owners that a mount's files have on their file system. Without mappings, those they have for the host.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
-    users: Vec<LinuxIdMapping>,
-    groups: Vec<LinuxIdMapping>,
+    users: IdMap,
+    groups: IdMap,
 }
 
 impl Owners {
@@ -34,21 +35,13 @@ impl Owners {
             })?,
             None => container,
         };
-        Ok(Self { users: lists.uids.unwrap_or_default(), groups: lists.gids.unwrap_or_default() })
+        Ok(Self { users: map(&lists.uids.unwrap_or_default()), groups: map(&lists.gids.unwrap_or_default()) })
     }
 
     /// Who has a file there that a user and a group of the host are to have. Those who have no number there stay as they are.
     pub fn on_disk(&self, uid: u32, gid: u32) -> (u32, u32) {
-        (inside(&self.users, uid), inside(&self.groups, gid))
+        (self.users.inside(uid).unwrap_or(uid), self.groups.inside(gid).unwrap_or(gid))
     }
-}
-
-fn inside(mappings: &[LinuxIdMapping], id: u32) -> u32 {
-    let found = mappings.iter().find_map(|m| {
-        let offset = id.checked_sub(m.host_id()).filter(|offset| *offset < m.size())?;
-        m.container_id().checked_add(offset)
-    });
-    found.unwrap_or(id)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::error::{Context, invalid};
 use crate::filter::Filter;
 use crate::hooks::{self, Hooks};
 use crate::identity::checked;
-use crate::idmap::IdMap;
+use crate::idmap::OtherOwners;
 use crate::labels::Labels;
 use crate::listener::Listener;
 use crate::mount_label::MountLabel;
@@ -36,7 +36,7 @@ pub(crate) struct MountPlan {
     pub(crate) kind: String,
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
-    pub(crate) idmap: Option<IdMap>,
+    pub(crate) idmap: Option<OtherOwners>,
     /// It is made read-only when everything else is done: devices, and what is mounted below it, must get into it first.
     pub(crate) read_only_later: bool,
     /// It is systemd's v1 hierarchy, whatever it was to be.
@@ -244,7 +244,7 @@ fn mount(
         return Err(invalid(field(), "it has no type"));
     }
     options.check(is_bind).map_err(|reason| invalid(field(), reason))?;
-    let idmap = IdMap::new(m, &options, is_bind, users, linux)?;
+    let idmap = OtherOwners::new(m, &options, is_bind, users, linux)?;
     let kind = if is_bind { "bind".to_owned() } else { kind };
     if let Some(label) = label {
         label.add_to(&kind, &mut options);

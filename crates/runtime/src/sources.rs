@@ -13,7 +13,7 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 
 use crate::create::{Container, Rootfs};
 use crate::error::Context;
-use crate::idmap::IdMap;
+use crate::idmap::OtherOwners;
 use crate::mounts::{clone_tree, file_type};
 use crate::plan::{MountPlan, Plan};
 use crate::report;
@@ -141,7 +141,7 @@ pub(crate) fn open_inside(c: &Container<'_>, pidfd: BorrowedFd<'_>, socket: &Own
 }
 
 /// Gives the files of a mount other owners (mount_setattr(2), Linux 5.12).
-fn map_ids(plan: &Plan, tree: &OwnedFd, idmap: &IdMap) -> io::Result<()> {
+fn map_ids(plan: &Plan, tree: &OwnedFd, idmap: &OtherOwners) -> io::Result<()> {
     let namespaces = &plan.namespaces;
     let own = || -> io::Result<OwnedFd> {
         match (&namespaces.mappings, namespaces.joined(LinuxNamespaceType::User)) {

@@ -14,10 +14,12 @@ use crate::error::{Context, Error};
 use crate::image::{lower, visible};
 use crate::inherit::inherit;
 use crate::layer::{Layer, Lower, open_dir, sync_fs};
+use crate::owners::{Owners, OwnersDocument};
+use crate::shifted::{self, Content, Shifted, give, give_one};
 use crate::store::{COPIES, Store};
 use crate::tombs::CONTAINER;
 use crate::view::{Found, Tree};
-use crate::whole;
+use crate::whole::{self, Form};
 
 /// What a container's root file system is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct Rootfs {
     pub work: PathBuf,
     /// All files are in `upper`, a copy, and nothing is to be mounted.
     pub whole: bool,
+    /// Who has the files in `upper`, and is to have those of its layers, if the kernel does not map that: see
+    /// [`Store::shifted_rootfs`].
+    pub owners: Option<Owners>,
 }
 
 /// `rootfs.json`, version 1; also what keeps the layers from being swept.
@@ -45,6 +50,8 @@ pub(crate) struct RootfsDocument {
     /// See [`Rootfs::whole`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) whole: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) owners: Option<OwnersDocument>,
 }
 
 impl Store {
@@ -61,7 +68,7 @@ impl Store {
     /// Makes the writable layer of a container from an image; its layers stay until the container goes.
     ///
     /// It is empty but for directories a layer implies and a lower one describes, made here with the attributes
-    /// described; or, in a store [with copies](Store::with_copies), has all files of the image.
+    /// described; or, in a store [with copies](Store::with_copies), has all files of the image. With `owners`, they are theirs.
     ///
     /// A container that does not outlive a boot needs no [`Durability::Full`], which costs two flushes.
     ///
@@ -73,6 +80,7 @@ impl Store {
         image: &ImageId,
         durability: Durability,
         limits: Limits,
+        owners: Option<Owners>,
     ) -> Result<Rootfs, Error> {
         let dir = self.container_dir(id)?;
         let skeleton = self.skeleton()?;
@@ -85,7 +93,9 @@ impl Store {
             self.image(image)?.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
         let layers = self.layers_of(&record)?;
         disk::make_dir(&dir)?;
-        let document = RootfsDocument { version: 1, image: image.clone(), layers: record.layers, whole };
+        let named = owners.as_ref().map(Owners::document);
+        let (image, layers_named) = (image.clone(), record.layers);
+        let document = RootfsDocument { version: 1, image, layers: layers_named, whole, owners: named };
         // Written beside it: what is left of that goes with the container.
         disk::write_file(&dir, &dir.join("rootfs.json"), &disk::to_json(&document), durability)?;
         disk::sync_dir(&self.path("containers"), durability)?;
@@ -99,28 +109,58 @@ impl Store {
         if whole {
             // The layers are named now, so nobody who decides what goes has to wait for this.
             drop(share);
-            fill(&layers, Some(&skeleton), &upper)?;
+            fill(&layers, Some(&skeleton), &upper, owners.as_ref())?;
             if durability == Durability::Full {
                 sync_fs(open_dir(&upper)?, &upper)?;
             }
         } else {
             describe(&layers, &upper)?;
+            owners.as_ref().map_or(Ok(()), |owners| give(&upper, owners))?;
         }
-        Ok(Rootfs { image: image.clone(), lower: lower(&layers), skeleton, upper, work, whole })
+        Ok(Rootfs { image: document.image, lower: lower(&layers), skeleton, upper, work, whole, owners })
     }
 
     /// What overlayfs is given to show an image as it is, top first. The topmost is `top`, an empty directory of the caller's, in
-    /// which directories are made as by [`Store::create_rootfs`]; it is the only one in a store [with copies](Store::with_copies).
-    pub fn image_view(&self, image: &ImageId, top: &Path) -> Result<Vec<Lower>, Error> {
+    /// which directories are made as by [`Store::create_rootfs`]; it is the only one in a store [with copies](Store::with_copies), and has these owners then.
+    ///
+    /// # Errors
+    /// As [`Store::create_rootfs`].
+    pub fn image_view(
+        &self,
+        image: &ImageId,
+        top: &Path,
+        owners: Option<&Owners>,
+    ) -> Result<Vec<Lower>, Error> {
         let known = self.image(image)?;
         let record = known.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
         let layers = self.layers_of(&record)?;
         if self.makes_copies() {
-            fill(&layers, None, top)?;
+            fill(&layers, None, top, owners)?;
             return Ok(vec![Lower::Dir(top.to_owned())]);
         }
         describe(&layers, top)?;
         Ok([Lower::Dir(top.to_owned())].into_iter().chain(lower(&layers)).collect())
+    }
+
+    /// The same for a container with other owners; `tree` is a directory of the caller's to be made for that.
+    ///
+    /// # Errors
+    /// As [`Store::shifted_rootfs`].
+    pub fn shifted_view(
+        &self,
+        image: &ImageId,
+        (top, tree): (&Path, PathBuf),
+        owners: &Owners,
+        content: Content,
+    ) -> Result<Shifted, Error> {
+        let known = self.image(image)?;
+        let record = known.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
+        let layers = self.layers_of(&record)?;
+        describe(&layers, top)?;
+        give(top, owners)?;
+        let mut shifted = self.shifted_at(tree, &layers, owners, content)?;
+        shifted.lower.insert(0, top.to_owned());
+        Ok(shifted)
     }
 
     /// What [`Store::create_rootfs`] made for a container, if it did.
@@ -129,14 +169,32 @@ impl Store {
         let Some(document) = disk::read_json::<RootfsDocument>(&dir.join("rootfs.json"))? else {
             return Ok(None);
         };
-        let mut layers = Vec::new();
-        for layer in &document.layers {
-            let missing = || Error::LayerMissing { layer: layer.clone(), image: document.image.clone() };
-            layers.push(self.layer(layer)?.ok_or_else(missing)?);
-        }
+        let layers = self.layers_in(&document)?;
         let (upper, work) = (dir.join("upper"), dir.join("work"));
         let (lower, skeleton) = (lower(&layers), self.skeleton()?);
-        Ok(Some(Rootfs { image: document.image, lower, skeleton, upper, work, whole: document.whole }))
+        let (whole, owners) = (document.whole, document.owners.map(Owners::from));
+        Ok(Some(Rootfs { image: document.image, lower, skeleton, upper, work, whole, owners }))
+    }
+
+    /// Layers and skeleton of a container with its own owners, made if they are missing; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::NotADirectory`]; [`Error::NoOwner`] for a file of somebody whom the container does not have.
+    pub fn shifted_rootfs(&self, id: &str, content: Content) -> Result<Option<Shifted>, Error> {
+        let path = self.container_dir(id)?.join("rootfs.json");
+        let Some(mut document) = disk::read_json::<RootfsDocument>(&path)? else { return Ok(None) };
+        let Some(owners) = document.owners.take().map(Owners::from) else { return Ok(None) };
+        let layers = self.layers_in(&document)?;
+        let key = shifted::key(&document.layers, &owners);
+        self.shifted(&key, &layers, &owners, content).map(Some)
+    }
+
+    fn layers_in(&self, document: &RootfsDocument) -> Result<Vec<Layer>, Error> {
+        let layer = |layer: &DiffId| {
+            let missing = || Error::LayerMissing { layer: layer.clone(), image: document.image.clone() };
+            self.layer(layer)?.ok_or_else(missing)
+        };
+        document.layers.iter().map(layer).collect()
     }
 
     /// Removes a container's directory with everything in it. Nothing may be mounted there. A missing one is fine.
@@ -165,9 +223,10 @@ fn describe(layers: &[Layer], top: &Path) -> Result<(), Error> {
 }
 
 /// Fills a directory with the files of all layers.
-fn fill(layers: &[Layer], skeleton: Option<&Path>, top: &Path) -> Result<(), Error> {
-    whole::copy(layers, skeleton, top)?;
-    describe_root(layers, top)
+fn fill(layers: &[Layer], skeleton: Option<&Path>, top: &Path, owners: Option<&Owners>) -> Result<(), Error> {
+    whole::copy(layers, skeleton, top, Form { owners, content: Content::Copied })?;
+    describe_root(layers, top)?;
+    owners.map_or(Ok(()), |owners| give_one(top, owners).map(drop))
 }
 
 /// The attributes of the merged root are those of the highest layer that has any.

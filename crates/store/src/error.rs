@@ -191,6 +191,19 @@ pub enum Error {
         /// The layer.
         layer: DiffId,
     },
+    /// A container whose users and groups are some others does not have the owner of a file of its image.
+    #[error(
+        "{} belongs to user {uid} and group {gid}, which the user namespace does not have: give it more (--userns …:size=NUMBER, --uidmap, --gidmap)",
+        path.display()
+    )]
+    NoOwner {
+        /// The file.
+        path: PathBuf,
+        /// Its user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
     /// A layer could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),

@@ -16,7 +16,9 @@ use crate::digest::DiffId;
 use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::{Form, LayerDocument};
+use crate::owners::Owners;
 use crate::partial::{self, PARTIAL};
+use crate::shifted::{self, SHIFTED};
 use crate::store::Store;
 use crate::tombs::MOUNTED;
 
@@ -38,6 +40,8 @@ pub(crate) struct Marks {
     pub(crate) layers: HashSet<String>,
     /// Whole digests.
     pub(crate) blobs: HashSet<String>,
+    /// Keys of trees with other owners.
+    pub(crate) shifted: HashSet<String>,
 }
 
 /// What any document names that may be here. Each is read by itself and by what it needs only: documents are others', and what one of
@@ -78,6 +82,7 @@ impl Store {
             self.entomb_stale()?;
             let marks = self.mark()?;
             self.entomb_layers(&marks, &mut freed)?;
+            self.entomb_trees(&marks)?;
             self.unlink_dangling()?;
             self.remove_blobs(&marks, &mut freed)?;
         }
@@ -138,6 +143,8 @@ impl Store {
                 disk::read_json::<RootfsDocument>(&containers.join(name).join("rootfs.json"))?
             {
                 marks.layers.extend(document.layers.iter().map(|layer| layer.hex().to_owned()));
+                let key = |owners| shifted::key(&document.layers, &Owners::from(owners));
+                marks.shifted.extend(document.owners.map(key));
             }
         }
         let leases = self.path("leases");
@@ -212,6 +219,14 @@ impl Store {
         }
         // A half emptied layer must not come back under its name after a power cut.
         if freed.layers > 0 { disk::sync_dir(&layers, self.durability()) } else { Ok(()) }
+    }
+
+    fn entomb_trees(&self, marks: &Marks) -> Result<(), Error> {
+        let trees = self.path(SHIFTED);
+        for name in self.unused_trees(marks)? {
+            self.entomb(&trees, &name, "tomb-")?;
+        }
+        Ok(())
     }
 
     fn unlink_dangling(&self) -> Result<(), Error> {

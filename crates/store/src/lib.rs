@@ -19,6 +19,7 @@
 //! partial/                 beginnings of blobs whose transfer broke off, not verified, for a week
 //! tombs/                   on the way out
 //! skeleton/                below every image: what things are mounted on
+//! shifted/                 what layers show, with the owners of containers whose ids the kernel does not map
 //! ```
 //!
 //! Lock order: a named lock (`<runroot>/store-locks/`: a blob being pulled, an image or layer record being
@@ -66,9 +67,11 @@ mod limits;
 mod listing;
 mod merged;
 mod name;
+mod owners;
 mod partial;
 mod record;
 mod regenerate;
+mod shifted;
 mod skeleton;
 mod store;
 mod tar;
@@ -92,7 +95,9 @@ pub use layer::{Form, Layer, LayerBlob, Lower};
 pub use lease::{Claim, LayerSlot, Lease, SlotHold, StagedLayer};
 pub use loment_sys::quota::Limits;
 pub use name::{ImageName, IndexName, Origin, Target};
+pub use owners::Owners;
 pub use partial::Partial;
+pub use shifted::{Content, Shifted};
 pub use store::Store;
 pub use tar::{
     ArchiveError, ArchiveIndex, ArchiveWriter, ExtractError, HeaderProblem, Member, Place, Rules, TreeForm,

@@ -13,6 +13,7 @@ use crate::disk;
 use crate::error::{Context, Error};
 use crate::layer::Layer;
 use crate::partial::PARTIAL;
+use crate::shifted::SHIFTED;
 use crate::store::Store;
 
 /// Size of the blocks that `st_blocks` counts (stat(2)).
@@ -22,7 +23,7 @@ const BLOCK: u64 = 512;
 pub struct OtherUsage {
     /// See [`Store::leftovers_usage`].
     pub left_over: u64,
-    /// What somebody fetches or unpacks at the moment, lists of images, and layers that only containers have.
+    /// What somebody fetches or unpacks at the moment, lists of images, layers that only containers have, and trees with their owners.
     pub needed: u64,
 }
 
@@ -92,7 +93,7 @@ impl Store {
         // So that nothing gets its final place meanwhile, and is counted at both or at none.
         let _lock = self.exclude()?;
         let mut found = Inventory { left, ..Inventory::default() };
-        for dir in [self.path("leases"), self.path(PARTIAL)] {
+        for dir in [self.path("leases"), self.path(PARTIAL), self.path(SHIFTED)] {
             within(&dir)?.into_iter().try_for_each(|path| found.add(path))?;
         }
         // What is staged is renamed when it is ready.

@@ -3,41 +3,70 @@
 //! What is made is what an overlay of the layers would show. Layers are read here, in both forms, so nothing is mounted.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, SeekFrom, fstat, linkat, makedev, mkdirat, mknodat, openat, readlinkat,
-    seek, statat, symlinkat,
+    AtFlags, FileType, Mode, OFlags, SeekFrom, XattrFlags, copy_file_range, fsetxattr, fstat, ftruncate,
+    linkat, makedev, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, pwrite, retry_on_intr};
 
+use crate::disk;
 use crate::erofs::{Extent, FileKind, Image, Node, ReadError};
 use crate::error::Error;
 use crate::layer::{self, Layer};
 use crate::listing::{CAPABILITY, Item};
 use crate::merged::{Shown, Stack, Trees, joined};
-use crate::unpack::{
-    Attrs, Defaults, DirStack, EntryProblem, Fault, FileWriter, defaults, open_for_attributes,
-};
+use crate::owners::Owners;
+use crate::shifted::Content;
+use crate::unpack::{Attrs, Defaults, DirStack, EntryProblem, Fault, defaults, open_for_attributes};
 use crate::view::{Tree, open_beneath};
 use crate::xattrs::{self, Xattrs};
 
+/// Names of a file's content in another layer (overlayfs.rst, "Metadata only copy up", with `userxattr`).
+const METACOPY: &CStr = c"user.overlay.metacopy";
+const REDIRECT: &CStr = c"user.overlay.redirect";
+/// Longer paths are not in an attribute: file systems have room for 4 KiB of them.
+const LONGEST_REDIRECT: usize = 1024;
+
+/// Shorter pieces of files are read and written.
+const SHARED_FROM: u64 = 64 * 1024;
+
+/// What a copy has of the files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form<'f> {
+    /// Whom they belong to, if not to whom the layers say.
+    pub(crate) owners: Option<&'f Owners>,
+    pub(crate) content: Content,
+}
+
 /// Fills the directory `to` with the files of an image of these layers, the lowest first, and below them of the tree `skeleton`.
 /// What `to` itself looks like is left to the caller.
-pub(crate) fn copy(layers: &[Layer], skeleton: Option<&Path>, to: &Path) -> Result<(), Error> {
+pub(crate) fn copy(
+    layers: &[Layer],
+    skeleton: Option<&Path>,
+    to: &Path,
+    form: Form<'_>,
+) -> Result<(), Error> {
     let root = layer::open_dir(to)?;
     let mut trees = Trees::default();
     let mut stack = trees.stack(layers)?;
     if let Some(skeleton) = skeleton {
         stack.push(trees.add(Tree::of_changes(skeleton.to_owned())?)?);
     }
-    let failed = |path: &[u8], fault: Fault| Error::Copy { to: to.to_owned(), source: fault.of(path) };
+    let failed = |path: &[u8], stop: Stop| match stop {
+        Stop::Fault(fault) => Error::Copy { to: to.to_owned(), source: fault.of(path) },
+        Stop::NoOwner(uid, gid) => {
+            Error::NoOwner { path: Path::new("/").join(disk::os_path(path)), uid, gid }
+        }
+    };
     let mut copier = Copier {
-        defaults: defaults(root.as_fd()).map_err(|e| failed(b"", Fault::Io("look at", e)))?,
+        form,
+        defaults: defaults(root.as_fd()).map_err(|e| failed(b"", Fault::Io("look at", e).into()))?,
         dirs: DirStack::new(root.as_fd()),
         links: HashMap::new(),
         buffer: vec![0; 256 * 1024],
@@ -47,7 +76,7 @@ pub(crate) fn copy(layers: &[Layer], skeleton: Option<&Path>, to: &Path) -> Resu
         match step {
             Step::Make(path, shown) => {
                 let tree = trees.get(shown.tree);
-                copier.make(tree, &path, &shown).map_err(|fault| failed(&path, fault))?;
+                copier.make(tree, &path, &shown).map_err(|stop| failed(&path, stop))?;
                 if shown.item.is_dir() {
                     let inside = below(&mut trees, &path, &shown.merged)?;
                     left.push(Step::Finish(path, shown));
@@ -57,7 +86,7 @@ pub(crate) fn copy(layers: &[Layer], skeleton: Option<&Path>, to: &Path) -> Resu
             // What is made in a directory changes its times.
             Step::Finish(path, shown) => copier
                 .finish(trees.get(shown.tree), &path, &shown.item)
-                .map_err(|fault| failed(&path, fault))?,
+                .map_err(|stop| failed(&path, stop))?,
         }
     }
     Ok(())
@@ -76,7 +105,21 @@ fn below(trees: &mut Trees<'_>, path: &[u8], stack: &Stack) -> Result<Vec<Step>,
     Ok(shown.into_iter().rev().map(|(name, shown)| Step::Make(joined(path, name), shown)).collect())
 }
 
+/// Why a file could not be copied.
+enum Stop {
+    Fault(Fault),
+    /// Who has it in the layer is nobody in the container.
+    NoOwner(u32, u32),
+}
+
+impl<F: Into<Fault>> From<F> for Stop {
+    fn from(fault: F) -> Self {
+        Self::Fault(fault.into())
+    }
+}
+
 struct Copier<'d> {
+    form: Form<'d>,
     defaults: Defaults,
     dirs: DirStack<'d>,
     /// Where files with several names were first: by tree, and by the number of the inode there.
@@ -85,7 +128,7 @@ struct Copier<'d> {
 }
 
 impl Copier<'_> {
-    fn make(&mut self, tree: &Tree<'_>, path: &[u8], shown: &Shown) -> Result<(), Fault> {
+    fn make(&mut self, tree: &Tree<'_>, path: &[u8], shown: &Shown) -> Result<(), Stop> {
         let item = &shown.item;
         let rights = self.defaults.rights;
         if !rights.makes(item.kind) {
@@ -102,24 +145,28 @@ impl Copier<'_> {
         if let Some(number) = source.shared_by()? {
             if let Some(first) = self.links.get(&(shown.tree, number)) {
                 // It was made here, and nothing that was is a link to elsewhere on its way.
-                return linkat(root, first.as_slice(), dir, name, AtFlags::empty()).map_err(create);
+                return Ok(linkat(root, first.as_slice(), dir, name, AtFlags::empty()).map_err(create)?);
             }
             self.links.insert((shown.tree, number), path.to_vec());
         }
         match item.kind {
             // The final mode comes last: until then nothing inherits from it and nothing is kept out by it.
-            FileKind::Directory => mkdirat(dir, name, Mode::RWXU).map_err(create),
+            FileKind::Directory => mkdirat(dir, name, Mode::RWXU).map_err(create)?,
             FileKind::File => {
                 let flags =
                     OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let mode = Mode::from_raw_mode(item.mode & 0o777);
                 let file = openat(dir, name, flags, mode).map_err(create)?;
-                source.copy_to(file.as_fd(), item.size, &mut self.buffer)?;
-                source.attrs()?.apply(file.as_fd(), &self.defaults)
+                if item.size > 0 && self.form.content == Content::OfLayers && path.len() < LONGEST_REDIRECT {
+                    refer(&file, path, item.size).map_err(|e| Fault::Io("name the content of", e))?;
+                } else {
+                    source.copy_to(file.as_fd(), item.size, &mut self.buffer)?;
+                }
+                attrs(&source, self.form.owners)?.apply(file.as_fd(), &self.defaults)?;
             }
             FileKind::Symlink => {
                 symlinkat(source.target()?, dir, name).map_err(create)?;
-                source.attrs()?.apply_at(dir, name, true, &self.defaults)
+                attrs(&source, self.form.owners)?.apply_at(dir, name, true, &self.defaults)?;
             }
             FileKind::CharDevice | FileKind::BlockDevice | FileKind::Fifo => {
                 let kind = match item.kind {
@@ -129,17 +176,41 @@ impl Copier<'_> {
                 };
                 let device = makedev(item.device.0, item.device.1);
                 mknodat(dir, name, kind, Mode::from_raw_mode(0o600), device).map_err(create)?;
-                source.attrs()?.apply_at(dir, name, false, &self.defaults)
+                attrs(&source, self.form.owners)?.apply_at(dir, name, false, &self.defaults)?;
             }
         }
+        Ok(())
     }
 
-    fn finish(&mut self, tree: &Tree<'_>, path: &[u8], item: &Item) -> Result<(), Fault> {
-        let attrs = Source::open(tree, path, item)?.attrs()?;
+    fn finish(&mut self, tree: &Tree<'_>, path: &[u8], item: &Item) -> Result<(), Stop> {
+        let attrs = attrs(&Source::open(tree, path, item)?, self.form.owners)?;
         self.dirs.enter(path, None)?;
         let dir = open_for_attributes(self.dirs.current()?).map_err(|e| Fault::Io("open", e))?;
-        attrs.into_dir(false).apply(dir, &self.defaults)
+        Ok(attrs.into_dir(false).apply(dir, &self.defaults)?)
     }
+}
+
+/// Makes an empty file one whose content is what layers have at this path.
+fn refer(file: &OwnedFd, path: &[u8], size: u64) -> Result<(), Errno> {
+    ftruncate(file, size)?;
+    fsetxattr(file, METACOPY, b"", XattrFlags::empty())?;
+    fsetxattr(file, REDIRECT, &[b"/", path].concat(), XattrFlags::empty())
+}
+
+/// The attributes of a file, with these owners.
+fn attrs(source: &Source<'_>, owners: Option<&Owners>) -> Result<Attrs, Stop> {
+    let mut attrs = source.attrs()?;
+    let Some(owners) = owners else { return Ok(attrs) };
+    let no_owner = Stop::NoOwner(attrs.uid, attrs.gid);
+    (attrs.uid, attrs.gid) = owners.outside(attrs.uid, attrs.gid).ok_or(no_owner)?;
+    let xattrs = std::mem::take(&mut attrs.xattrs).into_iter();
+    attrs.xattrs = xattrs
+        .filter_map(|(name, value)| match name.to_bytes().starts_with(b"system.posix_acl_") {
+            true => Some((name, owners.access_list(&value)?)),
+            false => Some((name, value)),
+        })
+        .collect();
+    Ok(attrs)
 }
 
 /// A file of a layer.
@@ -234,24 +305,16 @@ impl<'t> Source<'t> {
     }
 
     fn copy_to(&self, to: BorrowedFd<'_>, size: u64, buffer: &mut [u8]) -> Result<(), Fault> {
-        let extents = self.extents(size)?;
-        let is_whole = matches!(extents[..], [extent] if extent.length == size);
-        let mut writer = FileWriter::new(to, size, !is_whole);
-        for Extent { offset, mut at, mut length } in extents {
-            writer.seek(offset);
-            while length > 0 {
-                let count = length.min(buffer.len() as u64);
-                let bytes = &mut buffer[..count as usize];
-                match self {
-                    Self::Image { image, .. } => image.read(at, bytes).map_err(unreadable)?,
-                    Self::Dir { file: Some(file), .. } => file.read_exact_at(bytes, at).map_err(unread)?,
-                    Self::Dir { file: None, .. } => {}
-                }
-                writer.write(bytes).map_err(|e| Fault::Io("write", e))?;
-                (at, length) = (at + count, length - count);
-            }
+        let file = match self {
+            Self::Image { image, .. } => image.source(),
+            Self::Dir { file: Some(file), .. } => file,
+            Self::Dir { file: None, .. } => return Ok(()),
+        };
+        for extent in self.extents(size)? {
+            copy_range(file, to, extent, buffer)?;
         }
-        writer.finish(size).map_err(|e| Fault::Io("set the size of", e))
+        // It may end in a hole.
+        ftruncate(to, size).map_err(|e| Fault::Io("set the size of", e))
     }
 
     /// Where there is content; holes are left out where the file system tells of them.
@@ -273,6 +336,30 @@ impl<'t> Source<'t> {
         }
         Ok(extents)
     }
+}
+
+fn copy_range(file: &File, to: BorrowedFd<'_>, extent: Extent, buffer: &mut [u8]) -> Result<(), Fault> {
+    let Extent { mut offset, mut at, mut length } = extent;
+    // Which shares blocks where the file system can, and is more work for what is small.
+    while length >= SHARED_FROM {
+        match copy_file_range(file, Some(&mut at), to, Some(&mut offset), length as usize) {
+            Ok(count) if count > 0 => length -= count as u64,
+            // Some file systems cannot.
+            _ => break,
+        }
+    }
+    while length > 0 {
+        let count = length.min(buffer.len() as u64);
+        let bytes = &mut buffer[..count as usize];
+        file.read_exact_at(bytes, at).map_err(unread)?;
+        let mut written = 0;
+        while written < bytes.len() {
+            let count = retry_on_intr(|| pwrite(to, &bytes[written..], offset + written as u64));
+            written += count.map_err(|e| Fault::Io("write", e))?;
+        }
+        (offset, at, length) = (offset + count, at + count, length - count);
+    }
+    Ok(())
 }
 
 /// The attributes that belong to a file: not those of the overlay, nor the labels of this machine's security modules.

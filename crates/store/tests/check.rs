@@ -55,7 +55,7 @@ fn image(fixture: &Fixture) -> (ImageRecord, LayerBlob) {
     };
     lease.commit_image(&record).unwrap();
     store.tag("localhost/x:1", &record.id, None).unwrap();
-    store.create_rootfs("c1", &record.id, Durability::Full, Limits::default()).unwrap();
+    store.create_rootfs("c1", &record.id, Durability::Full, Limits::default(), None).unwrap();
     (record, blob)
 }
 

@@ -39,10 +39,12 @@ fn container(tars: &[Tar]) -> Container {
     lease.put_blob(&sha256(b"config"), b"config").unwrap();
     lease.commit_image(&record).unwrap();
     drop(lease);
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    let create = |store: &loment_store::Store, id| {
+        store.create_rootfs(id, &record.id, Durability::None, Limits::default(), None).unwrap()
+    };
+    let rootfs = create(&fixture.store, "ctr");
     // A copy of all files looks the same; mount(8) has one page for the names of layers.
-    let copies = fixture.store.with_copies(true);
-    let copy = copies.create_rootfs("copy", &record.id, Durability::None, Limits::default()).unwrap();
+    let copy = create(&fixture.store.with_copies(true), "copy");
     if tars.len() < 10 {
         assert_eq!(describe(&copy.upper, false), shown(&rootfs));
     }
@@ -319,6 +321,6 @@ fn a_layer_of_an_older_store_is_taken_as_it_is() {
         document.as_object_mut().unwrap().remove("implied");
         fs::write(&path, document.to_string()).unwrap();
     }
-    let rootfs = store.create_rootfs("other", &image.id, Durability::None, Limits::default()).unwrap();
+    let rootfs = store.create_rootfs("other", &image.id, Durability::None, Limits::default(), None).unwrap();
     assert_eq!(fs::read_dir(rootfs.upper).unwrap().count(), 0);
 }

@@ -289,7 +289,7 @@ fn a_sweep_spares_what_live_leases_and_containers_use() {
     let store = &fixture.store;
     let lease = store.lease().unwrap();
     let record = image(&lease, "one", &["a", "b"]);
-    store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    store.create_rootfs("ctr", &record.id, Durability::None, Limits::default(), None).unwrap();
     store.remove_image(&record.id, true).unwrap();
     let tar = layer_tar("unreferenced");
     lease.unpack_layer(HashingSource::new(&tar[..])).unwrap().commit(None, None).unwrap();
@@ -326,7 +326,8 @@ fn the_writable_layer_shows_the_roots_attributes() {
         record.layers.push(layer.diff_id().clone());
     }
     lease.commit_image(&record).unwrap();
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    let rootfs =
+        fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default(), None).unwrap();
     let upper = rootfs.upper.metadata().unwrap();
     assert_eq!((upper.mode() & 0o7777, upper.uid(), upper.gid()), (0o750, 1, 2));
     assert_eq!(rootfs.lower.len(), 1, "nothing shows through an opaque root");
@@ -335,7 +336,7 @@ fn the_writable_layer_shows_the_roots_attributes() {
     for id in ["", ".", "..", "../x", "a/b", "-x", ".x"] {
         assert!(
             matches!(
-                fixture.store.create_rootfs(id, &record.id, Durability::None, Limits::default()),
+                fixture.store.create_rootfs(id, &record.id, Durability::None, Limits::default(), None),
                 Err(Error::ContainerId { .. })
             ),
             "{id:?}"
@@ -347,7 +348,8 @@ fn the_writable_layer_shows_the_roots_attributes() {
 fn a_layer_that_an_image_has_twice_is_mounted_once() {
     let fixture = Fixture::new();
     let record = image(&fixture.store.lease().unwrap(), "one", &["a", "b", "a"]);
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    let rootfs =
+        fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default(), None).unwrap();
     let lower = |layer: &DiffId| fixture.store.layer(layer).unwrap().unwrap().lower();
     assert_eq!(rootfs.lower, [lower(&record.layers[2]), lower(&record.layers[1])]);
 }
@@ -518,7 +520,8 @@ fn a_container_has_a_lowest_layer_with_what_things_are_mounted_on() {
     let fixture = Fixture::new();
     let lease = fixture.store.lease().unwrap();
     let record = image(&lease, "one", &["a"]);
-    let rootfs = fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default()).unwrap();
+    let rootfs =
+        fixture.store.create_rootfs("ctr", &record.id, Durability::None, Limits::default(), None).unwrap();
     for (path, mode) in [("", 0o755), ("proc", 0o755), ("etc", 0o755), ("etc/hosts", 0o644)] {
         let made = fs::metadata(rootfs.skeleton.join(path)).unwrap();
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&made.permissions()) & 0o7777, mode, "{path}");

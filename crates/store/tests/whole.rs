@@ -81,7 +81,7 @@ fn a_copy_is_what_an_overlay_shows() {
         let image = image(&fixture, &layers());
         let create = |id: &str, copies| {
             let store = fixture.store.with_copies(copies);
-            store.create_rootfs(id, &image.id, Durability::Full, Limits::default()).unwrap()
+            store.create_rootfs(id, &image.id, Durability::Full, Limits::default(), None).unwrap()
         };
         let (overlay, copy) = (create("overlay", false), create("copy", true));
         assert!(copy.whole && !overlay.whole);
@@ -96,7 +96,7 @@ fn a_copy_is_what_an_overlay_shows() {
         // An image as it is, too.
         let top = fixture.dir.path().join("top");
         fs::create_dir(&top).unwrap();
-        let view = fixture.store.with_copies(true).image_view(&image.id, &top).unwrap();
+        let view = fixture.store.with_copies(true).image_view(&image.id, &top, None).unwrap();
         assert_eq!(view, [Lower::Dir(top.clone())]);
         assert!(top.join("merged/old").exists() && !top.join("proc").exists());
     }
@@ -107,7 +107,7 @@ fn what_is_changed_in_a_copy_is_found_by_looks() {
     let fixture = Fixture::with_form(Form::Erofs);
     let image = image(&fixture, &layers());
     let store = fixture.store.with_copies(true);
-    let copy = store.create_rootfs("c", &image.id, Durability::None, Limits::default()).unwrap();
+    let copy = store.create_rootfs("c", &image.id, Durability::None, Limits::default(), None).unwrap();
     let changes = || fixture.store.changes_of_container("c").unwrap().unwrap();
     assert_eq!(changes(), []);
     let inside = |path: &str| copy.upper.join(path);
@@ -142,7 +142,7 @@ fn a_layer_that_cannot_be_read_is_named() {
     let image_file = fs::File::options().write(true).open(&file).unwrap();
     image_file.set_len(8192).unwrap();
     let store = fixture.store.with_copies(true);
-    let error = store.create_rootfs("c", &image.id, Durability::None, Limits::default()).unwrap_err();
+    let error = store.create_rootfs("c", &image.id, Durability::None, Limits::default(), None).unwrap_err();
     assert!(common::chain(&error).contains("its image has another size"), "{error}");
     assert!(Path::new(&file).exists());
 }

@@ -1,7 +1,8 @@
 //! Every unsafe line and raw system call of loment, typed and documented.
 //!
 //! What is here: the calls that `rustix` lacks (clone3, execve, mount_setattr, close_range, seccomp,
-//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas), and memory that is a file. What is not here: policy. A caller decides what to do,
+//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas), memory that is a file, and
+//! the ids of user namespaces. What is not here: policy. A caller decides what to do,
 //! this crate says it to the kernel and returns `std::io::Error` with the kernel's errno.
 //!
 //! ```no_run
@@ -17,6 +18,7 @@ pub mod bpf;
 pub mod clone;
 pub mod exec;
 pub mod fd;
+pub mod ids;
 pub mod init;
 pub mod keyring;
 pub mod loopdev;

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::OnceLock;
 
+use crate::ids::IdMap;
+
 /// Sets the execution domain (personality(2)).
 ///
 /// # Errors
@@ -76,8 +78,8 @@ pub fn is_root_of_machine() -> bool {
 pub fn is_in_user_namespace() -> bool {
     static IS_IN: OnceLock<bool> = OnceLock::new();
     *IS_IN.get_or_init(|| {
-        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+        let users = IdMap::own_users();
+        !users.ranges().is_empty() && !users.is_the_machines()
     })
 }
 

@@ -1,5 +1,7 @@
 //! Whose namespaces containers have: their own, the host's, those of other containers.
 
+mod users;
+
 use std::path::PathBuf;
 
 use loment_testkit::World;

@@ -1,5 +1,7 @@
 //! An ordinary user's containers. Other modules run as one, too: see `xtask test`.
 
+mod ids;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -165,8 +167,6 @@ fn what_only_root_can_do_is_left_out_or_refused() {
     let (world, image) = world_with(Ids::Many, "busybox:latest");
     let root = world.loment(["run", "--rm", "--network", "none", "--rootfs", "/:O", "true"]);
     root.fails_saying(125, &["/", "ordinary user"]);
-    let users = ["run", "--rm", "--network", "none", "--uidmap", "0:1:100", &image, "true"];
-    world.loment(users).fails_saying(125, &["user namespace", "root"]);
     let device = sh(&world, &["--device", "/dev/null:/dev/mine"], &image, "echo x >/dev/mine && echo ok");
     assert_eq!(device, "ok");
     let mounted = sh(&world, &["--privileged"], &image, "mkdir /m && mount -t tmpfs t /m && echo mounted");

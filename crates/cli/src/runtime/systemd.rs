@@ -53,6 +53,5 @@ fn manager() -> Manager {
 
 /// Whether this process's users are not the host's: then its root is somebody else outside.
 fn is_mapped() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
+    !loment_sys::ids::IdMap::own_users().is_the_machines()
 }

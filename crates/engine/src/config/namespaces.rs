@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use loment_sys::ids::{IdMap, IdRange, NOBODY};
 use serde::{Deserialize, Serialize};
+
+use crate::users::AutoUsers;
 
 /// A container's namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,48 +81,51 @@ pub struct Users {
     pub uids: Vec<IdMapping>,
     /// Groups.
     pub gids: Vec<IdMapping>,
+    /// The user and group that its programs are when nobody says who: those who called, in the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<(u32, u32)>,
+    /// Of what they were chosen, if nobody else has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<AutoUsers>,
 }
 
 impl Users {
+    /// Those with these ids.
+    pub fn new(uids: &IdMap, gids: &IdMap) -> Self {
+        let list = |map: &IdMap| map.ranges().iter().copied().map(IdMapping::from).collect();
+        Self { uids: list(uids), gids: list(gids), ..Self::default() }
+    }
+
+    /// Its ids: of users, and of groups.
+    pub fn maps(&self) -> (IdMap, IdMap) {
+        let map = |all: &[IdMapping]| IdMap::new(all.iter().map(|m| m.range()).collect());
+        (map(&self.uids), map(&self.gids))
+    }
+
     /// Who the superuser and his group are outside.
     pub fn root(&self) -> Option<(u32, u32)> {
-        let zero = |all: &[IdMapping]| all.iter().find(|m| m.container_id == 0).map(|m| m.host_id);
-        zero(&self.uids).zip(zero(&self.gids))
+        self.uid_outside(0).zip(self.gid_outside(0))
     }
-}
 
-impl Users {
     /// Who a user outside is for the container: 65534, as the kernel shows it, for one whom it does not have.
     pub fn uid_inside(&self, uid: u32) -> u32 {
-        inside(&self.uids, uid)
+        self.uids.iter().find_map(|m| m.range().inside(uid)).unwrap_or(NOBODY)
     }
 
     /// The same of a group.
     pub fn gid_inside(&self, gid: u32) -> u32 {
-        inside(&self.gids, gid)
+        self.gids.iter().find_map(|m| m.range().inside(gid)).unwrap_or(NOBODY)
     }
-}
 
-impl Users {
     /// Who a user of the container is outside.
     pub fn uid_outside(&self, uid: u32) -> Option<u32> {
-        outside(&self.uids, uid)
+        self.uids.iter().find_map(|m| m.range().outside(uid))
     }
 
     /// The same of a group.
     pub fn gid_outside(&self, gid: u32) -> Option<u32> {
-        outside(&self.gids, gid)
+        self.gids.iter().find_map(|m| m.range().outside(gid))
     }
-}
-
-fn outside(all: &[IdMapping], id: u32) -> Option<u32> {
-    let find = |m: &IdMapping| id.checked_sub(m.container_id).filter(|&n| n < m.size).map(|n| m.host_id + n);
-    all.iter().find_map(find)
-}
-
-fn inside(all: &[IdMapping], id: u32) -> u32 {
-    let find = |m: &IdMapping| id.checked_sub(m.host_id).filter(|&n| n < m.size).map(|n| m.container_id + n);
-    all.iter().find_map(find).unwrap_or(65534)
 }
 
 /// A range of ids, as a specification has it (config-linux.md, "User namespace mappings").
@@ -133,4 +139,17 @@ pub struct IdMapping {
     pub host_id: u32,
     /// How many.
     pub size: u32,
+}
+
+impl IdMapping {
+    /// The same, to be reckoned with.
+    pub fn range(&self) -> IdRange {
+        IdRange { inside: self.container_id, outside: self.host_id, size: self.size }
+    }
+}
+
+impl From<IdRange> for IdMapping {
+    fn from(range: IdRange) -> Self {
+        Self { container_id: range.inside, host_id: range.outside, size: range.size }
+    }
 }

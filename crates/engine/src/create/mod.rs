@@ -20,6 +20,7 @@ use crate::error::{Context, invalid};
 use crate::health::HealthChoices;
 use crate::names::new_id;
 use crate::secrets::SecretData;
+use crate::users::AutoUsers;
 use crate::volumes::VolumeChoices;
 use crate::{Engine, Error};
 
@@ -104,6 +105,8 @@ pub struct Choices {
     pub secrets: Vec<SecretData>,
     /// The pod it is to be in: name, id or the beginning of that.
     pub pod: Option<String>,
+    /// Users that are nobody else's, for one that is to have such.
+    pub users: Option<AutoUsers>,
     /// Limits of all containers with an image, for what is not said of this one.
     pub size: SizeLimits,
 }
@@ -123,6 +126,8 @@ impl Engine {
     pub(crate) fn create_as(&self, id: String, mut asked: Create) -> Result<Container, Error> {
         self.check_size(&asked)?;
         self.share(&mut asked)?;
+        // Held until it is known whose they are.
+        let _users = self.choose_users(&mut asked)?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let volumes = std::mem::take(&mut asked.choices.volumes);
         let secrets = std::mem::take(&mut asked.choices.secrets);
@@ -186,12 +191,13 @@ impl Engine {
     fn make(&self, config: &Config, volumes: &VolumeChoices, secrets: &[SecretData]) -> Result<(), Error> {
         if let Some(image) = &config.image {
             let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
-            self.store_for_files().create_rootfs(
-                &config.id,
-                &image.id,
-                durability,
-                config.files.size.into(),
-            )?;
+            let (size, owners) = (config.files.size.into(), self.owners(config));
+            let store = self.store_for_files();
+            let rootfs = store.create_rootfs(&config.id, &image.id, durability, size, owners)?;
+            if !rootfs.whole {
+                // What is wrong with its owners is found now.
+                store.shifted_rootfs(&config.id, crate::users::content())?;
+            }
         }
         self.keep_secrets(config, secrets)?;
         self.take_volumes(config, volumes)?;

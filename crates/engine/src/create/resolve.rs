@@ -77,16 +77,13 @@ pub(super) fn resolve(
     if let Some(zone) = &config.files.time_zone {
         check_time_zone(zone)?;
     }
-    super::accounts::accounts(&config.process.accounts)?;
+    super::accounts::accounts(&config.process.accounts, None)?;
     config.files.shm_size = choices.shm_size.unwrap_or(SHM_SIZE);
     let writes_elsewhere = config.rootfs.as_ref().is_some_and(|rootfs| !rootfs.overlay);
     if !writes_elsewhere {
         config.files.size = config.files.size.or(choices.size);
     }
-    if config.namespaces.users.is_some() && loment_sys::process::is_in_user_namespace() {
-        let hint = "an ordinary user cannot give the files of an image other owners without a copy of them, which is not made yet: leave the mapping out, or run this as root";
-        return Err(invalid("user namespace", "of its own", hint));
-    }
+    crate::users::fit(&mut config.namespaces)?;
     config.cgroup = match choices.groups.map_or_else(crate::groups::usual, Ok)? {
         Groups::None => {
             crate::groups::refuse_limits(&config.limits, choices.groups)?;
@@ -161,7 +158,9 @@ fn process(config: &mut Config, choices: &Choices, image: &ContainerDefaults) ->
         SystemdMode::Never => false,
         SystemdMode::Auto => runs_systemd(process.entrypoint.iter().chain(&process.command)),
     };
-    process.user = choices.user.clone().unwrap_or_else(|| image.user.clone());
+    let kept = config.namespaces.users.as_ref().and_then(|users| users.kept);
+    let kept = kept.map(|(uid, gid)| format!("{uid}:{gid}"));
+    process.user = choices.user.clone().or(kept).unwrap_or_else(|| image.user.clone());
     let (flavour, hostname) = (&config.flavour, &config.net.hostname);
     process.env = environment(process, &choices.environment, &image.env, flavour, hostname)?;
     Ok(())

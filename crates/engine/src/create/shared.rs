@@ -17,6 +17,15 @@ impl Engine {
                 None => Namespace::Host,
             };
             namespaces.users = other.namespaces.users;
+            // Who is in a pod is who the pod's users are.
+            if asked.config.pod.is_empty()
+                && let Some(users) = &mut namespaces.users
+            {
+                users.kept = None;
+            }
+        }
+        if let Namespace::Path(path) = &namespaces.user {
+            namespaces.users = Some(crate::users::of_namespace(path)?);
         }
         if let Namespace::Container(name) = &namespaces.ipc {
             let other = self.container(name)?.config;

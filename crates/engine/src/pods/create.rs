@@ -86,6 +86,9 @@ impl Engine {
             // Names are longer than host names may be.
             pod.hostname = pod.name.chars().take(64).collect();
         }
+        let mut infra = infra;
+        // Held until it is known whose they are.
+        let _users = infra.as_mut().map(|infra| self.choose_users(infra)).transpose()?;
         let owner = infra.as_ref().and_then(|infra| infra.config.namespaces.users.as_ref()?.root());
         let made = fill(&dir, &pod, owner).context("make pod", &pod.name).and_then(|()| {
             let Some((infra, infra_id)) = infra.zip(infra_id) else { return Ok(()) };

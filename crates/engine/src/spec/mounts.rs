@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use loment_sys::ids::IdMap;
 use serde_json::{Value, json};
 
 use super::process;
@@ -163,7 +164,7 @@ fn defaults(config: &Config) -> Vec<(PathBuf, Value)> {
             "devpts",
             // The group of terminals, where it is one.
             ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
-                [..if has_group(5) { 6 } else { 5 }]
+                [..if has_terminals_group(config) { 6 } else { 5 }]
                 .to_vec(),
         ),
         ("/dev/shm", "tmpfs", "shm", vec!["nosuid", "noexec", "nodev", "mode=1777", &shm, dev]),
@@ -228,14 +229,13 @@ fn is_foreign(namespace: &Namespace) -> bool {
     matches!(namespace, Namespace::Host | Namespace::Path(_))
 }
 
-/// Whether this user namespace has that group.
-fn has_group(gid: u64) -> bool {
-    let map = std::fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
-    map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
-        let (first, size) = (numbers.next().unwrap_or(0), numbers.nth(1).unwrap_or(0));
-        (first..first + size).contains(&gid)
-    })
+/// Whether the group of terminals is one in the container.
+fn has_terminals_group(config: &Config) -> bool {
+    const TTY: u32 = 5;
+    match &config.namespaces.users {
+        Some(users) => users.gid_outside(TTY).is_some(),
+        None => IdMap::own_groups().outside(TTY).is_some(),
+    }
 }
 
 /// A file that nobody asked to be mounted.

@@ -265,15 +265,29 @@ impl Engine {
             let base = self.dir(&config.id).join("overlay").join(n.to_string());
             let of_image = volume.image.as_ref().map(|_| OverlayUse::default());
             if let Some(image) = &volume.image {
-                let top = base.join("top");
-                match std::fs::remove_dir_all(&top) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(e).context("remove", top.display());
+                let (top, tree) = (base.join("top"), base.join("tree"));
+                for made in [&tree, &top] {
+                    match std::fs::remove_dir_all(made) {
+                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                            return Err(e).context("remove", made.display());
+                        }
+                        _ => {}
                     }
-                    _ => std::fs::create_dir_all(&top).context("create", top.display())?,
                 }
-                let layers = self.store_for_files().image_view(&image.id, &top)?;
-                one.layers = layers.into_iter().map(crate::start::lower).collect();
+                std::fs::create_dir_all(&top).context("create", top.display())?;
+                let store = self.store_for_files();
+                match self.owners(config) {
+                    Some(owners) if !self.makes_copies() => {
+                        let content = crate::users::content();
+                        let shifted = store.shifted_view(&image.id, (&top, tree), &owners, content)?;
+                        one.layers = crate::users::directories(shifted.lower);
+                        (one.data, one.owned) = (shifted.data, true);
+                    }
+                    owners => {
+                        let layers = store.image_view(&image.id, &top, owners.as_ref())?;
+                        one.layers = layers.into_iter().map(crate::start::lower).collect();
+                    }
+                }
                 one.pins = self.pins();
             }
             if let Some(overlay) = volume.overlay.as_ref().or(of_image.as_ref()) {

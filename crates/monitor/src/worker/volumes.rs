@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use loment_runtime::{InRoot, Owners, UserNamespace};
+use loment_runtime::{InRoot, Owners, UserNamespace, id_map};
 use oci_spec::runtime::{LinuxIdMapping, Spec};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, openat, openat2,
@@ -59,8 +59,15 @@ fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Resu
         _ => {
             let changes = volume.overlay.as_ref().ok_or(Errno::INVAL).context("mount", mounting())?;
             empty(changes).context("mount", mounting())?;
+            if let Some(users) = users.filter(|_| volume.owned) {
+                let (uid, gid) = (Uid::from_raw(users.root.0), Gid::from_raw(users.root.1));
+                let given = chownat(CWD, &changes.upper, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW);
+                given.context("change owner of", changes.upper.display())?;
+            }
             Rootfs::Overlay {
                 lower: volume.layers.clone(),
+                data: volume.data.clone(),
+                owned: volume.owned,
                 pins: volume.pins.clone(),
                 upper: changes.upper.clone(),
                 work: changes.work.clone(),
@@ -156,10 +163,7 @@ fn user_outside(spec: &Spec) -> (u32, u32) {
     let user = spec.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
     let linux = spec.linux().clone().unwrap_or_default();
     let outside = |id: u32, mappings: &Option<Vec<LinuxIdMapping>>| {
-        let Some(mappings) = mappings else { return id };
-        let offset =
-            |m: &LinuxIdMapping| id.checked_sub(m.container_id()).filter(|offset| *offset < m.size());
-        mappings.iter().find_map(|m| Some(m.host_id() + offset(m)?)).unwrap_or(id)
+        mappings.as_ref().and_then(|mappings| id_map(mappings).outside(id)).unwrap_or(id)
     };
     (outside(user.uid(), linux.uid_mappings()), outside(user.gid(), linux.gid_mappings()))
 }

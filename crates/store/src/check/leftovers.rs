@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::disk;
 use crate::error::Error;
 use crate::partial::PARTIAL;
+use crate::shifted::SHIFTED;
 use crate::store::Store;
 
 /// What kind of thing nobody needs.
@@ -19,6 +20,8 @@ pub enum LeftoverKind {
     Tomb,
     /// A layer of no image and no container.
     Layer,
+    /// A tree with the owners of no container.
+    Shifted,
     /// A manifest, index or configuration of no image.
     Blob,
     /// The beginning of a layer whose transfer broke off.
@@ -34,6 +37,7 @@ impl LeftoverKind {
             Self::Staged => "half made",
             Self::Tomb => "removed",
             Self::Layer => "layer of no image",
+            Self::Shifted => "copy of layers for no container",
             Self::Blob => "blob of no image",
             Self::Partial => "beginning of a blob",
             Self::Link => "link to no layer",
@@ -86,6 +90,9 @@ pub(crate) fn find(store: &Store) -> Result<Vec<Leftover>, Error> {
     let layers = store.path("layers");
     for hex in disk::names(&layers)?.into_iter().filter(|hex| !marks.layers.contains(hex)) {
         add(&mut found, LeftoverKind::Layer, layers.join(hex));
+    }
+    for name in store.unused_trees(&marks)? {
+        add(&mut found, LeftoverKind::Shifted, store.path(SHIFTED).join(name));
     }
     let links = store.path("by-blob");
     for name in disk::names(&links)? {

@@ -261,9 +261,9 @@ impl<S: Source> Image<S> {
         Ok(extents)
     }
 
-    /// Fills `buffer` with what is in the image from `at` on.
-    pub(crate) fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        Ok(self.source.read(at, buffer)?)
+    /// What the image is read from.
+    pub(crate) fn source(&self) -> &S {
+        &self.source
     }
 
     /// Reads every inode that can be reached, and checks that all fits together.

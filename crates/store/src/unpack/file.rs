@@ -12,7 +12,7 @@ const PIECE: u64 = 32 * 1024;
 const SHORTEST_HOLE: usize = 4096;
 
 /// Writes one new, empty file from front to back.
-pub(crate) struct FileWriter<'f> {
+pub(super) struct FileWriter<'f> {
     fd: BorrowedFd<'f>,
     offset: u64,
     holes: bool,
@@ -21,16 +21,16 @@ pub(crate) struct FileWriter<'f> {
 }
 
 impl<'f> FileWriter<'f> {
-    pub(crate) fn new(fd: BorrowedFd<'f>, size: u64, sparse: bool) -> Self {
+    pub(super) fn new(fd: BorrowedFd<'f>, size: u64, sparse: bool) -> Self {
         Self { fd, offset: 0, holes: sparse || size >= HOLES_FROM, written: 0 }
     }
 
     /// Continues at `offset`.
-    pub(crate) fn seek(&mut self, offset: u64) {
+    pub(super) fn seek(&mut self, offset: u64) {
         self.offset = offset;
     }
 
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
         if self.holes { self.write_around_zeros(bytes) } else { self.write_plain(bytes) }
     }
 
@@ -73,7 +73,7 @@ impl<'f> FileWriter<'f> {
     }
 
     /// Gives the file its size when it ends in a hole.
-    pub(crate) fn finish(self, size: u64) -> Result<(), Errno> {
+    pub(super) fn finish(self, size: u64) -> Result<(), Errno> {
         if self.written == size { Ok(()) } else { rustix::fs::ftruncate(self.fd, size) }
     }
 }

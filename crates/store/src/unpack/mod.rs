@@ -33,7 +33,7 @@ pub(crate) use attrs::{OPAQUE, USER_OPAQUE, is_opaque};
 use dirs::forget_below;
 pub(crate) use dirs::{Defaults, DirStack, WalkError, defaults, open_for_attributes};
 pub use error::{EntryProblem, UnpackError};
-pub(crate) use file::FileWriter;
+use file::FileWriter;
 pub(crate) use rights::Rights;
 pub(crate) use rules::{Attrs, device};
 use rules::{DirMeta, DirMetas, Kept, MAX_PATH, Place, link_target, normalise, shown_link, split};

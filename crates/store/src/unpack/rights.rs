@@ -5,6 +5,7 @@
 
 use std::ffi::CStr;
 
+use loment_sys::ids::IdMap;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
@@ -31,9 +32,7 @@ impl Rights {
         if !loment_sys::process::is_in_user_namespace() {
             return Self::All;
         }
-        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-        let sizes = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
-        Self::Namespace { single: sizes.sum::<u64>() <= 1 }
+        Self::Namespace { single: IdMap::own_users().count() <= 1 }
     }
 
     /// Gives a file to its owner, unless that is who made it.

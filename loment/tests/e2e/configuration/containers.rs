@@ -284,7 +284,7 @@ fn what_means_nothing_is_refused_with_the_file_the_key_and_the_value() {
         ("shm_size = \"big\"", "\"big\""),
         ("pidns = \"mine\"", "\"mine\""),
         ("ipcns = \"mine\"", "\"mine\""),
-        ("userns = \"auto\"", "\"auto\""),
+        ("userns = \"mine\"", "\"mine\""),
         ("cgroups = \"split\"", "\"split\""),
         ("netns = \"pasta\"", "\"pasta\""),
         ("interface_name = \"eth9\"", "\"eth9\""),

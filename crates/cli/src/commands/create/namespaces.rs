@@ -4,10 +4,12 @@ use clap::Args;
 use loment_engine::Create;
 use loment_engine::config::Namespace;
 
-use crate::commands::values::{namespace, users};
+use crate::commands::values::namespace;
+use crate::commands::values::users::{self, UsersMode};
 use crate::containers_conf::{CONTAINERS, ContainersConf};
 use crate::ecosystem::variable;
 use crate::error::Error;
+use crate::rootless::is_rootless;
 
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Namespaces")]
@@ -24,7 +26,7 @@ pub(super) struct NamespacesFlags {
     /// Choose whose control groups it sees: private, host, container:NAME or ns:PATH
     #[arg(long, value_name = "MODE")]
     cgroupns: Option<String>,
-    /// Choose whose users it has: host, container:NAME, or private, with --uidmap or --subuidname
+    /// Choose whose users it has: host, keep-id, nomap, auto, container:NAME, ns:PATH, or private, with --uidmap or --subuidname
     #[arg(long, value_name = "MODE")]
     userns: Option<String>,
     /// Make a user namespace in which these users are those of the host; the groups, too, without --gidmap
@@ -71,24 +73,30 @@ impl NamespacesFlags {
             None => users::users(&self.uidmap, &self.gidmap)?,
         };
         // Who says who the users are says whose namespace it is.
-        namespaces.user = match (&self.userns, &users) {
+        let mode = match (&self.userns, users) {
+            // Who is in a pod has its users.
+            (None, None) if asked.choices.pod.is_some() => UsersMode::Own(None),
             (None, None) => match variable("PODMAN_USERNS").and_then(|text| text.into_string().ok()) {
-                Some(text) => namespace::users(Some(&text), false)?,
+                Some(text) => users::mode(Some(&text), None)?,
                 None => {
-                    let mode = |text: &str| namespace::users(Some(text), false);
-                    conf.text_as(CONTAINERS, "userns", mode)?.unwrap_or_default()
+                    let mode = |text: &str| users::mode(Some(text), None);
+                    conf.text_as(CONTAINERS, "userns", mode)?.unwrap_or(UsersMode::Own(None))
                 }
             },
-            (asked, users) => namespace::users(asked.as_deref(), users.is_some())?,
+            (asked, users) => users::mode(asked.as_deref(), users)?,
         };
-        // What another container has is known to the engine.
-        namespaces.users = users.filter(|_| namespaces.user == Namespace::Own);
+        match mode {
+            UsersMode::Own(users) => namespaces.users = users,
+            UsersMode::Auto(users) => asked.choices.users = Some(users),
+            // What another container has is known to the engine.
+            UsersMode::Shared(namespace) => namespaces.user = namespace,
+        }
         Ok(())
     }
 
-    /// Who keeps his id runs as himself, whatever the image says: here that is root.
+    /// Who keeps his id runs as himself, whatever the image says: for the machine's root that is root.
     pub(super) fn apply_user(&self, asked: &mut Create) {
-        if namespace::keeps_id(self.userns.as_deref()) {
+        if !is_rootless() && namespace::keeps_id(self.userns.as_deref()) {
             asked.choices.user.get_or_insert_with(|| "0:0".into());
         }
     }

@@ -186,7 +186,9 @@ impl PodFlags {
             pod.share.clear();
             return Ok(NewPod { pod, infra: None, cgroup_parent, cgroup_manager });
         }
-        if infra.config.namespaces.users.is_some() || infra.config.namespaces.user != Namespace::Own {
+        let namespaces = &infra.config.namespaces;
+        let maps = namespaces.users.is_some() || infra.choices.users.is_some();
+        if maps || namespaces.user != Namespace::Own {
             pod.share.push(Shared::User);
         }
         Ok(NewPod { pod, infra: Some(infra), cgroup_parent, cgroup_manager })
@@ -206,7 +208,7 @@ impl PodFlags {
             (!self.volume.is_empty() || !self.volumes_from.is_empty(), "--volume"),
             (pod.limits != Default::default(), "limits"),
             (self.infra_name.is_some(), "--infra-name"),
-            (infra.config.namespaces.users.is_some(), "--uidmap"),
+            (infra.config.namespaces.users.is_some() || infra.choices.users.is_some(), "--uidmap"),
             (!infra.config.net.hosts.extra.is_empty(), "--add-host"),
             (infra.config.net.resolver != Default::default(), "--dns"),
             (infra.config.devices != Default::default(), "--device"),

@@ -1,6 +1,7 @@
 //! Values of flags.
 
 pub(super) mod devices;
+mod id_maps;
 pub(super) mod limits;
 pub(super) mod mount;
 pub(super) mod namespace;

@@ -27,33 +27,8 @@ pub(in crate::commands) fn ipc(text: Option<&str>) -> Result<Namespace, Error> {
     }
 }
 
-/// Whose users. `mapped`: other flags say who they are.
-pub(in crate::commands) fn users(text: Option<&str>, mapped: bool) -> Result<Namespace, Error> {
-    let text = text.unwrap_or_default();
-    let word = text.split_once(':').map_or(text, |(word, _)| word);
-    match (word, mapped) {
-        ("" | "private", true) | ("" | "host", false) => Ok(Namespace::Own),
-        ("private", false) => Err(Error::Invalid(
-            "--userns private needs to know who the users are: add --uidmap or --subuidname".into(),
-        )),
-        // Root's own users are those of the host, as with Podman.
-        ("keep-id", false) => Ok(Namespace::Own),
-        ("ns", false) if is_own_users(&text[word.len()..]) => Ok(Namespace::Own),
-        ("ns", _) => Err(Error::Invalid(format!(
-            "--userns {text} is not supported yet: only the user namespace of this command itself is"
-        ))),
-        ("auto", _) => Err(Error::Invalid("--userns auto is not supported yet: use --uidmap".into())),
-        // Podman's words.
-        ("nomap", _) => Err(Error::Invalid("nomap is only supported in rootless mode".into())),
-        (_, true) => Err(Error::Invalid(format!(
-            "--userns {text} excludes --uidmap, --gidmap, --subuidname and --subgidname: leave them out"
-        ))),
-        _ => other("userns", text, "host, container:NAME or private"),
-    }
-}
-
 /// `container:NAME` and `ns:PATH`.
-fn other(flag: &str, text: &str, forms: &str) -> Result<Namespace, Error> {
+pub(super) fn other(flag: &str, text: &str, forms: &str) -> Result<Namespace, Error> {
     match text.split_once(':') {
         Some(("container", name)) if !name.is_empty() => Ok(Namespace::Container(name.to_owned())),
         Some(("ns", path)) => match check_path(path) {
@@ -64,13 +39,6 @@ fn other(flag: &str, text: &str, forms: &str) -> Result<Namespace, Error> {
         },
         _ => Err(Error::Invalid(format!("invalid value {text:?} for --{flag}: use {forms}"))),
     }
-}
-
-/// Whether `:PATH` is the user namespace that this program is in.
-fn is_own_users(path: &str) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let number = |path: &str| std::fs::metadata(path).ok().map(|there| (there.dev(), there.ino()));
-    number(path.trim_start_matches(':')).is_some_and(|there| number("/proc/self/ns/user") == Some(there))
 }
 
 /// Whether `--userns` says so: then its program runs as root if nobody says who.
