@@ -4,6 +4,7 @@
 mod flushes;
 mod life;
 mod life_of_pods;
+mod owners;
 mod secrets;
 mod volumes;
 
