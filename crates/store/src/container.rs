@@ -109,7 +109,8 @@ impl Store {
         if whole {
             // The layers are named now, so nobody who decides what goes has to wait for this.
             drop(share);
-            fill(&layers, Some(&skeleton), &upper, owners.as_ref())?;
+            let form = Form { owners: owners.as_ref(), content: Content::Copied };
+            fill(&layers, Some(&skeleton), &upper, form)?;
             if durability == Durability::Full {
                 sync_fs(open_dir(&upper)?, &upper)?;
             }
@@ -135,7 +136,7 @@ impl Store {
         let record = known.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
         let layers = self.layers_of(&record)?;
         if self.makes_copies() {
-            fill(&layers, None, top, owners)?;
+            fill(&layers, None, top, Form { owners, content: Content::Copied })?;
             return Ok(vec![Lower::Dir(top.to_owned())]);
         }
         describe(&layers, top)?;
@@ -223,10 +224,15 @@ fn describe(layers: &[Layer], top: &Path) -> Result<(), Error> {
 }
 
 /// Fills a directory with the files of all layers.
-fn fill(layers: &[Layer], skeleton: Option<&Path>, top: &Path, owners: Option<&Owners>) -> Result<(), Error> {
-    whole::copy(layers, skeleton, top, Form { owners, content: Content::Copied })?;
+pub(crate) fn fill(
+    layers: &[Layer],
+    skeleton: Option<&Path>,
+    top: &Path,
+    form: Form<'_>,
+) -> Result<(), Error> {
+    whole::copy(layers, skeleton, top, form)?;
     describe_root(layers, top)?;
-    owners.map_or(Ok(()), |owners| give_one(top, owners).map(drop))
+    form.owners.map_or(Ok(()), |owners| give_one(top, owners).map(drop))
 }
 
 /// The attributes of the merged root are those of the highest layer that has any.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, chmodat, chownat, statat};
 
+use crate::container::fill;
 use crate::digest::{DiffId, sha256};
 use crate::disk::{self, Durability};
 use crate::error::{Context, Error};
@@ -20,7 +21,7 @@ use crate::image::visible;
 use crate::layer::{self, Layer};
 use crate::owners::Owners;
 use crate::store::Store;
-use crate::whole::{self, Form};
+use crate::whole::Form;
 
 /// What a tree has of the content of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,7 @@ impl Store {
         let lease = self.lease()?;
         let staged = lease.staging().join(SHIFTED);
         disk::make_dir(&staged)?;
-        whole::copy(layers, Some(&self.skeleton()?), &staged, form)?;
+        fill(layers, Some(&self.skeleton()?), &staged, form)?;
         if self.durability() == Durability::Full {
             layer::sync_fs(layer::open_dir(&staged)?, &staged)?;
         }
@@ -100,7 +101,7 @@ impl Store {
         content: Content,
     ) -> Result<Shifted, Error> {
         disk::make_dir(&tree)?;
-        whole::copy(layers, None, &tree, Form { owners: Some(owners), content })?;
+        fill(layers, None, &tree, Form { owners: Some(owners), content })?;
         Ok(Shifted { lower: vec![tree], data: data(layers, content)? })
     }
 
