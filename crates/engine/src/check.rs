@@ -1,10 +1,11 @@
 //! Whether what is stored is whole, and mending it where it is not.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use loment_image::conf::Subject;
 use loment_image::{ImageConfig, Options, Platform, Reference, Silent, pull};
-use loment_store::{DiffId, ImageId, ImageName, Object, Problem, Report};
+use loment_store::{DiffId, Error as StoreError, ImageId, ImageName, Object, Problem, Report};
 
 use crate::names::ids_with_prefix;
 use crate::stop::StopOptions;
@@ -40,6 +41,10 @@ pub enum Repaired {
         image: ImageId,
         from: String,
         why: Error,
+    },
+    /// A tree with the owners of containers was removed; it is made again when one of them needs it.
+    TreeRemoved {
+        path: PathBuf,
     },
     /// The record of an image was computed from what is stored of it again.
     RecordMended {
@@ -178,6 +183,7 @@ impl Engine {
                     Problem::Needs(Object::Layer(layer)) if !busy.contains(layer) => {
                         self.store().sound_layer(layer)?.is_some()
                     }
+                    Problem::Broken(StoreError::CorruptTree { path }) => self.drop_tree(found, path, told)?,
                     _ => false,
                 };
                 if !mended && !damaged.contains(&id) {
@@ -194,6 +200,22 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Has a tree made again when it is needed, unless a container that has it runs.
+    fn drop_tree(&self, found: &Checked, tree: &Path, told: &mut dyn FnMut(Repaired)) -> Result<bool, Error> {
+        let has_it = |problem: &Problem| matches!(problem, Problem::Broken(StoreError::CorruptTree { path }) if path == tree);
+        let mut users = found.store.damages.iter().filter(|damage| has_it(&damage.problem));
+        // When it cannot be told whether it runs, it may.
+        let runs = |id: &String| self.load(id).map_or(true, |c| c.is_some_and(|c| c.status.is_active()));
+        if users.any(|damage| matches!(&damage.object, Object::Container(id) if runs(id))) {
+            return Ok(false);
+        }
+        if tree.exists() {
+            self.store().drop_tree(tree)?;
+            told(Repaired::TreeRemoved { path: tree.to_owned() });
+        }
+        Ok(true)
     }
 
     fn repair_image(

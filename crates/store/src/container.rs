@@ -190,7 +190,7 @@ impl Store {
         self.shifted(&key, &layers, &owners, content).map(Some)
     }
 
-    fn layers_in(&self, document: &RootfsDocument) -> Result<Vec<Layer>, Error> {
+    pub(crate) fn layers_in(&self, document: &RootfsDocument) -> Result<Vec<Layer>, Error> {
         let layer = |layer: &DiffId| {
             let missing = || Error::LayerMissing { layer: layer.clone(), image: document.image.clone() };
             self.layer(layer)?.ok_or_else(missing)

@@ -191,6 +191,12 @@ pub enum Error {
         /// The layer.
         layer: DiffId,
     },
+    /// A tree with the owners of a container is not what it was made as.
+    #[error("{} is not what the layers show: `loment system check --repair` has it made again", path.display())]
+    CorruptTree {
+        /// Which one.
+        path: PathBuf,
+    },
     /// A container whose users and groups are some others does not have the owner of a file of its image.
     #[error(
         "{} belongs to user {uid} and group {gid}, which the user namespace does not have: give it more (--userns …:size=NUMBER, --uidmap, --gidmap)",

@@ -44,7 +44,7 @@ pub struct Shifted {
 /// The directory of trees, in a store's.
 pub(crate) const SHIFTED: &str = "shifted";
 /// Before the key in the name of a tree: with content, and without.
-const PREFIXES: [&str; 2] = ["whole-", "inodes-"];
+pub(crate) const PREFIXES: [&str; 2] = ["whole-", "inodes-"];
 
 /// The same for the same layers and owners, and for no others.
 pub(crate) fn key(layers: &[DiffId], owners: &Owners) -> String {
@@ -70,17 +70,22 @@ impl Store {
             // Who comes meanwhile waits, and then has it.
             let _lock = self.lock(&format!("shifted-{key}"))?;
             if !tree.exists() {
-                self.make_shifted(&tree, layers, Form { owners: Some(owners), content })?;
+                self.make_shifted(&tree, layers, owners, content)?;
             }
         }
         Ok(Shifted { lower: vec![tree], data: data(layers, content)? })
     }
 
-    fn make_shifted(&self, tree: &Path, layers: &[Layer], form: Form<'_>) -> Result<(), Error> {
+    fn make_shifted(
+        &self,
+        tree: &Path,
+        layers: &[Layer],
+        owners: &Owners,
+        content: Content,
+    ) -> Result<(), Error> {
         let lease = self.lease()?;
         let staged = lease.staging().join(SHIFTED);
-        disk::make_dir(&staged)?;
-        fill(layers, Some(&self.skeleton()?), &staged, form)?;
+        self.copy_layers(layers, &staged, owners, content)?;
         if self.durability() == Durability::Full {
             layer::sync_fs(layer::open_dir(&staged)?, &staged)?;
         }
@@ -103,6 +108,28 @@ impl Store {
         disk::make_dir(&tree)?;
         fill(layers, None, &tree, Form { owners: Some(owners), content })?;
         Ok(Shifted { lower: vec![tree], data: data(layers, content)? })
+    }
+
+    /// Copies layers and the skeleton to a directory that does not exist.
+    pub(crate) fn copy_layers(
+        &self,
+        layers: &[Layer],
+        to: &Path,
+        owners: &Owners,
+        content: Content,
+    ) -> Result<(), Error> {
+        disk::make_dir(to)?;
+        fill(layers, Some(&self.skeleton()?), to, Form { owners: Some(owners), content })
+    }
+
+    /// Takes a damaged tree away: it is made again when a container with it is mounted. None that has it may be mounted.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn drop_tree(&self, tree: &Path) -> Result<(), Error> {
+        let _share = self.share()?;
+        let name = tree.file_name().unwrap_or_default().to_string_lossy();
+        self.entomb(&self.path(SHIFTED), &name, "tomb-").map(drop)
     }
 
     /// Trees that no container has: their names in `shifted/`.

@@ -142,6 +142,9 @@ fn sentence(event: &Repaired) -> String {
         Repaired::Mended { image } => {
             format!("Kept image {}, which somebody else has mended\n", short(image))
         }
+        Repaired::TreeRemoved { path } => {
+            format!("Removed {}, which is made again when it is needed\n", path.display())
+        }
         Repaired::NameRemoved { name } => format!("Removed name {name}, which cannot be read\n"),
         Repaired::ContainerStopped { container } => format!("Stopped container {container}\n"),
         Repaired::ContainerRemoved { container } => format!("Removed container {container}\n"),

@@ -5,6 +5,7 @@
 
 mod layers;
 pub(crate) mod leftovers;
+mod shifted;
 mod tree;
 
 use std::collections::{HashMap, HashSet};
@@ -132,6 +133,9 @@ impl Store {
         let images = self.check_images(&mut report, &mut sound)?;
         self.check_names(&images, &mut report)?;
         self.check_containers(&mut report, &sound)?;
+        if !quick {
+            shifted::check(self, &mut report)?;
+        }
         Ok(report)
     }
 

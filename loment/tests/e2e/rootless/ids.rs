@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use loment_testkit::{Ids, ORDINARY_USER, World};
@@ -140,6 +140,29 @@ fn copies_are_shared_and_go_when_nobody_has_their_ids() {
     assert_eq!(copies(&world).len(), 0);
     world.loment(["system", "check", "--max", "0"]).succeeds();
     assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn damage_to_a_copy_is_found_and_mended() {
+    let (world, image) = world_with(Ids::Many, "busybox:latest");
+    sleeper(&world, "c", &["--userns", "keep-id"], &image);
+    let tree = world.root().join("shifted").join(copies(&world).pop_first().unwrap());
+    world.loment(["system", "check"]).succeeds();
+    let mode = fs::Permissions::from_mode;
+    fs::set_permissions(tree.join("etc"), mode(0o777)).unwrap();
+    world.loment(["system", "check", "--quick"]).succeeds();
+    let found = world.loment(["system", "check"]);
+    assert_eq!(found.code, 125, "{found}");
+    assert!(found.stdout.contains("is not what the layers show"), "{found}");
+    // What runs has it.
+    world.loment(["system", "check", "--repair"]).fails(125);
+    assert!(tree.exists());
+    world.loment(["stop", "-t", "0", "c"]).succeeds();
+    let repaired = world.loment(["system", "check", "--repair"]);
+    assert!(repaired.succeeds().contains("made again") && !tree.exists(), "{repaired}");
+    world.loment(["start", "c"]).succeeds();
+    assert_eq!(world.loment(["exec", "c", "stat", "-c", "%a", "/etc"]).succeeds(), "755");
+    world.loment(["system", "check"]).succeeds();
 }
 
 #[test]
