@@ -86,6 +86,11 @@ impl ContainersConf {
         self.layers.get_or_init(parse).as_ref().map_err(|message| Error::Invalid(message.clone()))
     }
 
+    /// Reads all of it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.layers().map(drop)
+    }
+
     /// The files, in the order in which they count.
     pub(crate) fn texts(&self) -> &[Text] {
         &self.texts

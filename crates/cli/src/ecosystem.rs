@@ -251,7 +251,7 @@ pub(crate) enum Judge {
 
 /// Where signatures are, as the files of registries.d say: the user's directory, or else the machine's. One that a flag names must
 /// be there.
-fn signatures(chosen: Option<&Path>) -> Result<SignaturePlaces, Error> {
+pub(crate) fn signatures(chosen: Option<&Path>) -> Result<SignaturePlaces, Error> {
     let own = user_config().map(|config| config.join("containers/registries.d")).filter(|dir| dir.is_dir());
     let usual = || own.unwrap_or_else(|| PathBuf::from("/etc/containers/registries.d"));
     let dir = chosen.map_or_else(usual, Path::to_path_buf);
@@ -299,7 +299,7 @@ pub(crate) fn ecosystem(chosen: Chosen) -> Ecosystem {
 }
 
 /// policy.json: the one that is chosen, or the first there is. Where there is none, everything is accepted.
-fn policy(judge: &Judge) -> Result<Policy, Error> {
+pub(crate) fn policy(judge: &Judge) -> Result<Policy, Error> {
     let text = match judge {
         Judge::Nobody => None,
         Judge::File(path) => Some(required(path)?),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use loment_sys::quota::Limits;
 use rustix::fs::AtFlags;
-use rustix::fs::{CWD, Gid, Mode, Uid, chmodat, chownat};
+use rustix::fs::{CWD, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, utimensat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, ImageId};
@@ -18,6 +18,7 @@ use crate::owners::{Owners, OwnersDocument};
 use crate::shifted::{self, Content, Shifted, give, give_one};
 use crate::store::{COPIES, Store};
 use crate::tombs::CONTAINER;
+use crate::unpack::Rights;
 use crate::view::{Found, Tree};
 use crate::whole::{self, Form};
 
@@ -220,7 +221,7 @@ pub fn has_copy(dir: &Path) -> bool {
 /// attributes of the merged root.
 fn describe(layers: &[Layer], top: &Path) -> Result<(), Error> {
     inherit(&visible(layers), top)?;
-    describe_root(layers, top)
+    describe_root(layers, top).map(drop)
 }
 
 /// Fills a directory with the files of all layers.
@@ -231,19 +232,30 @@ pub(crate) fn fill(
     form: Form<'_>,
 ) -> Result<(), Error> {
     whole::copy(layers, skeleton, top, form)?;
-    describe_root(layers, top)?;
-    form.owners.map_or(Ok(()), |owners| give_one(top, owners).map(drop))
+    let (tv_sec, nanos) = describe_root(layers, top)?;
+    if let Some(owners) = form.owners {
+        give_one(top, owners)?;
+    }
+    // What was made in it has changed them.
+    let time = Timespec { tv_sec, tv_nsec: nanos.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    utimensat(CWD, top, &times, AtFlags::SYMLINK_NOFOLLOW).during("set times of", top)
 }
 
 /// The attributes of the merged root are those of the highest layer that has any.
-fn describe_root(layers: &[Layer], top: &Path) -> Result<(), Error> {
-    let (mut mode, mut owner) = (0o755, (0, 0));
+/// Returns their time, seconds and nanoseconds.
+fn describe_root(layers: &[Layer], top: &Path) -> Result<(i64, u32), Error> {
+    let (mut mode, mut owner, mut time) = (0o755, (0, 0), (0, 0));
     if let Some(layer) = layers.iter().rev().find(|layer| layer.document().explicit_root)
         && let Found::Directory(look) = Tree::of(layer)?.directory(b"")?
     {
-        (mode, owner) = (look.mode, look.owner);
+        (mode, owner, time) = (look.mode, look.owner, look.mtime);
     }
-    let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-    chownat(CWD, top, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW).during("change owner of", top)?;
-    chmodat(CWD, top, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", top)
+    if !Rights::own().has_one_id() {
+        let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        chownat(CWD, top, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)
+            .during("change owner of", top)?;
+    }
+    chmodat(CWD, top, Mode::from_raw_mode(mode), AtFlags::empty()).during("change mode of", top)?;
+    Ok(time)
 }

@@ -120,6 +120,11 @@ impl Store {
         Ok(Some(store))
     }
 
+    /// Which other program keeps its images at `root`, by its files.
+    pub fn other_owner(root: &Path) -> Option<&'static str> {
+        OTHERS.into_iter().find(|(sign, _)| root.join(sign).exists()).map(|(_, owner)| owner)
+    }
+
     /// The same store, in which new layers are kept like this. Layers that are here stay as they are.
     pub fn with_form(&self, form: Form) -> Self {
         Self { inner: Arc::new(Inner { form, ..Inner::clone(&self.inner) }) }

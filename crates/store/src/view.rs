@@ -48,7 +48,7 @@ pub(crate) enum Found {
 pub(crate) struct Look {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
-    mtime: (i64, u32),
+    pub(crate) mtime: (i64, u32),
     xattrs: Xattrs,
 }
 

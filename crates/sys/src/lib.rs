@@ -1,7 +1,7 @@
 //! Every unsafe line and raw system call of loment, typed and documented.
 //!
 //! What is here: the calls that `rustix` lacks (clone3, execve, mount_setattr, close_range, seccomp,
-//! signal masks, keyrings, cgroup BPF programs, interface flags, project quotas), memory that is a file, and
+//! signal masks, keyrings, the clock, cgroup BPF programs, interface flags, project quotas), memory that is a file, and
 //! the ids of user namespaces. What is not here: policy. A caller decides what to do,
 //! this crate says it to the kernel and returns `std::io::Error` with the kernel's errno.
 //!
@@ -15,6 +15,7 @@
 //! ```
 
 pub mod bpf;
+pub mod clock;
 pub mod clone;
 pub mod exec;
 pub mod fd;

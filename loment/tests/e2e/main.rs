@@ -21,6 +21,7 @@ mod copy_flags;
 mod cp;
 mod diff;
 mod docker_flags;
+mod doctor;
 mod ecosystem;
 mod engines;
 mod environment;

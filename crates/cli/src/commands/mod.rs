@@ -16,6 +16,7 @@ mod cp;
 mod create;
 mod df;
 mod diff;
+mod doctor;
 mod events;
 mod exec;
 mod exists;

@@ -92,6 +92,12 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| diff::run(g, &parse(g, "diff", a)?),
     },
     Command {
+        name: "doctor",
+        about: "Check whether this machine has what loment needs, and say what to do where it has not",
+        parser: doctor::Flags::command,
+        run: |g, a| doctor::run(g, &parse(g, "doctor", a)?),
+    },
+    Command {
         name: "events",
         about: "Show what happens to containers and images, as it happens",
         parser: events::Flags::command,

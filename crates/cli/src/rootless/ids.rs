@@ -16,7 +16,7 @@ pub(crate) fn ranges<'t>(text: &'t str, name: &'t str) -> impl Iterator<Item = (
 }
 
 /// The name of a user, in a text of `NAME:PASSWORD:UID:…` lines (passwd(5)).
-pub(super) fn name_of(text: &str, uid: u32) -> Option<&str> {
+pub(crate) fn name_of(text: &str, uid: u32) -> Option<&str> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let (name, number) = (fields.next()?, fields.nth(1)?);

@@ -28,7 +28,7 @@ use crate::error::{Doing, Error};
 use crate::output::complain;
 use crate::programs;
 
-pub(crate) use ids::ranges;
+pub(crate) use ids::{name_of, ranges};
 
 /// In the directory for what does not outlive a reboot: pid and start time of the command that came last. Locked while somebody joins or
 /// makes a namespace.
@@ -139,6 +139,41 @@ fn join(pid: i32, start: u64) -> bool {
     let process = process.filter(|_| process_start_time(pid) == Some(start));
     let join = |process: OwnedFd| move_into_thread_name_spaces(process.as_fd(), ThreadNameSpaceType::USER);
     process.is_some_and(|process| join(process).is_ok()) && unshare(CloneFlags::NEWNS).is_ok()
+}
+
+/// Makes one, in a process that ends then. `None` where it has all ids that it should have, else why it has only one.
+///
+/// # Errors
+/// There can be none.
+pub(crate) fn try_ids() -> Result<Option<String>, Error> {
+    let failed = || "make a user namespace".to_owned();
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).doing(failed);
+    let ((wait, hold), (ready, tell)) = (pipe()?, pipe()?);
+    let (uid, gid) = (user(), rustix::process::getegid().as_raw());
+    let (pid, pidfd) = match clone3(CloneFlags::empty(), None).doing(failed)? {
+        Fork::Child => {
+            drop((hold, ready));
+            let number = match unshare(CloneFlags::NEWUSER) {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error().unwrap_or(Errno::INVAL.raw_os_error()),
+            };
+            let _ = rustix::io::write(&tell, &number.to_ne_bytes());
+            let _ = rustix::io::read(&wait, &mut [0; 1]);
+            loment_sys::process::exit_now(0)
+        }
+        Fork::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop((wait, tell));
+    let mut number = [0; 4];
+    let heard = File::from(ready).read_exact(&mut number);
+    let tried = match (heard, i32::from_ne_bytes(number)) {
+        (Ok(()), 0) => Ok(write_ids(pid.as_raw_nonzero().get().unsigned_abs(), uid, gid).err()),
+        (Ok(()), number) => Err(refused(&io::Error::from_raw_os_error(number))),
+        (Err(error), _) => Err(error).doing(failed),
+    };
+    drop(hold);
+    let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    tried
 }
 
 /// Makes one. Who writes its ids has to be outside of it.

@@ -319,6 +319,17 @@ impl Registries {
         &self.search
     }
 
+    /// Places that it names, `host[:port][/path]`, some of them more than once: registries that are searched, those with a table that
+    /// does not block them, and mirrors. A `*.` stands for any host.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        let tables = self.tables.values().filter(|table| !table.blocked);
+        let of_tables = tables.flat_map(|table| {
+            let own = if table.location.is_empty() { &table.prefix } else { &table.location };
+            table.mirrors.iter().map(|mirror| mirror.location.as_str()).chain([own.as_str()])
+        });
+        self.search.iter().map(String::as_str).chain(of_tables)
+    }
+
     /// Who knows credentials, in order (`credential-helpers`); `None` is auth.json and its like.
     pub fn helpers(&self) -> impl Iterator<Item = Option<&str>> {
         self.helpers.iter().map(|helper| Some(helper.as_str()).filter(|helper| *helper != AUTH_FILES))

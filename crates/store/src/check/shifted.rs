@@ -86,7 +86,9 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
             // Without content there is nothing to read.
             let length = if a.blocks() == 0 && b.blocks() == 0 { 0 } else { a.len() };
             let (one, other) = (File::open(&one)?, File::open(&other)?);
-            if crate::xattrs::of(&one)? != crate::xattrs::of(&other)? || !has_same_content(&one, &other, length)? {
+            if crate::xattrs::of(&one)? != crate::xattrs::of(&other)?
+                || !has_same_content(&one, &other, length)?
+            {
                 return Ok(false);
             }
         } else if a.is_dir() {
