@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use loment_image::conf::{ConfError, Layers, Said};
 
@@ -32,6 +32,17 @@ pub(crate) struct ContainersConf {
     layers: OnceLock<Result<Layers, String>>,
     /// Variables of this program and of those that it runs.
     variables: Vec<(String, String)>,
+    /// What was asked for and is there.
+    said: Mutex<Vec<Asked>>,
+}
+
+/// Something that a file says, and that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) file: String,
+    /// `key of [table]`, as in messages.
+    pub(crate) key: String,
+    pub(crate) value: serde_json::Value,
 }
 
 /// Says which modules are read, before anything is.
@@ -66,7 +77,7 @@ impl ContainersConf {
     }
 
     fn of(texts: Vec<Text>) -> Result<Self, Error> {
-        let mut conf = Self { texts, layers: OnceLock::new(), variables: Vec::new() };
+        let mut conf = Self { texts, layers: OnceLock::new(), variables: Vec::new(), said: Mutex::default() };
         if !conf.texts.iter().any(|text| mentions(text.file().text, "env")) {
             return Ok(conf);
         }
@@ -91,6 +102,21 @@ impl ContainersConf {
         self.layers().map(drop)
     }
 
+    /// Remembers that a command has asked for something that is there.
+    fn note<T: serde::Serialize>(&self, table: &str, said: &Said<'_, T>) {
+        let value = serde_json::to_value(&said.value).unwrap_or_default();
+        let asked = Asked { file: said.file.to_owned(), key: format!("{} of [{table}]", said.key), value };
+        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains(&asked) {
+            all.push(asked);
+        }
+    }
+
+    /// What commands have asked for so far, and was there.
+    pub(crate) fn said(&self) -> Vec<Asked> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The files, in the order in which they count.
     pub(crate) fn texts(&self) -> &[Text] {
         &self.texts
@@ -98,12 +124,14 @@ impl ContainersConf {
 
     /// A text; one that is empty says nothing.
     pub(crate) fn text(&self, table: &str, key: &'static str) -> Result<Option<Said<'_, &str>>, Error> {
-        self.layers()?.text(table, key).map_err(invalid)
+        let said = self.layers()?.text(table, key).map_err(invalid)?;
+        Ok(said.inspect(|said| self.note(table, said)))
     }
 
     /// The same; one that is empty says that.
     pub(crate) fn any_text(&self, table: &str, key: &'static str) -> Result<Option<Said<'_, &str>>, Error> {
-        self.layers()?.any_text(table, key).map_err(invalid)
+        let said = self.layers()?.any_text(table, key).map_err(invalid)?;
+        Ok(said.inspect(|said| self.note(table, said)))
     }
 
     /// What a text is read as.
@@ -118,7 +146,8 @@ impl ContainersConf {
 
     /// Whether something is switched on, or off.
     pub(crate) fn switch(&self, table: &str, key: &'static str) -> Result<Option<bool>, Error> {
-        self.layers()?.switch(table, key).map_err(invalid)
+        let said = self.layers()?.switch(table, key).map_err(invalid)?;
+        Ok(said.inspect(|said| self.note(table, said)).map(|said| said.value))
     }
 
     /// What a flag says, or else what is switched in `[containers]`, or else `usual`.
@@ -137,12 +166,14 @@ impl ContainersConf {
         read: impl FnOnce(i64) -> Result<T, &'static str>,
     ) -> Result<Option<T>, Error> {
         let said = self.layers()?.number(table, key).map_err(invalid)?;
+        said.iter().for_each(|said| self.note(table, said));
         said.map(|said| read(said.value).map_err(|problem| wrong(&said, &problem))).transpose()
     }
 
     /// A list of texts.
     pub(crate) fn list(&self, table: &str, key: &'static str) -> Result<Option<Vec<Said<'_, &str>>>, Error> {
-        self.layers()?.list(table, key).map_err(invalid)
+        let said = self.layers()?.list(table, key).map_err(invalid)?;
+        Ok(said.inspect(|all| all.iter().for_each(|said| self.note(table, said))))
     }
 
     /// What the texts of a list are read as.

@@ -30,25 +30,12 @@ impl Engine {
 
     /// Adds a container's hooks to its specification, and lets programs that are asked before it is made change it.
     pub(crate) fn add_hooks(&self, config: &Config, spec: &mut Value) -> Result<(), Error> {
-        let files = files_of(config)?;
-        let wanted = |stage: &str| {
-            let stage = stage.to_owned();
-            files.iter().filter(move |(_, file)| file.stages.contains(&stage))
-        };
-        for stage in
-            ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
-        {
-            for (_, HookFile { program, .. }) in wanted(stage) {
-                let parts = (program.path.as_path(), program.args.as_slice(), program.env.as_slice());
-                cdi::add_hook(spec, stage, parts, program.timeout.map(Into::into));
-            }
-        }
-        for (path, HookFile { program, .. }) in wanted(PRECREATE) {
+        for (path, program) in add(config, spec)? {
             let failed = |hint: String| {
                 invalid("hook", program.path.display().to_string(), format!("{hint} ({path})"))
             };
             let run = self.run_hook.ok_or_else(|| failed("nobody runs programs here".into()))?;
-            let answer = run(program, spec.to_string().as_bytes()).map_err(failed)?;
+            let answer = run(&program, spec.to_string().as_bytes()).map_err(failed)?;
             if !answer.is_empty() {
                 *spec = serde_json::from_slice(&answer)
                     .map_err(|e| failed(format!("what it printed is no specification: {e}")))?;
@@ -56,6 +43,28 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Adds a container's hooks to its specification; gives the programs that are to be asked before it is made, each with its file.
+pub(crate) fn add(config: &Config, spec: &mut Value) -> Result<Vec<(String, HookProgram)>, Error> {
+    let mut asked = Vec::new();
+    let files = files_of(config)?;
+    for stage in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        for (_, HookFile { program, .. }) in files.iter().filter(|(_, file)| has_stage(file, stage)) {
+            let parts = (program.path.as_path(), program.args.as_slice(), program.env.as_slice());
+            cdi::add_hook(spec, stage, parts, program.timeout.map(Into::into));
+        }
+    }
+    for (path, file) in files {
+        if has_stage(&file, PRECREATE) {
+            asked.push((path, file.program));
+        }
+    }
+    Ok(asked)
+}
+
+fn has_stage(file: &HookFile, stage: &str) -> bool {
+    file.stages.iter().any(|name| name == stage)
 }
 
 /// Refuses files that mean nothing, before there is a container.

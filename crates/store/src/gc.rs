@@ -91,6 +91,34 @@ impl Store {
         Ok(freed)
     }
 
+    /// Removes all names and images, whether they can be read or not, and what nothing refers to then. What containers and live leases
+    /// refer to stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Document`] for a container that does not say what it refers to.
+    pub fn clear(&self) -> Result<Freed, Error> {
+        {
+            let _lock = self.exclude()?;
+            // A name without its image would be damage, an image without a name is none.
+            for part in ["refs", "images"] {
+                let dir = self.path(part);
+                for name in disk::names(&dir)? {
+                    self.entomb(&dir, &name, "tomb-")?;
+                }
+                disk::sync_dir(&dir, self.durability())?;
+            }
+            let partial = self.path(PARTIAL);
+            let names = if partial.exists() { disk::names(&partial)? } else { Vec::new() };
+            for name in names {
+                // Who adds to one has it locked.
+                if fs::File::open(partial.join(&name)).is_ok_and(|file| file.try_lock().is_ok()) {
+                    self.entomb(&partial, &name, "tomb-")?;
+                }
+            }
+        }
+        self.gc()
+    }
+
     /// Takes away what dead owners left in the staging area; does nothing when that would mean waiting.
     pub(crate) fn sweep_stale(&self) -> Result<(), Error> {
         if disk::names(&self.staging())?.is_empty() && disk::names(&self.path("tombs"))?.is_empty() {

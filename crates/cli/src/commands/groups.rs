@@ -123,7 +123,10 @@ pub(super) const GROUPS: &[Group] = &[
             ("df", "system df"),
             ("events", "events"),
             ("info", "info"),
+            ("migrate", "system migrate"),
             ("prune", "system prune"),
+            ("renumber", "system renumber"),
+            ("reset", "system reset"),
         ],
     },
     Group {

@@ -70,6 +70,7 @@ mod stop;
 mod sync;
 mod sync_list;
 mod system_check;
+mod system_reset;
 mod table;
 mod tag;
 mod top;

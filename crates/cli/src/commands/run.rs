@@ -36,6 +36,9 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.create.terminal())?;
+    if flags.create.is_explained() {
+        return flags.create.explain(globals, &globals.engine()?, None);
+    }
     // Before anything else is opened, which could have the number of one that was not handed on.
     let starter = Starter::take(flags.preserve_fds, &flags.preserve_fd)?;
     let engine = globals.engine()?;

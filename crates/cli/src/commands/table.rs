@@ -428,6 +428,24 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| prune::run_system(g, &parse(g, "system prune", a)?),
     },
     Command {
+        name: "system migrate",
+        about: "Stop containers that run, so that the next start is with this program and the users that files give now",
+        parser: system_reset::Migrate::command,
+        run: |g, a| system_reset::run_migrate(g, &parse(g, "system migrate", a)?),
+    },
+    Command {
+        name: "system renumber",
+        about: "Do nothing, as there is nothing to do: locks are those of files, and have no numbers",
+        parser: system_reset::Renumber::command,
+        run: |g, a| system_reset::run_renumber(g, &parse(g, "system renumber", a)?),
+    },
+    Command {
+        name: "system reset",
+        about: "Remove all containers with their processes, pods, images, volumes, secrets and events",
+        parser: system_reset::Reset::command,
+        run: |g, a| system_reset::run(g, &parse(g, "system reset", a)?),
+    },
+    Command {
         name: "tag",
         about: "Give a local image further names",
         parser: tag::Flags::command,

@@ -3,6 +3,7 @@
 mod accounts;
 mod environment;
 mod expand;
+mod explain;
 mod generated;
 mod resolve;
 mod shared;
@@ -26,6 +27,7 @@ use crate::{Engine, Error};
 
 pub(crate) use self::accounts::accounts;
 pub use self::environment::EnvironmentChoices;
+pub use self::explain::Explained;
 pub use self::generated::check_time_zone;
 pub(crate) use self::generated::{around_image, write_generated};
 
@@ -123,7 +125,17 @@ impl Engine {
     }
 
     /// The same, with an id that is its own already.
-    pub(crate) fn create_as(&self, id: String, mut asked: Create) -> Result<Container, Error> {
+    pub(crate) fn create_as(&self, id: String, asked: Create) -> Result<Container, Error> {
+        let (config, volumes, secrets) = self.settle(id, asked)?;
+        self.make_container(config, &volumes, &secrets)
+    }
+
+    /// Decides all that is not decided yet.
+    fn settle(
+        &self,
+        id: String,
+        mut asked: Create,
+    ) -> Result<(Config, VolumeChoices, Vec<SecretData>), Error> {
         self.check_size(&asked)?;
         self.share(&mut asked)?;
         // Held until it is known whose they are.
@@ -134,7 +146,7 @@ impl Engine {
         let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
         self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
         self.check_secrets(&config, &secrets)?;
-        self.make_container(config, &volumes, &secrets)
+        Ok((config, volumes, secrets))
     }
 
     /// Makes a container of a configuration; one without a name gets one of its own.

@@ -137,7 +137,7 @@ impl Pod {
 }
 
 impl Engine {
-    fn pods_dir(&self) -> PathBuf {
+    pub(crate) fn pods_dir(&self) -> PathBuf {
         self.root().join("pods")
     }
 

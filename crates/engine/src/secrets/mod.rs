@@ -127,7 +127,7 @@ struct Found {
 }
 
 impl Engine {
-    fn secrets_dir(&self) -> PathBuf {
+    pub(crate) fn secrets_dir(&self) -> PathBuf {
         self.root().join("secrets")
     }
 

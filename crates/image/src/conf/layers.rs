@@ -159,8 +159,8 @@ impl Layers {
     ///
     /// # Errors
     /// As of [`Layers::text`].
-    pub fn switch(&self, table: &str, key: &'static str) -> Result<Option<bool>, ConfError> {
-        Ok(self.one(table, key, "use true or false, without quotes", Value::as_bool)?.map(|said| said.value))
+    pub fn switch(&self, table: &str, key: &'static str) -> Result<Option<Said<'_, bool>>, ConfError> {
+        self.one(table, key, "use true or false, without quotes", Value::as_bool)
     }
 
     /// A whole number.
@@ -243,9 +243,10 @@ mod tests {
             "[containers]\numask = \"0027\"\n[secrets.opts]\nroot = \"/x\"\n",
         ])
         .unwrap();
-        assert_eq!(all.switch("containers", "init"), Ok(Some(true)));
-        assert_eq!(all.switch("engine", "init"), Ok(Some(false)));
-        assert_eq!(all.switch("engine", "remote"), Ok(None));
+        let switch = |table, key| all.switch(table, key).map(|said| said.map(|said| said.value));
+        assert_eq!(switch("containers", "init"), Ok(Some(true)));
+        assert_eq!(switch("engine", "init"), Ok(Some(false)));
+        assert_eq!(switch("engine", "remote"), Ok(None));
         let umask = all.text("containers", "umask").unwrap().unwrap();
         // The first file has nothing but remarks.
         assert_eq!((umask.file, umask.key, umask.value), ("c", "umask", "0027"));

@@ -3,10 +3,12 @@
 use clap::Args;
 use loment_engine::config::{Attach, ImageFiles, InitContainer, RootfsUse};
 use loment_engine::{Container, Create, Engine, PullPolicy, Streams};
+use loment_store::ImageHold;
 
 use super::accounts::AccountsFlags;
 use super::devices::DevicesFlags;
 use super::environment::EnvironmentFlags;
+use super::explain;
 use super::files::FilesFlags;
 use super::groups::GroupsFlags;
 use super::health::HealthFlags;
@@ -24,7 +26,7 @@ use crate::commands::{progress, pull};
 use crate::containers_conf::{self, ENGINE};
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::complain;
+use crate::output::{complain, print};
 
 /// What a container is to be.
 #[derive(Args, Debug)]
@@ -68,6 +70,9 @@ pub(in crate::commands) struct CreateFlags {
     log: LogFlags,
     #[command(flatten, next_help_heading = "Image")]
     pull: pull::PullFlags,
+    /// Print as JSON what the container would be, with the OCI specification and where values come from, and make nothing
+    #[arg(long)]
+    explain: bool,
     /// Choose when to pull the image: missing, always, never or newer [default: missing]
     #[arg(long = "pull", value_name = "POLICY")]
     policy: Option<String>,
@@ -92,6 +97,59 @@ impl CreateFlags {
         engine: &Engine,
         init: Option<InitContainer>,
     ) -> Result<Container, Error> {
+        let (mut asked, _held) = self.settle(globals, engine, init)?;
+        self.net.notice(globals, engine, &asked);
+        self.identity.replace(engine)?;
+        let mut new_pod = None;
+        if let Some(name) = asked.choices.pod.as_deref().and_then(|pod| pod.strip_prefix("new:")) {
+            let mut new = pod::new_for(globals, name)?;
+            // What it says of the network it says of the pod's.
+            if let Some(infra) = &mut new.infra {
+                infra.choices.network = asked.choices.network.take();
+                infra.choices.hostname = asked.choices.hostname.take();
+                new.pod.hostname = infra.choices.hostname.clone().unwrap_or_default();
+            }
+            asked.choices.pod = Some(new_pod.insert(engine.create_pod(new)?.id).clone());
+        }
+        let container = engine.create(asked).inspect_err(|_| {
+            // It was made for this one.
+            if let Some(pod) = &new_pod {
+                let _ = engine.remove_pod(pod, true, None);
+            }
+        })?;
+        self.identity.write_id(engine, &container)?;
+        Ok(container)
+    }
+
+    /// Whether nothing is to be made.
+    pub(in crate::commands) fn is_explained(&self) -> bool {
+        self.explain
+    }
+
+    /// Prints what would be created.
+    pub(in crate::commands) fn explain(
+        &self,
+        globals: &Globals,
+        engine: &Engine,
+        init: Option<InitContainer>,
+    ) -> Result<u8, Error> {
+        let (mut asked, _held) = self.settle(globals, engine, init)?;
+        let new_pod = asked.choices.pod.take_if(|pod| pod.starts_with("new:"));
+        let explained = engine.explain(asked, self.identity.is_replacing())?;
+        print(&explain::text(&explained, new_pod.as_deref())?)?;
+        Ok(0)
+    }
+
+    /// What is asked for, with images that are held until that is done.
+    fn settle(
+        &self,
+        globals: &Globals,
+        engine: &Engine,
+        init: Option<InitContainer>,
+    ) -> Result<(Create, Vec<ImageHold>), Error> {
+        let policy = self.policy()?;
+        // What is only explained is not fetched for it.
+        let policy = if self.explain { PullPolicy::Never } else { policy };
         let mut asked = self.request(globals)?;
         if init.is_some() && asked.choices.pod.is_none() {
             return Err(Error::Invalid("--init-ctr is for containers in a pod: add --pod NAME".into()));
@@ -117,7 +175,6 @@ impl CreateFlags {
                     complain(&format!("Trying to pull {first}..."));
                 }
             };
-            let policy = self.policy()?;
             let mut bars = progress::Bars::new(quiet);
             let (image, hold) = engine.obtain_held(first, policy, &settings, &mut bars, announce)?;
             held.push(hold);
@@ -125,33 +182,12 @@ impl CreateFlags {
         }
         self.files.images(containers_conf::read()?, &mut asked, |name| {
             let settings = self.pull.settings(globals)?;
-            let policy = self.policy()?;
             let mut bars = progress::Bars::new(self.pull.quiet);
             let ((id, name), hold) = engine.obtain_held(name, policy, &settings, &mut bars, || ())?;
             held.push(hold);
             Ok(ImageFiles { id, name })
         })?;
-        self.net.notice(globals, engine, &asked);
-        self.identity.replace(engine)?;
-        let mut new_pod = None;
-        if let Some(name) = asked.choices.pod.as_deref().and_then(|pod| pod.strip_prefix("new:")) {
-            let mut new = pod::new_for(globals, name)?;
-            // What it says of the network it says of the pod's.
-            if let Some(infra) = &mut new.infra {
-                infra.choices.network = asked.choices.network.take();
-                infra.choices.hostname = asked.choices.hostname.take();
-                new.pod.hostname = infra.choices.hostname.clone().unwrap_or_default();
-            }
-            asked.choices.pod = Some(new_pod.insert(engine.create_pod(new)?.id).clone());
-        }
-        let container = engine.create(asked).inspect_err(|_| {
-            // It was made for this one.
-            if let Some(pod) = &new_pod {
-                let _ = engine.remove_pod(pod, true, None);
-            }
-        })?;
-        self.identity.write_id(engine, &container)?;
-        Ok(container)
+        Ok((asked, held))
     }
 
     fn policy(&self) -> Result<PullPolicy, Error> {

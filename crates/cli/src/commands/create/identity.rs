@@ -100,6 +100,11 @@ impl IdentityFlags {
         }
     }
 
+    /// Whether one that has the name is to go.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.replace
+    }
+
     /// Removes the one that has the name, if it is to be replaced.
     pub(super) fn replace(&self, engine: &Engine) -> Result<(), Error> {
         if let (true, Some(name)) = (self.replace, &self.name) {

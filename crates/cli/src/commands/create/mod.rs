@@ -3,6 +3,7 @@
 mod accounts;
 mod devices;
 mod environment;
+mod explain;
 mod files;
 mod flags;
 mod groups;
@@ -40,7 +41,11 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     let engine = globals.engine()?;
-    let container = flags.create.create(globals, &engine, init(flags.init_ctr.as_deref())?)?;
+    let init = init(flags.init_ctr.as_deref())?;
+    if flags.create.is_explained() {
+        return flags.create.explain(globals, &engine, init);
+    }
+    let container = flags.create.create(globals, &engine, init)?;
     print(&format!("{}\n", container.config.id))?;
     Ok(0)
 }
