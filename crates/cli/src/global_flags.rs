@@ -23,13 +23,18 @@ const fn flag(name: &'static str, value: &'static str, about: &'static str) -> G
     GlobalFlag { name, letter: None, value: Some(value), about }
 }
 
-const FLAGS: [GlobalFlag; 19] = [
+const FLAGS: [GlobalFlag; 22] = [
     flag(
         "cdi-spec-dir",
         "DIR",
         "Read from this directory which devices there are, besides others that are given",
     ),
     flag("cgroup-manager", "NAME", "Have groups made by systemd or cgroupfs"),
+    flag(
+        "config",
+        "DIR",
+        "Read logins of Docker's configuration here [default: $DOCKER_CONFIG, or ~/.docker]",
+    ),
     GlobalFlag { letter: Some('D'), ..switch("debug", ACCEPTED) },
     flag("default-mounts-file", "FILE", "Mount in every container what this file lists"),
     flag("events-backend", "NAME", "Keep events in a file, or none"),
@@ -45,6 +50,8 @@ const FLAGS: [GlobalFlag; 19] = [
     flag("storage-opt", "OPTION", "Set loment.form, loment.files, overlay.size or overlay.inodes"),
     switch("syslog", ACCEPTED),
     flag("tmpdir", "DIR", ACCEPTED),
+    switch("transient-store", "Make containers that do not outlive a boot"),
+    flag("volumepath", "DIR", "Keep volumes here [default: volumes, in the directory of --root]"),
     GlobalFlag { letter: Some('h'), ..switch("help", "Print help") },
     GlobalFlag { letter: Some('v'), ..switch("version", "Print the version") },
 ];

@@ -17,6 +17,7 @@ use crate::ecosystem::{Chosen, variable};
 use crate::error::{Doing, Error};
 use crate::events::{self, EventsBackend};
 use crate::hook_programs;
+use crate::logins::choose_docker_config;
 use crate::persona::Persona;
 use crate::{global_flags, log_line, rootless, skopeo_globals, storage_options};
 
@@ -52,6 +53,10 @@ pub(crate) struct Globals {
     pub(crate) timeout: Option<Duration>,
     /// Where large temporary files are: skopeo's `--tmpdir`.
     pub(crate) tmpdir: Option<PathBuf>,
+    /// Where volumes are; `None` is in the store.
+    volumes: Option<PathBuf>,
+    /// New containers do not outlive a boot.
+    transient: bool,
     /// The file that standard output goes to instead.
     out: Option<PathBuf>,
 }
@@ -140,6 +145,8 @@ impl Globals {
             mounts_file: None,
             timeout: None,
             tmpdir: None,
+            volumes: None,
+            transient: false,
             out: None,
         };
         let mut modules = Vec::new();
@@ -167,6 +174,9 @@ impl Globals {
                 "--default-mounts-file" if !persona.remote_only => {
                     globals.mounts_file = Some(absolute(&typed.value()?)?);
                 }
+                "--config" if !persona.remote_only => choose_docker_config(absolute(&typed.value()?)?),
+                "--transient-store" if !persona.remote_only => globals.transient = typed.switch()?,
+                "--volumepath" if !persona.remote_only => globals.volumes = Some(absolute(&typed.value()?)?),
                 "--module" if !persona.remote_only => modules.push(typed.value()?),
                 "--noout" if !persona.remote_only => {
                     if typed.switch()? {
@@ -228,6 +238,11 @@ impl Globals {
         &self.runroot
     }
 
+    /// Whether new containers do not outlive a boot.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.transient
+    }
+
     /// Who makes control groups: what the flag says, or containers.conf.
     pub(crate) fn group_manager(&self) -> Result<Option<GroupManager>, Error> {
         match self.cgroup_manager {
@@ -255,6 +270,8 @@ impl Globals {
             .with_form(self.form)
             .with_copies(self.copies)
             .with_events(events)
+            .with_volumes(self.volumes.clone())
+            .with_transience(self.transient)
             .with_hooks(hook_programs::run);
         Ok(match self.persona.docker_documents {
             true => engine.without_stopping(),

@@ -1,12 +1,16 @@
 //! Copies of containers: with the same flags, without what was changed in their files.
 
+use std::fs::File;
+
 use loment_monitor::now_rfc3339;
 use loment_store::ImageId;
 
-use crate::config::{Config, ImageUse, Limits};
+use crate::config::{Config, GroupManager, GroupUse, ImageUse, Limits, Namespace, Network};
 use crate::container::Container;
+use crate::create::Create;
 use crate::error::Context;
 use crate::names::new_id;
+use crate::pods::Shared;
 use crate::update::{change_limits, check};
 use crate::volumes::VolumeChoices;
 use crate::{Engine, Error};
@@ -23,6 +27,8 @@ pub struct CloneChoices {
     pub image: Option<(ImageId, String)>,
     /// Limits that replace those of the container.
     pub limits: Limits,
+    /// The pod it is to be in: name, id or the beginning of that.
+    pub pod: Option<String>,
 }
 
 impl Engine {
@@ -36,10 +42,13 @@ impl Engine {
             let hint = "it is the infra container of a pod: make another pod";
             return Err(crate::error::invalid("container to be cloned", name, hint));
         }
-        let _pod = (!old.pod.is_empty()).then(|| self.lock_pod(&old.pod)).transpose()?;
+        let stays = choices.pod.is_none() && !old.pod.is_empty();
+        let _pod = stays.then(|| self.lock_pod(&old.pod)).transpose()?;
         let image = choices.image.as_ref().map(|(id, _)| id).or(old.image.as_ref().map(|image| &image.id));
         let _held = image.map(|id| self.store().hold_image(id)).transpose()?;
         let mut config = self.copy_of(&old, &choices)?;
+        // Held until it is one of the pod's.
+        let _other = choices.pod.clone().map(|pod| self.move_to_pod(&mut config, pod)).transpose()?;
         // Held until it is known whose they are.
         let _users = self.choose_other_users(&mut config)?;
         let (volumes, secrets) = (VolumeChoices::default(), self.kept_secrets(&old)?);
@@ -73,5 +82,49 @@ impl Engine {
             config.image = Some(ImageUse { id: image.clone(), name: name.clone(), digest });
         }
         Ok(config)
+    }
+
+    /// Has a container that is to be made share what a pod shares, instead of what it shares now.
+    fn move_to_pod(&self, config: &mut Config, name: String) -> Result<Option<File>, Error> {
+        let pod = self.pod(&name)?;
+        let old = self.load_pod(&config.pod).ok().flatten().and_then(|pod| pod.infra);
+        let is_old =
+            |namespace: &Namespace| matches!(namespace, Namespace::Container(id) if Some(id) == old.as_ref());
+        let mut asked = Create { config: std::mem::take(config), ..Create::default() };
+        asked.choices.pod = Some(pod.id.clone());
+        let own = &mut asked.config;
+        own.requires.retain(|id| Some(id) != old.as_ref());
+        let n = &mut own.namespaces;
+        for (namespace, shared) in [
+            (&mut n.user, Shared::User),
+            (&mut n.cgroup, Shared::Cgroup),
+            (&mut n.ipc, Shared::Ipc),
+            (&mut n.pid, Shared::Pid),
+            (&mut n.uts, Shared::Uts),
+        ] {
+            if is_old(namespace) || pod.infra.is_some() && pod.share.contains(&shared) {
+                *namespace = Namespace::Own;
+            }
+        }
+        if pod.share.contains(&Shared::User) {
+            n.users = None;
+        }
+        let of_old = matches!(&own.net.network, Network::Container(id) if Some(id) == old.as_ref());
+        let shares = pod.infra.is_some() && pod.share.contains(&Shared::Net);
+        if !of_old && !shares {
+            asked.choices.network = Some(own.net.network.clone());
+        }
+        let lock = self.join_pod(&mut asked)?;
+        self.share(&mut asked)?;
+        let Create { config: mut joined, choices, .. } = asked;
+        joined.net.network = choices.network.unwrap_or_default();
+        if let (Some(parent), true) = (choices.cgroup_parent, joined.cgroup.path.is_some()) {
+            let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
+            let place = manager.place(Some(&parent), &joined.id)?;
+            joined.cgroup = GroupUse { monitor_stays: joined.cgroup.monitor_stays, ..place };
+        }
+        self.plan_volumes(&mut joined, &choices.volumes, None)?;
+        *config = joined;
+        Ok(lock)
     }
 }

@@ -61,6 +61,10 @@ pub struct Engine {
     pub(crate) warn: fn(&str),
     /// A container that was asked to end runs until it has, as for Docker.
     stopping_is_running: bool,
+    /// Where volumes are instead.
+    pub(crate) volumes: Option<PathBuf>,
+    /// New containers do not outlive a boot.
+    pub(crate) transient: bool,
 }
 
 impl Engine {
@@ -88,7 +92,9 @@ impl Engine {
     /// # Errors
     /// [`Error::Store`].
     pub fn open(root: &Path, runroot: &Path) -> Result<Self, Error> {
-        Ok(Self::of(Store::open(root, runroot, Durability::Full)?, root, runroot))
+        let engine = Self::of(Store::open(root, runroot, Durability::Full)?, root, runroot);
+        engine.sweep_transient();
+        Ok(engine)
     }
 
     pub(crate) fn of(store: Store, root: &Path, runroot: &Path) -> Self {
@@ -103,6 +109,8 @@ impl Engine {
             run_hook: None,
             warn: |_| {},
             stopping_is_running: false,
+            volumes: None,
+            transient: false,
         }
     }
 
@@ -188,7 +196,11 @@ impl Engine {
     }
 
     /// Reads what a container is, or a part of that; `None` when it is not there (any more).
-    fn config<T: DeserializeOwned>(&self, id: &str, version: fn(&T) -> u32) -> Result<Option<T>, Error> {
+    pub(crate) fn config<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        version: fn(&T) -> u32,
+    ) -> Result<Option<T>, Error> {
         let path = self.dir(id).join(CONFIG);
         let bytes = match std::fs::read(&path) {
             // Half-made ones have no configuration yet.
@@ -285,11 +297,11 @@ impl Engine {
             let mut file = std::fs::File::create(&new)?;
             std::io::Write::write_all(&mut file, &bytes)?;
             // One that is thrown away at its end need not survive a power cut.
-            if !config.supervision.auto_remove {
+            if !config.is_volatile() {
                 file.sync_data()?;
             }
             std::fs::rename(&new, &path)?;
-            if !config.supervision.auto_remove {
+            if !config.is_volatile() {
                 std::fs::File::open(&dir)?.sync_all()?;
             }
             Ok(())

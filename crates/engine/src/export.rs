@@ -10,7 +10,7 @@ use loment_store::{Change, ChangeKind, HashingSource, ImageId, TreeForm, TreeTar
 use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
 use serde_json::{Map, Value, json};
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::container::{Container, Status};
 use crate::error::{Context, invalid};
 use crate::spec;
@@ -34,6 +34,10 @@ pub struct Commit {
     pub pause: Option<bool>,
     /// All is in one layer.
     pub squash: bool,
+    /// What the image says besides (image-spec, config.md, `config`): variables, labels, ports and volumes are added, others replaced.
+    pub config: Map<String, Value>,
+    /// All places of volumes are those of volumes of the image, not only those of anonymous ones.
+    pub include_volumes: bool,
 }
 
 impl Engine {
@@ -100,7 +104,7 @@ impl Engine {
             changes: how.changes,
             created: jiff::Timestamp::now().to_string(),
             created_by: config.args().join(" "),
-            config: image_config(config, document.as_ref()),
+            config: image_config(config, document.as_ref(), &how.config, how.include_volumes),
             format: how.format,
         };
         let below = below.transpose()?.unwrap_or_default();
@@ -221,19 +225,21 @@ fn is_stub(config: &Config, path: &[u8], stat: &Stat) -> bool {
 }
 
 /// What an image of a container says about containers made from it.
-fn image_config(config: &Config, base: Option<&Value>) -> Value {
+fn image_config(
+    config: &Config,
+    base: Option<&Value>,
+    further: &Map<String, Value>,
+    all_volumes: bool,
+) -> Value {
     let of_base = base.and_then(|base| base.get("config")?.as_object().cloned());
     let mut all: Map<String, Value> = of_base.unwrap_or_default();
     let process = &config.process;
     // What is true of this container only.
     let own = ["container=", "HOSTNAME="];
     let env: Vec<_> = process.env.iter().filter(|e| !own.iter().any(|own| e.starts_with(own))).collect();
-    let mut set = |key: &str, value: Value| {
-        let empty = value.as_str() == Some("") || value.as_array().is_some_and(Vec::is_empty);
-        match empty || value.as_object().is_some_and(Map::is_empty) {
-            true => drop(all.remove(key)),
-            false => drop(all.insert(key.to_owned(), value)),
-        }
+    let mut set = |key: &str, value: Value| match is_empty(&value) {
+        true => drop(all.remove(key)),
+        false => drop(all.insert(key.to_owned(), value)),
     };
     set("Env", json!(env));
     set("Cmd", json!(process.command));
@@ -241,5 +247,42 @@ fn image_config(config: &Config, base: Option<&Value>) -> Value {
     set("User", json!(process.user));
     set("WorkingDir", json!(process.workdir));
     set("Labels", json!(config.labels));
+    let is_anonymous = |volume: &Volume| volume.volume.as_ref().is_some_and(|used| used.anonymous);
+    let volumes = config.files.volumes.iter().filter(|volume| all_volumes || is_anonymous(volume));
+    let volumes: Map<_, _> =
+        volumes.map(|volume| (volume.destination.display().to_string(), json!({}))).collect();
+    for (key, value) in
+        [("Volumes".to_owned(), Value::Object(volumes))].iter().map(|(k, v)| (k, v)).chain(further)
+    {
+        add(&mut all, key, value);
+    }
     Value::Object(all)
+}
+
+/// Adds to a list of variables or a set, and replaces anything else. What is empty says nothing.
+fn add(all: &mut Map<String, Value>, key: &str, value: &Value) {
+    if is_empty(value) {
+        return;
+    }
+    match (all.get_mut(key), value) {
+        (Some(Value::Object(known)), Value::Object(new)) => known.extend(new.clone()),
+        (Some(Value::Array(known)), Value::Array(new)) if key == "Env" => {
+            let name = |variable: &Value| {
+                variable.as_str().and_then(|text| text.split('=').next()).map(str::to_owned)
+            };
+            known.retain(|variable| !new.iter().any(|other| name(other) == name(variable)));
+            known.extend(new.iter().cloned());
+        }
+        _ => drop(all.insert(key.to_owned(), value.clone())),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
 }

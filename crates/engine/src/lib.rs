@@ -77,6 +77,7 @@ mod spec;
 mod start;
 mod stop;
 mod transfer;
+mod transient;
 mod update;
 mod usage;
 mod users;

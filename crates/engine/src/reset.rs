@@ -45,14 +45,22 @@ impl Engine {
         for name in whole_names(&self.volumes_dir(), '.')? {
             match self.remove_volume(&name, true, Some(Grace::Seconds(0))) {
                 Ok(_) => {}
-                Err(Error::NoVolume { .. }) => self.bury_what_is_none(&self.volumes_dir(), &name)?,
+                Err(Error::NoVolume { .. }) => {
+                    if is_removable(&self.volumes_dir().join(&name)) {
+                        self.bury_volume(&name)?;
+                    }
+                }
                 Err(error) => kept.push((format!("volume {name}"), error)),
             }
         }
         for name in whole_names(&self.secrets_dir(), '=')? {
             match self.remove_secret(&name, keeper) {
                 Ok(_) => {}
-                Err(Error::NoSecret { .. }) => self.bury_what_is_none(&self.secrets_dir(), &name)?,
+                Err(Error::NoSecret { .. }) => {
+                    if is_removable(&self.secrets_dir().join(&name)) {
+                        self.store().bury(&self.secrets_dir(), &name)?;
+                    }
+                }
                 Err(error) => kept.push((format!("secret {name}"), error)),
             }
         }
@@ -61,16 +69,6 @@ impl Engine {
         self.store().bury(self.root(), "events")?;
         self.forget_runs();
         Ok(kept)
-    }
-
-    /// Removes what is where things of a kind are, and is none, or has gone meanwhile. Links go, and not what they lead to.
-    fn bury_what_is_none(&self, dir: &Path, name: &str) -> Result<(), Error> {
-        let path = dir.join(name);
-        let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
-        if !is_dir || !loment_monitor::has_mounts(&path).unwrap_or(true) {
-            self.store().bury(dir, name)?;
-        }
-        Ok(())
     }
 
     /// Removes pods and containers that are there now.
@@ -137,4 +135,10 @@ impl Engine {
         }
         Ok(kept)
     }
+}
+
+/// Whether what is where things of a kind are, and is none, may be removed. Of a link only that goes.
+fn is_removable(path: &Path) -> bool {
+    let is_dir = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    !is_dir || !loment_monitor::has_mounts(path).unwrap_or(true)
 }

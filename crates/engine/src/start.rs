@@ -333,7 +333,7 @@ impl Engine {
             pins: self.pins(),
             upper: layers.upper,
             work: layers.work,
-            volatile: config.supervision.auto_remove,
+            volatile: config.is_volatile(),
             shown: self.container_mount(&config.id).target(),
             restrictions: config.files.restrictions,
         })

@@ -80,19 +80,19 @@ impl Engine {
         Ok(container)
     }
 
-    /// Stops a container, if it runs, and starts it. Returns warnings. `stdio` as in [`Engine::start_with`].
+    /// Stops a container, if it runs, and starts it: `stop` is to keep it. Returns warnings. `stdio` as in [`Engine::start_with`].
     ///
     /// # Errors
     /// Those of [`Engine::stop`] and [`Engine::start`].
     pub fn restart(
         &self,
         name: &str,
-        grace: Grace,
+        stop: &StopOptions,
         stdio: Option<[BorrowedFd<'_>; 3]>,
     ) -> Result<Vec<String>, Error> {
         // It does not end with this one.
         let _pod = self.container(name).ok().and_then(|container| self.keep_pod(&container.config));
-        let container = self.stop(name, &StopOptions { grace, keep: true, signal: None })?;
+        let container = self.stop(name, stop)?;
         let handed = Handed { stdio, ..Handed::default() };
         let warnings = self.start(&container.config.id, handed)?;
         self.tell(&container.config, What::Restart);

@@ -86,7 +86,7 @@ pub use dir::ImageDir;
 pub use error::{Attempt, Error};
 pub use format::{Format, UnknownFormat};
 pub use fuzz::{read_any_archive, read_any_blob, read_any_manifest};
-pub use import::{Change, ChangeError, ImportOptions, import};
+pub use import::{Change, ChangeError, ImportOptions, import, words};
 pub use inflate::decompressed;
 pub use near::Near;
 pub use oci::{OciLayout, OciLayoutWriter};

@@ -34,6 +34,7 @@ mod flags;
 mod foreign;
 mod form_trees;
 mod forms;
+mod further_flags;
 mod health;
 mod help;
 mod hostile;

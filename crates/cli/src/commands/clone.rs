@@ -26,6 +26,9 @@ pub(super) struct Flags {
     /// Remove it also while it runs
     #[arg(short, long)]
     force: bool,
+    /// Put the copy into this pod: what the pod shares is the pod's
+    #[arg(long, value_name = "POD")]
+    pod: Option<String>,
     /// Start the copy
     #[arg(long)]
     run: bool,
@@ -50,7 +53,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         None => None,
     };
     let name = flags.name.clone().or_else(|| flags.copy.clone());
-    let choices = CloneChoices { name, image, limits: flags.limits.limits()? };
+    let choices = CloneChoices { name, image, limits: flags.limits.limits()?, pod: flags.pod.clone() };
     let copy = engine.clone_container(&flags.container, choices)?;
     if flags.destroy {
         engine.remove(&flags.container, flags.force, None)?;

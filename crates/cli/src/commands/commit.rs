@@ -1,10 +1,11 @@
 //! `commit`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use loment_engine::Commit;
 use loment_image::{Change, Format};
+use serde_json::{Map, Value};
 
 use super::pull::short_names;
 use crate::error::{Doing, Error};
@@ -22,6 +23,12 @@ pub(super) struct Flags {
     /// Apply an instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
     #[arg(short, long, value_name = "INSTRUCTION")]
     change: Vec<String>,
+    /// Add to what the image says what this file says: a configuration of an image, as JSON
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Make volumes of the image of all places where the container has some
+    #[arg(long)]
+    include_volumes: bool,
     /// Write its manifest as oci or docker
     #[arg(short, long, value_name = "FORMAT", default_value = "oci")]
     format: String,
@@ -65,6 +72,8 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         format,
         pause: flags.pause.or((!globals.persona.docker_documents).then_some(false)),
         squash: flags.squash,
+        config: flags.config.as_deref().map(configuration).transpose()?.unwrap_or_default(),
+        include_volumes: flags.include_volumes,
     };
     let id = globals.engine()?.commit(&flags.container, &short_names(globals)?, how)?;
     if let Some(path) = &flags.iidfile {
@@ -73,4 +82,15 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let shown = if globals.persona.docker_documents { id.to_string() } else { id.hex().to_owned() };
     print(&format!("{shown}\n"))?;
     Ok(0)
+}
+
+/// What a file says of containers made from an image.
+fn configuration(path: &Path) -> Result<Map<String, Value>, Error> {
+    let text = std::fs::read(path).doing(|| format!("--config: read {}", path.display()))?;
+    let invalid = |error| {
+        Error::Invalid(format!("--config: {} is no configuration of an image: {error}", path.display()))
+    };
+    // What it means is looked at now, not when a container is made of the image.
+    let _: oci_spec::image::Config = serde_json::from_slice(&text).map_err(invalid)?;
+    serde_json::from_slice(&text).map_err(invalid)
 }

@@ -51,6 +51,9 @@ pub(super) struct Flags {
     /// Hand these descriptors on to the command
     #[arg(long, value_name = "DESCRIPTOR")]
     preserve_fd: Vec<String>,
+    /// Accepted for compatibility: nothing is written down of it
+    #[arg(long)]
+    no_session: bool,
     /// In the container whose id is in this file
     #[arg(long, value_name = "FILE", conflicts_with = "latest")]
     cidfile: Option<PathBuf>,
@@ -66,6 +69,10 @@ pub(super) struct Flags {
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
     // Before anything else is opened, which could have the number of one that was not handed on.
     let descriptors = preserve::descriptors(flags.preserve_fds, &flags.preserve_fd)?;
+    if flags.no_session && (flags.detach || flags.detach_keys.is_some()) {
+        // The words are Podman's.
+        return Err(Error::Invalid("--no-session cannot be used with --detach or --detach-keys".into()));
+    }
     let engine = globals.engine()?;
     let (name, args) = match (&flags.cidfile, flags.latest, flags.words.split_first()) {
         (Some(file), ..) => (id_in(file, false)?.unwrap_or_default(), flags.words),

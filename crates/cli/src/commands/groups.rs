@@ -43,6 +43,7 @@ pub(super) const GROUPS: &[Group] = &[
             ("restore", "container restore"),
             ("rm", "rm"),
             ("run", "run"),
+            ("runlabel", "container runlabel"),
             ("start", "start"),
             ("stats", "stats"),
             ("stop", "stop"),

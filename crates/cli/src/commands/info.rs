@@ -100,8 +100,8 @@ fn document(globals: &Globals) -> Result<Value, Error> {
             "imageCopyTmpDir": globals.temporary(),
             "imageStore": {"number": engine.images()?.len()},
             "runRoot": engine.runroot(),
-            "transientStore": false,
-            "volumePath": engine.root().join("volumes"),
+            "transientStore": globals.is_transient(),
+            "volumePath": engine.volumes_dir(),
         },
         "version": {"Version": VERSION, "OsArch": format!("{}/{}", platform.os, platform.architecture)},
     }))
@@ -187,7 +187,7 @@ fn for_templates(mut document: Value) -> Value {
             "GraphRoot": store["graphRoot"], "GraphRootAllocated": store["graphRootAllocated"],
             "GraphRootUsed": store["graphRootUsed"], "GraphStatus": store["graphStatus"],
             "ImageCopyTmpDir": store["imageCopyTmpDir"], "ImageStore": {"Number": store["imageStore"]["number"]},
-            "RunRoot": store["runRoot"], "TransientStore": false, "VolumePath": store["volumePath"],
+            "RunRoot": store["runRoot"], "TransientStore": store["transientStore"], "VolumePath": store["volumePath"],
         },
         "Plugins": {
             "Authorization": null, "Log": document["plugins"]["log"], "Network": document["plugins"]["network"],

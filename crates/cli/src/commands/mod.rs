@@ -58,6 +58,7 @@ mod restart;
 mod rm;
 mod rmi;
 mod run;
+mod runlabel;
 mod save;
 mod search;
 mod secret;

@@ -1,15 +1,16 @@
 //! `run`
 
 use clap::Parser;
-use loment_engine::Streams;
+use loment_engine::{Container, Engine, RemoveImage, Streams};
 
 use super::create::CreateFlags;
+use super::pull::short_names;
 use super::starter::Starter;
 use crate::attach::{Session, exit_status};
 use crate::detach;
-use crate::error::Error;
+use crate::error::{Error, one_line};
 use crate::globals::Globals;
-use crate::output::print;
+use crate::output::{complain, print};
 
 /// Run a command in a new container
 #[derive(Parser, Debug)]
@@ -30,11 +31,21 @@ pub(super) struct Flags {
     /// Hand these descriptors on to the program
     #[arg(long, value_name = "DESCRIPTOR")]
     preserve_fd: Vec<String>,
+    /// Remove the container and its image when it has ended, unless others have that image
+    #[arg(long)]
+    rmi: bool,
     #[command(flatten)]
     create: CreateFlags,
 }
 
-pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
+pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
+    if flags.rmi && flags.detach {
+        let text = "--rmi removes the image when the container has ended, and nobody waits for that with --detach: use --rm, and rmi later";
+        return Err(Error::Invalid(text.into()));
+    }
+    if flags.rmi {
+        flags.create.remove_at_end();
+    }
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.create.terminal())?;
     if flags.create.is_explained() {
         return flags.create.explain(globals, &globals.engine()?, None);
@@ -69,5 +80,24 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         detach_keys: &detach_keys,
         forward_signals: flags.sig_proxy,
     };
-    exit_status(session.run())
+    let ended = session.run();
+    if flags.rmi {
+        remove_image(globals, &engine, &container)?;
+    }
+    exit_status(ended)
+}
+
+/// Removes the image that a container was made from, unless others have it.
+fn remove_image(globals: &Globals, engine: &Engine, container: &Container) -> Result<(), Error> {
+    let Some(image) = &container.config.image else { return Ok(()) };
+    // Somebody who has detached from it sees it run on.
+    match engine.remove_image(&image.name, &short_names(globals)?, RemoveImage::default()) {
+        Ok(_) => Ok(engine.sweep()?),
+        Err(loment_engine::Error::ImageInUse { .. } | loment_engine::Error::NoImage { .. }) => Ok(()),
+        // The status is the program's.
+        Err(error) => {
+            complain(&format!("Error: {}", one_line(&error)));
+            Ok(())
+        }
+    }
 }

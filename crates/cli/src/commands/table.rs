@@ -74,6 +74,12 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| prune::run_container(g, &parse(g, "container prune", a)?),
     },
     Command {
+        name: "container runlabel",
+        about: "Run the command that a label of an image says, on this machine",
+        parser: runlabel::Flags::command,
+        run: |g, a| runlabel::run(g, &parse(g, "container runlabel", a)?),
+    },
+    Command {
         name: "cp",
         about: "Copy files into a container or out of it",
         parser: cp::Flags::command,

@@ -5,6 +5,7 @@ use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use loment_image::conf::AuthFormat;
@@ -30,6 +31,14 @@ pub(crate) struct Place {
     pub(crate) format: AuthFormat,
 }
 
+/// What `--config` named.
+static DOCKER_CONFIG: OnceLock<PathBuf> = OnceLock::new();
+
+/// Chooses the directory with Docker's configuration, instead of `DOCKER_CONFIG`.
+pub(crate) fn choose_docker_config(directory: PathBuf) {
+    let _ = DOCKER_CONFIG.set(directory);
+}
+
 /// Where logins are looked for.
 #[derive(Debug)]
 pub(crate) struct Places {
@@ -50,8 +59,11 @@ impl Places {
         let own = place(runtime_directory().join("containers/auth.json"), AuthFormat::Containers);
         let config =
             user_config().map(|config| place(config.join("containers/auth.json"), AuthFormat::Containers));
-        let of_docker =
-            variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home()?.join(".docker")));
+        let of_docker = DOCKER_CONFIG
+            .get()
+            .cloned()
+            .or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from))
+            .or_else(|| Some(home()?.join(".docker")));
         let of_docker = of_docker.map(|directory| place(directory.join("config.json"), AuthFormat::Docker));
         let legacy = home().map(|home| place(home.join(".dockercfg"), AuthFormat::Legacy));
         let all = [Some(own), config, of_docker.clone(), legacy].into_iter().flatten();

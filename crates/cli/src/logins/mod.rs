@@ -10,7 +10,7 @@ use loment_engine::{LoadError, Logins};
 use loment_image::conf::{AuthFile, AuthFormat, ConfError, HelperFor, Login, Registries};
 use loment_registry::Credentials;
 
-pub(crate) use files::{Place, Places};
+pub(crate) use files::{Place, Places, choose_docker_config};
 
 /// How often other programs may change a file before a change of ours is given up.
 const MAX_CHANGES: u32 = 100;

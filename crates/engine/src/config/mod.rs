@@ -57,6 +57,8 @@ pub struct Config {
     pub flavour: String,
     /// The user's.
     pub labels: BTreeMap<String, String>,
+    /// The boot that it does not outlive; empty for one that stays.
+    pub transient: String,
     /// For the runtime.
     pub annotations: BTreeMap<String, String>,
     /// Files in which the numbers of its processes are kept.
@@ -114,6 +116,11 @@ pub struct PidFiles {
 }
 
 impl Config {
+    /// Whether it need not survive a power cut.
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.supervision.auto_remove || !self.transient.is_empty()
+    }
+
     /// What is executed.
     pub fn args(&self) -> Vec<String> {
         self.process.entrypoint.iter().chain(&self.process.command).cloned().collect()

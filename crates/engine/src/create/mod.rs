@@ -144,6 +144,9 @@ impl Engine {
         let volumes = std::mem::take(&mut asked.choices.volumes);
         let secrets = std::mem::take(&mut asked.choices.secrets);
         let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
+        if self.transient {
+            loment_monitor::state::boot_id().clone_into(&mut config.transient);
+        }
         self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
         self.check_secrets(&config, &secrets)?;
         Ok((config, volumes, secrets))
@@ -202,7 +205,7 @@ impl Engine {
 
     fn make(&self, config: &Config, volumes: &VolumeChoices, secrets: &[SecretData]) -> Result<(), Error> {
         if let Some(image) = &config.image {
-            let durability = if config.supervision.auto_remove { Durability::None } else { Durability::Full };
+            let durability = if config.is_volatile() { Durability::None } else { Durability::Full };
             let (size, owners) = (config.files.size.into(), self.owners(config));
             let store = self.store_for_files();
             let rootfs = store.create_rootfs(&config.id, &image.id, durability, size, owners)?;
@@ -210,6 +213,9 @@ impl Engine {
                 // What is wrong with its owners is found now.
                 store.shifted_rootfs(&config.id, crate::users::content())?;
             }
+        }
+        if !config.transient.is_empty() {
+            self.note_transience()?;
         }
         self.keep_secrets(config, secrets)?;
         self.take_volumes(config, volumes)?;

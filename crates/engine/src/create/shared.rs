@@ -7,7 +7,7 @@ use crate::{Engine, Error};
 
 impl Engine {
     /// Puts ids in the place of names of containers whose namespaces are to be shared, and takes from those what goes with them.
-    pub(super) fn share(&self, asked: &mut Create) -> Result<(), Error> {
+    pub(crate) fn share(&self, asked: &mut Create) -> Result<(), Error> {
         let namespaces = &mut asked.config.namespaces;
         if let Namespace::Container(name) = &namespaces.user {
             let other = self.container(name)?.config;

@@ -56,7 +56,7 @@ impl Engine {
         }
         let dir = self.dir(&config.id).join(COPIES);
         // One that is thrown away at its end need not survive a power cut.
-        let durable = !config.supervision.auto_remove;
+        let durable = !config.is_volatile();
         for (n, data) in data.iter().enumerate() {
             let path = dir.join(n.to_string());
             write_private(&path, &data.0, durable).context("write", path.display())?;

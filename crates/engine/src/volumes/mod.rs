@@ -15,6 +15,7 @@ mod remove;
 mod using;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use loment_monitor::volumes::{DATA, FRESH, USERS};
@@ -24,6 +25,7 @@ pub use self::create::NewVolume;
 pub use self::filter::VolumeFilters;
 pub use self::using::{ImageVolumes, VolumeChoices, VolumesFrom};
 use crate::error::Context;
+use crate::names::new_id;
 use crate::new_dir::whole_names;
 use crate::{Engine, Error};
 
@@ -85,8 +87,35 @@ impl StoredVolume {
 }
 
 impl Engine {
-    pub(crate) fn volumes_dir(&self) -> PathBuf {
-        self.root().join("volumes")
+    /// The same engine, with volumes in that directory; `None` is in that of the store.
+    #[must_use]
+    pub fn with_volumes(mut self, dir: Option<PathBuf>) -> Self {
+        self.volumes = dir;
+        self
+    }
+
+    /// Where volumes are.
+    pub fn volumes_dir(&self) -> PathBuf {
+        self.volumes.clone().unwrap_or_else(|| self.root().join("volumes"))
+    }
+
+    /// Takes a volume away, whatever is in it.
+    pub(crate) fn bury_volume(&self, name: &str) -> Result<(), Error> {
+        let Some(dir) = &self.volumes else {
+            return Ok(self.store().bury(&self.volumes_dir(), name).map(drop)?);
+        };
+        // On another file system there are no tombs: what is killed now is swept like what was never made.
+        let gone = dir.join(format!("{NEW}{}", new_id().context("choose", "a name")?));
+        match std::fs::rename(dir.join(name), &gone) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.context("remove volume", name)?,
+        }
+        File::open(dir).and_then(|dir| dir.sync_all()).context("flush", dir.display())?;
+        match gone.symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => std::fs::remove_file(&gone),
+            _ => std::fs::remove_dir_all(&gone),
+        }
+        .context("remove", gone.display())
     }
 
     pub(crate) fn volume_dir(&self, name: &str) -> PathBuf {

@@ -70,7 +70,7 @@ impl Engine {
             end(&mount).map_err(|e| Error::VolumeMount { name: name.to_owned(), source: Box::new(e) })?;
         }
         let labels = volume.labels;
-        self.store().bury(&self.volumes_dir(), name)?;
+        self.bury_volume(name)?;
         self.tell_of_volume(What::Remove, name, &labels);
         Ok(())
     }

@@ -111,7 +111,7 @@ fn pairs(key: &str, value: &str) -> Result<Vec<(String, String)>, String> {
 }
 
 /// Words, which quotes and backslashes may hold together; at least one of a text that is not blank.
-fn words(text: &str) -> Vec<String> {
+pub fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

@@ -7,7 +7,7 @@ use std::io::{BufReader, Read};
 use loment_store::{HashingSource, ImageId, ImageRecord, Layer, Lease, Origin, Store, sha256};
 use serde_json::{Value, json};
 
-pub use change::{Change, ChangeError};
+pub use change::{Change, ChangeError, words};
 
 use crate::error::Error;
 use crate::format::Format;

@@ -7,7 +7,7 @@ const SWARM: &str = "for a swarm, and there is none";
 const UNITS: &str = "to come with systemd units";
 
 /// First words of commands that are not there yet, or never will be, and why.
-const COMMANDS: [(&str, &str); 24] = [
+const COMMANDS: [(&str, &str); 25] = [
     ("artifact", BUILD),
     ("auto-update", UNITS),
     ("build", BUILD),
@@ -26,6 +26,7 @@ const COMMANDS: [(&str, &str); 24] = [
     ("quadlet", UNITS),
     ("remote", API),
     ("service", SWARM),
+    ("sh", "podmansh, a login shell in a container: not there yet"),
     ("stack", SWARM),
     ("swarm", SWARM),
     ("system connection", API),

@@ -121,6 +121,11 @@ impl CreateFlags {
         Ok(container)
     }
 
+    /// As with --rm.
+    pub(in crate::commands) fn remove_at_end(&mut self) {
+        self.supervision.remove_at_end();
+    }
+
     /// Whether nothing is to be made.
     pub(in crate::commands) fn is_explained(&self) -> bool {
         self.explain

@@ -49,6 +49,11 @@ pub(super) struct SupervisionFlags {
 }
 
 impl SupervisionFlags {
+    /// As with --rm.
+    pub(super) fn remove_at_end(&mut self) {
+        self.rm = true;
+    }
+
     pub(super) fn apply(
         &self,
         globals: &Globals,
