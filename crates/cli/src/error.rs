@@ -75,6 +75,21 @@ impl Error {
 }
 
 impl Error {
+    /// The exit status of Docker's client: 125 for flags that it does not understand, and for what `run` could not do before a
+    /// program ran; 1 for all else that failed.
+    pub(crate) fn status_of_docker(&self, runs: bool) -> u8 {
+        match self {
+            Self::Invalid(_) | Self::Usage { .. } | Self::UnknownFlag { .. } => ENGINE,
+            _ if runs => self.status(ENGINE),
+            // Of removals.
+            Self::Shown { status: 2 } => 1,
+            _ => match self.status(ENGINE) {
+                ENGINE => 1,
+                status => status,
+            },
+        }
+    }
+
     /// The exit status of skopeo: 2 for an image that is not there, 1 for all else.
     pub(crate) fn status_of_skopeo(&self) -> u8 {
         use loment_engine::Error as Engine;

@@ -94,7 +94,10 @@ fn engine(persona: &'static Persona, arguments: &[OsString]) -> ExitCode {
             ExitCode::from(error.status_of_skopeo())
         }
         Err(error) => {
-            let status = error.status(error::ENGINE);
+            let status = match persona.docker_documents {
+                true => error.status_of_docker(is_run(persona, &arguments)),
+                false => error.status(error::ENGINE),
+            };
             let text = error::one_line(&error);
             if !text.is_empty() {
                 output::complain(&format!("Error: {text}"));
@@ -118,6 +121,13 @@ fn run(persona: &'static Persona, arguments: &[OsString]) -> Result<u8, Error> {
     let result = commands::run(&globals, &arguments);
     sweeper::leave(globals.root(), globals.runroot());
     result
+}
+
+/// Whether a program was to be run in a container of its own.
+fn is_run(persona: &'static Persona, arguments: &[OsString]) -> bool {
+    let words = Globals::parse(persona, arguments).map(|(_, words)| words).unwrap_or_default();
+    let words: Vec<_> = words.iter().take(2).map(|word| word.to_str().unwrap_or_default()).collect();
+    matches!(words[..], ["run", ..] | ["container", "run"])
 }
 
 /// An error in skopeo's words.

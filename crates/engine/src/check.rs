@@ -18,12 +18,14 @@ pub struct Checked {
     pub store: Report,
     /// Containers whose own documents cannot be read.
     pub containers: Vec<(String, Error)>,
+    /// Volumes without a record that can be read, or without their files.
+    pub volumes: Vec<(String, Error)>,
 }
 
 impl Checked {
     /// Whether something is damaged.
     pub fn is_damaged(&self) -> bool {
-        self.store.is_damaged() || !self.containers.is_empty()
+        self.store.is_damaged() || !self.containers.is_empty() || !self.volumes.is_empty()
     }
 }
 
@@ -87,6 +89,12 @@ pub enum Repaired {
     ContainerKept {
         container: String,
     },
+    VolumeRemoved {
+        volume: String,
+    },
+    VolumeKept {
+        volume: String,
+    },
 }
 
 impl Engine {
@@ -101,7 +109,7 @@ impl Engine {
                 containers.push((id, error));
             }
         }
-        Ok(Checked { store: self.store().check(quick)?, containers })
+        Ok(Checked { store: self.store().check(quick)?, containers, volumes: self.damaged_volumes()? })
     }
 
     /// Mends what a check found: computes records again where all that they repeat is there, fetches parts of images again, and removes
@@ -135,6 +143,15 @@ impl Engine {
             self.repair_image(&image, &busy, settings, force, told)?;
         }
         self.repair_containers(found, &busy, force, told)?;
+        for (volume, _) in &found.volumes {
+            let volume = volume.clone();
+            // There is nothing that it could be made of again; and what is left of its files is the user's.
+            told(if force && self.remove_volume(&volume, false, None).is_ok() {
+                Repaired::VolumeRemoved { volume }
+            } else {
+                Repaired::VolumeKept { volume }
+            });
+        }
         for damage in &found.store.damages {
             if let (Object::Name(file), Problem::Broken(_)) = (&damage.object, &damage.problem) {
                 self.store().drop_damaged_name(file)?;

@@ -254,7 +254,7 @@ fn failed(path: &str, source: impl std::error::Error + Send + Sync + 'static) ->
 }
 
 /// An archive without its compression, of which is looked whether it is one.
-fn archive<'a>(source: impl BufRead + Send + 'a) -> Result<impl BufRead + 'a, Error> {
+pub(crate) fn archive<'a>(source: impl BufRead + Send + 'a) -> Result<impl BufRead + 'a, Error> {
     let mut plain = loment_image::decompressed(source).context("read", "the archive")?;
     let mut start = Vec::new();
     // What cannot be decompressed is none, either.

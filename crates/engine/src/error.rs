@@ -146,6 +146,8 @@ pub enum Error {
     NoDirectoryForArchive,
     #[error("source must be a (compressed) tar archive when copying from stdin")]
     NoArchive,
+    #[error("nothing was imported to volume {volume}: it is no tar archive, compressed or not")]
+    NoTar { volume: String },
     #[error("invalid destination: {path:?} must be a directory or a regular file")]
     NoFileOrDirectory { path: String },
     #[error("copy to {place}: error creating {path:?}: {kind}: file exists: use --overwrite to remove it")]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-use loment_events::{Event, From, Kind, Log, Reader, Reporter, Subject, What, more};
+use loment_events::{Event, From, Kind, Log, MountedVolume, Reader, Reporter, Subject, What, more};
 
-use crate::config::Config;
+use crate::config::{Config, Volume};
 use crate::error::in_go;
 use crate::{Engine, Error, Pod, StoredSecret};
 
@@ -55,7 +55,13 @@ impl Engine {
             pod: config.pod.clone(),
             labels: config.labels.clone(),
         };
-        Reporter::new(self.event_log().cloned(), subject)
+        let volume = |volume: &Volume| {
+            let used = volume.volume.as_ref()?;
+            let destination = volume.destination.display().to_string();
+            Some(MountedVolume { name: used.name.clone(), destination, read_only: volume.is_read_only() })
+        };
+        let volumes = config.files.volumes.iter().filter_map(volume).collect();
+        Reporter::new(self.event_log().cloned(), subject).with_volumes(volumes)
     }
 
     /// Tells what has happened to a container.

@@ -7,12 +7,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
+use loment_monitor::volume_mounts::is_bound;
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags, XattrFlags, lsetxattr, openat2};
 use rustix::io::Errno;
 
-use crate::Error;
 use crate::config::{Config, Relabel, Security};
 use crate::error::{Context, invalid};
+use crate::{Engine, Error};
 
 /// Where the label of a file is.
 const ATTRIBUTE: &str = "security.selinux";
@@ -72,11 +73,7 @@ pub(crate) fn prepare(config: &mut Config) -> Result<(), Error> {
     for volume in
         config.files.volumes.iter().filter(|volume| volume.relabel.is_some() && volume.volume.is_none())
     {
-        let source = std::fs::canonicalize(&volume.source).context("find", volume.source.display())?;
-        if is_system(&source) {
-            let hint = "SELinux relabeling of this is not allowed: mount it without z or Z";
-            return Err(invalid("volume", source.display().to_string(), hint));
-        }
+        may_be_labelled(&volume.source)?;
     }
     let is_private = config.files.volumes.iter().any(|volume| volume.relabel == Some(Relabel::Private));
     if is_private && !config.security.labels.iter().any(|label| label.starts_with("level:")) {
@@ -84,6 +81,16 @@ pub(crate) fn prepare(config: &mut Config) -> Result<(), Error> {
         config.security.labels.push(format!("level:{level}"));
     }
     Ok(())
+}
+
+/// What a path leads to, if that is no directory of the system.
+fn may_be_labelled(source: &Path) -> Result<PathBuf, Error> {
+    let found = std::fs::canonicalize(source).context("find", source.display())?;
+    if is_system(&found) {
+        let hint = "SELinux relabeling of this is not allowed: mount it without z or Z";
+        return Err(invalid("volume", found.display().to_string(), hint));
+    }
+    Ok(found)
 }
 
 /// Whether it is a directory of the system, which is not changed as a whole for a container.
@@ -100,23 +107,42 @@ fn level(id: &str) -> String {
     format!("s0:c{},c{}", one.min(other), one.max(other))
 }
 
-/// Labels what the container is to be given labelled.
-pub(crate) fn relabel(config: &Config) -> Result<(), Error> {
-    let volumes = config.files.volumes.iter().filter_map(|volume| Some((&volume.source, volume.relabel?)));
-    let volumes: Vec<_> = volumes.collect();
-    if volumes.is_empty() || !counts(&config.security) {
-        return Ok(());
+impl Engine {
+    /// Labels what a container is to be given labelled.
+    pub(crate) fn relabel(&self, config: &Config) -> Result<(), Error> {
+        let all = config.files.volumes.iter().filter_map(|volume| Some((volume, volume.relabel?)));
+        let all: Vec<_> = all.collect();
+        if all.is_empty() || !counts(&config.security) {
+            return Ok(());
+        }
+        let mut sources = Vec::new();
+        for (volume, how) in all {
+            let stored =
+                volume.volume.as_ref().map(|used| self.read_volume(&used.name)).transpose()?.flatten();
+            match stored.and_then(|stored| self.volume_mount(&stored)) {
+                // A volume may be a directory of the host, which is labelled like one that is mounted itself.
+                Some(mount) if is_bound(&mount.kind, &mount.options) => {
+                    sources.push((may_be_labelled(&mount.device)?, how));
+                }
+                // Another file system has labels of its own: o=context=….
+                Some(_) => {}
+                None => sources.push((may_be_labelled(&volume.source)?, how)),
+            }
+        }
+        label(config, &sources)
     }
+}
+
+fn label(config: &Config, sources: &[(PathBuf, Relabel)]) -> Result<(), Error> {
     let said = |part: &str| config.security.labels.iter().rev().find_map(|label| label.strip_prefix(part));
     let of_policy = of_policy();
-    for (source, how) in volumes {
+    for (found, how) in sources {
         let level = match how {
             Relabel::Shared => None,
             Relabel::Private => said("level:"),
         };
         let label = with(&of_policy, said("filetype:"), level);
-        let found = std::fs::canonicalize(source).context("find", source.display())?;
-        label_tree(&found, ATTRIBUTE, &label).context("give an SELinux label to", found.display())?;
+        label_tree(found, ATTRIBUTE, &label).context("give an SELinux label to", found.display())?;
     }
     Ok(())
 }

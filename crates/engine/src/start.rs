@@ -177,7 +177,7 @@ impl Engine {
         self.clear_leftovers(&container);
         self.note_stop(&container, false)?;
         self.check_volumes(&container.config)?;
-        crate::relabel::relabel(&container.config)?;
+        self.relabel(&container.config)?;
         if let Some(directory) = container.config.log.own_directory(&container.config.id) {
             std::fs::create_dir_all(directory).context("create", directory.display())?;
         }

@@ -6,7 +6,7 @@ use std::io;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use crate::words::{Kind, What};
+use crate::words::{Kind, What, Words};
 
 /// The version of a line.
 const VERSION: u32 = 1;
@@ -19,6 +19,12 @@ pub(crate) const MAX_LINE: usize = 1 << 20;
 pub mod more {
     /// What runs.
     pub const COMMAND: &str = "command";
+    /// The id of the container that a volume is mounted in.
+    pub const CONTAINER: &str = "container";
+    /// Where that is.
+    pub const DESTINATION: &str = "destination";
+    /// Who made a volume.
+    pub const DRIVER: &str = "driver";
     /// What went wrong.
     pub const ERROR: &str = "error";
     /// The number of a further program in a container.
@@ -31,6 +37,10 @@ pub mod more {
     pub const HEALTH_STREAK: &str = "healthFailingStreak";
     /// What a thing was called before.
     pub const OLD_NAME: &str = "oldName";
+    /// How mounts below a volume spread.
+    pub const PROPAGATION: &str = "propagation";
+    /// Whether a volume can be written to.
+    pub const READ_WRITE: &str = "read/write";
     /// Bytes that are free now.
     pub const RECLAIMED: &str = "reclaimed";
     /// The number of a signal.
@@ -125,6 +135,16 @@ impl Event {
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.more.insert(name.to_owned(), value.to_string());
         self
+    }
+
+    /// What it is called, in the order in which it is told; nothing where it is not told.
+    pub(crate) fn words(&self, words: Words) -> &'static [&'static str] {
+        // Of containers that begin and end Podman tells no more than that.
+        let is_containers = self.kind == Kind::Volume && self.more.contains_key(more::CONTAINER);
+        match words {
+            Words::Podman if is_containers => &[],
+            _ => self.what.words(self.kind, words),
+        }
     }
 
     /// How the program it is about has ended.

@@ -75,7 +75,7 @@ impl Filters {
         if !self.by_name.iter().all(|(name, values)| self.holds(event, name, values)) {
             return Vec::new();
         }
-        let mut words = event.what.words(event.kind, self.words).to_vec();
+        let mut words = event.words(self.words).to_vec();
         if let Some(wanted) = self.by_name.get("event") {
             words.retain(|word| {
                 wanted.iter().any(|wanted| {
@@ -92,9 +92,9 @@ impl Filters {
     /// Whether another one's word for an event was given; `word` is the one in which it is shown.
     fn is_same(&self, event: &Event, wanted: &str, word: &str) -> bool {
         let other = if self.words == Words::Podman { Words::Docker } else { Words::Podman };
-        let theirs = event.what.words(event.kind, other);
+        let theirs = event.words(other);
         // A word that means something else here is not theirs.
-        let ours = event.what.words(event.kind, self.words);
+        let ours = event.words(self.words);
         theirs.contains(&wanted) && !ours.contains(&wanted) && ours.first() == Some(&word)
     }
 

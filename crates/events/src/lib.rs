@@ -32,5 +32,5 @@ pub use event::{Event, Subject, more};
 pub use filter::{FilterError, Filters};
 pub use log::Log;
 pub use read::{From, Reader};
-pub use reporter::Reporter;
+pub use reporter::{MountedVolume, Reporter};
 pub use words::{Kind, What, Words};

@@ -40,7 +40,8 @@ fn open_locked(mount: &VolumeMount, user: &str) -> Result<OwnedFd, Error> {
         Some(recursive) => {
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
-            open_tree(CWD, &mount.device, flags).context("open", mount.device.display())?
+            open_tree(CWD, &mount.device, flags)
+                .context("open the device of volume", format!("{}, {}", mount.name, mount.device.display()))?
         }
         None => open_shared(mount, user)?,
     };
@@ -147,9 +148,13 @@ pub fn hide(mount: &VolumeMount) -> Result<bool, Error> {
 
 /// Whether it is a directory that is there, and whether with what is mounted below.
 fn bound(mount: &VolumeMount) -> Option<bool> {
-    let has = |wanted: &str| mount.options.iter().any(|option| option == wanted);
-    let is_bound = matches!(mount.kind.as_str(), "" | "none" | "bind") || has("bind") || has("rbind");
-    is_bound.then(|| has("rbind"))
+    is_bound(&mount.kind, &mount.options).then(|| mount.options.iter().any(|option| option == "rbind"))
+}
+
+/// Whether a volume of that type and with these options is a directory that is there.
+pub fn is_bound(kind: &str, options: &[String]) -> bool {
+    matches!(kind, "" | "none" | "bind")
+        || options.iter().any(|option| ["bind", "rbind"].contains(&option.as_str()))
 }
 
 fn pin(mount: &VolumeMount) -> String {

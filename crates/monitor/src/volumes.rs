@@ -137,6 +137,23 @@ fn prepare(
     Ok(())
 }
 
+/// Makes what is in a volume its content: nothing is copied to it any more. For who has its lock, and its directory.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn claim(dir: &File) -> io::Result<()> {
+    let top = OwnedFd::from(dir.try_clone()?);
+    // A copy that is complete is moved to its place, which whoever made it was killed before.
+    finish(&top, &open_dir(&top, DATA)?)?;
+    for name in [FRESH, OWNED] {
+        match unlinkat(&top, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => {}
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
 /// Copies everything to a directory of the volume's that has the name of what is complete only when it is.
 fn copy_aside(hidden: &OwnedFd, top: &OwnedFd, owners: &Owners) -> io::Result<()> {
     // What a killed one has left.

@@ -42,6 +42,40 @@ impl Owners {
     pub fn on_disk(&self, uid: u32, gid: u32) -> (u32, u32) {
         (self.users.inside(uid).unwrap_or(uid), self.groups.inside(gid).unwrap_or(gid))
     }
+
+    /// The same of those that an extended attribute names: entries of an access control list (acl(5)), and the superuser for whom
+    /// capabilities of a file are (capabilities(7)).
+    pub(crate) fn in_attribute(&self, name: &[u8], value: &mut [u8]) {
+        if self.users.is_empty() && self.groups.is_empty() {
+            return;
+        }
+        match name {
+            b"system.posix_acl_access" | b"system.posix_acl_default" => {
+                // The version, and then of each a tag, rights, and an id (linux/posix_acl_xattr.h).
+                for entry in value.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
+                    match u16::from_le_bytes([entry[0], entry[1]]) {
+                        ACL_USER => map(&self.users, &mut entry[4..]),
+                        ACL_GROUP => map(&self.groups, &mut entry[4..]),
+                        _ => {}
+                    }
+                }
+            }
+            // The third version ends with a user (linux/capability.h, vfs_ns_cap_data).
+            b"security.capability" if value.len() == 24 => map(&self.users, &mut value[20..]),
+            _ => {}
+        }
+    }
+}
+
+/// The tag of a user who is named.
+const ACL_USER: u16 = 2;
+/// The tag of a group that is named.
+const ACL_GROUP: u16 = 8;
+
+fn map(mappings: &[LinuxIdMapping], bytes: &mut [u8]) {
+    if let Ok(id) = <[u8; 4]>::try_from(&*bytes) {
+        bytes.copy_from_slice(&inside(mappings, u32::from_le_bytes(id)).to_le_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +105,15 @@ mod tests {
         assert_eq!(shifted.on_disk(100_005, 200_006), (55, 66));
         assert_eq!(shifted.on_disk(100_010, 7), (100_010, 7));
         assert!(owners("idmap=uids=1").is_err());
+        // A user, a group, and the mask, which is nobody.
+        let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &[7, 0], &id.to_le_bytes()].concat();
+        let list =
+            |user, group| [vec![2, 0, 0, 0], entry(2, user), entry(8, group), entry(16, 100_005)].concat();
+        let mut value = list(100_005, 200_006);
+        owners("idmap").unwrap().in_attribute(b"system.posix_acl_default", &mut value);
+        assert_eq!(value, list(5, 6));
+        let mut value = [[0; 20].as_slice(), &100_000_u32.to_le_bytes()].concat();
+        owners("idmap").unwrap().in_attribute(b"security.capability", &mut value);
+        assert_eq!(value, [0; 24]);
     }
 }

@@ -228,7 +228,20 @@ fn rfc3339(seconds: &str) -> String {
 fn docker_hears_its_own_words() {
     let (world, image) = world_with("busybox:latest");
     world
-        .loment(["run", "--rm", "--network", "none", "--name", "a", "--label", "x=y", &image, "true"])
+        .loment([
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--name",
+            "a",
+            "--label",
+            "x=y",
+            "-v",
+            "v:/v:ro",
+            &image,
+            "true",
+        ])
         .succeeds();
     sleeper(&world, "b", &[], &image);
     world.loment(["exec", "b", "echo", "hello"]).succeeds();
@@ -239,6 +252,19 @@ fn docker_hears_its_own_words() {
     };
     let actions = docker(&["--filter", "container=a", "--format", "{{.Action}}"]);
     assert_eq!(actions, "create\nstart\nattach\ndie\ndestroy");
+    // Volumes of containers are told of to it only.
+    let of_volume = ["--filter", "volume=v", "--format", "{{.Action}} {{json .Actor.Attributes}}"];
+    let id = docker(&["--filter", "container=a", "--filter", "event=die", "--format", "{{.ID}}"]);
+    let (mount, unmount) = (
+        format!(
+            r#"{{"container":"{id}","destination":"/v","driver":"local","propagation":"","read/write":"false"}}"#
+        ),
+        format!(r#"{{"container":"{id}","driver":"local"}}"#),
+    );
+    let all = docker(&of_volume);
+    let lines: Vec<_> = all.lines().skip(1).collect();
+    assert_eq!(lines, [format!("mount {mount}"), format!("unmount {unmount}")], "{all}");
+    assert_eq!(told(&world, &["--filter", "volume=v"], "{{.Status}}"), ["create"]);
     let json: Value = serde_json::from_str(&docker(&[
         "--filter",
         "container=a",

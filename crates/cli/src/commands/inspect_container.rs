@@ -48,7 +48,7 @@ pub(super) fn document(persona: &Persona, c: &Container) -> Value {
         "BoundingCaps": capabilities(config), "EffectiveCaps": capabilities(config),
         "Namespace": "", "IsInfra": config.infra, "IsService": false, "Pod": config.pod,
         "NetworkSettings": network_settings(config),
-        "Config": container_config(config),
+        "Config": container_config(persona, config),
         "HostConfig": host_config(persona, c),
     })
 }
@@ -161,7 +161,16 @@ fn network_settings(config: &Config) -> Value {
     })
 }
 
-fn container_config(config: &Config) -> Value {
+fn container_config(persona: &Persona, config: &Config) -> Value {
+    // Docker shows those there that have no name; Podman nothing, ever.
+    let anonymous = |v: &&loment_engine::config::Volume| v.volume.as_ref().is_some_and(|used| used.anonymous);
+    let volumes: serde_json::Map<String, Value> = match persona.docker_documents {
+        true => {
+            let all = config.files.volumes.iter().filter(anonymous);
+            all.map(|v| (v.destination.display().to_string(), json!({}))).collect()
+        }
+        false => serde_json::Map::new(),
+    };
     let all = Attach { stdin: config.process.stdin, stdout: true, stderr: true };
     let attach = config.process.attach.unwrap_or(all);
     let mut document = json!({
@@ -175,7 +184,7 @@ fn container_config(config: &Config) -> Value {
         "Cmd": config.process.command,
         "Entrypoint": config.process.entrypoint,
         "Image": config.image.as_ref().map(|i| i.name.clone()).unwrap_or_default(),
-        "Volumes": null,
+        "Volumes": Some(volumes).filter(|volumes| !volumes.is_empty()),
         "ExposedPorts": Some(exposed(config)).filter(|ports| !ports.is_empty()),
         "WorkingDir": config.process.workdir,
         "OnBuild": null,

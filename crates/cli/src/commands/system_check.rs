@@ -102,6 +102,9 @@ fn text(found: &Checked, max: Duration) -> String {
     for (id, error) in &found.containers {
         text += &format!("Damage detected in container {id}:\n\t{}\n", one_line(error));
     }
+    for (name, error) in &found.volumes {
+        text += &format!("Damage detected in volume {name}:\n\t{}\n", one_line(error));
+    }
     for leftover in found.store.leftovers.iter().filter(|leftover| leftover.age >= max) {
         text += &format!("Not needed: {} ({})\n", leftover.path.display(), leftover.kind.name());
     }
@@ -146,6 +149,10 @@ fn sentence(event: &Repaired) -> String {
             format!("Removed {}, which is made again when it is needed\n", path.display())
         }
         Repaired::NameRemoved { name } => format!("Removed name {name}, which cannot be read\n"),
+        Repaired::VolumeRemoved { volume } => format!("Removed volume {volume}, which was damaged\n"),
+        Repaired::VolumeKept { volume } => {
+            format!("Kept volume {volume}, which is damaged: save its files and remove it, or use --force\n")
+        }
         Repaired::ContainerStopped { container } => format!("Stopped container {container}\n"),
         Repaired::ContainerRemoved { container } => format!("Removed container {container}\n"),
         Repaired::ContainerKept { container } => {

@@ -1,15 +1,19 @@
 //! The files of volumes as archives, and on the host.
 
+use std::fs::File;
 use std::io::{BufRead, Write};
 use std::os::fd::OwnedFd;
 
 use loment_events::What;
 use loment_monitor::launch::VolumeMount;
 use loment_monitor::volume_mounts::{ARCHIVE, close, hide, open, show};
+use loment_monitor::volumes::claim;
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
+use loment_sys::fd::is_at;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
-use super::{FRESH, StoredVolume};
+use super::StoredVolume;
+use crate::copy_files::archive;
 use crate::error::Context;
 use crate::{Engine, Error};
 
@@ -29,28 +33,37 @@ impl Engine {
         .context("write the files of volume", &volume.name)
     }
 
-    /// Unpacks a tar in a volume, over what is there. For processes with one thread.
+    /// Unpacks a tar in a volume, over what is there; it may be compressed. For processes with one thread.
     ///
     /// # Errors
-    /// [`Error::NoVolume`]; [`Error::Copy`] for an archive that is none, or leads out of the volume.
-    pub fn import_volume(&self, name: &str, source: impl BufRead) -> Result<(), Error> {
+    /// [`Error::NoVolume`], also for one that is removed meanwhile; [`Error::NoTar`]; [`Error::Copy`] for an archive that leads
+    /// out of the volume.
+    pub fn import_volume(&self, name: &str, source: impl BufRead + Send) -> Result<(), Error> {
         let volume = self.volume(name)?;
-        // No container fills it meanwhile. One that has to be mounted is locked for that.
-        let _lock = match volume.has_mount() {
-            true => None,
-            false => {
-                Some(self.lock_volume(&volume.name)?.ok_or(Error::NoVolume { name: volume.name.clone() })?)
-            }
-        };
-        let fresh = self.volume_dir(&volume.name).join(FRESH);
+        let gone = || Error::NoVolume { name: volume.name.clone() };
+        let mut source = source;
+        // Who writes it may take long, and it may be none: until it begins, nothing is changed.
+        source.fill_buf().context("read", "the archive")?;
+        let dir = File::open(self.volume_dir(&volume.name)).map_err(|_| gone())?;
         let unpacked = self.with_files(&volume, |root| {
+            // Mounting is done before there is a thread that decompresses.
+            let source = archive(source).map_err(|error| match error {
+                Error::NoArchive => Error::NoTar { volume: volume.name.clone() },
+                error => error,
+            })?;
+            // It is its content now, also if that is none. Nobody waits for the rest: the lock is not kept.
+            match self.lock_volume(&volume.name)? {
+                Some(_lock) => claim(&dir).context("prepare volume", &volume.name)?,
+                None => return Err(gone()),
+            }
             let owners = |uid, gid| Some((u32::try_from(uid).ok()?, u32::try_from(gid).ok()?));
             let rules = Rules { owners: &owners, replace: true, trusted: true };
+            let failed = |e| Error::Copy { path: format!("to volume {}", volume.name), source: Box::new(e) };
             extract(source, &Place { root, path: std::path::PathBuf::new(), follow: false }, &rules)
+                .map_err(failed)
         })?;
-        // It is its content now, also if that is none.
-        let _ = std::fs::remove_file(fresh);
-        unpacked.map_err(|e| Error::Copy { path: format!("to volume {}", volume.name), source: Box::new(e) })
+        unpacked?;
+        if is_at(&dir, &self.volume_dir(&volume.name)) { Ok(()) } else { Err(gone()) }
     }
 
     /// Does something with the files of a volume, which are mounted meanwhile if they have to be.

@@ -112,13 +112,8 @@ fn take_options(volume: &mut StoredVolume) -> Result<(), Error> {
     if let Some(key) = volume.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(invalid("option of volumes", key, format!("use one of {}", known.join(", "))));
     }
-    let kind = volume.options.get("type").map(String::as_str).unwrap_or_default();
     let has_mount = volume.has_mount();
-    if kind == "bind"
-        && let Some(device) = volume.options.get("device")
-    {
-        std::fs::metadata(device).map_err(|why| Error::VolumeDevice { device: device.clone(), why })?;
-    }
+    check_device(&volume.options)?;
     volume.no_copy = volume.options.contains_key("nocopy");
     let of_o = volume.options.get("o").cloned().unwrap_or_default();
     for option in of_o.split(',').filter(|option| !option.is_empty()) {
@@ -142,6 +137,36 @@ fn take_options(volume: &mut StoredVolume) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Refuses a device that cannot be one of that type.
+fn check_device(options: &BTreeMap<String, String>) -> Result<(), Error> {
+    let kind = options.get("type").map(String::as_str).unwrap_or_default();
+    let is_bound = loment_monitor::volume_mounts::is_bound(kind, &mount_options(options));
+    match options.get("device").filter(|device| !device.is_empty()) {
+        None if is_bound && (!kind.is_empty() || options.contains_key("device")) => {
+            let hint = "nothing is said of what is mounted: add the option device=DIRECTORY";
+            Err(invalid("option of volumes", format!("type={kind}"), hint))
+        }
+        None if takes_a_device(kind) => {
+            let hint = "such a file system is on a device: add the option device=PATH";
+            Err(invalid("option of volumes", format!("type={kind}"), hint))
+        }
+        Some(device) if is_bound && !Path::new(device).is_absolute() => {
+            let hint = "it would be another directory wherever it is used: use an absolute path";
+            Err(invalid("option of volumes", format!("device={device}"), hint))
+        }
+        Some(device) if kind == "bind" => std::fs::metadata(device)
+            .map(drop)
+            .map_err(|why| Error::VolumeDevice { device: device.clone(), why }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether this kernel has a file system of that type that is on a device (proc_filesystems(5)).
+fn takes_a_device(kind: &str) -> bool {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    !kind.is_empty() && known.lines().any(|line| line.strip_prefix('\t') == Some(kind))
 }
 
 /// What is left of `o` for the mount itself.

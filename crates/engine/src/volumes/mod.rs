@@ -197,6 +197,24 @@ impl Engine {
         Ok(all)
     }
 
+    /// Those that are not whole, and why.
+    pub(crate) fn damaged_volumes(&self) -> Result<Vec<(String, Error)>, Error> {
+        let mut damaged = Vec::new();
+        for name in whole_names(&self.volumes_dir(), '.')? {
+            let (dir, data) = (self.volume_dir(&name), self.volume_dir(&name).join(DATA));
+            let whole = self.read_volume(&name).and_then(|volume| {
+                let missing = if volume.is_none() { dir.join(RECORD) } else { data };
+                std::fs::symlink_metadata(&missing).map(drop).context("look for", missing.display())
+            });
+            match whole {
+                // One that was removed meanwhile is not damaged.
+                Err(error) if dir.exists() => damaged.push((name, error)),
+                _ => {}
+            }
+        }
+        Ok(damaged)
+    }
+
     /// The ids of the containers that have a volume.
     pub fn users_of_volume(&self, name: &str) -> Vec<String> {
         let files = std::fs::read_dir(self.volume_dir(name).join(USERS)).into_iter().flatten().flatten();

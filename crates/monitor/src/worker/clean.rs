@@ -39,7 +39,8 @@ pub fn clean_up(place: &Place, reporter: &Reporter, end: &End) {
         // Before the record, and before it may be gone: how it ended can always be found.
         let died = reporter.event(What::Died).with(more::EXIT_CODE, exit.status());
         let oom = oom_killed.then(|| reporter.event(What::Oom));
-        reporter.tell(&oom.into_iter().chain([died]).collect::<Vec<_>>());
+        let unmounts = reporter.of_volumes(What::Unmount);
+        reporter.tell(&oom.into_iter().chain([died]).chain(unmounts).collect::<Vec<_>>());
     }
     groups::remove(place);
     if end.exit.is_some() {

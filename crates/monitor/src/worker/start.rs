@@ -193,7 +193,8 @@ pub(crate) fn tell_of_start(reporter: &Reporter, when: When, attached: bool) {
         When::Begun => &all[1..],
     };
     let said = if attached || when == When::Asked { said } else { &said[..said.len() - 1] };
-    reporter.tell(&said.iter().map(|what| reporter.event(*what)).collect::<Vec<_>>());
+    let mounts = reporter.of_volumes(What::Mount).filter(|_| when != When::Begun);
+    reporter.tell(&mounts.chain(said.iter().map(|what| reporter.event(*what))).collect::<Vec<_>>());
 }
 
 /// Fills in what depends on the container's files: the user, the home directory, the working directory.

@@ -82,7 +82,7 @@ fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Resu
     let cut = || -> io::Result<OwnedFd> {
         let inside = path.strip_prefix("/").unwrap_or(path);
         let top = openat(&tree, ".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        clone(&InRoot::new(top).resolve(inside)?)
+        clone(&InRoot::new(top).resolve(inside).map_err(|error| missing(path, &error))?)
     };
     cut().context("mount", mounting())
 }
@@ -126,7 +126,12 @@ fn tree(
 fn part(source: &Path, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let inside = path.strip_prefix("/").unwrap_or(path);
-    InRoot::new(openat(CWD, source, flags, Mode::empty())?).resolve(inside)
+    let root = InRoot::new(openat(CWD, source, flags, Mode::empty())?);
+    root.resolve(inside).map_err(|error| missing(path, &error))
+}
+
+fn missing(subpath: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("subpath {}: {error}", subpath.display()))
 }
 
 /// Makes the directories for changes anew, if they are the container's own.

@@ -98,7 +98,7 @@ fn nothing_goes_to_or_comes_from_a_blocked_registry() {
     let name = registry.name("multi:latest");
     world.loment(["pull", "--quiet", &name]).fails_saying(125, &[&said]);
     run(&mut called(&world, "docker", &["pull", "--quiet", &name]), Patience::NORMAL)
-        .fails_saying(125, &[&said]);
+        .fails_saying(1, &[&said]);
     run(&mut podman(&world, &["pull", "--quiet", &name]), Patience::NORMAL).fails_saying(125, &[&said]);
     world.loment(["push", "--quiet", &name]).fails_saying(125, &[&said]);
     let to = format!("dir:{}", world.path("copy").display());

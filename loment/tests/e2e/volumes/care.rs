@@ -83,7 +83,10 @@ fn prunes_take_what_filters_mean_only() {
         .fails_saying(125, &["\"until\" filter is not supported with \"--volumes\""]);
     // A beginning of a name is none for it, and no volume that is there.
     docker(&["volume", "rm", "-f", "ne"]).succeeds();
-    docker(&["volume", "inspect", "ne"]).fails(125);
+    docker(&["volume", "inspect", "ne"]).fails(1);
+    docker(&["volume", "create", "-o", "type=none", "-o", "o=bind", "x"]).fails(1);
+    docker(&["volume", "create", "--no-such-flag"]).fails(125);
+    docker(&["run", "--rm", "no-such.invalid/image"]).fails(125);
     world.loment(["volume", "exists", "ne"]).fails(1);
     assert_eq!(names(&world), ["new"]);
     world.loment(["volume", "rm", "ne"]).succeeds();

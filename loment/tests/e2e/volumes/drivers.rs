@@ -1,11 +1,22 @@
 //! Volumes that are file systems, and archives of volumes.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use super::{files, names};
 use crate::{sh, sleeper, world, world_with};
+
+/// A program that is ended, whatever happens.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn a_volume_that_is_a_file_system_is_one_for_all_that_run() {
@@ -150,4 +161,97 @@ fn an_archive_leads_out_of_no_volume() {
     world.loment(["volume", "create", "v"]).succeeds();
     let _ = world.loment(["volume", "import", "v", &tar]);
     assert_eq!(fs::read_dir(&host).unwrap().count(), 0);
+}
+
+#[test]
+fn an_import_from_a_slow_source_keeps_nobody_waiting() {
+    let (world, image) = world_with("app:latest");
+    let dir = world.path("files");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("imported"), "x").unwrap();
+    let tar =
+        Command::new("tar").args(["-C", dir.to_str().unwrap(), "-c", "imported"]).output().unwrap().stdout;
+    world.loment(["volume", "create", "v"]).succeeds();
+    let import = world.command(["volume", "import", "v", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut import = Running(import);
+    let mut pipe = import.0.stdin.take().unwrap();
+    // Nothing has come yet: it is a volume like any other.
+    let use_it = ["--entrypoint", "", "-v", "v:/data"];
+    world.loment(["volume", "create", "w"]).succeeds();
+    pipe.write_all(&tar[..1536]).unwrap();
+    crate::eventually("its content begins", || files(&world, "v").join("imported").exists());
+    // It has not ended, and who uses it does not wait.
+    assert_eq!(sh(&world, &use_it, &image, "cat /data/imported; ls /data"), "ximported");
+    assert!(import.0.try_wait().unwrap().is_none());
+    pipe.write_all(&tar[1536..]).unwrap();
+    drop(pipe);
+    assert!(import.0.wait().unwrap().success());
+    // One that is removed meanwhile is not said to have got it.
+    let mut import = world.command(["volume", "import", "w", "-"]);
+    let mut import = Running(import.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut pipe = import.0.stdin.take().unwrap();
+    pipe.write_all(&tar[..1536]).unwrap();
+    crate::eventually("its content begins", || files(&world, "w").join("imported").exists());
+    world.loment(["volume", "rm", "w"]).succeeds();
+    pipe.write_all(&tar[1536..]).unwrap();
+    drop(pipe);
+    let mut said = String::new();
+    import.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!import.0.wait().unwrap().success() && said.contains("no such volume"), "{said}");
+}
+
+#[test]
+fn archives_are_decompressed_and_what_is_none_changes_nothing() {
+    let (world, image) = world_with("app:latest");
+    let dir = world.path("files");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("imported"), "x").unwrap();
+    for (flag, name) in [("-z", "gz"), ("--zstd", "zst")] {
+        let tar = world.path(name).display().to_string();
+        let arguments = ["-C", dir.to_str().unwrap(), flag, "-cf", &tar, "imported"];
+        assert!(Command::new("tar").args(arguments).status().unwrap().success());
+        world.loment(["volume", "create", name]).succeeds();
+        world.loment(["volume", "import", name, &tar]).succeeds();
+        assert_eq!(fs::read_to_string(files(&world, name).join("imported")).unwrap(), "x");
+    }
+    let none = world.write("none", "this is no tar");
+    world.loment(["volume", "create", "v"]).succeeds();
+    world.loment(["volume", "import", "v", &none]).fails_saying(125, &["volume v", "no tar archive"]);
+    // It is still what the image fills.
+    assert_eq!(sh(&world, &["--entrypoint", "", "-v", "v:/data"], &image, "cat /data/seed"), "seed");
+}
+
+#[test]
+fn devices_that_cannot_be_any_are_refused() {
+    let world = world();
+    let create = |options: &[&str]| {
+        let options = options.iter().flat_map(|option| ["-o", option]).collect::<Vec<_>>();
+        world.loment([&["volume", "create"], &options[..], &["v"]].concat())
+    };
+    for (options, words) in [
+        (&["type=none", "o=bind", "device=relative"][..], "use an absolute path"),
+        (&["o=bind", "device=./relative"], "use an absolute path"),
+        (&["type=none", "o=bind"], "device=DIRECTORY"),
+        (&["type=bind"], "device=DIRECTORY"),
+        (&["type=ext4"], "device=PATH"),
+    ] {
+        create(options).fails_saying(125, &[words]);
+    }
+    assert_eq!(names(&world), [""; 0]);
+    create(&["type=tmpfs"]).succeeds();
+}
+
+#[test]
+fn a_device_or_a_part_that_is_not_there_is_named() {
+    let (world, image) = world_with("busybox:latest");
+    let missing = ["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", "device=/no/where", "b"];
+    world.loment(missing).succeeds();
+    let run = |flags: &[&str]| {
+        world.loment([&["run", "--rm", "--network", "none"], flags, &[&image, "true"]].concat())
+    };
+    run(&["-v", "b:/d"]).fails_saying(125, &["volume b", "/no/where"]);
+    let part = "type=volume,src=v,dst=/d,subpath=not/there";
+    run(&["--mount", part]).fails_saying(125, &["subpath not/there"]);
+    run(&["--mount", &format!("type=image,src={image},dst=/d,subpath=nor/here")])
+        .fails_saying(125, &["subpath nor/here"]);
 }

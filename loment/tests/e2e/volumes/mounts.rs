@@ -36,6 +36,15 @@ fn directories_and_volumes_are_mounted_by_keys() {
     world
         .loment(["create", "--network", "none", "--mount", "type=bind,src=/nowhere,dst=/b", &image])
         .fails_saying(125, &["/nowhere"]);
+    // It is made if that is wanted.
+    let new = host.join("new/directory");
+    let made = format!("type=bind,src={},dst=/b,bind-create-src=true", new.display());
+    sh(&world, &["--mount", &made], &image, "echo x > /b/made");
+    assert!(new.join("made").exists());
+    // A link is mounted as one.
+    symlink("f", host.join("link")).unwrap();
+    let link = format!("{}:/b/link:no-dereference", host.join("link").display());
+    assert_eq!(sh(&world, &["-v", &link, "-v", "v:/v:no-dereference"], &image, "readlink /b/link"), "f");
     world
         .loment([
             "create",

@@ -114,7 +114,7 @@ fn one_in_use_is_removed_with_its_containers_by_force_only() {
         .to_owned();
     world.loment(["volume", "rm", "v"]).fails_saying(2, &["v", &id, "volume is being used"]);
     // Docker's flag means another thing.
-    world.persona("docker", ["volume", "rm", "-f", "v"]).fails_saying(2, &["volume is being used"]);
+    world.persona("docker", ["volume", "rm", "-f", "v"]).fails_saying(1, &["volume is being used"]);
     let mounted = world.loment(["volume", "inspect", "--format", "{{.MountCount}}", "v"]);
     assert_eq!(mounted.succeeds(), "0");
     world.loment(["volume", "rm", "--force", "v"]).succeeds();
@@ -254,11 +254,56 @@ fn what_scripts_look_for_is_said_as_podman_says_it() {
     {
         world.loment([&create[..], &flags, &rest].concat()).succeeds();
         let docker = world.persona("docker", [&create[..], &flags, &rest].concat());
-        docker.fails_saying(125, &["duplicate mount destination"]);
+        docker.fails_saying(1, &["duplicate mount destination"]);
     }
     let other = [&create[..], &["-v", "v:/m", "-v", "w:/m"], &rest].concat();
     assert_eq!(world.loment(other).fails(125), "Error: /m: duplicate mount destination");
     assert_eq!(world.loment(["volume", "rm", "--force", "--time", "-1", "v"]).succeeds(), "v");
     world.loment(["rm", "--all"]).succeeds();
     assert_eq!(left(&world), 0);
+}
+
+#[test]
+fn what_is_damaged_is_found_and_removed_by_force_only() {
+    let (world, dir) = world_over_directory();
+    for name in ["whole", "record", "none", "data", "used"] {
+        world.loment(["volume", "create", name]).succeeds();
+    }
+    let create = ["create", "--network", "none", "--name", "c", "-v", "used:/d", "--rootfs", &dir, "true"];
+    world.loment(create).succeeds();
+    let check = |flags: &[&str]| world.loment([&["system", "check"], flags].concat());
+    check(&[]).succeeds();
+    let of = |name: &str| world.root().join("volumes").join(name);
+    std::fs::write(of("record").join("volume.json"), "{").unwrap();
+    std::fs::remove_file(of("none").join("volume.json")).unwrap();
+    for name in ["data", "used"] {
+        std::fs::remove_dir(of(name).join("_data")).unwrap();
+    }
+    let found = check(&[]);
+    for name in ["record", "none", "data", "used"] {
+        assert!(found.stdout.contains(&format!("Damage detected in volume {name}:")), "{found}");
+    }
+    assert!(found.code == 125 && !found.stdout.contains("volume whole"), "{found}");
+    let kept = check(&["--repair"]);
+    assert!(kept.code == 125 && kept.stdout.contains("Kept volume record"), "{kept}");
+    let forced = check(&["--force"]);
+    assert!(
+        forced.stdout.contains("Removed volume none") && forced.stdout.contains("Kept volume used"),
+        "{forced}"
+    );
+    assert_eq!(names(&world), ["used", "whole"]);
+    world.loment(["rm", "c"]).succeeds();
+    check(&["--force"]).succeeds();
+    assert_eq!(names(&world), ["whole"]);
+}
+
+#[test]
+fn docker_sees_where_volumes_without_names_are() {
+    let (world, dir) = world_over_directory();
+    let create =
+        ["create", "--network", "none", "--name", "c", "-v", "/a", "-v", "v:/v", "--rootfs", &dir, "true"];
+    world.loment(create).succeeds();
+    let inspect = ["inspect", "--format", "{{json .Config.Volumes}}", "c"];
+    assert_eq!(world.persona("docker", inspect).succeeds(), r#"{"/a":{}}"#);
+    assert_eq!(world.loment(inspect).succeeds(), "null");
 }

@@ -39,4 +39,15 @@ fn what_containers_are_given_gets_their_label() {
     with("z", &["label=type:container_t"]).fails_saying(125, &["no SELinux label yet"]);
     let etc = ["-v", "/etc:/data:z", "--security-opt", "label=filetype:mount_t"];
     sh(&world, &etc, &root, "true").fails_saying(125, &["/etc", "relabeling of this is not allowed"]);
+    // Nor by way of a volume, of which the directory that it is is labelled.
+    let bound = |name: &str, device: &str| {
+        let device = format!("device={device}");
+        world.loment(["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, name]).succeeds();
+    };
+    bound("of-system", "/etc");
+    let etc = ["-v", "of-system:/data:z", "--security-opt", "label=filetype:mount_t"];
+    sh(&world, &etc, &root, "true").fails_saying(125, &["/etc", "relabeling of this is not allowed"]);
+    bound("own", &dir.display().to_string());
+    sh(&world, &["-v", "own:/data:z", "--security-opt", "label=filetype:mount_t"], &root, "true").succeeds();
+    is(SHARED);
 }

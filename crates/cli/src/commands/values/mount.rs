@@ -141,6 +141,9 @@ fn take_option(volume: &mut Volume, option: &str) -> Result<bool, Error> {
                 Some(named) => named.no_copy = option == "nocopy",
                 None => return Ok(false),
             },
+            // A volume is no link.
+            "no-dereference" if volume.volume.is_some() => {}
+            "no-dereference" => volume.options.push("copy-symlink".into()),
             _ if PLAIN.contains(&option) => volume.options.push(option.to_owned()),
             _ => return Ok(MEANINGLESS.contains(&option)),
         },
@@ -332,7 +335,8 @@ fn common(fields: &mut Fields<'_>, volume: &mut Volume) -> Result<(), Error> {
 fn bind(mut fields: Fields<'_>) -> Result<Volume, Error> {
     let destination = fields.destination()?;
     let Some(source) = fields.take(&["source", "src"])? else { return fields.wrong("it needs a source") };
-    let mut volume = Volume { source: host_path(&source, false)?, destination, ..Volume::default() };
+    let make = fields.switch(&["bind-create-src"])?.unwrap_or_default();
+    let mut volume = Volume { source: host_path(&source, make)?, destination, ..Volume::default() };
     if fields.switch(&["bind-nonrecursive"])? == Some(true) {
         volume.options.push("bind".into());
     }

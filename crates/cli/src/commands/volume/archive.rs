@@ -29,7 +29,7 @@ pub(super) struct ImportFlags {
     /// The volume
     #[arg(value_name = "VOLUME")]
     volume: String,
-    /// The tar; - is standard input
+    /// The tar, compressed or not; - is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -70,7 +70,7 @@ pub(super) fn run_export(globals: &Globals, flags: &ExportFlags) -> Result<u8, E
 }
 
 pub(super) fn run_import(globals: &Globals, flags: &ImportFlags) -> Result<u8, Error> {
-    let source: Box<dyn Read> = match flags.file.as_os_str() == "-" {
+    let source: Box<dyn Read + Send> = match flags.file.as_os_str() == "-" {
         true => Box::new(std::io::stdin()),
         false => Box::new(File::open(&flags.file).doing(|| format!("open {}", flags.file.display()))?),
     };
