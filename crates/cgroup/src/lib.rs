@@ -30,6 +30,7 @@ mod other;
 mod path;
 mod stats;
 pub mod systemd;
+mod update;
 mod v1;
 mod v2;
 

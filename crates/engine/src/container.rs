@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use loment_monitor::protocol::Connection;
 use loment_monitor::state::{Phase, State, boot_id};
@@ -136,6 +137,11 @@ impl Container {
     /// A connection to its monitor; `None` when there is none.
     pub fn monitor(&self) -> Option<Connection> {
         Connection::open(&self.run_dir).ok()
+    }
+
+    /// The same, which waits no longer than that for each answer.
+    pub(crate) fn monitor_within(&self, limit: Duration) -> Option<Connection> {
+        Connection::open_within(&self.run_dir, Some(limit)).ok()
     }
 
     /// The ids of programs that were run in it and have not ended, sorted.

@@ -2,13 +2,12 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use loment_monitor::volumes::use_first;
-use loment_monitor::{Attached, act_as, attach_over};
+use loment_monitor::act_as;
 use loment_runtime::InRoot;
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
 use rustix::fs::{
@@ -16,7 +15,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::config::{Config, Users, Volume};
+use crate::at_rest::{Used, Whole};
+use crate::config::{Config, Users};
 use crate::container::Container;
 use crate::error::Context;
 use crate::view::open_many_files;
@@ -34,7 +34,12 @@ pub enum FilesAt<'a> {
     /// In a container.
     Container(&'a str, &'a str),
     /// An archive, that is read.
-    Reader(Box<dyn BufRead + Send + 'a>),
+    Reader {
+        /// The archive.
+        source: Box<dyn BufRead + Send + 'a>,
+        /// It is all there: who reads it waits for nobody.
+        is_there: bool,
+    },
     /// An archive, that is written.
     Writer(Box<dyn Write + Send + 'a>),
 }
@@ -75,21 +80,23 @@ struct Tree {
     users: Option<Users>,
     /// Devices of what is not copied with what is around it.
     kernels: Vec<u64>,
+    /// What is mounted where it has no place yet, and by which paths it is reached.
+    left_out: Vec<(PathBuf, Tree)>,
     /// What is mounted there stays as long as this is open.
     _namespace: Option<OwnedFd>,
+    _used: Vec<Used>,
     _lock: Option<File>,
 }
 
 impl Engine {
-    /// Copies files and directories; an archive may be compressed. For a process with one thread, which gets a mount namespace of its own when a container does
-    /// not run: it should do nothing else after that.
+    /// Copies files and directories; an archive may be compressed. For a process with one thread.
     ///
     /// # Errors
     /// [`Error::Copy`] with the file that cannot be copied; those of [`Engine::view`].
     pub fn copy_files(&self, from: FilesAt<'_>, to: FilesAt<'_>, how: CopyFiles) -> Result<(), Error> {
         open_many_files();
         let mut from = from;
-        if let FilesAt::Reader(source) = &mut from {
+        if let FilesAt::Reader { source, .. } = &mut from {
             // Who writes it may be looking at the same container, which only one at a time can.
             source.fill_buf().context("read", "the archive")?;
         }
@@ -110,6 +117,13 @@ impl Engine {
             _ => Ok(None),
         };
         let (from_id, to_id) = (id(&from)?, id(&to)?);
+        if let (FilesAt::Reader { source, is_there: false }, Some(id)) = (&mut from, &to_id)
+            && !self.container(id)?.status.is_active()
+        {
+            // It is locked while files go there, and nobody can start it: not for as long as somebody takes to write an archive.
+            let slow = std::mem::replace(source, Box::new(io::empty()));
+            *source = self.all_of(slow)?;
+        }
         let same = from_id.is_some() && from_id == to_id;
         let open = |wanted: bool, id: &Option<String>, writes: bool| {
             wanted.then(|| self.tree(id.as_deref(), writes)).transpose()
@@ -136,7 +150,7 @@ impl Engine {
             Some(config) if how.in_workdir => config.process.workdir.join(path),
             _ => path,
         };
-        let source = source_tree.as_ref().zip(from_path).map(|(tree, path)| (tree, within(tree, path)));
+        let source = source_tree.as_ref().zip(from_path).map(|(tree, path)| tree.reached(within(tree, path)));
         let target = target_tree.zip(to_path).map(|(tree, path)| (tree, within(tree, path)));
         let text = |at: &FilesAt<'_>| match at {
             FilesAt::Host(path) | FilesAt::Container(_, path) => (*path).to_owned(),
@@ -166,13 +180,30 @@ impl Engine {
                 let name = if what.content { Vec::new() } else { what.name() };
                 tree.write(&what, &name, &mut out).map_err(|error| failed(&from_text, error))
             }
-            (None, FilesAt::Reader(source), Some((into, to_path)), _) => {
+            (None, FilesAt::Reader { source, .. }, Some((into, to_path)), _) => {
                 let place = into.directory(&to_path)?;
                 let source = archive(source)?;
                 into.take(source, &place, how).map_err(|error| into.refused(&place, &to_text, error))
             }
             _ => Err(failed("-", io::Error::other("one side must be a file or a directory"))),
         }
+    }
+
+    /// An archive when all of it is there, in a file without a name.
+    fn all_of<'a>(
+        &self,
+        mut source: Box<dyn BufRead + Send + 'a>,
+    ) -> Result<Box<dyn BufRead + Send + 'a>, Error> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mut file = match openat(CWD, self.root(), flags, Mode::RUSR | Mode::WUSR) {
+            // A file system without such files: it is read as it comes.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR) => return Ok(source),
+            opened => File::from(opened.context("make a file in", self.root().display())?),
+        };
+        io::copy(&mut source, &mut file)
+            .and_then(|_| file.rewind())
+            .context("keep the archive in", self.root().display())?;
+        Ok(Box::new(BufReader::with_capacity(256 * 1024, file)))
     }
 
     /// The files of a container, with what is mounted there; or of this machine.
@@ -190,42 +221,22 @@ impl Engine {
         }
         let view = self.view(id)?;
         let config = container.config;
-        let failed = |source| Error::View { id: config.id.clone(), source };
-        self.check_volumes(&config)?;
-        let mut mounts: Vec<_> =
-            config.files.volumes.iter().filter(|v| v.image.is_none()).map(attached).collect();
-        if mounts.is_empty() {
-            return Ok(Tree { users: view.users, _lock: view.lock, ..Tree::of(view.root, Some(config)) });
+        match self.whole_at_rest(&config, &view, writes)? {
+            None => Ok(Tree { users: view.users, _lock: view.lock, ..Tree::of(view.root, Some(config)) }),
+            Some(Whole { files, used }) => Ok(Tree {
+                users: view.users,
+                _used: used,
+                left_out: files
+                    .left_out
+                    .into_iter()
+                    .map(|(at, root)| (at, Tree::of(root, Some(config.clone()))))
+                    .collect(),
+                _namespace: Some(files.namespace),
+                _lock: view.lock,
+                ..Tree::of(files.root, Some(config))
+            }),
         }
-        if config.namespaces.users.is_some() && view.users.is_none() {
-            let text = "it has users of its own and volumes, which are seen by these only while it runs: start it first";
-            return Err(failed(io::Error::other(text).into()));
-        }
-        let is_part = |volume: &Volume| volume.subpath.is_some();
-        if config.files.volumes.iter().any(is_part) || !self.volume_mounts(&config).is_empty() {
-            let text = "file systems or parts of volumes are mounted in it, which are there only while it runs: start it first";
-            return Err(failed(io::Error::other(text).into()));
-        }
-        // What the image has there comes first, as when it is started.
-        let root = InRoot::new(view.root.try_clone().context("open", "root file system")?);
-        for volume in self.volumes_to_mount(&config)? {
-            use_first(&volume, &root, None).map_err(|e| failed(Box::new(e)))?;
-        }
-        drop(root);
-        // One below another comes after it, as when it runs.
-        mounts.sort_by_key(|mount| mount.destination.components().count());
-        let scratch = self.dir(&config.id).join("scratch");
-        let (root, namespace) =
-            attach_over(&view.root, &scratch, &mounts, writes).map_err(|e| failed(Box::new(e)))?;
-        let (users, _namespace) = (view.users, Some(namespace));
-        Ok(Tree { users, _namespace, _lock: view.lock, ..Tree::of(root, Some(config)) })
     }
-}
-
-fn attached(volume: &Volume) -> Attached<'_> {
-    // What is changed over a directory goes at each start.
-    let read_only = volume.is_read_only() || volume.overlay.is_some();
-    Attached { source: &volume.source, destination: &volume.destination, read_only }
 }
 
 /// The devices of file systems that show the kernel, and what is made for each start.
@@ -285,7 +296,8 @@ impl Tree {
     /// One whose owners are those of the container, and which needs nothing else.
     fn of(root: OwnedFd, config: Option<Config>) -> Self {
         let place = "the host".to_owned();
-        Self { root, place, config, users: None, kernels: Vec::new(), _namespace: None, _lock: None }
+        let (kernels, left_out, _used) = (Vec::new(), Vec::new(), Vec::new());
+        Self { root, place, config, users: None, kernels, left_out, _namespace: None, _used, _lock: None }
     }
 
     /// There is nothing of that name.
@@ -305,6 +317,16 @@ impl Tree {
                 Error::FileExists { path, place, kind: source.to_string() }
             }
             error => failed(text, error),
+        }
+    }
+
+    /// The tree that a path is in, and where in that.
+    fn reached(&self, path: PathBuf) -> (&Self, PathBuf) {
+        let absolute = Path::new("/").join(&path);
+        let found = self.left_out.iter().filter(|(at, _)| absolute.starts_with(at));
+        match found.max_by_key(|(at, _)| at.components().count()) {
+            Some((at, tree)) => (tree, absolute.strip_prefix(at).unwrap_or(&absolute).to_owned()),
+            None => (self, path),
         }
     }
 

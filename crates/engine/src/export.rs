@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use loment_events::What;
 use loment_image::{CommitOptions, Format, ShortNames, commit};
+use loment_monitor::protocol::{Answer, Connection, Request};
 use loment_store::{Change, ChangeKind, HashingSource, ImageId, TreeForm, TreeTar};
 use rustix::fs::{CWD, Mode, OFlags, Stat, openat};
 use serde_json::{Map, Value, json};
@@ -173,19 +175,35 @@ impl Engine {
     }
 }
 
+/// How long its monitor is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A container that does nothing while this lives.
-struct Frozen<'a>(&'a Engine, &'a Container);
+struct Frozen<'a> {
+    engine: &'a Engine,
+    container: &'a Container,
+    /// While it is open, its monitor knows that it has to let the container go on if this process does not.
+    _connection: Option<Connection>,
+}
 
 impl<'a> Frozen<'a> {
     fn new(engine: &'a Engine, container: &'a Container) -> Result<Self, Error> {
-        engine.freeze(container, true).map(|()| Self(engine, container))
+        let ask = || {
+            let connection = container.monitor_within(PATIENCE)?;
+            connection.send(&Request::Thaw).ok()?;
+            // One of an older build does not know how, and says so.
+            connection.receive().ok().filter(|answer| matches!(answer, Some(Answer::Started { .. })))?;
+            Some(connection)
+        };
+        let frozen = Self { engine, container, _connection: ask() };
+        engine.freeze(container, true).map(|()| frozen)
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         // One that has ended meanwhile needs it no more.
-        let _ = self.0.freeze(self.1, false);
+        let _ = self.engine.freeze(self.container, false);
     }
 }
 

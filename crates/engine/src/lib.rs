@@ -20,6 +20,7 @@ mod access;
 mod again;
 mod archives;
 mod artifacts;
+mod at_rest;
 mod cdi;
 mod check;
 mod checkpoint;

@@ -48,6 +48,7 @@ impl Engine {
                 Err(Error::NoVolume { .. }) => {
                     if is_removable(&self.volumes_dir().join(&name)) {
                         self.bury_volume(&name)?;
+                        self.store().buried(&self.volumes_dir())?;
                     }
                 }
                 Err(error) => kept.push((format!("volume {name}"), error)),

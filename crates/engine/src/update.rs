@@ -1,6 +1,7 @@
 //! Changing limits, policies, checks and environments of containers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use loment_events::What;
 use loment_image::ContainerDefaults;
@@ -14,6 +15,9 @@ use crate::config::{Config, Limits, Restart};
 use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::{Engine, Error, spec};
+
+/// How long a monitor is waited for, with the container's lock.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is to become of a container; what is not said stays.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Invalid`] for what does not fit together; [`Error::Cgroup`] for what the kernel refuses: then nothing is
-    /// recorded, and limits that it took before are in force until the container ends.
+    /// recorded, and limits that it took before are what they were.
     pub fn update(&self, name: &str, update: &Update) -> Result<(Container, Vec<String>), Error> {
         let id = self.id(name)?;
         let gone = || Error::NoContainer { name: name.to_owned() };
@@ -132,7 +136,7 @@ impl Engine {
 /// Has its monitor look at the record again; what is to be said when it does not.
 fn tell_monitor(container: &Container) -> Option<String> {
     let ask = || -> std::io::Result<Option<Answer>> {
-        let Some(monitor) = container.monitor() else { return Ok(None) };
+        let Some(monitor) = container.monitor_within(PATIENCE) else { return Ok(None) };
         monitor.send(&Request::Reread)?;
         monitor.receive()
     };
@@ -143,6 +147,10 @@ fn tell_monitor(container: &Container) -> Option<String> {
             "its checks of health change with its next start, because its monitor says: {message}"
         )),
         Ok(Some(_)) => None,
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Some(format!(
+            "its checks of health change with its next start: its monitor has not answered for {} seconds",
+            PATIENCE.as_secs()
+        )),
         Err(e) => {
             Some(format!("its checks of health change with its next start: its monitor cannot be asked: {e}"))
         }

@@ -19,6 +19,8 @@ pub(crate) struct Client {
     pub(crate) slot: u32,
     /// It has been told everything, and only has to read it.
     pub(crate) done: bool,
+    /// With it ends that the container is stopped.
+    pub(crate) thaws: bool,
     /// Which program it is about; none until its request has come.
     pub(crate) session: Option<u32>,
     pub(crate) streams: Streams,
@@ -33,6 +35,7 @@ impl Client {
             socket,
             slot,
             done: false,
+            thaws: false,
             session: None,
             streams: Streams::default(),
             queue: VecDeque::new(),

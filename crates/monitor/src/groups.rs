@@ -58,7 +58,14 @@ pub fn limit(place: &Place, resources: &LinuxResources) -> Result<(), Error> {
         Some(scope) => host.scope(scope),
         None => to_join(&host, place)?,
     };
-    group.apply(resources)
+    group.update(resources)
+}
+
+/// Lets it go on.
+pub(crate) fn thaw(place: &Place) {
+    let thawed = || -> Result<(), Error> { to_join(&host(place)?, place)?.freeze(false) };
+    // One that has ended meanwhile needs it no more.
+    let _ = thawed();
 }
 
 /// Whether something in it was killed for lack of memory.

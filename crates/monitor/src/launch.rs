@@ -153,6 +153,8 @@ pub struct Volume {
     pub dir: Option<PathBuf>,
     /// Before its first use, what the container has there is copied to it.
     pub copy: bool,
+    /// It goes with the container: what is copied to it need not survive a power cut.
+    pub volatile: bool,
     /// Before its first use, it is given the owner and mode of what the container has there.
     pub own: bool,
     /// What is shown of it.
@@ -488,4 +490,7 @@ pub struct LeftVolume {
     pub dir: PathBuf,
     /// It goes with its last container.
     pub anonymous: bool,
+    /// The project by which its size is limited, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<u32>,
 }

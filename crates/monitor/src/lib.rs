@@ -17,6 +17,7 @@
 //! ```
 
 pub mod accounts;
+mod at_rest;
 pub mod changes;
 mod client;
 mod decide;
@@ -49,12 +50,13 @@ pub mod volume_mounts;
 pub mod volumes;
 mod worker;
 
+pub use at_rest::{Assembled, AtRest, Attached, attach_over};
 pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::{limit, scope_name};
 pub use loment_logs::now_rfc3339;
 pub use mounts::{has_mounts, is_mount_point};
-pub use overlay::{Attached, attach_over, open_rootfs, show_layers, takes_data_layers};
+pub use overlay::{open_rootfs, show_layers, takes_data_layers};
 pub use owner::act_as;
 pub use pins::release as release_layers;
 pub use probe::keeps_changes;

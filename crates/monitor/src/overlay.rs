@@ -2,12 +2,11 @@
 //! host's mount table, and nothing is left behind however the worker ends.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use loment_runtime::{InRoot, UserNamespace};
+use loment_runtime::UserNamespace;
 use loment_seccomp::KernelVersion;
 use loment_sys::clone::{CloneFlags, unshare};
 use loment_sys::mount::{ATTR_ATIME_MASK, ATTR_IDMAP, ATTR_NODEV, ATTR_RDONLY, MountAttr, set_attributes};
@@ -15,8 +14,8 @@ use loment_sys::process::is_in_user_namespace;
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
-    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change,
 };
 
 use crate::Error;
@@ -142,7 +141,7 @@ fn forget_volatile(work: &Path) {
     let _ = std::fs::remove_dir_all(work.join("work/incompat"));
 }
 
-fn map_ids(tree: &OwnedFd, users: &UserNamespace) -> io::Result<()> {
+pub(crate) fn map_ids(tree: &OwnedFd, users: &UserNamespace) -> io::Result<()> {
     let attr = MountAttr { set: ATTR_IDMAP, userns: users.fd.as_raw_fd() as u64, ..MountAttr::default() };
     set_attributes(tree.as_fd(), c"", false, &attr).map_err(|e| match e.raw_os_error() {
         Some(code) if code == Errno::INVAL.raw_os_error() => {
@@ -320,56 +319,6 @@ pub fn open_rootfs(rootfs: &Rootfs, scratch: &Path) -> Result<OwnedFd, Error> {
     // Older kernels take a mount namespace of its own to do it.
     here.come_back().context("come back to", "this mount namespace")?;
     Ok(built?.tree)
-}
-
-/// Something that is mounted in a root file system.
-#[derive(Clone, Copy, Debug)]
-pub struct Attached<'a> {
-    /// Here.
-    pub source: &'a Path,
-    /// In the root.
-    pub destination: &'a Path,
-    /// Nothing is written there.
-    pub read_only: bool,
-}
-
-/// Attaches a root file system on `scratch`, and on it what is to be mounted there, in this order. Returns the root, and the mount
-/// namespace that all of it is in, which lives as long as it is open; the caller, which has one thread, stays there. Without `make`
-/// nothing is changed: what has no place there is left out.
-///
-/// # Errors
-/// [`Error::Io`] for a source that is not there.
-pub fn attach_over(
-    tree: &OwnedFd,
-    scratch: &Path,
-    mounts: &[Attached<'_>],
-    make: bool,
-) -> Result<(OwnedFd, OwnedFd), Error> {
-    own_namespace().context("make", "a mount namespace")?;
-    let namespace = File::open("/proc/thread-self/ns/mnt").context("open", "this mount namespace")?;
-    place(tree, CWD, scratch).context("mount", scratch.display())?;
-    let root = InRoot::new(open_dir(scratch).context("open", scratch.display())?);
-    for Attached { source, destination, read_only } in mounts {
-        let attach = || -> io::Result<()> {
-            let mount = clone_tree(source)?;
-            if *read_only {
-                let attr = MountAttr { set: ATTR_RDONLY, ..MountAttr::default() };
-                set_attributes(mount.as_fd(), c"", true, &attr)?;
-            }
-            let target = match (make, source.is_dir()) {
-                (true, true) => root.make_dir_all(destination)?,
-                (true, false) => root.make_file(destination)?,
-                (false, _) => root.resolve(destination)?,
-            };
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-            Ok(move_mount(&mount, "", &target, "", flags)?)
-        };
-        match attach() {
-            Err(error) if !make && error.kind() == io::ErrorKind::NotFound => {}
-            attached => attached.context("mount", source.display())?,
-        }
-    }
-    Ok((open_dir(scratch).context("open", scratch.display())?, namespace.into()))
 }
 
 /// Layers over each other on `target`, in the mount namespace of the caller, which has one thread. `scratch` and `target` are

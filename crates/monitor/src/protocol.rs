@@ -14,11 +14,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use loment_runtime::Cause;
 use loment_sys::memfd;
 use loment_sys::pipe;
 use rustix::fs::{SealFlags, fcntl_get_seals};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, connect, socket_with};
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +106,8 @@ pub enum Request {
     Exec(Box<Exec>),
     /// Tell when the container has ended.
     Wait,
+    /// Let the container go on when this connection ends, however it does: whoever asks stops it meanwhile.
+    Thaw,
     /// Look at the container's record again: it was changed.
     Reread,
     /// Check the container's health now, and tell how the check ended.
@@ -168,6 +172,7 @@ impl Request {
             Self::Wait => vec![b'Q'],
             Self::Check => vec![b'H'],
             Self::Reread => vec![b'R'],
+            Self::Thaw => vec![b'T'],
             Self::Stop(stop) => packet(b'S', &document(stop)?),
             Self::Input(data) => packet(b'I', data),
             Self::InputEnd => vec![b'D'],
@@ -215,6 +220,7 @@ impl Request {
             b'Q' => Self::Wait,
             b'H' => Self::Check,
             b'R' => Self::Reread,
+            b'T' => Self::Thaw,
             b'S' => Self::Stop(serde_json::from_slice(payload)?),
             b'I' => Self::Input(payload.to_vec()),
             b'D' => Self::InputEnd,
@@ -335,7 +341,18 @@ impl Connection {
     /// # Errors
     /// `NotFound` or `ConnectionRefused` when there is no monitor.
     pub fn open(run_dir: &Path) -> io::Result<Self> {
+        Self::open_within(run_dir, None)
+    }
+
+    /// The same, with a limit for each time that the monitor is waited for.
+    ///
+    /// # Errors
+    /// As [`Connection::open`]; `WouldBlock` when the time is over, then and later.
+    pub fn open_within(run_dir: &Path, limit: Option<Duration>) -> io::Result<Self> {
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        for which in [Timeout::Recv, Timeout::Send].into_iter().filter(|_| limit.is_some()) {
+            set_socket_timeout(&socket, which, limit)?;
+        }
         let (address, _dir) = pipe::address_in(run_dir, SOCKET)?;
         connect(&socket, &address)?;
         Ok(Self { socket })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use loment_events::{Event, Kind, Reporter, Subject, What};
 use loment_runtime::{InRoot, Owners, copy_tree};
 use loment_sys::fd::is_at;
+use loment_sys::quota;
 use rustix::fs::{
     AtFlags, CWD, Dir, Gid, Mode, OFlags, RenameFlags, Uid, fchmod, fchown, fstat, mkdirat, openat, renameat,
     renameat_with, statat, syncfs, unlinkat,
@@ -114,7 +115,7 @@ fn prepare(
                     match shown.mounted {
                         // There is no place aside on another file system.
                         Some(_) => copy_tree(&hidden, &data, &shown.owners)?,
-                        None => copy_aside(&hidden, top, &shown.owners)?,
+                        None => copy_aside(&hidden, top, &shown.owners, volume.volatile)?,
                     }
                 }
             }
@@ -155,13 +156,16 @@ pub fn claim(dir: &File) -> io::Result<()> {
 }
 
 /// Copies everything to a directory of the volume's that has the name of what is complete only when it is.
-fn copy_aside(hidden: &OwnedFd, top: &OwnedFd, owners: &Owners) -> io::Result<()> {
+fn copy_aside(hidden: &OwnedFd, top: &OwnedFd, owners: &Owners, volatile: bool) -> io::Result<()> {
     // What a killed one has left.
     remove_tree(top, COPY)?;
     mkdirat(top, COPY, Mode::RWXU)?;
     let copy = open_dir(top, COPY)?;
     copy_tree(hidden, &copy, owners)?;
-    syncfs(&copy)?;
+    if !volatile {
+        // One commit of the journal for all files; one fsync(2) for each would be as many.
+        syncfs(&copy)?;
+    }
     Ok(renameat(top, COPY, top, READY)?)
 }
 
@@ -242,6 +246,9 @@ pub(crate) fn leave(place: &Place, removal: &Removal, reporter: &Reporter) {
         // What is mounted in it would be deleted with it.
         if !left.anonymous || has_users(&left.dir, place) || has_mounts(&left.dir).unwrap_or(true) {
             continue;
+        }
+        if let Some(project) = left.project {
+            let _ = quota::set_limits(dir.as_fd(), project, quota::Limits::default());
         }
         let name = left.dir.file_name().unwrap_or_default();
         let mut grave = std::ffi::OsString::from("volume-");

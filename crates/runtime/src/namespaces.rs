@@ -262,10 +262,22 @@ impl UserNamespace {
             let fd = File::open(&join.path).context("open namespace", join.path.display())?.into();
             return Ok(Some(Self { fd, root }));
         }
-        let Some(mappings) = namespaces.mappings else { return Ok(None) };
+        namespaces.mappings.map(Self::of).transpose()
+    }
+
+    /// One with these mappings, which need not have a superuser: for owners of files alone. For processes with one thread.
+    ///
+    /// # Errors
+    /// As [`UserNamespace::like`].
+    pub fn of_lists(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<Self, Error> {
+        let mappings = Mappings::new("users", Some(uids), Some(gids))?;
+        Self::of(mappings.ok_or_else(|| invalid("users.uidMappings", "there are none"))?)
+    }
+
+    fn of(mappings: Mappings) -> Result<Self, Error> {
         let root = mappings.root_outside().unwrap_or_default();
         let fd = mappings.namespace().context("make", "a user namespace for the owners of files")?;
-        Ok(Some(Self { fd, root }))
+        Ok(Self { fd, root })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who has files on their file system, where a mount shows them with other owners.
 
 use loment_sys::ids::IdMap;
-use oci_spec::runtime::{Linux, Mount};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Mount};
 
 use crate::Error;
 use crate::error::invalid;
@@ -38,6 +38,11 @@ impl Owners {
         Ok(Self { users: map(&lists.uids.unwrap_or_default()), groups: map(&lists.gids.unwrap_or_default()) })
     }
 
+    /// Of files that who is `hostID` for the host has as `containerID` on disk.
+    pub fn of_lists(users: &[LinuxIdMapping], groups: &[LinuxIdMapping]) -> Self {
+        Self { users: map(users), groups: map(groups) }
+    }
+
     /// Who has a file there that a user and a group of the host are to have. Those who have no number there stay as they are.
     pub fn on_disk(&self, uid: u32, gid: u32) -> (u32, u32) {
         (self.users.inside(uid).unwrap_or(uid), self.groups.inside(gid).unwrap_or(gid))
@@ -46,7 +51,7 @@ impl Owners {
     /// The same of those that an extended attribute names: entries of an access control list (acl(5)), and the superuser for whom
     /// capabilities of a file are (capabilities(7)).
     pub(crate) fn in_attribute(&self, name: &[u8], value: &mut [u8]) {
-        if self.users.is_empty() && self.groups.is_empty() {
+        if self.users.ranges().is_empty() && self.groups.ranges().is_empty() {
             return;
         }
         match name {
@@ -54,14 +59,14 @@ impl Owners {
                 // The version, and then of each a tag, rights, and an id (linux/posix_acl_xattr.h).
                 for entry in value.get_mut(4..).unwrap_or_default().chunks_exact_mut(8) {
                     match u16::from_le_bytes([entry[0], entry[1]]) {
-                        ACL_USER => map(&self.users, &mut entry[4..]),
-                        ACL_GROUP => map(&self.groups, &mut entry[4..]),
+                        ACL_USER => replace(&self.users, &mut entry[4..]),
+                        ACL_GROUP => replace(&self.groups, &mut entry[4..]),
                         _ => {}
                     }
                 }
             }
             // The third version ends with a user (linux/capability.h, vfs_ns_cap_data).
-            b"security.capability" if value.len() == 24 => map(&self.users, &mut value[20..]),
+            b"security.capability" if value.len() == 24 => replace(&self.users, &mut value[20..]),
             _ => {}
         }
     }
@@ -72,9 +77,10 @@ const ACL_USER: u16 = 2;
 /// The tag of a group that is named.
 const ACL_GROUP: u16 = 8;
 
-fn map(mappings: &[LinuxIdMapping], bytes: &mut [u8]) {
-    if let Ok(id) = <[u8; 4]>::try_from(&*bytes) {
-        bytes.copy_from_slice(&inside(mappings, u32::from_le_bytes(id)).to_le_bytes());
+/// Maps an id that is part of an attribute.
+fn replace(ids: &IdMap, bytes: &mut [u8]) {
+    if let Ok(id) = <[u8; 4]>::try_from(&*bytes).map(u32::from_le_bytes) {
+        bytes.copy_from_slice(&ids.inside(id).unwrap_or(id).to_le_bytes());
     }
 }
 

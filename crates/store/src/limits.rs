@@ -41,11 +41,14 @@ impl Store {
         Err(Error::NoLimits { root: self.root().to_path_buf(), filesystem, advice })
     }
 
-    /// Makes the directories of a container's layer, empty yet, one project, and limits that.
-    pub(crate) fn limit(&self, id: &str, dirs: [&Path; 2], limits: Limits) -> Result<(), Error> {
+    /// Makes directories that are empty yet one project, such as those of a container's layer, and limits that. `id` is theirs alone.
+    ///
+    /// # Errors
+    /// [`Error::NoLimits`], which says what to do; [`Error::NoProject`].
+    pub fn limit<const N: usize>(&self, id: &str, dirs: [&Path; N], limits: Limits) -> Result<(), Error> {
         self.check_limits()?;
-        let open = [open_dir(dirs[0])?, open_dir(dirs[1])?];
-        let [first, ..] = &open;
+        let open = dirs.into_iter().map(open_dir).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = open.first() else { return Ok(()) };
         for project in candidates(id) {
             let known = quota::quota(first.as_fd(), project).during("ask for the quota of", dirs[0])?;
             if known != Quota::default() {
@@ -65,6 +68,19 @@ impl Store {
     /// The project that limits the container whose directory this is, if it is limited.
     pub fn project_of(dir: &Path) -> Option<u32> {
         project(File::open(dir.join(WORK)).ok()?.as_fd())
+    }
+
+    /// The project that limits a directory, if it is one of ours.
+    pub fn project_of_directory(dir: &Path) -> Option<u32> {
+        project(File::open(dir).ok()?.as_fd())
+    }
+
+    /// Takes the limits back of a directory, which nothing uses any more.
+    pub fn release_directory(dir: &Path) {
+        if let (Some(project), Ok(open)) = (Self::project_of_directory(dir), File::open(dir)) {
+            // Best effort, as below.
+            let _ = quota::set_limits(open.as_fd(), project, Limits::default());
+        }
     }
 
     /// Takes the limits back of the container whose directory this is, which nothing uses any more. Its number is free when its

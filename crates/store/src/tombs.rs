@@ -72,11 +72,28 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn bury(&self, dir: &Path, name: &str) -> Result<bool, Error> {
-        if !self.entomb(dir, name, PREFIXES[0])? {
-            return Ok(false);
+        let was_there = self.bury_many(dir, name)?;
+        if was_there {
+            self.buried(dir)?;
         }
+        Ok(was_there)
+    }
+
+    /// The same as one of many: after the last of them comes [`Store::buried`].
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn bury_many(&self, dir: &Path, name: &str) -> Result<bool, Error> {
+        self.entomb(dir, name, PREFIXES[0])
+    }
+
+    /// What was taken out of `dir` does not come back.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn buried(&self, dir: &Path) -> Result<(), Error> {
         disk::sync_dir(dir, self.durability())?;
-        self.empty_tombs_for_a_moment().map(|()| true)
+        self.empty_tombs_for_a_moment()
     }
 
     /// Deletes for a moment.

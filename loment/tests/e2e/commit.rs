@@ -184,3 +184,21 @@ fn a_container_cannot_be_started_while_it_is_exported() {
     export.wait().unwrap();
     assert!(start.wait().unwrap().success());
 }
+
+#[test]
+fn a_commit_that_is_interrupted_leaves_nothing_paused() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "a", &[], &image);
+    // Enough for it to take a moment.
+    world
+        .loment(["exec", "a", "sh", "-c", "dd if=/dev/urandom of=/big bs=1M count=64 2>/dev/null"])
+        .succeeds();
+    for signal in [rustix::process::Signal::KILL, rustix::process::Signal::INT] {
+        let mut commit = world.command(["commit", "--pause", "--quiet", "a"]).spawn().unwrap();
+        eventually("it is paused", || world.inspect("{{.State.Status}}", "a") == "paused");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&commit), signal).unwrap();
+        commit.wait().unwrap();
+        eventually("it goes on", || world.inspect("{{.State.Status}}", "a") == "running");
+    }
+    assert_eq!(world.loment(["exec", "a", "echo", "there"]).succeeds(), "there");
+}

@@ -1,8 +1,9 @@
 //! Files on their way into containers and out of them.
 
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use loment_testkit::{Patience, World, run};
 
@@ -421,8 +422,6 @@ fn volumes_of_a_container_that_does_not_run_are_as_it_has_them() {
     create("c", &["-v", &format!("{one}:/not/there/yet")]);
     world.loment(["cp", "c:/etc/passwd", world.path("passwd").to_str().unwrap()]).succeeds();
     assert_eq!(world.loment(["diff", "c"]).succeeds(), "");
-    create("d", &["--uidmap", "0:100000:65536", "-v", &format!("{one}:/vol")]);
-    world.loment(["cp", "d:/etc/passwd", "/dev/null"]).fails_saying(125, &["start it first"]);
     // Both ways at once, which must not wait for each other.
     let copies = [("a:/etc/passwd", "b:/tmp/"), ("b:/etc/passwd", "a:/tmp/")];
     for _ in 0..5 {
@@ -449,4 +448,116 @@ fn deep_and_wide_trees_are_copied_whole() {
     world.loment(["cp", "a:/deep", "a:/tmp/deep"]).succeeds();
     let found = world.loment(["exec", "a", "sh", "-c", "find /tmp/deep | wc -l"]);
     assert_eq!(found.succeeds(), "1502");
+    // What is that deep can also be replaced by a file.
+    std::fs::create_dir(world.path("flat")).unwrap();
+    std::fs::write(world.path("flat/deep"), "x").unwrap();
+    let flat = format!("{}/.", world.path("flat").display());
+    world.loment(["cp", "--overwrite", &flat, "a:/tmp"]).succeeds();
+    assert_eq!(world.loment(["exec", "a", "cat", "/tmp/deep"]).succeeds(), "x");
+}
+
+/// What `cp` shows of a directory of a container that does not run is what the container shows when it does.
+#[test]
+fn whatever_is_mounted_in_a_container_that_does_not_run_is_part_of_it() {
+    let (world, image) = world_with("busybox:latest");
+    let create = |name: &str, flags: &[&str], script: &str| {
+        let head = ["create", "--network", "none", "--name", name];
+        world.loment([&head, flags, &[&image, "sh", "-c", script]].concat()).succeeds();
+    };
+    let file = world.write("new", "new");
+    // A part of a volume, that is there, or is not.
+    world.loment(["volume", "create", "v"]).succeeds();
+    let data = world.root().join("volumes/v/_data");
+    std::fs::create_dir_all(data.join("a/b")).unwrap();
+    create("part", &["--mount", "type=volume,src=v,dst=/d,subpath=a/b"], "cat /d/new");
+    world.loment(["cp", &file, "part:/d/"]).succeeds();
+    assert_eq!(std::fs::read_to_string(data.join("a/b/new")).unwrap(), "new");
+    assert_eq!(world.loment(["start", "--attach", "part"]).succeeds(), "new");
+    // A file system: what is only there while it is used is gone then.
+    let tmpfs = ["volume", "create", "-o", "type=tmpfs", "-o", "device=tmpfs", "-o", "o=size=1m", "t"];
+    world.loment(tmpfs).succeeds();
+    create("fs", &["-v", "t:/t"], "ls /t");
+    world.loment(["volume", "mount", "t"]).succeeds();
+    world.loment(["cp", &file, "fs:/t/"]).succeeds();
+    assert_eq!(world.loment(["start", "--attach", "fs"]).succeeds(), "new");
+    world.loment(["volume", "unmount", "t"]).succeeds();
+    world.loment(["cp", &file, "fs:/t/"]).succeeds();
+    assert_eq!(world.loment(["start", "--attach", "fs"]).succeeds(), "");
+    assert_eq!(std::fs::read_dir(world.runroot().join("volumes")).unwrap().count(), 0);
+    // The files of an image.
+    create("image", &["--mount", &format!("type=image,src={image},dst=/i")], "true");
+    let out = world.path("passwd").display().to_string();
+    world.loment(["cp", "image:/i/etc/passwd", &out]).succeeds();
+    assert!(std::fs::read_to_string(&out).unwrap().contains("root"));
+    world.loment(["cp", &file, "image:/i/new"]).fails(125);
+    // Changes that go elsewhere, and stay there.
+    let [lower, upper, work] = ["lower", "upper", "workdir"].map(|name| {
+        std::fs::create_dir(world.path(name)).unwrap();
+        world.path(name).display().to_string()
+    });
+    create("over", &["-v", &format!("{lower}:/o:O,upperdir={upper},workdir={work}")], "cat /o/new");
+    world.loment(["cp", &file, "over:/o/"]).succeeds();
+    assert!(Path::new(&upper).join("new").exists() && !Path::new(&lower).join("new").exists());
+    assert_eq!(world.loment(["start", "--attach", "over"]).succeeds(), "new");
+    // What cannot be written to when it runs is not written to before; volumes of it can.
+    create("ro", &["--read-only", "-v", "v:/d"], "true");
+    world.loment(["cp", &file, "ro:/etc/new"]).fails_saying(125, &["Read-only"]);
+    world.loment(["cp", &file, "ro:/d/"]).succeeds();
+    world.loment(["cp", "ro:/etc/passwd", &out]).succeeds();
+    assert!(data.join("new").exists());
+    world.loment(["rm", "--all"]).succeeds();
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
+#[test]
+fn volumes_of_users_of_their_own_have_the_owners_that_the_container_sees() {
+    let (world, image) = world_with("busybox:latest");
+    let script = "stat -c %u:%g:%n /d/* /m/*; cat /etc/marker";
+    let create = ["create", "--network", "none", "--name", "c", "--uidmap", "0:100000:65536", "-v", "v:/d"];
+    let rest = ["-v", "w:/m:idmap", &image, "sh", "-c", script];
+    world.loment([&create[..], &rest].concat()).succeeds();
+    let dir = world.path("files");
+    std::fs::create_dir(&dir).unwrap();
+    std::fs::write(dir.join("marker"), "x").unwrap();
+    chown(dir.join("marker"), Some(5), Some(6)).unwrap();
+    let tar =
+        Command::new("tar").args(["-C", dir.to_str().unwrap(), "-c", "marker"]).output().unwrap().stdout;
+    let tar = String::from_utf8(tar).unwrap();
+    for place in ["c:/d", "c:/m", "c:/etc"] {
+        world.loment_with_input(["cp", "--archive=false", "-", place], &tar).succeeds();
+    }
+    let owner = |name: &str| {
+        let stat = std::fs::metadata(world.root().join("volumes").join(name).join("_data/marker")).unwrap();
+        (stat.uid(), stat.gid())
+    };
+    assert_eq!((owner("v"), owner("w")), ((100_005, 100_006), (5, 6)));
+    let out = world.path("out").display().to_string();
+    world.loment(["cp", "--archive=false", "c:/d/marker", &out]).succeeds();
+    let stat = std::fs::metadata(&out).unwrap();
+    assert_eq!((stat.uid(), stat.gid()), (5, 6));
+    assert_eq!(world.loment(["start", "--attach", "c"]).succeeds(), "5:6:/d/marker\n5:6:/m/marker\nx");
+}
+
+#[test]
+fn a_slow_archive_does_not_keep_a_container_from_being_started() {
+    let (world, image) = world_with("busybox:latest");
+    world.loment(["create", "--network", "none", "--name", "c", &image, "true"]).succeeds();
+    std::fs::write(world.path("file"), "x").unwrap();
+    let dir = world.path(".").display().to_string();
+    let tar = Command::new("tar").args(["-C", &dir, "-c", "file"]).output().unwrap().stdout;
+    let mut copy = world.command(["cp", "-", "c:/tmp"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut pipe = copy.stdin.take().unwrap();
+    pipe.write_all(&tar[..1024]).unwrap();
+    // It has all that came, and waits for more.
+    eventually("it waits", || {
+        std::fs::read_to_string(format!("/proc/{}/syscall", copy.id()))
+            .is_ok_and(|call| call.starts_with("0 "))
+    });
+    world.loment(["start", "--attach", "c"]).succeeds();
+    pipe.write_all(&tar[1024..]).unwrap();
+    drop(pipe);
+    assert!(copy.wait().unwrap().success());
+    let out = world.path("out").display().to_string();
+    world.loment(["cp", "c:/tmp/file", &out]).succeeds();
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "x");
 }

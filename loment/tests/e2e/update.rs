@@ -200,3 +200,38 @@ fn limits_of_programs_go_as_far_as_the_machine_lets_them() {
         world.loment([&["update"], &flags[..], &["c"]].concat()).fails_saying(125, &[words]);
     }
 }
+
+#[test]
+fn limits_that_were_taken_before_a_refusal_are_what_they_were() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "c", &["--memory", "64m", "--pids-limit", "100", "--cpu-shares", "300"], &image);
+    let all = || {
+        let memory = setting(&world, "c", "memory", &["memory.limit_in_bytes", "memory.max"]);
+        let shares = setting(&world, "c", "cpu", &["cpu.shares", "cpu.weight"]);
+        (memory, shares, setting(&world, "c", "pids", &["pids.max"]))
+    };
+    let before = all();
+    let update =
+        ["update", "--memory", "32m", "--memory-swap", "64m", "--cpu-shares", "600", "--pids-limit", "50"];
+    // No machine has so many processors.
+    let refused = [&update[..], &["--cpuset-cpus", "4000", "c"]].concat();
+    world.loment(refused).fails_saying(125, &["cpuset"]);
+    assert_eq!(all(), before);
+    world.loment([&update[..], &["c"]].concat()).succeeds();
+    assert_ne!(all(), before);
+}
+
+#[test]
+fn a_monitor_that_does_not_answer_keeps_an_update_for_a_while_only() {
+    let (world, image) = world_with("busybox:latest");
+    sleeper(&world, "c", &[], &image);
+    let container = crate::pid_of(&world, "c");
+    let stat = fs::read_to_string(format!("/proc/{container}/stat")).unwrap();
+    let monitor: i32 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
+    let monitor = rustix::process::Pid::from_raw(monitor).unwrap();
+    rustix::process::kill_process(monitor, rustix::process::Signal::STOP).unwrap();
+    let output = world.loment(["update", "--env", "A=1", "c"]);
+    rustix::process::kill_process(monitor, rustix::process::Signal::CONT).unwrap();
+    output.succeeds();
+    assert!(output.stderr.contains("has not answered for 10 seconds"), "{output}");
+}

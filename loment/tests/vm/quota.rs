@@ -348,3 +348,23 @@ fn what_does_not_keep_sizes_says_what_to_do() {
         assert_eq!(std::fs::read_dir(disk.root().join("containers")).unwrap().count(), 0);
     }
 }
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_volume_has_the_size_it_was_given_also_when_an_image_fills_it() {
+    for (make, said) in KINDS {
+        let (world, fs) = world();
+        let disk = Disk::with_image(&world, make, &fs);
+        disk.loment(&["volume", "create", "-o", "o=size=4m", "v"]).succeeds();
+        // What the image has there comes first.
+        disk.sh(&["-v", "v:/bin"], "true").succeeds();
+        let write = "dd if=/dev/zero of=/v/big bs=1M count=8";
+        let output = disk.sh(&["-v", "v:/v"], write);
+        assert!(output.code != 0 && output.stderr.contains(said), "{output}");
+        disk.loment(&["volume", "rm", "v"]).succeeds();
+        let anonymous = "type=volume,dst=/v,volume-opt=o=size=4m";
+        let output = disk.sh(&["--mount", anonymous], write);
+        assert!(output.code != 0 && output.stderr.contains(said), "{output}");
+        eventually("its entry has gone", || disk.entries().is_empty());
+    }
+}

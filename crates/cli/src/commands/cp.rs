@@ -4,6 +4,7 @@ use std::io::{BufReader, IsTerminal};
 
 use clap::Parser;
 use loment_engine::{CopyFiles, FilesAt, NewOwner};
+use rustix::fs::FileType;
 
 use crate::error::Error;
 use crate::globals::Globals;
@@ -50,7 +51,12 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
                 "cannot copy from a terminal: give an archive on standard input".into(),
             ));
         }
-        "-" => FilesAt::Reader(Box::new(BufReader::new(std::io::stdin()))),
+        "-" => {
+            let stdin = std::io::stdin();
+            let kind = rustix::fs::fstat(&stdin).map(|stat| FileType::from_raw_mode(stat.st_mode));
+            let is_there = kind == Ok(FileType::RegularFile);
+            FilesAt::Reader { source: Box::new(BufReader::new(stdin)), is_there }
+        }
         text => side(text),
     };
     let to = match flags.target.as_str() {

@@ -215,6 +215,11 @@ impl SizeLimits {
         self.bytes.is_some_and(|n| n > 0) || self.inodes.is_some_and(|n| n > 0)
     }
 
+    /// Whether nothing was said of any.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// These, and those of `other` for what is not said here.
     pub fn or(self, other: Self) -> Self {
         Self { bytes: self.bytes.or(other.bytes), inodes: self.inodes.or(other.inodes) }

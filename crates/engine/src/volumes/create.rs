@@ -56,6 +56,12 @@ impl Engine {
         let (dir, path) = (self.volumes_dir(), self.volume_dir(&volume.name));
         self.sweep_new_volumes();
         let (new, _lock) = new_dir(&dir, NEW, 0o711)?;
+        if volume.size.any()
+            && let Err(error) = self.store().limit(&volume.name, [&new], volume.size.into())
+        {
+            let _ = std::fs::remove_dir_all(&new);
+            return Err(error.into());
+        }
         let made = fill(&new, &volume, user, durable)
             .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?))
             .and_then(|()| if durable { File::open(&dir)?.sync_all() } else { Ok(()) });
@@ -124,19 +130,34 @@ fn take_options(volume: &mut StoredVolume) -> Result<(), Error> {
             Some(("gid", value)) => (volume.gid, volume.owner_chosen) = (number(value)?, true),
             None if option == "nocopy" => volume.no_copy = true,
             None if option == "copy" => {}
-            Some(("size" | "inodes", _)) if !has_mount => {
-                let hint =
-                    "a volume without a type has no limits yet: use type=tmpfs, or a device of its own";
-                return Err(invalid("option of volumes", option, hint));
-            }
+            Some(("size", value)) if !has_mount => volume.size.bytes = Some(bytes(option, value)?),
+            Some(("inodes", value)) if !has_mount => volume.size.inodes = Some(bytes(option, value)?),
+            None if !has_mount && option == "noquota" => {}
             _ if !has_mount => {
-                let hint = "without type and device nothing is mounted: use uid, gid, copy or nocopy";
+                let hint =
+                    "without type and device nothing is mounted: use uid, gid, size, inodes, copy or nocopy";
                 return Err(invalid("option of volumes", option, hint));
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// A number with one of the kernel's units, as for a tmpfs.
+fn bytes(option: &str, value: &str) -> Result<u64, Error> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match value[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => 64,
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| shift < 64);
+    let number = number.and_then(|number| number.checked_mul(1 << shift));
+    number.ok_or_else(|| invalid("option of volumes", option, "use a number such as 10g"))
 }
 
 /// Refuses a device that cannot be one of that type.

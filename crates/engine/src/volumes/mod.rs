@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::create::NewVolume;
 pub use self::filter::VolumeFilters;
 pub use self::using::{ImageVolumes, VolumeChoices, VolumesFrom};
+use crate::config::SizeLimits;
 use crate::error::Context;
 use crate::names::new_id;
 use crate::new_dir::whole_names;
@@ -59,6 +60,9 @@ pub struct StoredVolume {
     pub gid: u32,
     /// Nothing is copied to it from the image of its first container.
     pub no_copy: bool,
+    /// What its files may occupy.
+    #[serde(skip_serializing_if = "SizeLimits::is_none")]
+    pub size: SizeLimits,
     /// Its owner was chosen: that of the directory it is first mounted on does not become its own.
     pub owner_chosen: bool,
     /// Why its record cannot be read. Nothing but its name is known then.
@@ -99,10 +103,10 @@ impl Engine {
         self.volumes.clone().unwrap_or_else(|| self.root().join("volumes"))
     }
 
-    /// Takes a volume away, whatever is in it.
+    /// Takes a volume away, whatever is in it. After the last one comes [`loment_store::Store::buried`].
     pub(crate) fn bury_volume(&self, name: &str) -> Result<(), Error> {
         let Some(dir) = &self.volumes else {
-            return Ok(self.store().bury(&self.volumes_dir(), name).map(drop)?);
+            return Ok(self.store().bury_many(&self.volumes_dir(), name).map(drop)?);
         };
         // On another file system there are no tombs: what is killed now is swept like what was never made.
         let gone = dir.join(format!("{NEW}{}", new_id().context("choose", "a name")?));

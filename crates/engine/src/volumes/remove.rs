@@ -4,6 +4,7 @@ use loment_events::{Kind, What};
 use loment_monitor::has_mounts;
 use loment_monitor::volume_mounts::{end, hide};
 use loment_monitor::volumes::DATA;
+use loment_store::Store;
 
 use super::{StoredVolume, USERS, VolumeFilters};
 use crate::error::Context;
@@ -31,6 +32,7 @@ impl Engine {
             let users = self.users_of_volume(&name);
             if users.is_empty() {
                 self.remove_unused(&name)?;
+                self.store().buried(&self.volumes_dir())?;
                 return Ok(name);
             }
             if !force {
@@ -57,7 +59,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes one that nobody has; for who has its lock.
+    /// Removes one that nobody has; for who has its lock. What makes that last comes after it, once for all.
     fn remove_unused(&self, name: &str) -> Result<(), Error> {
         // One whose record cannot be read goes like any other.
         let volume = self.read_volume(name).ok().flatten().unwrap_or_default();
@@ -68,6 +70,9 @@ impl Engine {
         }
         if let Some(mount) = self.volume_mount(&volume) {
             end(&mount).map_err(|e| Error::VolumeMount { name: name.to_owned(), source: Box::new(e) })?;
+        }
+        if volume.size.any() {
+            Store::release_directory(&dir);
         }
         let labels = volume.labels;
         self.bury_volume(name)?;
@@ -90,6 +95,7 @@ impl Engine {
             && self.read_volume(name).is_ok_and(|volume| volume.is_some_and(|volume| volume.anonymous))
         {
             self.remove_unused(name)?;
+            self.store().buried(&self.volumes_dir())?;
         }
         Ok(())
     }
@@ -126,6 +132,9 @@ impl Engine {
                 // The others go all the same.
                 Err(error) => failed = failed.or(Some(error)),
             }
+        }
+        if !pruned.volumes.is_empty() {
+            self.store().buried(&self.volumes_dir())?;
         }
         self.tell_of_prune(Kind::Volume, pruned.reclaimed);
         failed.map_or(Ok(pruned), Err)

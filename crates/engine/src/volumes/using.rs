@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use loment_image::ImageConfig;
 use loment_monitor::launch::{self, LeftVolume, VolumeMount, VolumeOverlay};
+use loment_store::Store;
 
 use super::create::resolve;
 use super::{DATA, NewVolume, StoredVolume, USERS};
@@ -196,7 +197,11 @@ impl Engine {
     /// What its monitor does with a container's volumes when it removes that.
     pub(crate) fn left_volumes(&self, config: &Config) -> Vec<LeftVolume> {
         used(config)
-            .map(|used| LeftVolume { dir: self.volume_dir(&used.name), anonymous: used.anonymous })
+            .map(|used| {
+                let dir = self.volume_dir(&used.name);
+                let project = used.anonymous.then(|| Store::project_of_directory(&dir)).flatten();
+                LeftVolume { dir, anonymous: used.anonymous, project }
+            })
             .collect()
     }
 
@@ -260,6 +265,7 @@ impl Engine {
                     return Err(invalid("volume", &used.name, hint));
                 }
                 one.copy = !used.no_copy && !stored.no_copy && volume.subpath.is_none();
+                one.volatile = used.anonymous && config.supervision.auto_remove;
                 one.own = !stored.owner_chosen && volume.subpath.is_none();
             }
             let base = self.dir(&config.id).join("overlay").join(n.to_string());

@@ -11,6 +11,7 @@ use rustix::net::SocketFlags;
 use super::{Monitor, free};
 use crate::client::Client;
 use crate::epoll::Token;
+use crate::groups;
 use crate::protocol::{Answer, MAX_PACKET, Request, Streams};
 use crate::sink::Sink;
 
@@ -33,6 +34,10 @@ impl Monitor {
     pub(super) fn drop_client(&mut self, n: u32) {
         let Some(client) = self.clients[n as usize].take() else { return };
         self.epoll.remove(&client.socket);
+        let others = self.clients.iter().flatten().any(|other| other.thaws && other.slot == client.slot);
+        if let (true, false, Some(c)) = (client.thaws, others, self.container(client.slot)) {
+            groups::thaw(&c.head.place);
+        }
         if let Some(session) = client.session {
             self.resume(session);
         }
@@ -86,6 +91,7 @@ impl Monitor {
             (Request::Wait, None) => self.join_main(n, slot, Streams::default()),
             (Request::Exec(exec), None) => self.exec(n, slot, &exec, descriptors),
             (Request::Check, None) => self.check_for(n, slot),
+            (Request::Thaw, None) => self.thaw_after(n, slot),
             (Request::Reread, None) => self.reread(n, slot),
             (Request::Stop(stop), None) => {
                 self.join_main(n, slot, Streams::default());
@@ -103,6 +109,14 @@ impl Monitor {
                 self.send(n, &Answer::Failed { cause: Cause::Setup, message });
             }
         }
+    }
+
+    fn thaw_after(&mut self, n: u32, slot: u32) {
+        let Some(pid) = self.running(slot) else { return self.drop_client(n) };
+        if let Some(client) = self.clients[n as usize].as_mut() {
+            client.thaws = true;
+        }
+        self.send(n, &Answer::Started { pid });
     }
 
     fn join_main(&mut self, n: u32, slot: u32, streams: Streams) {

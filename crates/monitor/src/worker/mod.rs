@@ -9,7 +9,7 @@ mod own_files;
 mod restore;
 mod start;
 mod sweep;
-mod volumes;
+pub(crate) mod volumes;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

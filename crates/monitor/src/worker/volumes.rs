@@ -50,7 +50,11 @@ pub(super) fn prepare(
 }
 
 /// The files of an image. What a container changes in them goes with its run.
-fn image(volume: &Volume, scratch: &Path, users: Option<&UserNamespace>) -> Result<OwnedFd, Error> {
+pub(crate) fn image(
+    volume: &Volume,
+    scratch: &Path,
+    users: Option<&UserNamespace>,
+) -> Result<OwnedFd, Error> {
     let mounting = || format!("an image on {}", volume.destination.display());
     let restrictions = Restrictions::default();
     let rootfs = match &volume.layers[..] {
@@ -93,7 +97,7 @@ fn clone(part: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(open_tree(part, "", flags | OpenTreeFlags::AT_RECURSIVE | OpenTreeFlags::AT_EMPTY_PATH)?)
 }
 
-fn tree(
+pub(crate) fn tree(
     volume: &Volume,
     shown: Shown,
     (uid, gid): (u32, u32),

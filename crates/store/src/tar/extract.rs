@@ -1,6 +1,6 @@
 //! Archives as files, in a tree that is in use.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags, chownat,
-    fchmod, fchown, fsetxattr, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat, openat2,
-    statat, symlinkat, unlinkat, utimensat,
+    fchmod, fchown, fsetxattr, fstat, ftruncate, futimens, linkat, makedev, mkdirat, mknodat, openat,
+    openat2, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -323,21 +323,47 @@ fn times(entry: &Entry) -> Timestamps {
     Timestamps { last_access: time(entry.atime), last_modification: time(entry.mtime) }
 }
 
-/// Removes a directory with all that is in it, on its own file system and without following links.
+/// Removes a directory with all that is in it, however deep, on its own file system and without following links.
 fn remove_tree(parent: &OwnedFd, name: &OsStr) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = openat2(parent, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_XDEV)?;
-    for entry in Dir::read_from(&dir)? {
+    let below = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+    let open = |dir: &OwnedFd, name: &OsStr| openat2(dir, name, flags, Mode::empty(), below);
+    let inode = |dir: &OwnedFd| fstat(dir).map(|stat| (stat.st_dev, stat.st_ino));
+    let (mut dir, mut above) = (open(parent, name)?, Vec::new());
+    loop {
+        if let Some(child) = remove_files(&dir)? {
+            let next = open(&dir, &child)?;
+            above.push((inode(&dir)?, child));
+            dir = next;
+            continue;
+        }
+        let Some((expected, child)) = above.pop() else { break };
+        let up = openat(&dir, c"..", flags, Mode::empty())?;
+        // Whoever moves it elsewhere meanwhile does not choose what is removed there.
+        if inode(&up)? != expected {
+            return Err(Errno::STALE);
+        }
+        unlinkat(&up, &child, AtFlags::REMOVEDIR)?;
+        dir = up;
+    }
+    unlinkat(parent, name, AtFlags::REMOVEDIR)
+}
+
+/// Removes what is in a directory up to the first directory, whose name that is.
+fn remove_files(dir: &OwnedFd) -> Result<Option<OsString>, Errno> {
+    for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        match unlinkat(&dir, name, AtFlags::empty()) {
-            Err(Errno::ISDIR | Errno::PERM) => remove_tree(&dir, OsStr::from_bytes(name.to_bytes()))?,
+        match unlinkat(dir, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => {
+                return Ok(Some(OsStr::from_bytes(name.to_bytes()).to_owned()));
+            }
             Err(Errno::NOENT) => {}
             removed => removed?,
         }
     }
-    unlinkat(parent, name, AtFlags::REMOVEDIR)
+    Ok(None)
 }
