@@ -59,6 +59,11 @@ impl Dir {
         rustix::fs::accessat(&self.fd, ".", how, AtFlags::EACCESS).is_ok()
     }
 
+    /// Whether the caller may write to the file `name`.
+    pub(crate) fn may_write(&self, name: &str) -> bool {
+        rustix::fs::accessat(&self.fd, name, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+    }
+
     /// The generation of the hierarchy this is of.
     pub(crate) fn generation(&self) -> Generation {
         match rustix::fs::fstatfs(&self.fd).map_or(0, |s| s.f_type) {

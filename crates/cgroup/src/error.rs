@@ -17,6 +17,12 @@ pub enum Error {
     NoController { controller: &'static str, wanted: String },
     #[error("the {controller} cgroup controller is not available, but {wanted} was asked for")]
     NotAvailable { controller: String, wanted: String },
+    #[error(
+        "the {controller} cgroup controller is not passed on to {path}, but {wanted} was asked for: have it delegated, for users by Delegate= of user@.service"
+    )]
+    NotDelegated { controller: &'static str, wanted: &'static str, path: String },
+    #[error("cgroup {path} was not given to this user: no group can be made below it")]
+    NotGiven { path: String },
     #[error("invalid value {value} for {name}")]
     Value { name: &'static str, value: String },
     #[error("write {value:?} to cgroup file {path}")]

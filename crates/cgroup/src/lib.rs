@@ -18,6 +18,7 @@
 
 mod below;
 mod convert;
+mod delegated;
 mod devices;
 mod dir;
 mod error;
@@ -34,10 +35,12 @@ mod update;
 mod v1;
 mod v2;
 
+pub use delegated::Delegated;
 pub use error::Error;
 pub use path::CgroupPath;
 pub use stats::Usage;
 
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -434,7 +437,21 @@ impl Cgroup<'_> {
         if let Some(scope) = &self.scope {
             scope.update(resources, self.host.version)?;
         }
-        self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources))
+        let applied = self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources));
+        applied.map_err(|error| self.explained(error, resources))
+    }
+
+    /// A limit whose file is not there needs a controller that a group above keeps to itself.
+    fn explained(&self, error: Error, resources: &LinuxResources) -> Error {
+        let no_file = matches!(&error, Error::Write { source, .. } if source.kind() == ErrorKind::NotFound);
+        let there = self.read("cgroup.controllers").filter(|_| no_file && self.host.version == Version::V2);
+        let Some(there) = there else { return error };
+        match wanted(resources).into_iter().find(|(c, _)| there.split_whitespace().all(|t| t != *c)) {
+            Some((controller, wanted)) => {
+                Error::NotDelegated { controller, wanted, path: self.path.to_string() }
+            }
+            None => error,
+        }
     }
 
     /// Opens what a child needs to become a member: nothing where [`Cgroup::place`] sees to that.

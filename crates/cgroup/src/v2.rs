@@ -91,6 +91,8 @@ impl Hierarchy for V2 {
         }
         if let Some(rules) = resources.devices().as_ref().filter(|r| !r.is_empty())
             && self.pure
+            // A user can make no device nodes that a program could open, and load no program for the kernel.
+            && !loment_sys::process::is_in_user_namespace()
         {
             // The devices controller of v2 is a program and exists on every v2 host; on a hybrid one v1 does it.
             let program = devices::program(rules)?;

@@ -19,7 +19,7 @@ use crate::events::{self, EventsBackend};
 use crate::hook_programs;
 use crate::logins::choose_docker_config;
 use crate::persona::Persona;
-use crate::{global_flags, log_line, rootless, skopeo_globals, storage_options};
+use crate::{global_flags, log_line, rootless, skopeo_globals, storage_options, users_systemd};
 
 /// What is the same for every command.
 #[derive(Debug)]
@@ -272,6 +272,7 @@ impl Globals {
             .with_events(events)
             .with_volumes(self.volumes.clone())
             .with_transience(self.transient)
+            .with_users_systemd(users_systemd::addresses)
             .with_hooks(hook_programs::run);
         Ok(match self.persona.docker_documents {
             true => engine.without_stopping(),

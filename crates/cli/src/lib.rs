@@ -37,6 +37,7 @@ mod sweeper;
 mod template;
 mod terminal;
 mod units;
+mod users_systemd;
 
 use std::ffi::OsString;
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use loment_cgroup::systemd::Address;
 use loment_cgroup::{Cgroup, Host};
 
 use loment_monitor::state::State;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub(crate) run_hook: Option<RunHook>,
     /// Who is told what a user should know although all went well.
     pub(crate) warn: fn(&str),
+    /// Where the systemd of the user who called may be found.
+    pub(crate) users_systemd: fn() -> Vec<Address>,
     /// A container that was asked to end runs until it has, as for Docker.
     stopping_is_running: bool,
     /// Where volumes are instead.
@@ -108,10 +111,18 @@ impl Engine {
             events: Events::default(),
             run_hook: None,
             warn: |_| {},
+            users_systemd: Vec::new,
             stopping_is_running: false,
             volumes: None,
             transient: false,
         }
+    }
+
+    /// Where the systemd of an ordinary user who called may be found, asked when it is needed.
+    #[must_use]
+    pub fn with_users_systemd(mut self, addresses: fn() -> Vec<Address>) -> Self {
+        self.users_systemd = addresses;
+        self
     }
 
     /// Who is told what a user should know although all went well: one line each time.

@@ -1,7 +1,7 @@
 //! Where a container's control group is, and who makes it.
 
 use loment_cgroup::systemd::Manager;
-use loment_cgroup::{CgroupPath, Host, Version};
+use loment_cgroup::{CgroupPath, Delegated, Host, Version};
 
 use crate::Error;
 use crate::config::{GroupManager, GroupUse, Groups, Limits};
@@ -11,52 +11,58 @@ use crate::error::invalid;
 /// The slice of containers and machines (systemd.special(7)).
 const SLICE: &str = "machine.slice";
 
-/// The control groups of a container of which nobody says which it gets: those that its maker can make. A user can make none, unless
-/// they were delegated (cgroups(7), "Delegating a hierarchy").
-pub(crate) fn usual() -> Result<Groups, Error> {
-    let all = loment_sys::process::is_root_of_machine() || Host::detect()?.is_ours();
-    Ok(if all { Groups::Both } else { Groups::None })
-}
-
 /// Refuses limits of who gets no control group, which limits need.
 pub(crate) fn refuse_limits(limits: &Limits, groups: Option<Groups>) -> Result<(), Error> {
     let hint = match groups {
         Some(Groups::None) => "limits need a control group: leave --cgroups disabled out",
         _ => {
-            "limits need a control group, and this user may make none here: run it as root, or have systemd delegate some (user@.service, Delegate=)"
+            "limits need a control group, and this user may make none here: run it as root, or log in such that systemd gives this user some (systemctl --user status; user@.service, Delegate=)"
         }
     };
-    match asked(limits) {
-        Some(flag) => Err(invalid("limit", flag, hint)),
+    match asked(limits).next() {
+        Some((flag, _)) => Err(invalid("limit", flag, hint)),
         None => Ok(()),
     }
 }
 
-/// The first of the limits that is set and needs a control group, by its flag.
-fn asked(limits: &Limits) -> Option<&'static str> {
+/// Refuses limits by controllers that an ordinary user was not given.
+pub(crate) fn refuse_undelegated(limits: &Limits, groups: &Delegated) -> Result<(), Error> {
+    match asked(limits).find(|(_, controller)| !controller.is_empty() && !groups.has(controller)) {
+        Some((flag, controller)) => {
+            let hint = format!(
+                "the {controller} cgroup controller was not delegated to this user: as root, run `systemctl edit user@.service`, add [Service] and Delegate=cpu cpuset io memory pids, and log in anew"
+            );
+            Err(Error::Invalid { what: "limit", value: flag.into(), hint })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The limits that are set and need a control group, by their flags, with the controllers of v2 they need if that is one of them.
+fn asked(limits: &Limits) -> impl Iterator<Item = (&'static str, &'static str)> {
     let set = [
-        ("--memory", limits.memory.is_some()),
-        ("--memory-swap", limits.memory_swap.is_some()),
-        ("--memory-reservation", limits.memory_reservation.is_some()),
-        ("--memory-swappiness", limits.memory_swappiness.is_some()),
-        ("--oom-kill-disable", limits.oom_kill_disable),
-        ("--cpu-shares", limits.cpu_shares.is_some()),
-        ("--cpus or --cpu-quota", limits.cpu_quota.is_some()),
-        ("--cpu-period", limits.cpu_period.is_some()),
-        ("--cpu-rt-runtime", limits.cpu_rt_runtime.is_some()),
-        ("--cpu-rt-period", limits.cpu_rt_period.is_some()),
-        ("--cpuset-cpus", limits.cpuset_cpus.is_some()),
-        ("--cpuset-mems", limits.cpuset_mems.is_some()),
-        ("--blkio-weight", limits.blkio_weight.is_some()),
-        ("--blkio-weight-device", !limits.blkio_weight_device.is_empty()),
-        ("--device-read-bps", !limits.device_read_bps.is_empty()),
-        ("--device-write-bps", !limits.device_write_bps.is_empty()),
-        ("--device-read-iops", !limits.device_read_iops.is_empty()),
-        ("--device-write-iops", !limits.device_write_iops.is_empty()),
-        ("--cgroup-conf", !limits.unified.is_empty()),
-        ("--pids-limit", limits.pids_limit.is_some_and(|limit| limit > 0)),
+        ("--memory", "memory", limits.memory.is_some()),
+        ("--memory-swap", "memory", limits.memory_swap.is_some()),
+        ("--memory-reservation", "memory", limits.memory_reservation.is_some()),
+        ("--memory-swappiness", "memory", limits.memory_swappiness.is_some()),
+        ("--oom-kill-disable", "memory", limits.oom_kill_disable),
+        ("--cpu-shares", "cpu", limits.cpu_shares.is_some()),
+        ("--cpus or --cpu-quota", "cpu", limits.cpu_quota.is_some()),
+        ("--cpu-period", "cpu", limits.cpu_period.is_some()),
+        ("--cpu-rt-runtime", "cpu", limits.cpu_rt_runtime.is_some()),
+        ("--cpu-rt-period", "cpu", limits.cpu_rt_period.is_some()),
+        ("--cpuset-cpus", "cpuset", limits.cpuset_cpus.is_some()),
+        ("--cpuset-mems", "cpuset", limits.cpuset_mems.is_some()),
+        ("--blkio-weight", "io", limits.blkio_weight.is_some()),
+        ("--blkio-weight-device", "io", !limits.blkio_weight_device.is_empty()),
+        ("--device-read-bps", "io", !limits.device_read_bps.is_empty()),
+        ("--device-write-bps", "io", !limits.device_write_bps.is_empty()),
+        ("--device-read-iops", "io", !limits.device_read_iops.is_empty()),
+        ("--device-write-iops", "io", !limits.device_write_iops.is_empty()),
+        ("--cgroup-conf", "", !limits.unified.is_empty()),
+        ("--pids-limit", "pids", limits.pids_limit.is_some_and(|limit| limit > 0)),
     ];
-    set.into_iter().find_map(|(flag, is_set)| is_set.then_some(flag))
+    set.into_iter().filter_map(|(flag, controller, is_set)| is_set.then_some((flag, controller)))
 }
 
 impl GroupManager {
@@ -77,11 +83,8 @@ impl GroupManager {
                 Ok(GroupUse { path: Some(path.as_str().to_owned()), ..GroupUse::default() })
             }
             Self::Systemd => {
-                let slice = slice_of(parent)?;
-                // A slice is in another when its name begins with that (systemd.slice(5)).
-                let slice = format!("{}-loment_pod_{id}.slice", slice.trim_end_matches(".slice"));
-                let path = loment_monitor::scope_name(&slice, id)?.path_below("")?;
-                let path = path.as_str().rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+                let slice = slice_of(parent, SLICE)?;
+                let (slice, path) = slice_of_pod(slice, id, "")?;
                 Ok(GroupUse { path: Some(path), slice: Some(slice), ..GroupUse::default() })
             }
         }
@@ -97,7 +100,7 @@ impl GroupManager {
                 Ok(GroupUse { path: Some(path.as_str().to_owned()), ..GroupUse::default() })
             }
             Self::Systemd => {
-                let slice = slice_of(parent)?;
+                let slice = slice_of(parent, SLICE)?;
                 let path = loment_monitor::scope_name(slice, id)?.path_below("")?;
                 Ok(GroupUse {
                     path: Some(path.as_str().to_owned()),
@@ -109,9 +112,17 @@ impl GroupManager {
     }
 }
 
+/// The slice of a pod in that slice, and its group below `root`. A slice is in another when its name begins with that (systemd.slice(5)).
+pub(crate) fn slice_of_pod(slice: &str, id: &str, root: &str) -> Result<(String, String), Error> {
+    let slice = format!("{}-loment_pod_{id}.slice", slice.trim_end_matches(".slice"));
+    let path = loment_monitor::scope_name(&slice, id)?.path_below(root)?;
+    let path = path.as_str().rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+    Ok((slice, path))
+}
+
 /// The slice that is meant as a parent: of the path of its group, the last part is its name.
-fn slice_of(parent: Option<&str>) -> Result<&str, Error> {
-    let slice = parent.map_or(SLICE, |p| p.trim_end_matches('/').rsplit('/').next().unwrap_or(p));
+pub(crate) fn slice_of<'p>(parent: Option<&'p str>, usual: &'static str) -> Result<&'p str, Error> {
+    let slice = parent.map_or(usual, |p| p.trim_end_matches('/').rsplit('/').next().unwrap_or(p));
     if !slice.ends_with(".slice") {
         let hint = "a slice such as machine.slice is needed where systemd makes cgroups";
         return Err(invalid("cgroup parent", slice, hint));

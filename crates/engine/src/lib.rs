@@ -63,6 +63,7 @@ mod new_dir;
 mod notify;
 mod oci_hooks;
 mod pause;
+mod places;
 mod pods;
 mod processes;
 mod prune;

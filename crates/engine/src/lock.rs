@@ -36,8 +36,10 @@ impl Engine {
                 self.kill_tree(id).context("end", "the monitor")?;
                 let host = Host::detect_tracking()?;
                 // Its monitor and that one's workers hold the lock; what they have made so far is in the other group.
-                let known = self.load(id).ok().flatten().and_then(|container| container.config.cgroup.path);
-                for name in [monitor_cgroup_name(id), known.unwrap_or_else(|| cgroup_name(id))] {
+                let known = self.load(id).ok().flatten().map(|container| self.place(&container.config));
+                let (monitor, own) = known.map_or((None, None), |place| (place.monitor_cgroup, place.cgroup));
+                let monitor = monitor.unwrap_or_else(|| monitor_cgroup_name(id));
+                for name in [monitor, own.unwrap_or_else(|| cgroup_name(id))] {
                     let group = host.cgroup(CgroupPath::new(&name)?);
                     if group.exists() {
                         group.kill()?;

@@ -8,7 +8,7 @@ use loment_monitor::protocol::Stop;
 use loment_monitor::state::State;
 use loment_store::Store;
 
-use crate::config::Config;
+use crate::config::{Config, GroupUse, Groups};
 use crate::container::{Container, Status, cgroup_name, monitor_cgroup_name};
 use crate::engine::is_id;
 use crate::error::Context;
@@ -138,7 +138,8 @@ impl Engine {
         let name = self.names().all().remove(&id).unwrap_or_default();
         let mut config = Config { id: id.clone(), name, ..Config::default() };
         // Where its group is, unless somebody wanted it elsewhere.
-        config.cgroup.path = Some(cgroup_name(&id));
+        let places = self.places(None, Groups::Both)?;
+        config.cgroup = places.map_or_else(|| Ok(GroupUse::default()), |places| places.place(None, &id))?;
         let mut container = Container::new(config, state, dir, run_dir);
         if !container.status.is_active() && container.monitor().is_some() {
             container.status = Status::Running;

@@ -5,10 +5,12 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use loment_cgroup::systemd::Property;
 use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_monitor::launch::{self, Body, Document, Head, Lower, Place, Removal, Rootfs, Saved};
 use loment_monitor::protocol::{Answer, Connection, Request, Streams};
 use loment_store::Store;
+use oci_spec::runtime::LinuxResources;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
@@ -201,7 +203,8 @@ impl Engine {
         let request = streams.map_or(Request::Wait, Request::Attach);
         let passed = passed.into_iter().flatten().chain(handed.descriptors.iter().map(|(_, fd)| fd.as_fd()));
         let passed = passed.chain(member.as_ref().map(AsFd::as_fd));
-        let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>());
+        let place = |pid| self.place_monitor(&container.config, pid);
+        let spawned = spawn_monitor(&head, &body, &request, &lock, &passed.collect::<Vec<_>>(), &place);
         let spawned = spawned.context("start the monitor of", &container.config.id)?;
         let (connection, pid, monitor) = spawned;
         // Before the program can say anything: a manager listens only to those it knows of.
@@ -233,8 +236,10 @@ impl Engine {
         Place {
             id: config.id.clone(),
             cgroup: config.cgroup.path.clone(),
-            slice: config.cgroup.slice.clone(),
-            monitor_cgroup: (config.cgroup.groups() == Groups::Both).then(|| monitor_cgroup_name(&config.id)),
+            slice: config.cgroup.slice.clone().filter(|_| !config.cgroup.of_user),
+            monitor_cgroup: (config.cgroup.groups() == Groups::Both)
+                .then(|| config.cgroup.monitor.clone().unwrap_or_else(|| monitor_cgroup_name(&config.id))),
+            of_scope: config.cgroup.of_user,
             dir: self.dir(&config.id),
             run_dir: self.run_dir(&config.id),
             pid_file: config.pid_files.container.clone(),
@@ -300,6 +305,29 @@ impl Engine {
         Ok((head, body))
     }
 
+    /// Has the user's systemd make the scope that a container and its monitor are in, outside of the session or service of who
+    /// called.
+    fn place_monitor(&self, config: &Config, pid: Pid) -> std::io::Result<()> {
+        let Some(slice) = config.cgroup.slice.as_deref().filter(|_| config.cgroup.of_user) else {
+            return Ok(());
+        };
+        let made = || -> Result<(), loment_cgroup::Error> {
+            let manager = self.users_systemd();
+            let name = loment_monitor::scope_name(slice, &config.id)?;
+            // Where its groups were when the container was made.
+            let (path, own) = (config.cgroup.path.as_deref().unwrap_or_default(), name.path_below("")?);
+            let root = path.find(own.as_str()).map_or("", |at| path[..at].trim_end_matches('/'));
+            let scope = manager
+                .scope_below(&name, root)?
+                .with_description(&format!("loment container {}", config.id))
+                .with_properties(Property::from_annotations(&config.annotations)?)
+                .with_stop_timeout(config.supervision.stop_timeout.saturating_add(SCOPE_GRACE))
+                .with_subgroup(crate::places::MONITOR)?;
+            Host::detect()?.scope(scope).place(pid.as_raw_nonzero().get(), &LinuxResources::default(), None)
+        };
+        made().map_err(std::io::Error::other)
+    }
+
     pub(crate) fn rootfs(&self, config: &Config) -> Result<Rootfs, Error> {
         if let Some(rootfs) = &config.rootfs {
             let path = rootfs.path.clone();
@@ -360,6 +388,9 @@ fn memory_total() -> u64 {
     info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
+/// More than a container has to end by itself, so that its monitor can end it first.
+const SCOPE_GRACE: u32 = 5;
+
 /// Starts the supervisor as a program of its own: it must not share the memory, threads and descriptors of whoever
 /// called. Its first client's request is in its socket before it begins.
 fn spawn_monitor(
@@ -368,11 +399,15 @@ fn spawn_monitor(
     request: &Request,
     lock: &std::fs::File,
     passed: &[BorrowedFd<'_>],
+    place: &dyn Fn(Pid) -> std::io::Result<()>,
 ) -> std::io::Result<(Connection, Pid, OwnedFd)> {
     let document = Document::new(head, body)?;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     let connection = Connection::from_fd(ours);
-    connection.send(request)?;
+    // A monitor does nothing before it hears this.
+    if !head.place.of_scope {
+        connection.send(request)?;
+    }
     let exe = loment_sys::spawn::own_executable()?;
     let null = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/null")?);
     let null = null.as_fd();
@@ -389,12 +424,19 @@ fn spawn_monitor(
         // A service manager hears of the end of its own children only.
         orphan: head.notify.is_some(),
     })?;
+    drop(theirs);
+    if head.place.of_scope {
+        place(pid)?;
+        connection.send(request)?;
+    }
     Ok((connection, pid, monitor))
 }
 
 /// The monitor's own group, outside of the caller's session.
 fn tracking_group(place: &Place) -> std::io::Result<Entry> {
-    let Some(group) = &place.monitor_cgroup else { return Ok(Entry::default()) };
+    let Some(group) = place.monitor_cgroup.as_ref().filter(|_| !place.of_scope) else {
+        return Ok(Entry::default());
+    };
     let made = || -> Result<Entry, loment_cgroup::Error> {
         let host = Host::detect_tracking()?;
         let group = host.cgroup(CgroupPath::new(group)?);

@@ -343,6 +343,9 @@ pub struct Place {
     pub slice: Option<String>,
     /// Its monitor's, in the hierarchies that track sessions; `None`: it stays where it is started.
     pub monitor_cgroup: Option<String>,
+    /// Both are in a scope of the systemd of an ordinary user, which removes them as soon as nobody is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_scope: bool,
     /// Holds `state.json`.
     pub dir: PathBuf,
     /// Holds the socket and generated files; removed at the end.

@@ -1,7 +1,7 @@
 //! What only a machine with systemd, all controllers of control groups and ordinary users can show.
 //!
 //! These tests are ignored elsewhere: `cargo xtask vm-test` boots such a machine and runs them in it, once for each
-//! arrangement of control groups. Those in `v2` and `user` run where there is only the v2 hierarchy, and those in `user` in
+//! arrangement of control groups. Those in `v2`, `user` and `sessions` run where there is only the v2 hierarchy, and those in `user` in
 //! a login session of an ordinary user. Those in `selinux` run in a boot of their own, the others with AppArmor.
 
 mod apparmor;
@@ -13,6 +13,7 @@ mod limits;
 mod notify;
 mod quota;
 mod selinux;
+mod sessions;
 mod systemd;
 mod systemd_inside;
 mod user;

@@ -15,7 +15,7 @@ use super::protocol::{Outcome, Task};
 use crate::{packages, run};
 
 /// Tests in modules of these names need the v2 hierarchy.
-const V2_ONLY: &[&str] = &["v2::", "user::", SELINUX];
+const V2_ONLY: &[&str] = &["v2::", "user::", "sessions::", SELINUX];
 
 /// Tests in this module have a boot of their own, with SELinux.
 const SELINUX: &str = "selinux::";

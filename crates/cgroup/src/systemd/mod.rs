@@ -14,6 +14,7 @@ pub use name::ScopeName;
 pub use properties::Property;
 
 use std::path::Path;
+use std::time::Duration;
 
 use oci_spec::runtime::LinuxResources;
 
@@ -26,6 +27,9 @@ const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 const SYSTEM_PRIVATE: &str = "/run/systemd/private";
 /// Is there when systemd is process 1 (sd_booted(3)).
 const BOOTED: &str = "/run/systemd/system";
+/// How often, and at which distance, a scope is started whose name is still taken.
+const START_TRIES: u32 = 100;
+const START_PAUSE: Duration = Duration::from_millis(20);
 
 /// systemd as the system's manager, or as a user's.
 #[derive(Clone, Debug)]
@@ -63,14 +67,52 @@ impl Manager {
     /// # Errors
     /// [`Error::Bus`] when systemd does not answer, [`Error::Path`].
     pub fn scope(&self, name: &ScopeName) -> Result<Scope, Error> {
-        let root = match self.user {
-            false => String::new(),
-            true => self
-                .connect()?
-                .property("ControlGroup")
-                .map_err(|e| failed("find the groups of", "systemd", e))?,
-        };
+        let root = if self.user { self.root()? } else { String::new() };
         self.scope_below(name, &root)
+    }
+
+    /// The group below which the groups of a user's manager are.
+    ///
+    /// # Errors
+    /// [`Error::Bus`], [`Error::Unit`].
+    pub fn root(&self) -> Result<String, Error> {
+        self.connect()?.property("ControlGroup").map_err(|e| failed("find the groups of", "systemd", e))
+    }
+
+    /// Makes a slice, with limits for all that is in it, or changes those of one that is there.
+    ///
+    /// # Errors
+    /// What systemd says.
+    pub fn limit_slice(
+        &self,
+        slice: &str,
+        resources: &LinuxResources,
+        version: Version,
+    ) -> Result<(), Error> {
+        let limits: Vec<_> = properties::limits(resources, version)?.iter().map(Property::encoded).collect();
+        let mut bus = self.connect()?;
+        let body = vec![
+            Value::text(slice),
+            Value::text("fail"),
+            Value::Array("(sv)".into(), limits.clone()),
+            Value::Array("(sa(sv))".into(), Vec::new()),
+        ];
+        match bus.call("StartTransientUnit", body) {
+            Err(CallError::Refused { name, .. }) if name.ends_with(".UnitExists") => {
+                let body = vec![Value::text(slice), Value::Bool(true), Value::Array("(sv)".into(), limits)];
+                let set = bus.call("SetUnitProperties", body);
+                set.map(drop).map_err(|e| failed("change the limits of", slice, e))
+            }
+            answer => finish(&mut bus, slice, "start", answer),
+        }
+    }
+
+    /// Removes a slice with all that is in it; one that is gone is no error.
+    ///
+    /// # Errors
+    /// What systemd says.
+    pub fn stop_slice(&self, slice: &str) -> Result<(), Error> {
+        stop(&mut self.connect()?, slice)
     }
 
     /// As [`Manager::scope`], where the manager's groups are known to be below `root` (empty for the system's).
@@ -156,6 +198,12 @@ impl Scope {
         self
     }
 
+    /// How long its processes have to end when it is stopped.
+    pub fn with_stop_timeout(mut self, seconds: u32) -> Self {
+        self.properties.push(Property::new("TimeoutStopUSec", Value::U64(u64::from(seconds) * 1_000_000)));
+        self
+    }
+
     /// What `systemctl status` calls it.
     pub fn with_description(mut self, text: &str) -> Self {
         text.clone_into(&mut self.description);
@@ -198,15 +246,21 @@ impl Scope {
             Value::Array("(sa(sv))".into(), Vec::new()),
         ];
         let mut bus = self.manager.connect()?;
-        let answer = match bus.call("StartTransientUnit", body.clone()) {
-            // Left by one of that name that failed: systemd keeps it for who wants to know why.
-            Err(CallError::Refused { name, .. }) if name.ends_with(".UnitExists") => {
-                let _ = bus.call("ResetFailedUnit", vec![Value::text(&self.unit)]);
-                bus.call("StartTransientUnit", body)
+        let mut answer = bus.call("StartTransientUnit", body.clone());
+        for _ in 0..START_TRIES {
+            match &answer {
+                // One of that name has failed, which systemd keeps for who wants to know why, or is just ending.
+                Err(CallError::Refused { name, .. }) if name.ends_with(".UnitExists") => {
+                    let _ = bus.call("ResetFailedUnit", vec![Value::text(&self.unit)]);
+                }
+                _ => break,
             }
-            other => other,
-        };
-        self.finish(&mut bus, "start", answer)
+            answer = bus.call("StartTransientUnit", body.clone());
+            if answer.is_err() {
+                std::thread::sleep(START_PAUSE);
+            }
+        }
+        finish(&mut bus, &self.unit, "start", answer)
     }
 
     /// Everything about it that is not a limit.
@@ -243,30 +297,33 @@ impl Scope {
 
     /// Stops it; one that is gone is no error.
     pub(crate) fn stop(&self) -> Result<(), Error> {
-        let mut bus = self.manager.connect()?;
-        let unit = || Value::text(&self.unit);
-        let stopped = match bus.call("StopUnit", vec![unit(), Value::text("replace")]) {
-            Err(CallError::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => return Ok(()),
-            answer => self.finish(&mut bus, "stop", answer),
-        };
-        // Mostly it has not failed, and then there is nothing to forget.
-        let _ = bus.call("ResetFailedUnit", vec![unit()]);
-        stopped
+        stop(&mut self.manager.connect()?, &self.unit)
     }
+}
 
-    fn finish(
-        &self,
-        bus: &mut Bus,
-        operation: &'static str,
-        answer: Result<Vec<Value>, CallError>,
-    ) -> Result<(), Error> {
-        let fail = |e| failed(operation, &self.unit, e);
-        let answer = answer.map_err(fail)?;
-        let job = answer.first().and_then(Value::as_str).unwrap_or_default();
-        match bus.wait_for_job(job).map_err(fail)?.as_str() {
-            "done" => Ok(()),
-            result => Err(Error::Job { operation, unit: self.unit.clone(), result: result.to_owned() }),
-        }
+fn stop(bus: &mut Bus, unit: &str) -> Result<(), Error> {
+    let stopped = match bus.call("StopUnit", vec![Value::text(unit), Value::text("replace")]) {
+        Err(CallError::Refused { name, .. }) if name.ends_with(".NoSuchUnit") => return Ok(()),
+        answer => finish(bus, unit, "stop", answer),
+    };
+    // Mostly it has not failed, and then there is nothing to forget.
+    let _ = bus.call("ResetFailedUnit", vec![Value::text(unit)]);
+    stopped
+}
+
+/// Waits for the job that a method has returned.
+fn finish(
+    bus: &mut Bus,
+    unit: &str,
+    operation: &'static str,
+    answer: Result<Vec<Value>, CallError>,
+) -> Result<(), Error> {
+    let fail = |e| failed(operation, unit, e);
+    let answer = answer.map_err(fail)?;
+    let job = answer.first().and_then(Value::as_str).unwrap_or_default();
+    match bus.wait_for_job(job).map_err(fail)?.as_str() {
+        "done" => Ok(()),
+        result => Err(Error::Job { operation, unit: unit.to_owned(), result: result.to_owned() }),
     }
 }
 

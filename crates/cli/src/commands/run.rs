@@ -11,6 +11,7 @@ use crate::detach;
 use crate::error::{Error, one_line};
 use crate::globals::Globals;
 use crate::output::{complain, print};
+use crate::rootless;
 
 /// Run a command in a new container
 #[derive(Parser, Debug)]
@@ -58,6 +59,7 @@ pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
     let is_passthrough = container.config.log.driver.is_passthrough();
     if flags.detach {
         starter.start(&engine, &id)?;
+        rootless::linger::note(globals.root());
         // Standard output is the container's then.
         if !is_passthrough {
             print(&format!("{id}\n"))?;

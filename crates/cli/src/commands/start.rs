@@ -11,6 +11,7 @@ use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;
+use crate::rootless;
 
 /// Start containers
 #[derive(Parser, Debug)]
@@ -48,6 +49,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     if !flags.attach && !flags.interactive {
         return for_each(&names, |name| {
             starter.start(&engine, name)?;
+            rootless::linger::note(globals.root());
             print(&format!("{name}\n"))
         });
     }

@@ -5,6 +5,7 @@
 //! share namespaces.
 
 mod ids;
+pub(crate) mod linger;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};

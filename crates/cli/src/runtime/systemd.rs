@@ -1,12 +1,13 @@
 //! `--systemd-cgroup`: the scope that a container gets, and the one it has.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use loment_cgroup::CgroupPath;
-use loment_cgroup::systemd::{Address, Manager, Property, Scope, ScopeName};
+use loment_cgroup::systemd::{Manager, Property, Scope, ScopeName};
 use loment_runtime::state::Id;
 use oci_spec::runtime::Spec;
+
+use crate::users_systemd;
 
 /// The name of a group that the container gets in its scope; empty for none.
 const SUBGROUP: &str = "run.oci.systemd.subgroup";
@@ -41,14 +42,7 @@ fn manager() -> Manager {
     if loment_sys::process::is_root() && !is_mapped() {
         return Manager::system();
     }
-    let mut addresses = Vec::new();
-    if let Some(list) = std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
-        addresses.extend(Address::parse(&list.to_string_lossy()));
-    }
-    if let Some(dir) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
-        addresses.extend([Address::bus(dir.join("bus")), Address::private(dir.join("systemd/private"))]);
-    }
-    Manager::user(addresses)
+    Manager::user(users_systemd::addresses())
 }
 
 /// Whether this process's users are not the host's: then its root is somebody else outside.

@@ -13,6 +13,12 @@ pub struct GroupUse {
     /// Its monitor has none of its own: it stays where it is started.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub monitor_stays: bool,
+    /// Its monitor's, where that is not one beside it at the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitor: Option<String>,
+    /// The scope is one of the user's systemd, and both groups are ours to make in it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub of_user: bool,
 }
 
 /// Which control groups a container gets.

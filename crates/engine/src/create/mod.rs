@@ -143,7 +143,7 @@ impl Engine {
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let volumes = std::mem::take(&mut asked.choices.volumes);
         let secrets = std::mem::take(&mut asked.choices.secrets);
-        let mut config = resolve::resolve(asked, image.as_ref(), &id)?;
+        let mut config = resolve::resolve(self, asked, image.as_ref(), &id)?;
         if self.transient {
             loment_monitor::state::boot_id().clone_into(&mut config.transient);
         }

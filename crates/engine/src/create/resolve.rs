@@ -8,12 +8,11 @@ use loment_monitor::now_rfc3339;
 use super::environment::environment;
 use super::generated::check_time_zone;
 use super::{Choices, Create, SystemdMode};
-use crate::Error;
 use crate::config::{
-    Config, GroupManager, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse,
-    Seccomp, VERSION,
+    Config, GroupUse, Groups, ImageUse, LogUse, Namespace, Network, NotifyMode, RootfsUse, Seccomp, VERSION,
 };
 use crate::error::{Context, invalid};
+use crate::{Engine, Error};
 
 /// The label of an image that holds a system call filter, as JSON.
 const SECCOMP_LABEL: &str = "io.containers.seccomp.profile";
@@ -25,6 +24,7 @@ const SYSTEMD_HALT: i32 = 37;
 const SIGTERM: i32 = 15;
 
 pub(super) fn resolve(
+    engine: &Engine,
     asked: Create,
     image: Option<&(ImageConfig, String)>,
     id: &str,
@@ -84,21 +84,23 @@ pub(super) fn resolve(
         config.files.size = config.files.size.or(choices.size);
     }
     crate::users::fit(&mut config.namespaces)?;
-    config.cgroup = match choices.groups.map_or_else(crate::groups::usual, Ok)? {
-        Groups::None => {
-            crate::groups::refuse_limits(&config.limits, choices.groups)?;
-            GroupUse::default()
-        }
-        groups => {
-            let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
-            let place = manager.place(choices.cgroup_parent.as_deref(), id)?;
-            GroupUse { monitor_stays: groups == Groups::NoMonitor, ..place }
-        }
+    let groups = choices.groups.unwrap_or_default();
+    let places = match groups {
+        Groups::None => None,
+        groups => engine.places(choices.cgroup_manager, groups)?,
     };
+    match &places {
+        None => crate::groups::refuse_limits(&config.limits, choices.groups)?,
+        Some(places) => {
+            places.check(&config.limits)?;
+            let place = places.place(choices.cgroup_parent.as_deref(), id)?;
+            config.cgroup = GroupUse { monitor_stays: groups == Groups::NoMonitor, ..place };
+        }
+    }
     // What the user asked for must be possible; what is usual is as much as there is.
     if config.limits.pids_limit.is_none()
-        && config.cgroup.path.is_some()
-        && loment_cgroup::Host::detect()?.has("pids")
+        && let Some(places) = &places
+        && places.has("pids")?
     {
         config.limits.pids_limit = choices.usual_pids_limit.or(Some(PIDS_LIMIT));
     }

@@ -43,21 +43,12 @@ impl Engine {
     pub fn create_pod(&self, asked: NewPod) -> Result<Pod, Error> {
         let NewPod { mut pod, infra, cgroup_parent, cgroup_manager } = asked;
         let id = new_id().context("choose", "an id")?;
-        if crate::groups::usual()? == Groups::Both {
-            let manager = cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
-            pod.cgroup = manager.place_pod(cgroup_parent.as_deref(), &id)?;
-        }
-        let unlimited = match (&pod.cgroup.path, &pod.cgroup.slice) {
-            (None, _) => Some(
-                "the caller cannot make control groups, which limits need: run this as root, or have them delegated",
-            ),
-            (_, Some(_)) => Some(
-                "where systemd makes control groups a pod's cannot be limited yet: limit its containers, or use --cgroup-manager cgroupfs",
-            ),
-            (Some(_), None) => None,
-        };
-        if let Some(hint) = unlimited.filter(|_| pod.limits != Default::default()) {
-            return Err(invalid("limit of a pod", &pod.name, hint));
+        match self.places(cgroup_manager, Groups::Both)? {
+            Some(places) => {
+                places.check(&pod.limits)?;
+                pod.cgroup = places.place_pod(cgroup_parent.as_deref(), &id)?;
+            }
+            None => crate::groups::refuse_limits(&pod.limits, None)?,
         }
         let infra_id = infra.is_some().then(new_id).transpose().context("choose", "an id")?;
         (pod.version, pod.created) = (VERSION, now_rfc3339());

@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::thread;
 
+use loment_cgroup::Version;
+use loment_cgroup::systemd::Manager;
 use loment_events::What;
 use loment_monitor::launch::{Head, MEMBERS};
 use rustix::fs::{Mode, OFlags, open};
@@ -193,7 +195,7 @@ impl Engine {
         let Some(pod) = self.load_pod(&config.pod)? else {
             return Err(Error::NoPod { name: config.pod.clone() });
         };
-        if let (None, Some(group), Some(own)) = (&pod.cgroup.slice, &pod.cgroup.path, &config.cgroup.path)
+        if let (Some(group), Some(own)) = (&pod.cgroup.path, &config.cgroup.path)
             && own.starts_with(&format!("{group}/"))
         {
             self.make_pod_group(&pod, group)?;
@@ -236,17 +238,35 @@ impl Engine {
     /// Makes the control group of a pod, with its limits, before the first of its containers is started.
     fn make_pod_group(&self, pod: &Pod, path: &str) -> Result<(), Error> {
         let group = self.group(Some(path))?;
-        group.create_if_missing()?;
         let resources = serde_json::from_value(crate::spec::resources(&pod.limits)?);
-        let path = path.to_owned();
-        Ok(group.apply(&resources.map_err(|source| Error::Damaged { path, source })?)?)
+        let resources = resources.map_err(|source| Error::Damaged { path: path.to_owned(), source })?;
+        match &pod.cgroup.slice {
+            None => group.create_if_missing()?,
+            // systemd makes it with the first scope in it.
+            Some(_) if pod.limits == Default::default() => return Ok(()),
+            Some(slice) => {
+                let version = self.groups()?.version();
+                self.systemd_of(pod).limit_slice(slice, &resources, version)?;
+                // On v1 it has groups of some controllers only.
+                if version != Version::V2 {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(group.apply(&resources)?)
+    }
+
+    fn systemd_of(&self, pod: &Pod) -> Manager {
+        if pod.cgroup.of_user { self.users_systemd() } else { Manager::system() }
     }
 
     /// Removes it with the pod: as long as that is there, somebody may be starting something in it.
     pub(super) fn remove_pod_group(&self, pod: &Pod) {
-        if let (None, Ok(group)) = (&pod.cgroup.slice, self.group(pod.cgroup.path.as_deref())) {
-            // One that is in use stays.
-            let _ = group.remove();
-        }
+        // One that is in use stays.
+        let _ = match (&pod.cgroup.slice, self.group(pod.cgroup.path.as_deref())) {
+            (Some(slice), _) => self.systemd_of(pod).stop_slice(slice),
+            (None, Ok(group)) => group.remove(),
+            (None, Err(_)) => Ok(()),
+        };
     }
 }

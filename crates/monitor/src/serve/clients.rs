@@ -6,7 +6,9 @@ use std::os::fd::OwnedFd;
 use loment_events::What;
 use loment_runtime::Cause;
 use loment_sys::pipe;
-use rustix::net::SocketFlags;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SocketFlags};
 
 use super::{Monitor, free};
 use crate::client::Client;
@@ -183,5 +185,21 @@ impl Monitor {
         let sink = session.and_then(|s| self.sessions.get(s as usize)?.as_ref()?.sink.as_ref());
         let readable = !sink.is_some_and(Sink::is_blocked);
         let _ = self.epoll.set(&client.socket, Token::Client(n), readable, client.is_behind());
+    }
+}
+
+/// Waits until a client says something, or has gone without.
+pub(super) fn asks(client: &OwnedFd) -> bool {
+    let mut byte = [0];
+    loop {
+        match rustix::net::recv(client, &mut byte, RecvFlags::PEEK) {
+            Ok((length, _)) => return length > 0,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                // What goes wrong with this, it says.
+                let _ = poll(&mut [PollFd::new(client, PollFlags::IN)], None);
+            }
+            Err(_) => return false,
+        }
     }
 }

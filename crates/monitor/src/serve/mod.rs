@@ -60,6 +60,10 @@ pub fn serve() -> Result<u8, Error> {
     monitor.open_relay(slot).context("open", "the way to the service manager")?;
     // What the first client asked was sent before this program was started: its output is not missed.
     let first = fd::take_inherited(CLIENT_FD).context("open", "the first client")?;
+    // Its engine may have to put this program into its group first.
+    if !clients::asks(&first) {
+        return Ok(0);
+    }
     monitor.add_client(slot, first);
     monitor.read_client(0);
     monitor.start(slot);

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use loment_cgroup::{CgroupPath, Host};
+use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_events::Reporter;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use rustix::event::{PollFd, PollFlags};
@@ -14,6 +14,9 @@ use crate::{Error, volumes};
 /// How often, and after which time, the sweeper looks whether the container's lock is free.
 const SWEEP_TRIES: u32 = 1000;
 const SWEEP_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The group of sweepers of ordinary users, who may not be in the root.
+const SWEEPERS: &str = "loment-sweepers";
 
 /// How often it tries to remove the monitor's group, which takes a fifth of a second each time.
 const REMOVE_TRIES: u32 = 10;
@@ -35,9 +38,13 @@ pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
     let pid = rustix::process::getpid();
     let flags = rustix::process::PidfdFlags::empty();
     let Ok(monitor) = rustix::process::pidfd_open(pid, flags) else { return };
-    let root = || Host::detect_tracking().and_then(|host| host.root_entry());
+    // systemd removes a scope as soon as nobody is in it.
+    if place.of_scope && place.removal.is_none() {
+        return;
+    }
     // It is in nobody's way where the monitor has no group of its own.
-    let root = place.monitor_cgroup.as_ref().and_then(|_| root().ok()).unwrap_or_default();
+    let group = place.monitor_cgroup.as_ref().filter(|_| !place.of_scope);
+    let root = group.and_then(|group| outside(group).ok()).unwrap_or_default();
     let made = clone3(CloneFlags::empty(), root.v2());
     let is_elsewhere = made.is_ok();
     if let Ok(Fork::Child) = made.or_else(|_| clone3(CloneFlags::empty(), None)) {
@@ -54,6 +61,15 @@ pub(crate) fn leave_sweeper(place: &Place, reporter: &Reporter) {
         }
         loment_sys::process::exit_now(0)
     }
+}
+
+/// Where the sweeper of a monitor in that group is: the root, or beside it where users may make groups.
+fn outside(group: &str) -> Result<Entry, loment_cgroup::Error> {
+    let host = Host::detect_tracking()?;
+    let Some((parent, _)) = group.rsplit_once('/') else { return host.root_entry() };
+    let group = host.cgroup(CgroupPath::new(parent)?.join(SWEEPERS)?);
+    group.create_if_missing()?;
+    group.entry()
 }
 
 /// Whether somebody lives in the monitor's group: a new monitor.
@@ -76,7 +92,8 @@ fn sweep(place: &Place, reporter: &Reporter) {
         }
     }
     // What ends in it is in it for a moment longer, which may be long on a busy machine.
-    for _ in 0..REMOVE_TRIES {
+    let tries = if place.of_scope { 0 } else { REMOVE_TRIES };
+    for _ in 0..tries {
         if remove_monitor_cgroup(place).is_ok() || has_members(place) {
             break;
         }
