@@ -216,6 +216,7 @@ impl Engine {
         let bytes = match std::fs::read(&path) {
             // Half-made ones have no configuration yet.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Ok(bytes) if !was_written(&bytes) => return Ok(None),
             other => other.context("read", path.display())?,
         };
         let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
@@ -322,15 +323,25 @@ impl Engine {
 
     /// Whether nothing but a directory is left of a container whose making was cut short.
     pub(crate) fn is_half_made(&self, id: &str) -> bool {
-        if self.dir(id).join(CONFIG).exists() {
+        let has_record = || match std::fs::read(self.dir(id).join(CONFIG)) {
+            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+            Ok(bytes) => was_written(&bytes),
+        };
+        if has_record() {
             return false;
         }
         match std::fs::File::open(self.dir(id)) {
             // Its maker holds the lock. Looked at again under ours: it may have been finished in the meantime.
-            Ok(dir) => dir.try_lock().is_ok() && !self.dir(id).join(CONFIG).exists(),
+            Ok(dir) => dir.try_lock().is_ok() && !has_record(),
             Err(_) => true,
         }
     }
+}
+
+/// Whether there is anything in a record. Those of containers that are removed at their end are not flushed, and a power cut can leave
+/// files that were named and have no bytes yet, or only zeros.
+pub(crate) fn was_written(record: &[u8]) -> bool {
+    record.iter().any(|&byte| byte != 0)
 }
 
 /// The state of a container whose record is damaged: it can be started anew, or removed. Other errors stay.

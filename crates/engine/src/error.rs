@@ -52,6 +52,10 @@ pub enum Error {
     Import { from: String, source: Box<Error> },
     #[error("container {id} needs container {needed}, which is not there any more")]
     DependencyGone { id: String, needed: String },
+    #[error(
+        "container {id} needs container {needed} to be healthy, which is {state}: see its logs and healthcheck"
+    )]
+    DependencyNotHealthy { id: String, needed: String, state: &'static str },
     // The words are Podman's.
     #[error(
         "container {id} has dependent containers which must be removed before it: {}: use --depend to remove them, too",

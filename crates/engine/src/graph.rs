@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use loment_monitor::health::HealthStatus;
 use loment_monitor::launch::DEPENDENTS;
 
 use crate::config::Config;
@@ -14,6 +16,9 @@ use crate::container::Status;
 use crate::error::Context;
 use crate::start::Handed;
 use crate::{Engine, Error};
+
+/// How often it is looked whether a container is healthy.
+const LOOK: Duration = Duration::from_millis(50);
 
 impl Config {
     /// The ids of the containers that must run before this one does.
@@ -65,8 +70,36 @@ impl Engine {
         let mut order = Vec::new();
         self.order(config, &mut BTreeSet::new(), &mut order)?;
         for other in order {
+            self.wait_until_healthy(&self.container(&other)?.config)?;
             if let Some(starting) = self.start_it(&other, None, Handed::default(), false)? {
                 self.wait_until_started(&other, &starting.connection)?;
+            }
+        }
+        self.wait_until_healthy(config)
+    }
+
+    /// Waits until those that must be healthy before a container starts are, or will not be: their monitors say so when they have
+    /// failed as often as they may.
+    fn wait_until_healthy(&self, config: &Config) -> Result<(), Error> {
+        for needed in &config.requires_healthy {
+            loop {
+                let other = self.container(needed)?;
+                let health = other.health().map_or(HealthStatus::Unhealthy, |report| report.status);
+                match health {
+                    _ if !other.status.is_active() => {}
+                    HealthStatus::Healthy => break,
+                    HealthStatus::Starting => {
+                        std::thread::sleep(LOOK);
+                        continue;
+                    }
+                    _ => {}
+                }
+                let state = if other.status.is_active() { health.name() } else { other.status.name() };
+                return Err(Error::DependencyNotHealthy {
+                    id: config.id.clone(),
+                    needed: needed.clone(),
+                    state,
+                });
             }
         }
         Ok(())

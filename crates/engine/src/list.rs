@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::config::{ImageUse, InitContainer, Network, RootfsUse, VERSION, Volume};
 use crate::container::{Status, status_of};
-use crate::engine::{CONFIG, damaged};
+use crate::engine::{CONFIG, damaged, was_written};
 use crate::health::report;
 use crate::names::ids_with_prefix;
 use crate::{Engine, Error};
@@ -225,7 +225,7 @@ impl Records {
         id: &str,
         closer: impl Fn(Status, Option<&str>) -> Status,
     ) -> io::Result<Option<Listed>> {
-        let Some(bytes) = self.read(id, CONFIG)? else { return Ok(None) };
+        let Some(bytes) = self.read(id, CONFIG)?.filter(|bytes| was_written(bytes)) else { return Ok(None) };
         let record: Record = serde_json::from_slice(bytes)?;
         if record.version != VERSION {
             let problem = format!("it is version {}, this program understands {VERSION}", record.version);

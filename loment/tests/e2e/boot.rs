@@ -54,3 +54,18 @@ fn what_is_to_run_whenever_the_machine_does_is_started_after_what_it_needs() {
     world.loment(["rm", "broken"]).succeeds();
     assert_eq!(world.loment(["system", "boot"]).succeeds(), "");
 }
+
+/// Records of containers that are removed at their end are not flushed.
+#[test]
+fn a_record_of_which_a_power_cut_left_only_the_name_is_none() {
+    let (world, rootfs) = world_over_directory();
+    let create = ["create", "--rm", "--network", "none", "--name", "c", "--rootfs", &rootfs, "true"];
+    for left in [&b""[..], &[0; 4096]] {
+        let id = world.loment(create).succeeds().to_owned();
+        std::fs::write(world.root().join("containers").join(&id).join("container.json"), left).unwrap();
+        assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds(), "");
+        assert!(!world.root().join("containers").join(&id).exists());
+        world.loment(create).succeeds();
+        world.loment(["rm", "c"]).succeeds();
+    }
+}

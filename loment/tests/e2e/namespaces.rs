@@ -125,6 +125,35 @@ fn who_needs_others_starts_them_and_keeps_them() {
 }
 
 #[test]
+fn who_needs_a_healthy_one_waits_for_that() {
+    let (world, rootfs) = world_over_directory();
+    let create = |name: &str, flags: &[&str], script: &str| {
+        let head = ["create", "--name", name, "--network", "none", "--stop-timeout", "0"];
+        world.loment([&head[..], flags, &["--rootfs", &rootfs, "sh", "-c", script]].concat())
+    };
+    let check = ["--health-cmd", "test -e /ready", "--health-interval", "100ms", "--health-retries", "3"];
+    // Its checks fail until it is ready, and do not count.
+    let slow = [&check[..], &["--health-start-period", "60s"]].concat();
+    create("slow", &slow, "sleep 1; touch /ready; exec sleep 1000").succeeds();
+    create("first", &["--requires", "slow:healthy"], "test -e /ready && exec sleep 1000").succeeds();
+    create("second", &["--requires", "first"], "exec sleep 1000").succeeds();
+    world.loment(["start", "second"]).succeeds();
+    for name in ["slow", "first", "second"] {
+        assert_eq!(world.inspect("{{.State.Status}}", name), "running", "{name}");
+    }
+    let id = world.inspect("{{.Id}}", "slow");
+    assert_eq!(world.inspect("{{json .Dependencies}}", "first"), format!("[\"{id}\"]"));
+    std::fs::remove_file(std::path::Path::new(&rootfs).join("ready")).unwrap();
+    create("bad", &check, "exec sleep 1000").succeeds();
+    create("third", &["--requires", "bad:healthy"], "exec sleep 1000").succeeds();
+    world
+        .loment(["start", "third"])
+        .fails_saying(125, &["needs container", "to be healthy, which is unhealthy"]);
+    assert_eq!(world.inspect("{{.State.Status}}", "third"), "created");
+    create("fourth", &["--requires", "second:healthy"], "true").fails_saying(125, &["has no health check"]);
+}
+
+#[test]
 fn one_that_is_needed_is_not_removed_at_its_end() {
     let (world, rootfs) = world_over_directory();
     let run =

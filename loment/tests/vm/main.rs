@@ -12,6 +12,7 @@ mod kernel;
 mod limits;
 mod notify;
 mod quota;
+mod reboots;
 mod selinux;
 mod sessions;
 mod systemd;

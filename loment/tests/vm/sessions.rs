@@ -9,11 +9,11 @@ use loment_testkit::{Output, Patience, busybox_rootfs, run};
 use crate::groups::{lives, systemctl};
 use crate::{SLEEP, eventually};
 
-const HOME: &str = "/home/user";
+pub(crate) const HOME: &str = "/home/user";
 const DROP_IN: &str = "/etc/systemd/system/user@.service.d/loment-test.conf";
 
 /// The machine's user, without containers before and after.
-struct User {
+pub(crate) struct User {
     binary: PathBuf,
     rootfs: String,
 }
@@ -21,19 +21,38 @@ struct User {
 impl User {
     fn new() -> Self {
         assert!(std::env::var_os("LOMENT_VM").is_some(), "run these by `cargo xtask vm-test`");
-        let rootfs = Path::new(HOME).join("fs");
-        busybox_rootfs(&rootfs);
-        run(Command::new("chown").args(["--recursive", "user:user"]).arg(&rootfs), Patience::NORMAL)
+        let user = Self::at(env!("CARGO_BIN_EXE_loment"));
+        user.prepare();
+        user
+    }
+
+    /// The same, who has been here before and calls loment by that name.
+    pub(crate) fn at(binary: &str) -> Self {
+        Self { binary: binary.into(), rootfs: format!("{HOME}/fs") }
+    }
+
+    /// Makes the root file system of the user's containers.
+    pub(crate) fn prepare(&self) {
+        busybox_rootfs(Path::new(&self.rootfs));
+        run(Command::new("chown").args(["--recursive", "user:user", &self.rootfs]), Patience::NORMAL)
             .succeeds();
-        let rootfs = rootfs.into_os_string().into_string().unwrap();
-        Self { binary: env!("CARGO_BIN_EXE_loment").into(), rootfs }
+    }
+
+    pub(crate) fn rootfs(&self) -> &str {
+        &self.rootfs
     }
 
     /// `loment ARGUMENTS` in a session of its own, which ends with it.
-    fn loment(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn loment(&self, arguments: &[&str]) -> Output {
+        let binary = self.binary.to_str().expect("our paths are UTF-8");
+        self.run(&[&[binary], arguments].concat())
+    }
+
+    /// The same of any command.
+    pub(crate) fn run(&self, command_line: &[&str]) -> Output {
         let mut command = Command::new("systemd-run");
         command.args(["--quiet", "--pipe", "--wait", "--collect", "--uid=user", "--property=PAMName=login"]);
-        command.args(["--working-directory=/home/user", "--"]).arg(&self.binary).args(arguments);
+        command.args(["--working-directory=/home/user", "--"]).args(command_line);
         run(&mut command, Patience::NORMAL)
     }
 
@@ -49,7 +68,7 @@ impl User {
         self.loment(&["inspect", "--format", template, name]).succeeds().to_owned()
     }
 
-    fn pid(&self, name: &str) -> u32 {
+    pub(crate) fn pid(&self, name: &str) -> u32 {
         self.inspect("{{.State.Pid}}", name).parse().unwrap()
     }
 }

@@ -17,6 +17,9 @@ use crate::run;
 /// How long a boot may take, and everything between two signs of life besides the task itself.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// How often a task may find the machine booted.
+const BOOTS: u32 = 6;
+
 /// Everything that QEMU can emulate but for AVX, with which programs of newer Debians crash now and then under QEMU 7.2, and
 /// CMPXCHG16B, after which QEMU 7.2 has an operand of the last addition in the flags. Linux 6.12 allocates memory with it, and if
 /// an interrupt comes just then, the flags that it saves end in a double fault.
@@ -142,16 +145,25 @@ pub fn run(
     mut each: impl FnMut(Outcome),
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    let mut machine = Machine::start(image, setting, share)?;
+    let reboots = tasks.iter().any(|task| task.reboots);
+    let mut machine = Machine::start(image, setting, share, reboots)?;
     let Event::Up(what) = machine.event(PATIENCE)? else { bail!("the guest begins with something else") };
     println!("vm: up after {:.1} s: {what}", start.elapsed().as_secs_f64());
     let mut stdin = machine.qemu.stdin.take().context("a pipe was asked for")?;
     writeln!(stdin, "{}", tasks_line(tasks)).context("send the tasks")?;
-    for task in tasks {
+    for (number, task) in tasks.iter().enumerate() {
         let limit = PATIENCE + Duration::from_secs(task.seconds);
-        match machine.event(limit).with_context(|| format!("run {}", task.name))? {
-            Event::Ended(outcome) if outcome.name == task.name => each(outcome),
-            other => bail!("the guest should say how {} ended, and says {other:?}", task.name),
+        let mut boots = 1;
+        loop {
+            match machine.event(limit).with_context(|| format!("run {}", task.name))? {
+                Event::Ended(outcome) if outcome.name == task.name => break each(outcome),
+                // It has rebooted the machine, is run again, and knows how far it was.
+                Event::Up(_) if task.reboots && boots < BOOTS => {
+                    boots += 1;
+                    writeln!(stdin, "{}", tasks_line(&tasks[number..])).context("send the tasks")?;
+                }
+                other => bail!("the guest should say how {} ended, and says {other:?}", task.name),
+            }
         }
     }
     if machine.event(PATIENCE)? != Event::Done {
@@ -163,11 +175,13 @@ pub fn run(
 }
 
 impl Machine {
-    fn start(image: &Image, setting: Setting, share: &File) -> anyhow::Result<Self> {
+    fn start(image: &Image, setting: Setting, share: &File, reboots: bool) -> anyhow::Result<Self> {
         let console = tempfile::tempfile().context("make a file for the console")?;
         // With us, QEMU dies; a file without a name, it finds among our descriptors.
         let mut qemu = Command::new("setpriv");
         qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]).args(arguments(image, setting));
+        // A kernel that panics reboots, too.
+        qemu.args((!reboots).then_some("-no-reboot"));
         let disk = descriptor(share);
         qemu.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,readonly=on"));
         qemu.arg("-chardev").arg(format!("file,id=console,path={}", descriptor(&console)));
@@ -267,7 +281,7 @@ fn arguments(image: &Image, setting: Setting) -> Vec<String> {
     ]
     .concat()
     .into_iter()
-    .chain(["-nodefaults", "-no-user-config", "-no-reboot"])
+    .chain(["-nodefaults", "-no-user-config"])
     .map(str::to_owned)
     .collect()
 }

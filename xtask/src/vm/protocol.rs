@@ -20,6 +20,8 @@ pub struct Task {
     pub as_user: bool,
     /// How long it may take.
     pub seconds: u64,
+    /// Whether it reboots the machine, and is run again then.
+    pub reboots: bool,
 }
 
 /// Everything is many times slower than on a real machine.
@@ -28,7 +30,7 @@ const SECONDS: u64 = 270;
 impl Task {
     /// A command of root's.
     pub fn of_root(name: &str, command: Vec<String>) -> Self {
-        Self { name: name.to_owned(), command, as_user: false, seconds: SECONDS }
+        Self { name: name.to_owned(), command, as_user: false, seconds: SECONDS, reboots: false }
     }
 
     /// A command of the ordinary user's.
@@ -95,7 +97,7 @@ impl Event {
 pub fn tasks_line(tasks: &[Task]) -> String {
     let tasks = tasks
         .iter()
-        .map(|t| json!({ "name": t.name, "command": t.command, "as_user": t.as_user, "seconds": t.seconds }));
+        .map(|t| json!({ "name": t.name, "command": t.command, "as_user": t.as_user, "seconds": t.seconds, "reboots": t.reboots }));
     Value::Array(tasks.collect()).to_string()
 }
 
@@ -112,6 +114,7 @@ fn parse_task(task: &Value) -> anyhow::Result<Task> {
         command: words.filter_map(|w| w.as_str().map(str::to_owned)).collect(),
         as_user: task["as_user"].as_bool().context("a task has no user")?,
         seconds: task["seconds"].as_u64().context("a task has no time")?,
+        reboots: task["reboots"].as_bool().unwrap_or_default(),
     })
 }
 

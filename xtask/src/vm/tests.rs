@@ -15,13 +15,16 @@ use super::protocol::{Outcome, Task};
 use crate::{packages, run};
 
 /// Tests in modules of these names need the v2 hierarchy.
-const V2_ONLY: &[&str] = &["v2::", "user::", "sessions::", SELINUX];
+const V2_ONLY: &[&str] = &["v2::", "user::", "sessions::", REBOOTS, SELINUX];
 
 /// Tests in this module have a boot of their own, with SELinux.
 const SELINUX: &str = "selinux::";
 
 /// Tests in this module run in a session of an ordinary user.
 const AS_USER: &str = "user::";
+
+/// Tests in this module reboot the machine.
+const REBOOTS: &str = "reboots::";
 
 /// Runs the tests of `vm` that have one of `names` in their name (all, when no name and no end-to-end filter is given), and
 /// those of `e2e` that have one of `end_to_end` in theirs, once for each arrangement of control groups.
@@ -115,7 +118,8 @@ impl Program {
     fn task(&self, name: &str) -> Task {
         let words = [path(&self.0), "--exact", name, "--include-ignored", "--nocapture"];
         let command = words.map(str::to_owned).to_vec();
-        if name.starts_with(AS_USER) { Task::of_user(name, command) } else { Task::of_root(name, command) }
+        let task = if name.starts_with(AS_USER) { Task::of_user } else { Task::of_root };
+        Task { reboots: name.starts_with(REBOOTS), ..task(name, command) }
     }
 }
 

@@ -79,6 +79,9 @@ pub struct Config {
     pub namespaces: Namespaces,
     /// The ids of containers that must run before it does.
     pub requires: Vec<String>,
+    /// Those of them that must be healthy by then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub requires_healthy: Vec<String>,
     /// Where files say which programs are run at stages of its life, if that is said.
     pub hook_dirs: Option<Vec<PathBuf>>,
     /// What it may use.

@@ -5,6 +5,9 @@ use crate::config::{Config, Namespace, Network};
 use crate::error::invalid;
 use crate::{Engine, Error};
 
+/// Behind the name of a container that must not only run.
+const HEALTHY: &str = ":healthy";
+
 impl Engine {
     /// Puts ids in the place of names of containers whose namespaces are to be shared, and takes from those what goes with them.
     pub(crate) fn share(&self, asked: &mut Create) -> Result<(), Error> {
@@ -46,7 +49,14 @@ impl Engine {
             asked.choices.network = Some(Network::Container(self.container(name)?.config.id));
         }
         for required in &mut asked.config.requires {
-            *required = self.container(required)?.config.id;
+            let (name, is_healthy) =
+                required.strip_suffix(HEALTHY).map_or((required.as_str(), false), |n| (n, true));
+            let other = self.container(name)?.config;
+            if is_healthy && other.supervision.health.is_none() {
+                return Err(Error::NoHealthCheck { id: other.id });
+            }
+            asked.config.requires_healthy.extend(is_healthy.then(|| other.id.clone()));
+            *required = other.id;
         }
         if asked.config.process.init && !asked.config.namespaces.pid.is_own() {
             let mode = asked.config.namespaces.pid.mode("private");

@@ -19,8 +19,8 @@ pub(super) struct SupervisionFlags {
     /// Start the container again when it ends: no, on-failure[:TIMES], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
-    /// Start these containers before it, and do not remove them while it is there
-    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    /// Start these containers before it, wait for those that are to be healthy, and do not remove them while it is there
+    #[arg(long, value_name = "CONTAINER[:healthy]", value_delimiter = ',')]
     requires: Vec<String>,
     /// Kill the container when it has run for so long, in seconds; 0 is for ever
     #[arg(long, value_name = "SECONDS")]
