@@ -1,5 +1,6 @@
 //! Removing containers.
 
+use std::fs::File;
 use std::time::Duration;
 
 use loment_cgroup::{CgroupPath, Host};
@@ -59,8 +60,13 @@ impl Engine {
     }
 
     /// The same of one of a pod that is removed.
-    pub(crate) fn remove_of_pod(&self, id: &str, force: bool) -> Result<Container, Error> {
-        self.remove_loaded(self.container(id)?, force, None, true)
+    pub(crate) fn remove_of_pod(&self, id: &str, force: bool, lock: Option<File>) -> Result<(), Error> {
+        let container = self.container(id)?;
+        match lock {
+            // Whoever has it has seen that it does not run.
+            Some(_lock) => self.remove_locked(&container, force, true).map(drop),
+            None => self.remove_loaded(container, force, None, true).map(drop),
+        }
     }
 
     fn remove_loaded(
@@ -100,6 +106,12 @@ impl Engine {
             Err(_) if !self.dir(id).exists() => return Ok(true),
             lock => lock?,
         };
+        self.remove_locked(container, force, volumes)
+    }
+
+    /// The same for who has its lock.
+    fn remove_locked(&self, container: &Container, force: bool, volumes: bool) -> Result<bool, Error> {
+        let id = container.config.id.as_str();
         self.refuse_needed(id)?;
         if let Some(now) = self.load(id)? {
             if now.status.is_active() {

@@ -36,6 +36,12 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::pod`]; [`Error::EmptyPod`] where there is nothing to be started.
     pub fn start_pod(&self, name: &str) -> Result<OfPod, Error> {
+        let started = self.start_all(name)?;
+        self.tell_of_pod(What::Start, &started.pod.pod);
+        Ok(started)
+    }
+
+    fn start_all(&self, name: &str) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
         if pod.containers.is_empty() {
             return Err(Error::EmptyPod { name: pod.pod.name });
@@ -64,7 +70,6 @@ impl Engine {
             .into_iter()
             .filter_map(|c| start(&c.id).err().map(|error| (c.id.clone(), error)))
             .collect();
-        self.tell_of_pod(What::Start, &pod.pod);
         Ok(OfPod { pod, failed })
     }
 
@@ -105,8 +110,15 @@ impl Engine {
     pub fn restart_pod(&self, name: &str) -> Result<OfPod, Error> {
         let pod = self.listed_pod(name)?;
         let mut failed = self.stop_all(&pod, Grace::Own, true);
-        let started = self.start_pod(&pod.pod.id)?;
+        let started = self.start_all(&pod.pod.id)?;
         failed.extend(started.failed);
+        for member in pod.members().filter(|c| !failed.iter().any(|(id, _)| *id == c.id)) {
+            // One that prepares the others may have gone.
+            if let Some(container) = self.load(&member.id)? {
+                self.tell(&container.config, What::Restart);
+            }
+        }
+        self.tell_of_pod(What::Restart, &pod.pod);
         Ok(OfPod { pod, failed })
     }
 

@@ -1,5 +1,6 @@
 //! Removing pods.
 
+use std::collections::HashMap;
 use std::fs::File;
 
 use loment_events::What;
@@ -23,6 +24,8 @@ impl Engine {
         let id = self.pod(name)?.id;
         let (lock, pod) = self.lock_idle_pod(&id, force, grace.unwrap_or_default())?;
         let members: Vec<_> = pod.members().map(|c| c.id.clone()).collect();
+        // All of them or none: without force nothing is started any more.
+        let mut locks = if force { HashMap::new() } else { self.lock_ended(&id, &members)? };
         for container in &pod.containers {
             let mut dependents = self.dependents(&container.id);
             dependents.retain(|id| !members.contains(id));
@@ -36,8 +39,8 @@ impl Engine {
         for container in ordered.into_iter().chain(pod.pod.infra.clone()) {
             // What they share need not be stopped first.
             let force = force || Some(&container) == pod.pod.infra.as_ref();
-            match self.remove_of_pod(&container, force) {
-                Ok(_) | Err(Error::NoContainer { .. }) => {}
+            match self.remove_of_pod(&container, force, locks.remove(&container)) {
+                Ok(()) | Err(Error::NoContainer { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -51,6 +54,22 @@ impl Engine {
         drop(lock);
         self.tell_of_pod(What::Remove, &pod.pod);
         Ok(id)
+    }
+
+    /// The locks of the members of a pod, if none of them has been started meanwhile.
+    fn lock_ended(&self, pod: &str, members: &[String]) -> Result<HashMap<String, File>, Error> {
+        let (mut locks, mut running) = (HashMap::new(), Vec::new());
+        for id in members {
+            match self.lock(id) {
+                Err(_) if !self.dir(id).exists() => continue,
+                lock => drop(locks.insert(id.clone(), lock?)),
+            }
+            running.extend(self.load(id)?.filter(|c| c.status.is_active()).map(|c| c.config.id));
+        }
+        match running.is_empty() {
+            true => Ok(locks),
+            false => Err(Error::PodRuns { id: pod.to_owned(), containers: running }),
+        }
     }
 
     /// A pod whose members have all ended, and none can be added while its lock is held; what runs is stopped by force only.

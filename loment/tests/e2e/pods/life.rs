@@ -219,6 +219,9 @@ fn what_is_kept_for_a_pod_ends_with_its_monitor_and_its_members_live_on() {
     assert_eq!(field(&world, "p", "{{.State}}"), "Degraded");
     world.loment(["pod", "restart", "p"]).succeeds();
     assert_eq!(field(&world, "p", "{{.State}}"), "Running");
+    let restarts =
+        ["events", "--stream=false", "--filter", "event=restart", "--format", "{{.Type}} {{.Name}}"];
+    assert_eq!(world.loment(restarts).succeeds(), "container one\npod p");
     world.loment(["pod", "rm", "--force", "--time", "0", "p"]).succeeds();
 }
 
@@ -280,4 +283,34 @@ fn a_stop_beside_a_start_ends_what_is_kept() {
         world.loment(["pod", "stop", "--time", "1", "p"]).succeeds();
         assert_ne!(world.inspect("{{.State.Status}}", &infra), "running");
     }
+}
+
+#[test]
+fn a_pod_is_removed_whole_or_not_at_all_while_its_members_are_started() {
+    let (world, rootfs) = world_over_directory();
+    let (mut whole, mut gone) = (0, 0);
+    for n in 0..12 {
+        world.loment(["pod", "create", "p"]).succeeds();
+        for name in ["a", "b", "c"] {
+            let create = ["create", "--pod", "p", "--name", name, "--rootfs", &rootfs, "sleep", "60"];
+            world.loment(create).succeeds();
+        }
+        let mut start = world.command(["start", "c"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // Somewhere in what a start does.
+        std::thread::sleep(std::time::Duration::from_millis(n * 12));
+        let removed = world.loment(["pod", "rm", "p"]).code == 0;
+        let started = start.wait().unwrap().success();
+        let left = ["a", "b", "c"].map(|name| world.loment(["container", "exists", name]).code == 0);
+        assert_eq!(left, [!removed; 3], "removed: {removed}, started: {started}");
+        if removed {
+            gone += 1
+        } else {
+            whole += 1
+        }
+        if !removed {
+            world.loment(["pod", "rm", "--force", "--time", "0", "p"]).succeeds();
+        }
+    }
+    println!("{whole} stayed, {gone} went");
+    assert_eq!(world.leftovers(), [""; 0]);
 }
