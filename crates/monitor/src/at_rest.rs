@@ -18,7 +18,7 @@ use crate::mounts::{clone_tree, open_dir, place};
 use crate::overlay::{map_ids, own_namespace};
 use crate::pins::Here;
 use crate::volume_mounts;
-use crate::volumes::{Shown, use_shown_first};
+use crate::volumes::{Shown, use_first};
 use crate::worker::volumes::{image, tree};
 
 /// The container.
@@ -58,7 +58,7 @@ impl AtRest<'_> {
         let owners = seen_as.map_or_else(Owners::default, |(uids, gids)| Owners::of_lists(uids, gids));
         let mounted = volume.mount.as_ref().map(|mount| volume_mounts::open(mount, self.user)).transpose()?;
         let shown = Shown { mounted, owners };
-        use_shown_first(volume, &shown, self.root, self.owner)?;
+        use_first(volume, &shown, self.root, self.owner)?;
         let mounting = || format!("{} on {}", volume.source.display(), volume.destination.display());
         let tree = match tree(volume, shown, (0, 0), self.scratch).context("mount", mounting())? {
             Some(tree) => tree,

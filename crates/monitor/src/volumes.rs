@@ -40,18 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SHORT_PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Does what a volume's first use takes, once: what the container has where it is mounted is copied to it, and it gets that
-/// directory's owner and mode. Where there is no such directory, it is given to `user`. One that has something in it stays as it is.
-///
-/// Whoever is killed in the middle, what it was to be is made by the next one: everything is copied aside first, and then moved to its
-/// place name by name.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn use_first(volume: &Volume, root: &InRoot, user: Option<(u32, u32)>) -> Result<(), Error> {
-    use_shown_first(volume, &Shown::default(), root, user)
-}
-
 /// How a volume's files are seen.
 #[derive(Default)]
 pub(crate) struct Shown {
@@ -61,8 +49,15 @@ pub(crate) struct Shown {
     pub(crate) owners: Owners,
 }
 
-/// The same of one whose files are elsewhere, or somebody else's.
-pub(crate) fn use_shown_first(
+/// Does what a volume's first use takes, once: what the container has where it is mounted is copied to it, and it gets that
+/// directory's owner and mode. Where there is no such directory, it is given to `user`. One that has something in it stays as it is.
+///
+/// Whoever is killed in the middle, what it was to be is made by the next one: everything is copied aside first, and then moved to its
+/// place name by name.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn use_first(
     volume: &Volume,
     shown: &Shown,
     root: &InRoot,
@@ -295,7 +290,7 @@ mod tests {
         let (volume, root) = scene(dir.path());
         let data = dir.path().join("v/_data");
         std::fs::write(data.join("own"), "own").unwrap();
-        use_first(&volume, &root, None).unwrap();
+        use_first(&volume, &Shown::default(), &root, None).unwrap();
         assert_eq!(std::fs::read_dir(&data).unwrap().count(), 1);
         assert!(!dir.path().join("v").join(FRESH).exists());
     }
@@ -309,7 +304,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("v").join(READY)).unwrap();
         std::fs::write(dir.path().join("v").join(READY).join("left"), "left").unwrap();
         std::fs::write(data.join("moved"), "moved").unwrap();
-        use_first(&volume, &root, None).unwrap();
+        use_first(&volume, &Shown::default(), &root, None).unwrap();
         let mut names: Vec<_> = std::fs::read_dir(&data).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["left", "moved"]);
@@ -324,14 +319,14 @@ mod tests {
         let (volume, root) = scene(dir.path());
         let data = dir.path().join("v/_data");
         let nowhere = Volume { destination: "/nowhere".into(), ..volume.clone() };
-        use_first(&nowhere, &root, Some((5, 6))).unwrap();
+        use_first(&nowhere, &Shown::default(), &root, Some((5, 6))).unwrap();
         let owner = |path: &Path| std::fs::metadata(path).map(|m| (m.uid(), m.gid())).unwrap();
         assert_eq!(owner(&data), (5, 6));
-        use_first(&volume, &root, Some((5, 6))).unwrap();
+        use_first(&volume, &Shown::default(), &root, Some((5, 6))).unwrap();
         assert_eq!(owner(&data), (7, 8));
         assert_eq!(std::fs::read_to_string(data.join("sub/deep")).unwrap(), "deep");
         std::fs::remove_file(data.join("seed")).unwrap();
-        use_first(&volume, &root, Some((5, 6))).unwrap();
+        use_first(&volume, &Shown::default(), &root, Some((5, 6))).unwrap();
         assert!(!data.join("seed").exists(), "it has been used");
     }
 }

@@ -17,7 +17,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use crate::error::Context;
 use crate::launch::{Body, Lower, Restrictions, Rootfs, Volume, VolumeOverlay};
-use crate::volumes::{Shown, use_shown_first};
+use crate::volumes::{Shown, use_first};
 use crate::{Error, overlay, volume_mounts};
 
 /// Does it. Returns the mounts that are not simply what is at their sources, by where they go in the container.
@@ -40,7 +40,7 @@ pub(super) fn prepare(
         }
         let mounted = volume.mount.as_ref().map(|mount| volume_mounts::open(mount, id)).transpose()?;
         let shown = Shown { mounted, owners: owners(&launch.spec, volume)? };
-        use_shown_first(volume, &shown, root, Some(user))?;
+        use_first(volume, &shown, root, Some(user))?;
         let mounting = || format!("{} on {}", volume.source.display(), volume.destination.display());
         if let Some(tree) = tree(volume, shown, user, scratch).context("mount", mounting())? {
             mounts.push((volume.destination.clone(), tree));
