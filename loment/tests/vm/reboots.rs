@@ -115,7 +115,7 @@ const BOOTED: [&str; 7] = [
 
 #[test]
 #[ignore = "run by cargo xtask vm-test"]
-fn what_is_to_run_runs_after_a_loss_of_power_in_its_order() {
+fn what_is_to_run_runs_after_a_reboot_and_a_loss_of_power_in_its_order() {
     let order = Path::new(SHARED).join("order");
     match stage() {
         0 => {
@@ -135,7 +135,7 @@ fn what_is_to_run_runs_after_a_loss_of_power_in_its_order() {
                 loment(&["start", name]).succeeds();
             }
             loment(&["stop", "--time", "0", "stopped"]).succeeds();
-            reboot(Way::Reset)
+            reboot(Way::Orderly)
         }
         1 | 2 => {
             systemctl(&["is-active", "--quiet", "loment-boot.service"]);
