@@ -70,16 +70,19 @@ impl Engine {
         if let Some(best) = Best::ALL.into_iter().find(|best| Some(best.word()) == word) {
             return best;
         }
-        let best = if self.store().lease().is_ok_and(|lease| !loment_monitor::keeps_changes(&lease.staging()))
-        {
+        let keeps =
+            self.store().lease().ok().and_then(|lease| loment_monitor::keeps_changes(&lease.staging()));
+        let best = if keeps == Some(false) {
             Best::Copies
         } else if loment_sys::process::is_root_of_machine() && loment_monitor::mounts_files(&file) {
             Best::Images
         } else {
             Best::Directories
         };
-        // Whoever cannot read it asks again.
-        let _ = std::fs::write(&known, format!("{place} {}\n", best.word()));
+        // Whoever cannot read it asks again. What a full disk, or a command without rights, does not know is not kept.
+        if keeps.is_some() {
+            let _ = std::fs::write(&known, format!("{place} {}\n", best.word()));
+        }
         best
     }
 }

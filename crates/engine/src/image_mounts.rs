@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use loment_events::What;
 use loment_image::ShortNames;
 use loment_store::ImageId;
+use loment_sys::process::is_in_user_namespace;
 
 use crate::shown::{IMAGES, Shown};
 use crate::start::lower;
@@ -37,7 +38,10 @@ impl Engine {
     }
 
     fn show(&self, id: &ImageId, dir: &Path) -> Result<(), Error> {
-        let layers = self.store_for_files().image_view(id, &dir.join("top"), None)?.into_iter().map(lower);
+        // Nothing is changed there, so an overlay will do wherever layers can be mounted.
+        let copies = self.makes_copies() && is_in_user_namespace();
+        let store = self.store().with_copies(copies);
+        let layers = store.image_view(id, &dir.join("top"), None)?.into_iter().map(lower);
         let layers: Vec<_> = layers.collect();
         let shown =
             loment_monitor::show_layers(&layers, &self.pins(), &dir.join("rootfs"), &dir.join("scratch"));

@@ -2,26 +2,39 @@
 
 use std::fs::{create_dir, remove_dir, remove_file};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use crate::overlay;
 use crate::pins::Here;
 
 /// Whether overlayfs can keep changes in `dir`, an existing directory that nothing else uses; some are made there. For a caller with
-/// one thread.
+/// one thread. Nothing where it could not be found out.
 ///
 /// It cannot on another overlay, on most network file systems, and where files have no extended attributes
 /// (Documentation/filesystems/overlayfs.rst, "Upper and Lower").
-pub fn keeps_changes(dir: &Path) -> bool {
-    let Ok(here) = Here::new() else { return false };
-    let kept = try_changes(dir);
+pub fn keeps_changes(dir: &Path) -> Option<bool> {
+    let here = Here::new().ok()?;
+    let overlay = mounted(dir);
     // Older kernels take a mount namespace of its own to do it.
-    here.come_back().is_ok() && kept.is_ok()
+    here.come_back().ok()?;
+    let errno = |e: &io::Error| Errno::from_io_error(e);
+    let tree = match overlay {
+        Ok(tree) => tree,
+        // It has been said so, or there is no overlayfs.
+        Err(e) if matches!(errno(&e), Some(Errno::INVAL | Errno::NODEV)) => return Some(false),
+        Err(_) => return None,
+    };
+    match change(&tree) {
+        Ok(()) => Some(true),
+        Err(e) if matches!(errno(&e), Some(Errno::OPNOTSUPP | Errno::IO | Errno::PERM)) => Some(false),
+        Err(_) => None,
+    }
 }
 
-fn try_changes(dir: &Path) -> io::Result<()> {
+fn mounted(dir: &Path) -> io::Result<OwnedFd> {
     let make = |name: &str| -> io::Result<PathBuf> {
         let path = dir.join(name);
         create_dir(&path).map(|()| path)
@@ -30,15 +43,15 @@ fn try_changes(dir: &Path) -> io::Result<()> {
     let lower = lower?;
     create_dir(lower.join("directory"))?;
     std::fs::write(lower.join("file"), "")?;
-    let tree = overlay::over(&lower, &upper?, &work?, false, &scratch?)?;
-    // Both leave a mark that the file system has to keep: a device, and an attribute.
-    let inside = |name: &str| overlay::path_in(&tree, name);
+    overlay::over(&lower, &upper?, &work?, false, &scratch?)
+}
+
+/// Both leave a mark that the file system has to keep: a device, and an attribute.
+fn change(tree: &OwnedFd) -> io::Result<()> {
+    let inside = |name: &str| overlay::path_in(tree, name);
     remove_file(inside("file"))?;
     remove_dir(inside("directory"))?;
-    create_dir(inside("directory"))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, inside("directory"), flags, Mode::empty())?;
-    Ok(())
+    create_dir(inside("directory"))
 }
 
 #[cfg(test)]
@@ -64,18 +77,19 @@ mod tests {
                 "tmpfs" => crate::mounts::private_tmpfs(None, None).unwrap(),
                 _ => overlay::over(&at("l"), &path.join("u"), &path.join("w"), false, &at("s")).unwrap(),
             };
-            crate::mounts::place(&tree, CWD, path).unwrap();
+            crate::mounts::place(&tree, rustix::fs::CWD, path).unwrap();
         };
         let place = at("place");
         mount("tmpfs", &place);
         create_dir(place.join("probe")).unwrap();
-        assert!(keeps_changes(&place.join("probe")), "a tmpfs");
+        assert_eq!(keeps_changes(&place.join("probe")), Some(true), "a tmpfs");
         for name in ["u", "w"] {
             create_dir(place.join(name)).unwrap();
         }
         mount("overlay", &place);
         create_dir(place.join("probe2")).unwrap();
-        assert!(!keeps_changes(&place.join("probe2")), "an overlay");
+        assert_eq!(keeps_changes(&place.join("probe2")), Some(false), "an overlay");
+        assert_eq!(keeps_changes(&place.join("nothing")), None, "there is no such directory");
         for _ in 0..2 {
             rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH).unwrap();
         }

@@ -47,7 +47,8 @@ impl Store {
             Some(base) => self.layers_of(base)?,
             None => new[..new.len().saturating_sub(1)].to_vec(),
         };
-        let mut walk = Walk { trees: Trees::default(), by_looks: base.is_some(), rights: Rights::All };
+        let mut walk =
+            Walk { trees: Trees::default(), by_looks: base.is_some(), copied: None, rights: Rights::All };
         let (old, new) = (walk.trees.stack(&old)?, walk.trees.stack(&new)?);
         walk.compare(&old, &new)
     }
@@ -64,7 +65,8 @@ impl Store {
         let image = image.ok_or_else(|| Error::ImageNotKnown { name: rootfs.image.hex().to_owned() })?;
         let layers = self.layers_of(&image)?;
         let rights = if rootfs.whole { Rights::own() } else { Rights::All };
-        let mut walk = Walk { trees: Trees::default(), by_looks: rootfs.whole, rights };
+        let copied = if rootfs.whole { self.copied_at(id)? } else { None };
+        let mut walk = Walk { trees: Trees::default(), by_looks: rootfs.whole, copied, rights };
         let mut old = walk.trees.stack(&layers)?;
         let mut new = vec![walk.trees.add(Tree::of_changes(rootfs.upper)?)?];
         match rootfs.whole {
@@ -79,6 +81,9 @@ struct Walk<'l> {
     trees: Trees<'l>,
     /// Whether what looks the same is the same.
     by_looks: bool,
+    /// When the new tree was made as a copy of the old one: what is older is what it was, whatever became of its times and attributes
+    /// on that file system.
+    copied: Option<(i64, u32)>,
     /// Those of who made the new tree a copy of the old one.
     rights: Rights,
 }
@@ -147,14 +152,20 @@ impl Walk<'_> {
             true => shown.item.without_owner(),
             false => shown.item,
         });
+        let is_older = items[1].is_older(self.copied);
+        let has_same = || -> Result<bool, Error> {
+            let further = |shown: &Shown| self.trees.get(shown.tree).further(&path, &shown.item);
+            Ok(further(&was)? == further(&now)?)
+        };
         if was.item.is_dir() && now.item.is_dir() {
-            let differs = !items[0].is_alike(&items[1]);
+            // Where files are not compared, the attributes of directories are not, either.
+            let compares = self.copied.is_some() && !is_older;
+            let differs = !items[0].is_alike(&items[1]) || compares && !has_same()?;
             return Ok(Some(Step::Both { path, old: was.merged, new: now.merged, differs }));
         }
-        let same = self.by_looks && items[0].is_same(&items[1]) && {
-            let further = |shown: &Shown| self.trees.get(shown.tree).further(&path, shown.item.kind);
-            further(&was)? == further(&now)?
-        };
+        let same = self.by_looks
+            && items[0].is_as_long(&items[1])
+            && (is_older || items[0].mtime == items[1].mtime && has_same()?);
         Ok((!same).then_some(Step::Show(ChangeKind::Changed, path, now.merged)))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use loment_sys::quota::Limits;
 use rustix::fs::AtFlags;
-use rustix::fs::{CWD, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, utimensat};
+use rustix::fs::{CWD, Gid, Mode, Timespec, Timestamps, Uid, chmodat, chownat, statat, utimensat};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{DiffId, ImageId};
@@ -112,6 +112,7 @@ impl Store {
             drop(share);
             let form = Form { owners: owners.as_ref(), content: Content::Copied };
             fill(&layers, Some(&skeleton), &upper, form)?;
+            mark_copied(&dir, &upper)?;
             if durability == Durability::Full {
                 sync_fs(open_dir(&upper)?, &upper)?;
             }
@@ -178,6 +179,12 @@ impl Store {
         Ok(Some(Rootfs { image: document.image, lower, skeleton, upper, work, whole, owners }))
     }
 
+    /// When the copy of a [whole](Rootfs::whole) container was made, if that is known.
+    pub(crate) fn copied_at(&self, id: &str) -> Result<Option<(i64, u32)>, Error> {
+        let mark = self.container_dir(id)?.join(COPIED);
+        if mark.exists() { changed_at(&mark).map(Some) } else { Ok(None) }
+    }
+
     /// Layers and skeleton of a container with its own owners, made if they are missing; `None` where it has none.
     ///
     /// # Errors
@@ -222,6 +229,33 @@ pub fn has_copy(dir: &Path) -> bool {
 fn describe(layers: &[Layer], top: &Path) -> Result<(), Error> {
     inherit(&visible(layers), top)?;
     describe_root(layers, top).map(drop)
+}
+
+/// A file in the directory of a container, made when its copy was: what was changed in it since is no older.
+const COPIED: &str = "copied";
+/// Times that it is tried to be younger than the copy, where the clock of the file system stands still for a while.
+const TRIES: u32 = 500;
+/// Between two of them: what the clock of a common kernel needs for a step.
+const STEP: std::time::Duration = std::time::Duration::from_millis(4);
+
+fn mark_copied(dir: &Path, copy: &Path) -> Result<(), Error> {
+    let mark = dir.join(COPIED);
+    let last = changed_at(copy)?;
+    disk::write_new(&mark, b"", Durability::None)?;
+    for _ in 0..TRIES {
+        if changed_at(&mark)? > last {
+            break;
+        }
+        std::thread::sleep(STEP);
+        chmodat(CWD, &mark, Mode::RUSR | Mode::WUSR, AtFlags::empty()).during("change mode of", &mark)?;
+    }
+    Ok(())
+}
+
+/// When a file was last changed in any way, in seconds and nanoseconds.
+fn changed_at(path: &Path) -> Result<(i64, u32), Error> {
+    let stat = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW).during("look at", path)?;
+    Ok((stat.st_ctime, stat.st_ctime_nsec as u32))
 }
 
 /// Fills a directory with the files of all layers.

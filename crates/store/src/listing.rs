@@ -1,24 +1,29 @@
 //! What is in a directory of a layer, in whatever form it is kept.
 
-use std::os::fd::AsFd;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, major, minor, openat2, readlinkat,
-    statat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Stat, fgetxattr, major, minor, readlinkat, statat};
 use rustix::io::Errno;
 
 use crate::erofs::{FileKind, Node};
 use crate::error::{Context, Error};
 use crate::unpack::{OPAQUE, USER_OPAQUE, is_opaque};
 use crate::view::{Tree, failed, open_beneath};
+use crate::xattrs::{self, Xattrs};
 
 /// Longer ones are cut, which `cap_from_disk` of the kernel refuses anyway.
 const MAX_CAPABILITY: usize = 64;
-pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// A directory of a layer: which one of an image; in an unpacked tree paths say that.
 pub(crate) type Place = Option<Node>;
+
+/// What of a file is in no [`Item`].
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Further {
+    target: Vec<u8>,
+    xattrs: Xattrs,
+}
 
 /// What stands under a name.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Item {
     pub(crate) mode: u32,
     pub(crate) owner: (u32, u32),
     pub(crate) mtime: (i64, u32),
+    /// When it was last changed in any way, of one on disk.
+    ctime: (i64, u32),
     pub(crate) size: u64,
     pub(crate) device: (u32, u32),
 }
@@ -55,10 +62,15 @@ impl Item {
         whole(self) == whole(other)
     }
 
-    /// The same for what is no directory, with times, lengths and device numbers.
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let whole = |item: &Self| (item.mtime, item.size, item.device);
+    /// The same for what is no directory, with lengths and device numbers.
+    pub(crate) fn is_as_long(&self, other: &Self) -> bool {
+        let whole = |item: &Self| (item.size, item.device);
         self.is_alike(other) && whole(self) == whole(other)
+    }
+
+    /// Whether it was not changed in any way since that moment, in seconds and nanoseconds.
+    pub(crate) fn is_older(&self, moment: Option<(i64, u32)>) -> bool {
+        moment.is_some_and(|moment| self.ctime < moment)
     }
 
     /// The same, as one who has a single user and group keeps it.
@@ -76,6 +88,7 @@ impl Item {
             mode: mode(node.kind(), node.mode()),
             owner: node.owner(),
             mtime: node.mtime(),
+            ctime: (0, 0),
             size: node.size(),
             device,
         }
@@ -87,7 +100,8 @@ impl Item {
             FileType::Symlink => FileKind::Symlink,
             FileType::CharacterDevice => FileKind::CharDevice,
             FileType::BlockDevice => FileKind::BlockDevice,
-            FileType::Fifo => FileKind::Fifo,
+            // No layer has sockets, so they are told from whatever was there.
+            FileType::Fifo | FileType::Socket => FileKind::Fifo,
             _ => FileKind::File,
         };
         let is_device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
@@ -97,6 +111,7 @@ impl Item {
             mode: mode(kind, stat.st_mode & 0o7777),
             owner: (stat.st_uid, stat.st_gid),
             mtime: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec as u32),
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             device: if is_device { (major(stat.st_rdev), minor(stat.st_rdev)) } else { (0, 0) },
         }
@@ -122,14 +137,23 @@ impl Tree<'_> {
                     for entry in Dir::read_from(&dir)? {
                         let entry = entry?;
                         let name = entry.file_name();
-                        if !matches!(name.to_bytes(), b"." | b"..") {
-                            let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                            items.push((name.to_bytes().to_vec(), Item::of_stat(&stat)));
+                        if matches!(name.to_bytes(), b"." | b"..") {
+                            continue;
+                        }
+                        match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                            // The container has just removed it.
+                            Err(Errno::NOENT) if unpacked.is_changing() => {}
+                            stat => items.push((name.to_bytes().to_vec(), Item::of_stat(&stat?))),
                         }
                     }
                     Ok::<_, Errno>(items)
                 };
-                list().during("list", &unpacked.join(path))
+                match list() {
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if unpacked.is_changing() => {
+                        Ok(Vec::new())
+                    }
+                    listed => listed.during("list", &unpacked.join(path)),
+                }
             }
             Self::Erofs(layer, image) => {
                 let Some(place) = place else { return Ok(Vec::new()) };
@@ -152,7 +176,10 @@ impl Tree<'_> {
                     }
                     Ok(false)
                 };
-                look().during("look at", &unpacked.join(path))
+                match look() {
+                    Err(e) if unpacked.is_changing() && e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+                    looked => looked.during("look at", &unpacked.join(path)),
+                }
             }
             Self::Erofs(layer, image) => {
                 let Some(place) = place else { return Ok(false) };
@@ -162,27 +189,25 @@ impl Tree<'_> {
         }
     }
 
-    /// What of a file or link at `path` is in no [`Item`]: where a link points to, or the capabilities of a file.
-    pub(crate) fn further(&self, path: &[u8], kind: FileKind) -> Result<Vec<u8>, Error> {
-        if !matches!(kind, FileKind::File | FileKind::Symlink) {
-            return Ok(Vec::new());
-        }
-        match self {
-            Self::Dir(unpacked, root) => {
-                further_on_disk(root, path, kind).during("look at", &unpacked.join(path))
-            }
+    /// What of the file at `path` is in no [`Item`]: where a link points to, and the extended attributes that belong to it. Nothing of
+    /// one that has gone meanwhile. No file is opened: a container could put anything there.
+    pub(crate) fn further(&self, path: &[u8], item: &Item) -> Result<Further, Error> {
+        let is_link = item.kind == FileKind::Symlink;
+        let (target, mut xattrs) = match self {
+            Self::Dir(unpacked, root) => match further_on_disk(root.as_fd(), path, is_link) {
+                Err(Errno::NOENT | Errno::INVAL) if self.layer().is_none() => return Ok(Further::default()),
+                found => found.during("look at", &unpacked.join(path))?,
+            },
             Self::Erofs(layer, image) => {
-                let look = || match image.find(path)? {
-                    Some(node) if kind == FileKind::Symlink => image.target(&node),
-                    Some(node) => {
-                        let found = image.xattrs(&node)?.into_iter().find(|(name, _)| name == CAPABILITY);
-                        Ok(found.map(|(_, value)| value).unwrap_or_default())
-                    }
-                    None => Ok(Vec::new()),
-                };
-                look().map_err(|e| failed(layer, e))
+                let Some(node) = item.node else { return Ok(Further::default()) };
+                let target = if is_link { image.target(&node) } else { Ok(Vec::new()) };
+                let read = target.and_then(|target| Ok((target, image.xattrs(&node)?)));
+                read.map_err(|e| failed(layer, e))?
             }
-        }
+        };
+        xattrs.retain(|(name, _)| xattrs::belongs(name));
+        xattrs.sort_unstable();
+        Ok(Further { target, xattrs })
     }
 
     /// Whether the layer's tar only needs the directory and says nothing of it.
@@ -196,16 +221,13 @@ fn mode(kind: FileKind, mode: u32) -> u32 {
     if kind == FileKind::Symlink { 0 } else { mode }
 }
 
-fn further_on_disk(root: impl AsFd, path: &[u8], kind: FileKind) -> Result<Vec<u8>, Errno> {
+fn further_on_disk(root: BorrowedFd<'_>, path: &[u8], is_link: bool) -> Result<(Vec<u8>, Xattrs), Errno> {
     let split = path.iter().rposition(|&b| b == b'/');
     let (parent, name) = split.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
-    let dir = open_beneath(root.as_fd(), parent)?;
-    if kind == FileKind::Symlink {
-        return Ok(readlinkat(&dir, name, Vec::new())?.into_bytes());
-    }
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    value_of(&openat2(&dir, name, flags, Mode::empty(), resolve)?, CAPABILITY)
+    let dir = open_beneath(root, parent)?;
+    let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+    let target = if is_link { readlinkat(&dir, &name, Vec::new())?.into_bytes() } else { Vec::new() };
+    Ok((target, xattrs::at(dir.as_fd(), &name)?))
 }
 
 /// An attribute of a few bytes; nothing where there is none.

@@ -31,6 +31,11 @@ pub(crate) struct Unpacked<'l> {
 }
 
 impl Unpacked<'_> {
+    /// Whether a container may change it while it is looked at.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.layer.is_none()
+    }
+
     pub(crate) fn join(&self, path: &[u8]) -> PathBuf {
         self.path.join(disk::os_path(path))
     }
@@ -117,7 +122,12 @@ pub(crate) fn failed(layer: &Layer, error: ReadError) -> Error {
 pub(crate) fn open_beneath(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat2(root, if path.is_empty() { b"." } else { path }, flags, Mode::empty(), resolve)
+    let path = if path.is_empty() { b"." } else { path };
+    // A layer keeps its times of access. Only who owns a file may ask for that.
+    match openat2(root, path, flags | OFlags::NOATIME, Mode::empty(), resolve) {
+        Err(Errno::PERM) => openat2(root, path, flags, Mode::empty(), resolve),
+        opened => opened,
+    }
 }
 
 impl Look {

@@ -19,7 +19,7 @@ use crate::disk;
 use crate::erofs::{Extent, FileKind, Image, Node, ReadError};
 use crate::error::Error;
 use crate::layer::{self, Layer};
-use crate::listing::{CAPABILITY, Item};
+use crate::listing::Item;
 use crate::merged::{Shown, Stack, Trees, joined};
 use crate::owners::Owners;
 use crate::shifted::Content;
@@ -64,9 +64,11 @@ pub(crate) fn copy(
             Error::NoOwner { path: Path::new("/").join(disk::os_path(path)), uid, gid }
         }
     };
+    let usual = defaults(root.as_fd()).map_err(|e| failed(b"", Fault::Io("look at", e).into()))?;
     let mut copier = Copier {
         form,
-        defaults: defaults(root.as_fd()).map_err(|e| failed(b"", Fault::Io("look at", e).into()))?,
+        // A container without some is better than none.
+        defaults: Defaults { may_lack_attributes: true, ..usual },
         dirs: DirStack::new(root.as_fd()),
         links: HashMap::new(),
         buffer: vec![0; 256 * 1024],
@@ -145,7 +147,11 @@ impl Copier<'_> {
         if let Some(number) = source.shared_by()? {
             if let Some(first) = self.links.get(&(shown.tree, number)) {
                 // It was made here, and nothing that was is a link to elsewhere on its way.
-                return Ok(linkat(root, first.as_slice(), dir, name, AtFlags::empty()).map_err(create)?);
+                match linkat(root, first.as_slice(), dir, name, AtFlags::empty()) {
+                    // It has as many names as the file system allows: what follows has the next file.
+                    Err(Errno::MLINK | Errno::NAMETOOLONG) => {}
+                    linked => return Ok(linked.map_err(create)?),
+                }
             }
             self.links.insert((shown.tree, number), path.to_vec());
         }
@@ -238,10 +244,12 @@ impl<'t> Source<'t> {
                 let parent = open_beneath(root.as_fd(), parent).map_err(opened)?;
                 let name = text(name.to_vec())?;
                 let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+                let open = || match openat(&parent, &name, flags | OFlags::NOATIME, Mode::empty()) {
+                    Err(Errno::PERM) => openat(&parent, &name, flags, Mode::empty()),
+                    file => file,
+                };
                 let file = match item.kind {
-                    FileKind::File | FileKind::Directory => {
-                        Some(openat(&parent, &name, flags, Mode::empty()).map_err(opened)?.into())
-                    }
+                    FileKind::File | FileKind::Directory => Some(open().map_err(opened)?.into()),
                     _ => None,
                 };
                 Ok(Self::Dir { parent, name, file })
@@ -326,9 +334,14 @@ impl<'t> Source<'t> {
         };
         let mut extents = Vec::new();
         let mut end = 0;
+        let failed = |e| Fault::Io("read", e);
         while end < size {
-            let Ok(start) = seek(file, SeekFrom::Data(end)) else { break };
-            end = seek(file, SeekFrom::Hole(start)).map_err(|e| Fault::Io("read", e))?.min(size);
+            let start = match seek(file, SeekFrom::Data(end)) {
+                // Nothing but a hole follows.
+                Err(Errno::NXIO) => break,
+                start => start.map_err(failed)?,
+            };
+            end = seek(file, SeekFrom::Hole(start)).map_err(failed)?.min(size);
             if end <= start {
                 break;
             }
@@ -362,11 +375,8 @@ fn copy_range(file: &File, to: BorrowedFd<'_>, extent: Extent, buffer: &mut [u8]
     Ok(())
 }
 
-/// The attributes that belong to a file: not those of the overlay, nor the labels of this machine's security modules.
 fn of_the_file(xattrs: Xattrs) -> Vec<(CString, Vec<u8>)> {
-    let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
-    let belongs = |name: &[u8]| name == CAPABILITY || !foreign.iter().any(|prefix| name.starts_with(prefix));
-    let xattrs = xattrs.into_iter().filter(|(name, _)| belongs(name));
+    let xattrs = xattrs.into_iter().filter(|(name, _)| xattrs::belongs(name));
     xattrs.filter_map(|(name, value)| Some((CString::new(name).ok()?, value))).collect()
 }
 

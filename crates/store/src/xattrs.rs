@@ -12,6 +12,15 @@ use rustix::io::Errno;
 /// Names and values, in the order of the names.
 pub(crate) type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// File capabilities (capabilities(7)).
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Whether an attribute belongs to a file: not those of the overlay, nor the labels of this machine's security modules.
+pub(crate) fn belongs(name: &[u8]) -> bool {
+    let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
+    name == CAPABILITY || !foreign.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Those of an open file.
 pub(crate) fn of(file: impl AsFd) -> Result<Xattrs, Errno> {
     let size = match flistxattr_query(&file) {

@@ -146,3 +146,58 @@ fn a_layer_that_cannot_be_read_is_named() {
     assert!(common::chain(&error).contains("its image has another size"), "{error}");
     assert!(Path::new(&file).exists());
 }
+
+#[test]
+fn whatever_is_done_to_a_copy_is_found() {
+    let fixture = Fixture::with_form(Form::Erofs);
+    let image = image(&fixture, &layers());
+    let store = fixture.store.with_copies(true);
+    let copy = store.create_rootfs("c", &image.id, Durability::None, Limits::default(), None).unwrap();
+    let changed = || -> Vec<String> {
+        let changes = fixture.store.changes_of_container("c").unwrap().unwrap();
+        changes.into_iter().map(|change| String::from_utf8(change.path).unwrap()).collect()
+    };
+    let set = |path: &str| {
+        rustix::fs::setxattr(copy.upper.join(path), "user.new", b"x", rustix::fs::XattrFlags::empty())
+            .unwrap();
+    };
+    set("attributes");
+    set("sticky");
+    assert_eq!(changed(), ["/attributes", "/sticky"]);
+    // A socket is no file, and is not opened.
+    let empty = copy.upper.join("empty");
+    fs::remove_file(&empty).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&empty).unwrap();
+    fs::set_permissions(&empty, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(changed(), ["/attributes", "/empty", "/sticky"]);
+    // Times that the file system cannot keep are no change.
+    let (old, now) = (std::time::UNIX_EPOCH, std::time::SystemTime::now());
+    fs::File::options().write(true).open(copy.upper.join("big")).unwrap().set_modified(old).unwrap();
+    assert_eq!(changed(), ["/attributes", "/big", "/empty", "/linked", "/linked/thrice", "/sticky"]);
+    let mark = fixture.store.container_dir("c").unwrap().join("copied");
+    // The clock of files goes in steps.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::File::options().write(true).open(&mark).unwrap().set_modified(now).unwrap();
+    assert_eq!(changed(), ["/empty"], "what is older than the mark is as it was");
+}
+
+#[test]
+fn deep_trees_and_files_with_many_names_are_copied() {
+    let deep = |n: u32| format!("{n}/{}", "d/".repeat(1500));
+    let mut tar = Tar::new().file("first", b"content");
+    for n in 0..3 {
+        tar = tar.pax(&[("path", format!("{}file", deep(n)).as_bytes())]).file("x", b"y");
+    }
+    for n in 0..3000 {
+        tar = tar.hardlink(&format!("many/{n}"), "first");
+    }
+    let fixture = Fixture::with_form(Form::Erofs);
+    let image = image(&fixture, &[tar.end()]);
+    let store = fixture.store.with_copies(true);
+    let copy = store.create_rootfs("c", &image.id, Durability::None, Limits::default(), None).unwrap();
+    for n in 0..3 {
+        assert!(copy.upper.join(deep(n)).join("file").exists());
+    }
+    assert_eq!(fs::metadata(copy.upper.join("first")).unwrap().nlink(), 3001);
+    assert_eq!(fixture.store.changes_of_container("c").unwrap().unwrap(), []);
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use loment_testkit::{Ids, Patience, World, run};
 
-use crate::{fixtures, world};
+use crate::{fixtures, through, world};
 
 /// A store on an overlay, as in a container of another engine: the kernel keeps no changes of another overlay there.
 const PLACE: &str = r#"
@@ -97,4 +97,30 @@ fn an_ordinary_users_store_on_an_overlay_has_them_too() {
     for ids in [Ids::Many, Ids::One] {
         story(&World::of_user(Path::new(env!("CARGO_BIN_EXE_loment")), ids));
     }
+}
+
+#[test]
+fn users_of_a_container_have_its_copy() {
+    let script = r#"
+        loment pull --quiet --tls-verify=false "$image" >/dev/null
+        loment run --name c --network none --uidmap 0:100000:65536 "$image" sh -c 'stat -c %u /bin/busybox; touch /new; chown 7 /new'
+        loment diff c
+        loment commit --quiet c localhost/next >/dev/null
+        loment run --rm --network none localhost/next stat -c %u /new
+        stat -c %u "$1"/m/root/containers/*/upper/new
+        loment export c | tar -tv --numeric-owner | grep -c ' 7/0 .* new$'
+    "#;
+    assert_eq!(on_an_overlay(&world(), script), ["0", "A /new", "7", "100007", "1"]);
+}
+
+#[test]
+fn what_cannot_be_found_out_is_not_remembered() {
+    let world = world();
+    let remembered = || fs::read_to_string(world.runroot().join("layer-form")).unwrap_or_default();
+    let info = world.command(["info", "--format", "{{.Store.GraphDriverName}}"]);
+    let outer = ["setpriv", "--inh-caps", "-sys_admin", "--bounding-set", "-sys_admin"];
+    let said = run(&mut through(&outer, &info), Patience::NORMAL);
+    assert_eq!((said.succeeds(), remembered().as_str()), ("overlay", ""));
+    assert_eq!(world.loment(["info", "--format", "{{.Store.GraphDriverName}}"]).succeeds(), "overlay");
+    assert!(remembered().contains(char::is_alphanumeric), "{}", remembered());
 }

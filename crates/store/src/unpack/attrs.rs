@@ -31,7 +31,7 @@ impl Attrs {
             fchmod(fd, Mode::from_raw_mode(self.mode)).map_err(|e| Fault::Io("change mode", e))?;
         }
         for (name, value) in &self.xattrs {
-            defaults.rights.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
+            defaults.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
         }
         futimens(fd, &self.times()).map_err(|e| Fault::Io("set times", e))
     }
@@ -55,7 +55,7 @@ impl Attrs {
             // There is no setxattrat before Linux 6.13; the last component is not followed.
             let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
             path.extend_from_slice(name.to_bytes());
-            defaults.rights.attribute(key, lsetxattr(path, key, value, XattrFlags::empty()))?;
+            defaults.attribute(key, lsetxattr(path, key, value, XattrFlags::empty()))?;
         }
         utimensat(parent, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|e| Fault::Io("set times", e))
@@ -77,7 +77,7 @@ impl DirMeta {
         defaults.rights.owner((attrs.uid, attrs.gid), (defaults.uid, defaults.gid), own)?;
         fchmod(fd, Mode::from_raw_mode(attrs.mode)).map_err(|e| Fault::Io("change mode", e))?;
         for (name, value) in &attrs.xattrs {
-            defaults.rights.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
+            defaults.attribute(name, fsetxattr(fd, name, value, XattrFlags::empty()))?;
         }
         if self.opaque {
             let mark = defaults.rights.opaque();

@@ -5,15 +5,16 @@
 //! on the way are read and followed by us, inside the layer's root, as chroot-based unpackers do.
 
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::EntryProblem;
 use super::rights::Rights;
 use super::rules::{DirMeta, DirMetas, MAX_LINKS, MAX_PATH};
+use super::{EntryProblem, Fault};
 
 /// Open directories kept; deeper ancestors are reopened when the walk comes back to them.
 const MAX_OPEN: usize = 64;
@@ -186,17 +187,17 @@ impl<'r> DirStack<'r> {
         let Some(last) = depth.checked_sub(1) else { return Ok(self.root) };
         if self.levels[last].fd.is_none() {
             let nearest = self.levels[..last].iter().rposition(|level| level.fd.is_some());
-            let mut fd = None;
             for index in nearest.map_or(0, |n| n + 1)..=last {
                 let name = &self.path[self.start(index)..self.levels[index].end];
-                let from = match (&fd, index.checked_sub(1)) {
-                    (Some(fd), _) => OwnedFd::as_fd(fd),
-                    (None, Some(above)) => self.levels[above].fd.as_ref().map_or(self.root, |fd| fd.as_fd()),
-                    (None, None) => self.root,
-                };
-                fd = Some(open_dir(from, name).map_err(|e| WalkError::Io("reopen parent of", e))?);
+                let above = index.checked_sub(1).and_then(|above| self.levels[above].fd.as_ref());
+                let from = above.map_or(self.root, |fd| fd.as_fd());
+                let fd = open_dir(from, name).map_err(|e| WalkError::Io("reopen parent of", e))?;
+                // On the way back those above it come next.
+                self.levels[index].fd = Some(fd);
+                if let Some(old) = index.checked_sub(MAX_OPEN) {
+                    self.levels[old].fd = None;
+                }
             }
-            self.levels[last].fd = fd;
         }
         Ok(self.levels[last].fd.as_ref().map_or(self.root, |fd| fd.as_fd()))
     }
@@ -230,6 +231,18 @@ pub(crate) struct Defaults {
     pub(crate) gid: u32,
     pub(crate) umask: u32,
     pub(crate) rights: Rights,
+    /// What the file system has no room for may be left out.
+    pub(crate) may_lack_attributes: bool,
+}
+
+impl Defaults {
+    /// What came of setting an attribute.
+    pub(super) fn attribute(&self, name: &CStr, result: Result<(), Errno>) -> Result<(), Fault> {
+        match result {
+            Err(Errno::OPNOTSUPP) if self.may_lack_attributes => Ok(()),
+            result => self.rights.attribute(name, result),
+        }
+    }
 }
 
 /// Finds the defaults by making a file in `dir`: the umask cannot be read without changing it for all threads.
@@ -238,5 +251,11 @@ pub(crate) fn defaults(dir: BorrowedFd<'_>) -> Result<Defaults, Errno> {
     let probe = openat(dir, c"probe", flags, Mode::from_raw_mode(0o777))?;
     let stat = fstat(&probe)?;
     rustix::fs::unlinkat(dir, c"probe", AtFlags::empty())?;
-    Ok(Defaults { uid: stat.st_uid, gid: stat.st_gid, umask: 0o777 & !stat.st_mode, rights: Rights::own() })
+    Ok(Defaults {
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        umask: 0o777 & !stat.st_mode,
+        rights: Rights::own(),
+        may_lack_attributes: false,
+    })
 }
