@@ -216,7 +216,7 @@ impl Engine {
         let bytes = match std::fs::read(&path) {
             // Half-made ones have no configuration yet.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Ok(bytes) if !was_written(&bytes) => return Ok(None),
+            Ok(bytes) if bytes.first().is_none_or(|&byte| byte == 0) && was_lost(&path) => return Ok(None),
             other => other.context("read", path.display())?,
         };
         let damaged = |source| Error::Damaged { path: path.display().to_string(), source };
@@ -323,10 +323,8 @@ impl Engine {
 
     /// Whether nothing but a directory is left of a container whose making was cut short.
     pub(crate) fn is_half_made(&self, id: &str) -> bool {
-        let has_record = || match std::fs::read(self.dir(id).join(CONFIG)) {
-            Err(error) => error.kind() != std::io::ErrorKind::NotFound,
-            Ok(bytes) => was_written(&bytes),
-        };
+        let path = self.dir(id).join(CONFIG);
+        let has_record = || path.exists() && !was_lost(&path);
         if has_record() {
             return false;
         }
@@ -338,10 +336,12 @@ impl Engine {
     }
 }
 
-/// Whether there is anything in a record. Those of containers that are removed at their end are not flushed, and a power cut can leave
-/// files that were named and have no bytes yet, or only zeros.
-pub(crate) fn was_written(record: &[u8]) -> bool {
-    record.iter().any(|&byte| byte != 0)
+/// Whether a power cut took a record. Those of containers that are removed at their end are not flushed, and files that were named may have no
+/// bytes yet, or only zeros. One that became so since the machine was started is damaged: what it is of may run.
+pub(crate) fn was_lost(path: &Path) -> bool {
+    let modified = || std::fs::metadata(path).and_then(|meta| meta.modified());
+    std::fs::read(path).is_ok_and(|record| record.iter().all(|&byte| byte == 0))
+        && modified().is_ok_and(|modified| modified < loment_sys::clock::booted_at())
 }
 
 /// The state of a container whose record is damaged: it can be started anew, or removed. Other errors stay.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::config::{ImageUse, InitContainer, Network, RootfsUse, VERSION, Volume};
 use crate::container::{Status, status_of};
-use crate::engine::{CONFIG, damaged, was_written};
+use crate::engine::{CONFIG, damaged, was_lost};
 use crate::health::report;
 use crate::names::ids_with_prefix;
 use crate::{Engine, Error};
@@ -164,6 +164,7 @@ impl Engine {
                 Ok(Some(_)) => {}
                 Ok(None) => missing.push(id),
                 Err(_) if which == Which::Active => {}
+                Err(_) if was_lost(&self.dir(&id).join(CONFIG)) => missing.push(id),
                 Err(problem) => {
                     let names = names.get_or_insert_with(|| self.names().all());
                     let name = names.get(&id).cloned().unwrap_or_default();
@@ -225,7 +226,7 @@ impl Records {
         id: &str,
         closer: impl Fn(Status, Option<&str>) -> Status,
     ) -> io::Result<Option<Listed>> {
-        let Some(bytes) = self.read(id, CONFIG)?.filter(|bytes| was_written(bytes)) else { return Ok(None) };
+        let Some(bytes) = self.read(id, CONFIG)? else { return Ok(None) };
         let record: Record = serde_json::from_slice(bytes)?;
         if record.version != VERSION {
             let problem = format!("it is version {}, this program understands {VERSION}", record.version);

@@ -20,6 +20,24 @@ const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest pause between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How often a directory is made anew that others have taken for a killed program's.
+const TRIES: u32 = 16;
+
+/// Makes a directory, and locks it before anybody takes it for the leftover of a program that was killed.
+pub(crate) fn make_locked(dir: &Path, busy: impl Fn() -> Error) -> Result<File, Error> {
+    for _ in 0..TRIES {
+        std::fs::create_dir_all(dir).context("create", dir.display())?;
+        match lock_dir(dir, PATIENCE, &busy) {
+            Ok(lock) if is_at(&lock, dir) => return Ok(lock),
+            // Whoever sweeps took it for such a one before it was locked.
+            Ok(_) => {}
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(std::io::Error::from(rustix::io::Errno::AGAIN)).context("make", dir.display())
+}
+
 impl Engine {
     /// Waits until nobody else changes a container. To be held for moments, never while waiting for a program to end.
     ///

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::error::Error;
 use crate::image::ImageRecord;
 use crate::merged::{Shown, Stack, Trees, joined};
+use crate::owners::Owners;
 use crate::store::Store;
 use crate::unpack::Rights;
 use crate::view::Tree;
@@ -47,8 +48,13 @@ impl Store {
             Some(base) => self.layers_of(base)?,
             None => new[..new.len().saturating_sub(1)].to_vec(),
         };
-        let mut walk =
-            Walk { trees: Trees::default(), by_looks: base.is_some(), copied: None, rights: Rights::All };
+        let mut walk = Walk {
+            trees: Trees::default(),
+            by_looks: base.is_some(),
+            copied: None,
+            owners: None,
+            rights: Rights::All,
+        };
         let (old, new) = (walk.trees.stack(&old)?, walk.trees.stack(&new)?);
         walk.compare(&old, &new)
     }
@@ -66,9 +72,11 @@ impl Store {
         let layers = self.layers_of(&image)?;
         let rights = if rootfs.whole { Rights::own() } else { Rights::All };
         let copied = if rootfs.whole { self.copied_at(id)? } else { None };
-        let mut walk = Walk { trees: Trees::default(), by_looks: rootfs.whole, copied, rights };
-        let mut old = walk.trees.stack(&layers)?;
-        let mut new = vec![walk.trees.add(Tree::of_changes(rootfs.upper)?)?];
+        let mut trees = Trees::default();
+        let mut old = trees.stack(&layers)?;
+        let mut new = vec![trees.add(Tree::of_changes(rootfs.upper)?)?];
+        let owners = rootfs.owners.map(|owners| (new[0].0, owners));
+        let mut walk = Walk { trees, by_looks: rootfs.whole, copied, owners, rights };
         match rootfs.whole {
             true => old.push(walk.trees.add(Tree::of_changes(rootfs.skeleton)?)?),
             false => new.extend(old.iter().copied()),
@@ -84,6 +92,8 @@ struct Walk<'l> {
     /// When the new tree was made as a copy of the old one: what is older is what it was, whatever became of its times and attributes
     /// on that file system.
     copied: Option<(i64, u32)>,
+    /// The tree of what a container has changed, and who has that, if others than in layers.
+    owners: Option<(usize, Owners)>,
     /// Those of who made the new tree a copy of the old one.
     rights: Rights,
 }
@@ -143,18 +153,33 @@ impl Walk<'_> {
         Ok(steps.into_values().rev().collect())
     }
 
+    /// Who has the files of a tree, if others than in layers.
+    fn owners_of(&self, shown: &Shown) -> Option<&Owners> {
+        self.owners.as_ref().filter(|(tree, _)| *tree == shown.tree).map(|(_, owners)| owners)
+    }
+
     /// What there is to do where both sides have something.
     fn step(&self, path: Vec<u8>, was: Shown, now: Shown) -> Result<Option<Step>, Error> {
         if was.tree == now.tree && same(&was.merged, &now.merged) {
             return Ok(None);
         }
-        let items = [&was, &now].map(|shown| match self.rights.has_one_id() {
-            true => shown.item.without_owner(),
-            false => shown.item,
+        let items = [&was, &now].map(|shown| match (self.rights.has_one_id(), self.owners_of(shown)) {
+            (true, _) => shown.item.with_owner((0, 0)),
+            (false, Some(owners)) => {
+                let (uid, gid) = shown.item.owner;
+                shown.item.with_owner(owners.inside(uid, gid))
+            }
+            (false, None) => shown.item,
         });
         let is_older = items[1].is_older(self.copied);
         let has_same = || -> Result<bool, Error> {
-            let further = |shown: &Shown| self.trees.get(shown.tree).further(&path, &shown.item);
+            let further = |shown: &Shown| {
+                let further = self.trees.get(shown.tree).further(&path, &shown.item)?;
+                Ok::<_, Error>(match &self.owners {
+                    Some((tree, owners)) if *tree != shown.tree => further.with_owners(owners),
+                    _ => further,
+                })
+            };
             Ok(further(&was)? == further(&now)?)
         };
         if was.item.is_dir() && now.item.is_dir() {

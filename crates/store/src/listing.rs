@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::erofs::{FileKind, Node};
 use crate::error::{Context, Error};
+use crate::owners::Owners;
 use crate::unpack::{OPAQUE, USER_OPAQUE, is_opaque};
 use crate::view::{Tree, failed, open_beneath};
 use crate::xattrs::{self, Xattrs};
@@ -23,6 +24,13 @@ pub(crate) type Place = Option<Node>;
 pub(crate) struct Further {
     target: Vec<u8>,
     xattrs: Xattrs,
+}
+
+impl Further {
+    /// As copies with these owners have it.
+    pub(crate) fn with_owners(self, owners: &Owners) -> Self {
+        Self { xattrs: owners.attributes(self.xattrs), ..self }
+    }
 }
 
 /// What stands under a name.
@@ -73,9 +81,9 @@ impl Item {
         moment.is_some_and(|moment| self.ctime < moment)
     }
 
-    /// The same, as one who has a single user and group keeps it.
-    pub(crate) fn without_owner(self) -> Self {
-        Self { owner: (0, 0), ..self }
+    /// The same of another user and group.
+    pub(crate) fn with_owner(self, owner: (u32, u32)) -> Self {
+        Self { owner, ..self }
     }
 
     fn of_node(node: Node) -> Self {

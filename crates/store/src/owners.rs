@@ -3,6 +3,8 @@
 use loment_sys::ids::{IdMap, IdRange, NOBODY};
 use serde::{Deserialize, Serialize};
 
+use crate::xattrs::Xattrs;
+
 /// Users and groups of a container, and who these are for whom the store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owners {
@@ -37,9 +39,19 @@ impl Owners {
         OwnersDocument { users: numbers(&self.users), groups: numbers(&self.groups) }
     }
 
+    /// Extended attributes of a file in a layer, with the owners that access control lists in them are about. One with somebody who is
+    /// nobody is left out.
+    pub(crate) fn attributes(&self, xattrs: Xattrs) -> Xattrs {
+        let attribute = |(name, value): (Vec<u8>, Vec<u8>)| match name.starts_with(b"system.posix_acl_") {
+            true => Some((name, self.access_list(&value)?)),
+            false => Some((name, value)),
+        };
+        xattrs.into_iter().filter_map(attribute).collect()
+    }
+
     /// An access control list (acl(5)) as the kernel keeps it in an attribute, with its users and groups outside of the container;
     /// `None` where one of them is nobody. The form is that of linux/posix_acl_xattr.h: a version, then tag, rights and id of each entry.
-    pub(crate) fn access_list(&self, value: &[u8]) -> Option<Vec<u8>> {
+    fn access_list(&self, value: &[u8]) -> Option<Vec<u8>> {
         const USER: u16 = 0x02;
         const GROUP: u16 = 0x08;
         let (version, entries) = value.split_at_checked(4)?;

@@ -205,17 +205,14 @@ fn refer(file: &OwnedFd, path: &[u8], size: u64) -> Result<(), Errno> {
 
 /// The attributes of a file, with these owners.
 fn attrs(source: &Source<'_>, owners: Option<&Owners>) -> Result<Attrs, Stop> {
-    let mut attrs = source.attrs()?;
-    let Some(owners) = owners else { return Ok(attrs) };
-    let no_owner = Stop::NoOwner(attrs.uid, attrs.gid);
-    (attrs.uid, attrs.gid) = owners.outside(attrs.uid, attrs.gid).ok_or(no_owner)?;
-    let xattrs = std::mem::take(&mut attrs.xattrs).into_iter();
-    attrs.xattrs = xattrs
-        .filter_map(|(name, value)| match name.to_bytes().starts_with(b"system.posix_acl_") {
-            true => Some((name, owners.access_list(&value)?)),
-            false => Some((name, value)),
-        })
-        .collect();
+    let (mut attrs, mut xattrs) = source.attrs()?;
+    if let Some(owners) = owners {
+        let no_owner = Stop::NoOwner(attrs.uid, attrs.gid);
+        (attrs.uid, attrs.gid) = owners.outside(attrs.uid, attrs.gid).ok_or(no_owner)?;
+        xattrs = owners.attributes(xattrs);
+    }
+    let xattrs = xattrs.into_iter().filter(|(name, _)| xattrs::belongs(name));
+    attrs.xattrs = xattrs.filter_map(|(name, value)| Some((CString::new(name).ok()?, value))).collect();
     Ok(attrs)
 }
 
@@ -269,8 +266,9 @@ impl<'t> Source<'t> {
         })
     }
 
-    fn attrs(&self) -> Result<Attrs, Fault> {
-        let (mut attrs, xattrs) = match self {
+    /// Without extended attributes, and these.
+    fn attrs(&self) -> Result<(Attrs, Xattrs), Fault> {
+        Ok(match self {
             Self::Image { image, node } => {
                 let (uid, gid) = node.owner();
                 let (mode, mtime) = (node.mode(), node.mtime());
@@ -297,9 +295,7 @@ impl<'t> Source<'t> {
                 };
                 (attrs, xattrs.map_err(looked)?)
             }
-        };
-        attrs.xattrs = of_the_file(xattrs);
-        Ok(attrs)
+        })
     }
 
     fn target(&self) -> Result<CString, Fault> {
@@ -373,11 +369,6 @@ fn copy_range(file: &File, to: BorrowedFd<'_>, extent: Extent, buffer: &mut [u8]
         (offset, at, length) = (offset + count, at + count, length - count);
     }
     Ok(())
-}
-
-fn of_the_file(xattrs: Xattrs) -> Vec<(CString, Vec<u8>)> {
-    let xattrs = xattrs.into_iter().filter(|(name, _)| xattrs::belongs(name));
-    xattrs.filter_map(|(name, value)| Some((CString::new(name).ok()?, value))).collect()
 }
 
 fn split(path: &[u8]) -> (&[u8], &[u8]) {

@@ -62,7 +62,15 @@ fn a_record_of_which_a_power_cut_left_only_the_name_is_none() {
     let create = ["create", "--rm", "--network", "none", "--name", "c", "--rootfs", &rootfs, "true"];
     for left in [&b""[..], &[0; 4096]] {
         let id = world.loment(create).succeeds().to_owned();
-        std::fs::write(world.root().join("containers").join(&id).join("container.json"), left).unwrap();
+        let record = world.root().join("containers").join(&id).join("container.json");
+        std::fs::write(&record, left).unwrap();
+        assert_ne!(
+            world.loment(["ps", "--all", "--quiet"]).succeeds(),
+            "",
+            "it was not there at the last boot"
+        );
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        std::fs::File::options().write(true).open(&record).unwrap().set_modified(long_ago).unwrap();
         assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds(), "");
         assert!(!world.root().join("containers").join(&id).exists());
         world.loment(create).succeeds();

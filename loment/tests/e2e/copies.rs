@@ -109,8 +109,9 @@ fn users_of_a_container_have_its_copy() {
         loment run --rm --network none localhost/next stat -c %u /new
         stat -c %u "$1"/m/root/containers/*/upper/new
         loment export c | tar -tv --numeric-owner | grep -c ' 7/0 .* new$'
+        path=$(loment image mount localhost/next); stat -c %u "$path/new"; loment image unmount localhost/next >/dev/null
     "#;
-    assert_eq!(on_an_overlay(&world(), script), ["0", "A /new", "7", "100007", "1"]);
+    assert_eq!(on_an_overlay(&world(), script), ["0", "A /new", "7", "100007", "1", "7"]);
 }
 
 #[test]

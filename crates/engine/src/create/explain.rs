@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use loment_store::Lower;
 use serde_json::{Value, json};
 
-use super::Create;
+use super::{Create, Settled};
 use crate::config::Config;
 use crate::error::Context;
 use crate::names::new_id;
@@ -35,7 +35,7 @@ impl Engine {
         let pod = self.join_pod(&mut asked)?;
         drop(pod);
         let id = new_id().context("choose", "an id")?;
-        let (config, ..) = self.settle(id, asked)?;
+        let Settled { config, .. } = self.settle(id, asked)?;
         if let Some(id) = self.names().id(&config.name).filter(|_| !is_replaced) {
             return Err(Error::NameInUse { name: config.name, id });
         }

@@ -9,6 +9,7 @@ mod resolve;
 mod shared;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use loment_events::What;
@@ -19,6 +20,7 @@ use crate::config::{Config, GroupManager, Groups, LogUse, Network, RootfsUse, Si
 use crate::container::Container;
 use crate::error::{Context, invalid};
 use crate::health::HealthChoices;
+use crate::lock::{PATIENCE, make_locked};
 use crate::names::new_id;
 use crate::secrets::SecretData;
 use crate::users::AutoUsers;
@@ -113,6 +115,15 @@ pub struct Choices {
     pub size: SizeLimits,
 }
 
+/// A container that is decided.
+struct Settled {
+    config: Config,
+    volumes: VolumeChoices,
+    secrets: Vec<SecretData>,
+    /// Held until it is recorded whose its users are.
+    _users: Option<File>,
+}
+
 impl Engine {
     /// Makes a container.
     ///
@@ -126,19 +137,14 @@ impl Engine {
 
     /// The same, with an id that is its own already.
     pub(crate) fn create_as(&self, id: String, asked: Create) -> Result<Container, Error> {
-        let (config, volumes, secrets) = self.settle(id, asked)?;
+        let Settled { config, volumes, secrets, _users } = self.settle(id, asked)?;
         self.make_container(config, &volumes, &secrets)
     }
 
     /// Decides all that is not decided yet.
-    fn settle(
-        &self,
-        id: String,
-        mut asked: Create,
-    ) -> Result<(Config, VolumeChoices, Vec<SecretData>), Error> {
+    fn settle(&self, id: String, mut asked: Create) -> Result<Settled, Error> {
         self.check_size(&asked)?;
         self.share(&mut asked)?;
-        // Held until it is known whose they are.
         let _users = self.choose_users(&mut asked)?;
         let image = asked.image.as_ref().map(|(image, name)| self.image_config(image, name)).transpose()?;
         let volumes = std::mem::take(&mut asked.choices.volumes);
@@ -149,7 +155,7 @@ impl Engine {
         }
         self.plan_volumes(&mut config, &volumes, image.as_ref().map(|(image, _)| image))?;
         self.check_secrets(&config, &secrets)?;
-        Ok((config, volumes, secrets))
+        Ok(Settled { config, volumes, secrets, _users })
     }
 
     /// Makes a container of a configuration; one without a name gets one of its own.
@@ -163,10 +169,9 @@ impl Engine {
         // Everything that can be wrong with it is found now, not when it is started.
         crate::cdi::inject(&config.devices, &mut crate::spec::build(&config, &self.run_dir(&id))?)?;
         crate::oci_hooks::check(&config)?;
-        let dir = self.dir(&id);
-        std::fs::create_dir_all(&dir).context("create", dir.display())?;
         // Held while it is half made: without, it is the leftover of a program that was killed.
-        let _lock = self.lock(&id)?;
+        let busy = || Error::Busy { id: id.clone(), seconds: PATIENCE.as_secs() };
+        let _lock = make_locked(&self.dir(&id), busy)?;
         let names = self.names();
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = self.take_name(wanted, &id).and_then(|name| {

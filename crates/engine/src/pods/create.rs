@@ -15,7 +15,7 @@ use crate::container::Container;
 use crate::create::Create;
 use crate::error::{Context, invalid};
 use crate::list::Which;
-use crate::lock::{PATIENCE, lock_dir};
+use crate::lock::{PATIENCE, make_locked};
 use crate::names::new_id;
 use crate::volumes::VolumesFrom;
 use crate::{Engine, Error};
@@ -58,17 +58,8 @@ impl Engine {
 
         let dir = self.pod_dir(&id);
         // Held while it is half made: without, it is the leftover of a program that was killed.
-        let lock = loop {
-            std::fs::create_dir_all(&dir).context("create", dir.display())?;
-            let busy = || Error::PodBusy { id: id.clone(), seconds: PATIENCE.as_secs() };
-            match lock_dir(&dir, PATIENCE, busy) {
-                Ok(lock) if is_at(&lock, &dir) => break lock,
-                // Whoever sweeps took it for such a one before it was locked.
-                Ok(_) => {}
-                Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        };
+        let busy = || Error::PodBusy { id: id.clone(), seconds: PATIENCE.as_secs() };
+        let lock = make_locked(&dir, busy)?;
         let names = self.names();
         let wanted = Some(pod.name.clone()).filter(|name| !name.is_empty());
         let taken = self.take_name(wanted.as_deref(), &id);
