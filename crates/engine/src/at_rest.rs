@@ -1,7 +1,7 @@
 //! What is mounted in containers that do not run, for who looks at their files.
 
 use loment_monitor::launch::{self, VolumeMount};
-use loment_monitor::{Assembled, AtRest, Attached, attach_over, volume_mounts};
+use loment_monitor::{Assembled, AtRest, Attached, SeenAs, attach_over, volume_mounts};
 use loment_runtime::InRoot;
 use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder};
 
@@ -44,17 +44,16 @@ impl Engine {
         self.check_volumes(config)?;
         let prepared = self.volumes_to_mount(config)?;
         let root = &view.root;
-        // Where the kernel does not map them, they are on disk as they are in the root.
-        let mapped = config.namespaces.users.as_ref().filter(|_| view.users.is_none());
-        let seen_as = mapped.map(turned).transpose()?;
+        let users = config.namespaces.users.as_ref();
+        // A root that has the container's ids is with volumes that have those of the host, or the other way around.
+        let (turned, straight) = (users.map(turned).transpose()?, users.map(straight).transpose()?);
         let user = format!("{}{}", volume_mounts::ARCHIVE, std::process::id());
         let scratch = self.dir(&config.id).join("scratch");
         let inside = InRoot::new(root.try_clone().context("open", "root file system")?);
         // One that is not there is found to be missing when it starts.
         let found = loment_monitor::user::find_in(&inside, &config.process.user, &[]).ok();
         let owner = found.map(|found| (found.uid, found.gid));
-        let at_rest =
-            AtRest { root: &inside, scratch: &scratch, user: &user, owner, seen_as: seen_as.as_ref() };
+        let at_rest = AtRest { root: &inside, scratch: &scratch, user: &user, owner };
         let (mut mounts, mut used) = (Vec::new(), Vec::new());
         for volume in &config.files.volumes {
             let maps = maps(volume, &config.name)?;
@@ -72,7 +71,12 @@ impl Engine {
                 one.overlay = None;
             }
             used.extend(one.mount.clone().map(|mount| Used(mount, user.clone())));
-            let tree = at_rest.open(&one, maps).map_err(|e| failed(Box::new(e)))?;
+            let seen_as = match (view.users.is_some(), maps) {
+                (false, false) => turned.as_ref(),
+                (true, true) => straight.as_ref(),
+                _ => None,
+            };
+            let tree = at_rest.open(&one, seen_as).map_err(|e| failed(Box::new(e)))?;
             mounts.push(Attached {
                 tree,
                 destination: volume.destination.clone(),
@@ -99,15 +103,28 @@ fn maps(volume: &Volume, name: &str) -> Result<bool, Error> {
     }
 }
 
-/// The mappings of a container's users the other way around.
-fn turned(users: &Users) -> Result<(Vec<LinuxIdMapping>, Vec<LinuxIdMapping>), Error> {
-    let turn = |all: &[IdMapping]| {
-        all.iter()
-            .map(|m| {
-                let line = LinuxIdMappingBuilder::default().container_id(m.host_id).host_id(m.container_id);
-                line.size(m.size).build().map_err(|e| Error::Configuration(Box::new(e)))
-            })
-            .collect::<Result<_, _>>()
-    };
-    Ok((turn(&users.uids)?, turn(&users.gids)?))
+/// The mappings of a container's users.
+fn straight(users: &Users) -> Result<SeenAs, Error> {
+    Ok((
+        lines(&users.uids, |m| (m.container_id, m.host_id))?,
+        lines(&users.gids, |m| (m.container_id, m.host_id))?,
+    ))
+}
+
+/// The same the other way around.
+fn turned(users: &Users) -> Result<SeenAs, Error> {
+    Ok((
+        lines(&users.uids, |m| (m.host_id, m.container_id))?,
+        lines(&users.gids, |m| (m.host_id, m.container_id))?,
+    ))
+}
+
+fn lines(all: &[IdMapping], ids: impl Fn(&IdMapping) -> (u32, u32)) -> Result<Vec<LinuxIdMapping>, Error> {
+    all.iter()
+        .map(|m| {
+            let (container, host) = ids(m);
+            let line = LinuxIdMappingBuilder::default().container_id(container).host_id(host);
+            line.size(m.size).build().map_err(|e| Error::Configuration(Box::new(e)))
+        })
+        .collect()
 }

@@ -32,29 +32,28 @@ pub struct AtRest<'a> {
     pub user: &'a str,
     /// Its user and that one's group, as it knows them: whose a volume becomes where the image has no such directory.
     pub owner: Option<(u32, u32)>,
-    /// For one with users of its own: who they are, the other way around. What the host has as `containerID` they see as `hostID`.
-    pub seen_as: Option<&'a (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>)>,
 }
 
+/// Users and groups of files on disk, and whom they are shown as: `containerID` as `hostID`.
+pub type SeenAs = (Vec<LinuxIdMapping>, Vec<LinuxIdMapping>);
+
 impl AtRest<'_> {
-    /// A volume or a directory, attached nowhere. `maps` is one whose files have the container's ids on disk already. For processes with
-    /// one thread.
+    /// A volume or a directory, attached nowhere. For processes with one thread.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn open(&self, volume: &Volume, maps: bool) -> Result<OwnedFd, Error> {
+    pub fn open(&self, volume: &Volume, seen_as: Option<&SeenAs>) -> Result<OwnedFd, Error> {
         let here = Here::new().context("find", "this mount namespace")?;
-        let opened = self.open_there(volume, maps);
+        let opened = self.open_there(volume, seen_as);
         // Older kernels take a mount namespace of its own to do it.
         here.come_back().context("come back to", "this mount namespace")?;
         opened
     }
 
-    fn open_there(&self, volume: &Volume, maps: bool) -> Result<OwnedFd, Error> {
+    fn open_there(&self, volume: &Volume, seen_as: Option<&SeenAs>) -> Result<OwnedFd, Error> {
         if !volume.layers.is_empty() {
             return image(volume, self.scratch, None);
         }
-        let seen_as = self.seen_as.filter(|_| !maps);
         let owners = seen_as.map_or_else(Owners::default, |(uids, gids)| Owners::of_lists(uids, gids));
         let mounted = volume.mount.as_ref().map(|mount| volume_mounts::open(mount, self.user)).transpose()?;
         let shown = Shown { mounted, owners };

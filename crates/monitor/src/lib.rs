@@ -50,7 +50,7 @@ pub mod volume_mounts;
 pub mod volumes;
 mod worker;
 
-pub use at_rest::{Assembled, AtRest, Attached, attach_over};
+pub use at_rest::{Assembled, AtRest, Attached, SeenAs, attach_over};
 pub use erofs::mounts_files;
 pub use error::Error;
 pub use groups::{limit, scope_name};
