@@ -203,11 +203,16 @@ impl Engine {
 
 /// Removes the groups of a container and of its monitor, with what is in them. Each of them may be gone.
 fn remove_groups(id: &str) {
-    let Ok(host) = Host::detect() else { return };
     for name in [cgroup_name(id), monitor_cgroup_name(id)] {
-        let group = CgroupPath::new(&name).map(|path| host.cgroup(path));
-        let _ = group.and_then(|group| group.kill().and(group.remove()));
+        remove_group(&name);
     }
+}
+
+/// Removes a group of the usual place with what is in it, if it is there.
+pub(crate) fn remove_group(name: &str) {
+    let Ok(host) = Host::detect() else { return };
+    let group = CgroupPath::new(name).map(|path| host.cgroup(path));
+    let _ = group.and_then(|group| group.kill().and(group.remove()));
 }
 
 /// When a directory was renamed last.

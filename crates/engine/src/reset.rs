@@ -9,6 +9,7 @@ use loment_store::ImageId;
 
 use crate::names::ids_with_prefix;
 use crate::new_dir::whole_names;
+use crate::remove::remove_group;
 use crate::secrets::SecretKeeper;
 use crate::shown::{IMAGES, Shown};
 use crate::stop::Grace;
@@ -76,12 +77,14 @@ impl Engine {
     fn reset_containers(&self) -> Result<Kept, Error> {
         let mut kept = Kept::new();
         let none = Some(Grace::Seconds(0));
+        let mut unreadable = Vec::new();
         for id in ids_with_prefix(&self.pods_dir(), "") {
             match self.remove_pod(&id, true, none) {
                 // Containers that are not in it may need those that are: they go first, and it goes the next time.
                 Ok(_) | Err(Error::NoPod { .. } | Error::Dependents { .. }) => {}
                 Err(error) if error.is_unreadable() => {
                     self.store().bury(&self.pods_dir(), &id)?;
+                    unreadable.push(id);
                 }
                 Err(error) => kept.push((format!("pod {id}"), error)),
             }
@@ -96,6 +99,8 @@ impl Engine {
                 Err(error) => kept.push((format!("container {id}"), error)),
             }
         }
+        // Where a pod's group is stands in its record; those of its members are gone now.
+        unreadable.iter().for_each(|id| remove_group(&format!("loment-pod-{id}")));
         Ok(kept)
     }
 
