@@ -178,6 +178,11 @@ pub(crate) fn cgroup_name(id: &str) -> String {
     format!("loment-{id}")
 }
 
+/// That of a pod.
+pub(crate) fn pod_cgroup_name(id: &str) -> String {
+    format!("loment-pod-{id}")
+}
+
 /// The control group of its monitor.
 pub(crate) fn monitor_cgroup_name(id: &str) -> String {
     format!("loment-{id}-monitor")

@@ -78,7 +78,7 @@ impl GroupManager {
         let parent = parent.filter(|p| !p.trim_matches('/').is_empty());
         match self {
             Self::Cgroupfs => {
-                let name = format!("loment-pod-{id}");
+                let name = crate::container::pod_cgroup_name(id);
                 let path = parent.map_or(Ok(CgroupPath::new(&name)?), |p| CgroupPath::new(p)?.join(&name))?;
                 Ok(GroupUse { path: Some(path.as_str().to_owned()), ..GroupUse::default() })
             }

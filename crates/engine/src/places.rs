@@ -123,7 +123,7 @@ impl Places {
                 ..GroupUse::default()
             });
         }
-        let path = below(given, parent)?.join(&format!("loment-pod-{id}"))?;
+        let path = below(given, parent)?.join(&crate::container::pod_cgroup_name(id))?;
         Ok(GroupUse { path: Some(path.to_string()), ..GroupUse::default() })
     }
 }

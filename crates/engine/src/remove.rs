@@ -203,16 +203,16 @@ impl Engine {
 
 /// Removes the groups of a container and of its monitor, with what is in them. Each of them may be gone.
 fn remove_groups(id: &str) {
-    for name in [cgroup_name(id), monitor_cgroup_name(id)] {
-        remove_group(&name);
-    }
+    remove_usual_groups(&[cgroup_name(id), monitor_cgroup_name(id)]);
 }
 
-/// Removes a group of the usual place with what is in it, if it is there.
-pub(crate) fn remove_group(name: &str) {
+/// Removes groups of the usual places with what is in them. Each of them may be gone.
+pub(crate) fn remove_usual_groups(names: &[String]) {
     let Ok(host) = Host::detect() else { return };
-    let group = CgroupPath::new(name).map(|path| host.cgroup(path));
-    let _ = group.and_then(|group| group.kill().and(group.remove()));
+    for name in names {
+        let group = CgroupPath::new(name).map(|path| host.cgroup(path));
+        let _ = group.and_then(|group| group.kill().and(group.remove()));
+    }
 }
 
 /// When a directory was renamed last.

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use loment_store::ImageId;
 
+use crate::container::pod_cgroup_name;
 use crate::names::ids_with_prefix;
 use crate::new_dir::whole_names;
-use crate::remove::remove_group;
+use crate::remove::remove_usual_groups;
 use crate::secrets::SecretKeeper;
 use crate::shown::{IMAGES, Shown};
 use crate::stop::Grace;
@@ -100,7 +101,10 @@ impl Engine {
             }
         }
         // Where a pod's group is stands in its record; those of its members are gone now.
-        unreadable.iter().for_each(|id| remove_group(&format!("loment-pod-{id}")));
+        if !unreadable.is_empty() {
+            let names: Vec<_> = unreadable.iter().map(|id| pod_cgroup_name(id)).collect();
+            remove_usual_groups(&names);
+        }
         Ok(kept)
     }
 

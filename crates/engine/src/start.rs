@@ -347,7 +347,11 @@ impl Engine {
             return Ok(Rootfs::Copy { path: layers.upper, restrictions: config.files.restrictions });
         }
         let owned = layers.owners.is_some();
-        let (lower, data) = match self.store().shifted_rootfs(&config.id, users::content())? {
+        let shifted = match owned {
+            true => self.store().shifted_rootfs(&config.id, users::content())?,
+            false => None,
+        };
+        let (lower, data) = match shifted {
             Some(shifted) => (users::directories(shifted.lower), shifted.data),
             None => {
                 let skeleton = Lower::Dir { path: layers.skeleton };

@@ -9,12 +9,13 @@ use rustix::io::Errno;
 use crate::erofs::{FileKind, Node};
 use crate::error::{Context, Error};
 use crate::owners::Owners;
+use crate::unpack::rules::split;
 use crate::unpack::{OPAQUE, USER_OPAQUE, is_opaque};
 use crate::view::{Tree, failed, open_beneath};
 use crate::xattrs::{self, Xattrs};
 
-/// Longer ones are cut, which `cap_from_disk` of the kernel refuses anyway.
-const MAX_CAPABILITY: usize = 64;
+/// Longest mark of a directory that is looked at; longer ones are cut, and are none.
+const MAX_MARK: usize = 64;
 
 /// A directory of a layer: which one of an image; in an unpacked tree paths say that.
 pub(crate) type Place = Option<Node>;
@@ -230,8 +231,7 @@ fn mode(kind: FileKind, mode: u32) -> u32 {
 }
 
 fn further_on_disk(root: BorrowedFd<'_>, path: &[u8], is_link: bool) -> Result<(Vec<u8>, Xattrs), Errno> {
-    let split = path.iter().rposition(|&b| b == b'/');
-    let (parent, name) = split.map_or((&b""[..], path), |at| (&path[..at], &path[at + 1..]));
+    let (parent, name) = split(path);
     let dir = open_beneath(root, parent)?;
     let name = CString::new(name).map_err(|_| Errno::INVAL)?;
     let target = if is_link { readlinkat(&dir, &name, Vec::new())?.into_bytes() } else { Vec::new() };
@@ -240,7 +240,7 @@ fn further_on_disk(root: BorrowedFd<'_>, path: &[u8], is_link: bool) -> Result<(
 
 /// An attribute of a few bytes; nothing where there is none.
 fn value_of(fd: impl AsFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
-    let mut value = vec![0; MAX_CAPABILITY];
+    let mut value = vec![0; MAX_MARK];
     match fgetxattr(fd, name, &mut value[..]) {
         Ok(length) => {
             value.truncate(length);

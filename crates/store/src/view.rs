@@ -153,9 +153,8 @@ impl Look {
     pub(crate) fn copy_to(&self, to: &OwnedFd) -> Result<(), Errno> {
         fchown(to, Some(Uid::from_raw(self.owner.0)), Some(Gid::from_raw(self.owner.1)))?;
         fchmod(to, Mode::from_raw_mode(self.mode))?;
-        let foreign: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security."];
         for (name, value) in &self.xattrs {
-            if !foreign.iter().any(|prefix| name.starts_with(prefix)) {
+            if xattrs::belongs(name) {
                 fsetxattr(to, name.as_slice(), value, XattrFlags::empty())?;
             }
         }

@@ -23,6 +23,7 @@ use crate::listing::Item;
 use crate::merged::{Shown, Stack, Trees, joined};
 use crate::owners::Owners;
 use crate::shifted::Content;
+use crate::unpack::rules::split;
 use crate::unpack::{Attrs, Defaults, DirStack, EntryProblem, Fault, defaults, open_for_attributes};
 use crate::view::{Tree, open_beneath};
 use crate::xattrs::{self, Xattrs};
@@ -369,13 +370,6 @@ fn copy_range(file: &File, to: BorrowedFd<'_>, extent: Extent, buffer: &mut [u8]
         (offset, at, length) = (offset + count, at + count, length - count);
     }
     Ok(())
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (b"", path),
-    }
 }
 
 fn text(bytes: Vec<u8>) -> Result<CString, Fault> {

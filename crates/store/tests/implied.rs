@@ -7,10 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use common::{Fixture, Tar, View, describe, good, item, lower_dirs, shown};
-use loment_store::{
-    Durability, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Limits, Rootfs, sha256,
-};
+use common::{Fixture, Tar, View, describe, good, image, item, lower_dirs, shown};
+use loment_store::{Durability, Layer, Limits, Rootfs};
 
 /// A container of layers, the lowest first.
 struct Container {
@@ -20,25 +18,8 @@ struct Container {
 
 fn container(tars: &[Tar]) -> Container {
     let fixture = Fixture::new();
-    let lease = fixture.store.lease().unwrap();
-    let layers = tars.iter().map(|tar| {
-        let bytes = Tar(tar.0.clone()).end();
-        let staged = lease.unpack_layer(HashingSource::new(&bytes[..])).unwrap();
-        staged.commit(None, None).unwrap().diff_id().clone()
-    });
-    let record = ImageRecord {
-        id: ImageId::try_from(sha256(b"config")).unwrap(),
-        manifests: vec![],
-        layers: layers.collect(),
-        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
-        created: None,
-        size: 1,
-        pulled: 2,
-        names_history: Vec::new(),
-    };
-    lease.put_blob(&sha256(b"config"), b"config").unwrap();
-    lease.commit_image(&record).unwrap();
-    drop(lease);
+    let tars: Vec<_> = tars.iter().map(|tar| Tar(tar.0.clone()).end()).collect();
+    let record = image(&fixture, &tars);
     let create = |store: &loment_store::Store, id| {
         store.create_rootfs(id, &record.id, Durability::None, Limits::default(), None).unwrap()
     };

@@ -6,37 +6,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use common::{Fixture, Tar, item, xattrs};
-use loment_store::{
-    Content, Durability, Error, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, LeftoverKind,
-    Limits, Owners, Shifted, sha256,
-};
+use common::{Fixture, Tar, image, item, xattrs};
+use loment_store::{Content, Durability, Error, Form, LeftoverKind, Limits, Owners, Shifted};
 use loment_sys::ids::{IdMap, IdRange};
-
-/// An image of these layers, the lowest first.
-fn image(fixture: &Fixture, layers: &[Vec<u8>]) -> ImageId {
-    let lease = fixture.store.lease().unwrap();
-    let layer = |tar: &Vec<u8>| {
-        let staged = lease.unpack_layer(HashingSource::new(&tar[..])).unwrap();
-        staged.commit(None, None).unwrap().diff_id().clone()
-    };
-    let layers = layers.iter().map(layer).collect();
-    for text in ["config", "manifest"] {
-        lease.put_blob(&sha256(text.as_bytes()), text.as_bytes()).unwrap();
-    }
-    let record = ImageRecord {
-        id: ImageId::try_from(sha256(b"config")).unwrap(),
-        manifests: vec![sha256(b"manifest")],
-        layers,
-        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
-        created: None,
-        size: 0,
-        pulled: 0,
-        names_history: Vec::new(),
-    };
-    lease.commit_image(&record).unwrap();
-    record.id
-}
 
 fn owners(ranges: &[[u32; 3]]) -> Owners {
     let range = |&[inside, outside, size]: &[u32; 3]| IdRange { inside, outside, size };
@@ -78,7 +50,7 @@ fn layers() -> Vec<Vec<u8>> {
 #[test]
 fn a_tree_shows_what_layers_show_with_other_owners() {
     let fixture = Fixture::with_form(Form::Dir);
-    let image = image(&fixture, &layers());
+    let image = image(&fixture, &layers()).id;
     let owners = owners(&[[0, 100_000, 5], [5, 300_000, 1000]]);
     let create = |id: &str| {
         let (store, owners) = (&fixture.store, Some(owners.clone()));
@@ -130,7 +102,7 @@ fn a_tree_shows_what_layers_show_with_other_owners() {
 #[test]
 fn trees_go_when_no_container_has_them() {
     let fixture = Fixture::with_form(Form::Dir);
-    let image = image(&fixture, &layers());
+    let image = image(&fixture, &layers()).id;
     let create = |id: &str, ranges: &[[u32; 3]]| {
         let owners = Some(owners(ranges));
         fixture.store.create_rootfs(id, &image, Durability::Full, Limits::default(), owners).unwrap();
@@ -153,7 +125,7 @@ fn trees_go_when_no_container_has_them() {
 #[test]
 fn an_owner_whom_nobody_outside_could_stand_for_is_an_error() {
     let fixture = Fixture::with_form(Form::Dir);
-    let image = image(&fixture, &layers());
+    let image = image(&fixture, &layers()).id;
     let create = |id: &str, ranges: &[[u32; 3]]| {
         let owners = Some(owners(ranges));
         fixture.store.create_rootfs(id, &image, Durability::None, Limits::default(), owners)?;

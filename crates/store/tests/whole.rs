@@ -6,32 +6,8 @@ use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use common::{Fixture, Tar, describe, item, shown};
-use loment_store::{
-    Change, ChangeKind, Durability, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, Limits, Lower,
-    sha256,
-};
-
-fn image(fixture: &Fixture, tars: &[Vec<u8>]) -> ImageRecord {
-    let lease = fixture.store.lease().unwrap();
-    let layers = tars.iter().map(|tar| {
-        let staged = lease.unpack_layer(HashingSource::new(&tar[..])).unwrap();
-        staged.commit(None, None).unwrap().diff_id().clone()
-    });
-    let record = ImageRecord {
-        id: ImageId::try_from(sha256(b"config")).unwrap(),
-        manifests: vec![],
-        layers: layers.collect(),
-        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
-        created: None,
-        size: 1,
-        pulled: 2,
-        names_history: Vec::new(),
-    };
-    lease.put_blob(&sha256(b"config"), b"config").unwrap();
-    lease.commit_image(&record).unwrap();
-    record
-}
+use common::{Fixture, Tar, describe, image, item, shown};
+use loment_store::{Change, ChangeKind, Durability, Form, Limits, Lower};
 
 /// Two layers with all that a layer can say.
 fn layers() -> [Vec<u8>; 2] {

@@ -214,7 +214,7 @@ impl Engine {
             let (size, owners) = (config.files.size.into(), self.owners(config));
             let store = self.store_for_files();
             let rootfs = store.create_rootfs(&config.id, &image.id, durability, size, owners)?;
-            if !rootfs.whole {
+            if rootfs.owners.is_some() && !rootfs.whole {
                 // What is wrong with its owners is found now.
                 store.shifted_rootfs(&config.id, crate::users::content())?;
             }

@@ -138,7 +138,7 @@ fn compare(layer: &Layer, summary: &Summary, made: &Path) -> Result<(), Error> {
 }
 
 /// Whether two files have the same bytes.
-fn same(one: &File, other: &File) -> io::Result<bool> {
+pub(super) fn same(one: &File, other: &File) -> io::Result<bool> {
     let size = one.metadata()?.len();
     if size != other.metadata()?.len() {
         return Ok(false);

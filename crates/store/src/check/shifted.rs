@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::layers::same;
 use super::{Object, Report};
 use crate::container::RootfsDocument;
 use crate::disk;
@@ -84,11 +85,9 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
             }
         } else if a.is_file() {
             // Without content there is nothing to read.
-            let length = if a.blocks() == 0 && b.blocks() == 0 { 0 } else { a.len() };
+            let has_none = a.blocks() == 0 && b.blocks() == 0;
             let (one, other) = (File::open(&one)?, File::open(&other)?);
-            if crate::xattrs::of(&one)? != crate::xattrs::of(&other)?
-                || !has_same_content(&one, &other, length)?
-            {
+            if crate::xattrs::of(&one)? != crate::xattrs::of(&other)? || !(has_none || same(&one, &other)?) {
                 return Ok(false);
             }
         } else if a.is_dir() {
@@ -105,23 +104,6 @@ fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
             }
             left.extend(below.into_iter().map(|name| path.join(name)));
         }
-    }
-    Ok(true)
-}
-
-/// Of files of the same length.
-fn has_same_content(one: &File, other: &File, length: u64) -> io::Result<bool> {
-    let mut buffers = [vec![0; 64 << 10], vec![0; 64 << 10]];
-    let mut at = 0;
-    while at < length {
-        let count = (length - at).min(64 << 10) as usize;
-        let [a, b] = &mut buffers;
-        one.read_exact_at(&mut a[..count], at)?;
-        other.read_exact_at(&mut b[..count], at)?;
-        if a[..count] != b[..count] {
-            return Ok(false);
-        }
-        at += count as u64;
     }
     Ok(true)
 }

@@ -11,7 +11,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::merged::joined;
 use crate::unpack::is_opaque;
+use crate::unpack::rules::split;
 use crate::xattrs::{self, Xattrs};
 
 /// The largest number in a field of eleven octal digits.
@@ -339,17 +341,6 @@ fn shown_xattrs_at(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<Xattrs> {
     let mut all = xattrs::at(parent, name)?;
     all.retain(|(name, _)| is_shown(name));
     Ok(all)
-}
-
-fn joined(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
-}
-
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|&b| b == b'/') {
-        Some(at) => (&path[..at], &path[at + 1..]),
-        None => (b"", path),
-    }
 }
 
 #[cfg(test)]

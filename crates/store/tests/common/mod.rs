@@ -10,7 +10,10 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use loment_store::{Durability, Error, Form, HashingSource, Layer, Lower, Rootfs, Store, sha256};
+use loment_store::{
+    Durability, Error, Form, HashingSource, ImageId, ImagePlatform, ImageRecord, Layer, Lower, Rootfs, Store,
+    sha256,
+};
 use tempfile::TempDir;
 
 /// A store that goes away with its directory.
@@ -159,6 +162,31 @@ pub(crate) fn shown(rootfs: &Rootfs) -> Vec<String> {
     mounted.child.stdout.as_mut().unwrap().read_exact(&mut [0]).expect("the overlay can be mounted");
     let root = format!("/proc/{}/root", mounted.child.id());
     describe(&Path::new(&root).join(target.strip_prefix("/").unwrap()), false)
+}
+
+/// An image of these layers, the lowest first.
+pub(crate) fn image(fixture: &Fixture, tars: &[Vec<u8>]) -> ImageRecord {
+    let lease = fixture.store.lease().unwrap();
+    let layers = tars.iter().map(|tar| {
+        let staged = lease.unpack_layer(HashingSource::new(&tar[..])).unwrap();
+        staged.commit(None, None).unwrap().diff_id().clone()
+    });
+    let layers = layers.collect();
+    for text in ["config", "manifest"] {
+        lease.put_blob(&sha256(text.as_bytes()), text.as_bytes()).unwrap();
+    }
+    let record = ImageRecord {
+        id: ImageId::try_from(sha256(b"config")).unwrap(),
+        manifests: vec![sha256(b"manifest")],
+        layers,
+        platform: ImagePlatform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+        created: None,
+        size: 0,
+        pulled: 0,
+        names_history: Vec::new(),
+    };
+    lease.commit_image(&record).unwrap();
+    record
 }
 
 /// Shell commands that make every layer a directory, mounting images below `mounts`, and these directories.
