@@ -112,8 +112,8 @@ impl Session {
         Ok(rustix::termios::tcsetwinsize(terminal, size)?)
     }
 
-    /// Whether it has ended and everything it wrote was read.
+    /// Whether it has ended, everything it wrote was read, and no worker has still to say how its start went.
     pub(crate) fn is_over(&self) -> bool {
-        self.exit.is_some() && self.sources.iter().all(Option::is_none)
+        self.exit.is_some() && self.worker.is_none() && self.sources.iter().all(Option::is_none)
     }
 }
