@@ -18,6 +18,7 @@ pub(super) fn run(bench: &Bench, source: &mut Source, tag: &str) -> anyhow::Resu
         for turn in 0..pullers.len() {
             let turn = (turn + round) % pullers.len();
             let puller = &pullers[turn];
+            source.settle()?;
             pulls[turn].push(puller.pull(&[])?);
             // What was pulled can go once.
             if round % 2 == 0 {

@@ -27,6 +27,7 @@ pub(super) fn run(bench: &Bench, source: &mut Source) -> anyhow::Result<()> {
         for puller in &pullers {
             let mut costs = Vec::new();
             for _ in 0..bench.runs.min(ROUNDS) {
+                source.settle()?;
                 costs.push(puller.pull(&["taskset", "--cpu-list", set])?);
                 puller.clear()?;
             }
