@@ -1,5 +1,8 @@
 //! Where events are kept: flags and containers.conf.
 
+use std::path::{Path, PathBuf};
+
+use loment_events::Log;
 use loment_image::conf::EventsDefaults;
 
 use crate::containers_conf;
@@ -47,21 +50,27 @@ pub(crate) struct EventsSettings {
     pub(crate) backend: EventsBackend,
     /// Bytes; 0 is no limit.
     max_size: u64,
+    /// Where they are kept, if not in the root directory.
+    path: Option<PathBuf>,
     /// containers.conf asks for the journal, and gets a file.
     pub(crate) wants_journal: bool,
 }
 
 impl Default for EventsSettings {
     fn default() -> Self {
-        let max_size = loment_events::Log::MAX_SIZE;
-        Self { backend: EventsBackend::File, max_size, wants_journal: false }
+        let max_size = Log::MAX_SIZE;
+        Self { backend: EventsBackend::File, max_size, path: None, wants_journal: false }
     }
 }
 
 impl EventsSettings {
-    /// How many bytes events may take, if they are kept.
-    pub(crate) fn size(&self) -> Option<u64> {
-        (self.backend == EventsBackend::File).then_some(self.max_size)
+    /// Where events of a root directory are kept, if they are.
+    pub(crate) fn log(&self, root: &Path) -> Option<Log> {
+        let log = || match &self.path {
+            Some(path) => Log::at(path.clone(), self.max_size),
+            None => Log::below(root, self.max_size),
+        };
+        (self.backend == EventsBackend::File).then(log)
     }
 }
 
@@ -85,7 +94,7 @@ fn of(chosen: Option<EventsBackend>, defaults: &EventsDefaults) -> Result<Events
         (None, Some(name)) => EventsBackend::parse(name)?,
     };
     let max_size = match defaults.max_size.as_deref() {
-        None | Some("") => loment_events::Log::MAX_SIZE,
+        None | Some("") => Log::MAX_SIZE,
         Some(text) => {
             let size = parse_size(text).and_then(|size| u64::try_from(size).ok());
             size.ok_or_else(|| {
@@ -95,7 +104,14 @@ fn of(chosen: Option<EventsBackend>, defaults: &EventsDefaults) -> Result<Events
             })?
         }
     };
-    Ok(EventsSettings { backend, max_size, wants_journal })
+    let path = defaults.path.clone().filter(|path| !path.as_os_str().is_empty());
+    if let Some(path) = path.as_deref().filter(|path| !path.is_absolute() || path.file_name().is_none()) {
+        return Err(Error::Invalid(format!(
+            "invalid value {:?} for events_logfile_path in containers.conf: use the absolute path of a file",
+            path.display().to_string()
+        )));
+    }
+    Ok(EventsSettings { backend, max_size, path, wants_journal })
 }
 
 #[cfg(test)]
@@ -107,14 +123,20 @@ mod tests {
         let with = |logger: Option<&str>, size: Option<&str>| EventsDefaults {
             logger: logger.map(str::to_owned),
             max_size: size.map(str::to_owned),
+            path: None,
         };
-        let size = |chosen, defaults| of(chosen, &defaults).map(|settings| settings.size()).ok();
-        assert_eq!(size(None, with(None, None)), Some(Some(1_000_000)));
-        assert_eq!(size(None, with(Some("none"), None)), Some(None));
-        assert_eq!(size(Some(EventsBackend::File), with(Some("none"), Some("2k"))), Some(Some(2048)));
-        assert_eq!(size(Some(EventsBackend::None), with(Some("file"), None)), Some(None));
-        assert_eq!(size(None, with(Some("syslog"), None)), None);
-        assert_eq!(size(None, with(None, Some("much"))), None);
+        let log = |chosen, defaults| of(chosen, &defaults).map(|settings| settings.log("/r".as_ref())).ok();
+        let at = |path: &str, size| Some(Some(Log::at(path.into(), size)));
+        assert_eq!(log(None, with(None, None)), at("/r/events/log", 1_000_000));
+        assert_eq!(log(None, with(Some("none"), None)), Some(None));
+        assert_eq!(log(Some(EventsBackend::File), with(Some("none"), Some("2k"))), at("/r/events/log", 2048));
+        assert_eq!(log(Some(EventsBackend::None), with(Some("file"), None)), Some(None));
+        assert_eq!(log(None, with(Some("syslog"), None)), None);
+        assert_eq!(log(None, with(None, Some("much"))), None);
+        let placed = |path: &str| EventsDefaults { path: Some(path.into()), ..with(None, None) };
+        assert_eq!(log(None, placed("/e/all")), at("/e/all", 1_000_000));
+        assert_eq!(log(None, placed("")), at("/r/events/log", 1_000_000));
+        assert_eq!((log(None, placed("all")), log(None, placed("/e/.."))), (None, None));
         assert!(of(None, &with(Some("journald"), None)).unwrap().wants_journal);
         assert!(EventsBackend::parse("journald").is_err());
     }

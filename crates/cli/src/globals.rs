@@ -265,7 +265,7 @@ impl Globals {
     pub(crate) fn engine(&self) -> Result<Engine, Error> {
         rootless::enter(&self.root, &self.runroot)?;
         let chosen = self.events;
-        let events = move || events::settings(chosen).unwrap_or_default().size();
+        let events = move |root: &Path| events::settings(chosen).unwrap_or_default().log(root);
         let engine = Engine::open(&self.root, &self.runroot)?
             .with_form(self.form)
             .with_copies(self.copies)

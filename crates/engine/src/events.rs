@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use loment_events::{Event, From, Kind, Log, MountedVolume, Reader, Reporter, Subject, What, more};
@@ -10,7 +11,7 @@ use crate::config::{Config, Volume};
 use crate::error::in_go;
 use crate::{Engine, Error, Pod, StoredSecret};
 
-type Choose = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+type Choose = Box<dyn Fn(&Path) -> Option<Log> + Send + Sync>;
 
 /// Where events are written, found out when there is the first one.
 pub(crate) struct Events {
@@ -20,7 +21,7 @@ pub(crate) struct Events {
 
 impl Default for Events {
     fn default() -> Self {
-        Self { choose: Box::new(|| Some(Log::MAX_SIZE)), log: OnceLock::new() }
+        Self { choose: Box::new(|root| Some(Log::below(root, Log::MAX_SIZE))), log: OnceLock::new() }
     }
 }
 
@@ -31,16 +32,16 @@ impl fmt::Debug for Events {
 }
 
 impl Engine {
-    /// The same engine, which asks how many bytes events may take (0 is no limit), or whether none are kept, when there is one.
+    /// The same engine, which asks where events of its root directory are kept, if they are, when there is one.
     #[must_use]
-    pub fn with_events(mut self, choose: impl Fn() -> Option<u64> + Send + Sync + 'static) -> Self {
+    pub fn with_events(mut self, choose: impl Fn(&Path) -> Option<Log> + Send + Sync + 'static) -> Self {
         self.events = Events { choose: Box::new(choose), log: OnceLock::new() };
         self
     }
 
     /// Where events are; `None` where none are kept.
     pub fn event_log(&self) -> Option<&Log> {
-        let found = || (self.events.choose)().map(|max_size| Log::below(self.root(), max_size));
+        let found = || (self.events.choose)(self.root());
         self.events.log.get_or_init(found).as_ref()
     }
 

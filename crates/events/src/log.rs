@@ -1,5 +1,6 @@
 //! Where events are written.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -32,7 +33,12 @@ impl Log {
 
     /// The one of a root directory. It takes `max_size` bytes at most, about (0 is no limit).
     pub fn below(root: &Path, max_size: u64) -> Self {
-        Self { path: root.join("events/log"), max_size }
+        Self::at(root.join("events/log"), max_size)
+    }
+
+    /// The file at an absolute path; its older parts are beside it, with a number behind its name.
+    pub fn at(path: PathBuf, max_size: u64) -> Self {
+        Self { path, max_size }
     }
 
     /// The file that is written to.
@@ -114,15 +120,18 @@ impl Log {
     }
 
     pub(crate) fn numbered(&self, number: u64) -> PathBuf {
-        self.path.with_file_name(format!("log.{number}"))
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{number}"));
+        self.path.with_file_name(name)
     }
 
     /// The files that were renamed, the oldest first.
     pub(crate) fn rotated(&self) -> io::Result<Vec<Rotated>> {
         let mut found = Vec::new();
+        let own = self.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         for entry in fs::read_dir(self.dir())? {
             let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix("log."));
+            let number = name.to_str().and_then(|name| name.strip_prefix(own)?.strip_prefix('.'));
             if let Some(number) = number.and_then(|number| number.parse().ok()) {
                 found.extend(Rotated::look(number, &self.numbered(number)));
             }

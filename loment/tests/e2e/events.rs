@@ -323,6 +323,30 @@ fn events_are_limited_in_size() {
     assert_eq!(told(&world, &["--filter", "event=remove"], "{{.Status}}").len(), 6, "young ones are kept");
 }
 
+#[test]
+fn events_are_kept_where_they_are_wanted() {
+    let (world, rootfs) = world_over_directory();
+    let file = world.path("kept/all");
+    let text = format!("[engine]\nevents_logfile_path = {file:?}\nevents_logfile_max_size = 0\n");
+    let conf = world.write("containers.conf", &text);
+    let configured = |arguments: &[&str]| {
+        let mut command = world.command(arguments);
+        command.env("CONTAINERS_CONF", &conf);
+        loment_testkit::run(&mut command, loment_testkit::Patience::NORMAL).succeeds().to_owned()
+    };
+    configured(&["run", "--rm", "--network", "none", "--rootfs", &rootfs, "true"]);
+    // The monitor writes there, too.
+    let told = configured(&["events", "--stream=false", "--format", "{{.Status}}"]);
+    assert_eq!(told.lines().last(), Some("remove"), "{told}");
+    assert!(std::fs::read_to_string(&file).unwrap().contains("died"));
+    assert!(!world.root().join("events").exists());
+    let conf = world.write("containers.conf", "[engine]\nevents_logfile_path = \"here\"\n");
+    let mut events = world.command(["events", "--stream=false"]);
+    events.env("CONTAINERS_CONF", &conf);
+    let refused = loment_testkit::run(&mut events, loment_testkit::Patience::NORMAL);
+    refused.fails_saying(125, &["events_logfile_path", "absolute"]);
+}
+
 /// Whenever a command is killed: what was told can be read, and nothing that was done is told twice.
 #[test]
 fn a_kill_leaves_what_can_be_read() {

@@ -1,5 +1,7 @@
 //! containers.conf (containers.conf(5)): what it says of images on their way, and of events. For all else there is [`super::Layers`].
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::error::ConfError;
@@ -36,6 +38,7 @@ struct Engine {
     retry_delay: Option<String>,
     events_logger: Option<String>,
     events_logfile_max_size: Option<Number>,
+    events_logfile_path: Option<PathBuf>,
 }
 
 /// A size: with a unit, or in bytes.
@@ -53,6 +56,8 @@ pub struct EventsDefaults {
     pub logger: Option<String>,
     /// `events_logfile_max_size`, as a size is written
     pub max_size: Option<String>,
+    /// `events_logfile_path`
+    pub path: Option<PathBuf>,
 }
 
 impl EventsDefaults {
@@ -75,6 +80,7 @@ impl EventsDefaults {
                 Number::Bytes(bytes) => bytes.to_string(),
             });
             all.max_size = size.or(all.max_size);
+            all.path = document.engine.events_logfile_path.or(all.path);
         }
         Ok(all)
     }
@@ -151,9 +157,13 @@ mod tests {
 
     #[test]
     fn events_are_where_the_last_file_says() {
-        let files = ["[engine]\nevents_logger = \"none\"\n", "[engine]\nevents_logfile_max_size = \"5m\"\n"];
+        let files = [
+            "[engine]\nevents_logger = \"none\"\n",
+            "[engine]\nevents_logfile_max_size = \"5m\"\nevents_logfile_path = \"/e/log\"\n",
+        ];
         let all = files.iter().map(|&text| File { name: "containers.conf", text });
-        let expected = EventsDefaults { logger: Some("none".into()), max_size: Some("5m".into()) };
+        let path = Some("/e/log".into());
+        let expected = EventsDefaults { logger: Some("none".into()), max_size: Some("5m".into()), path };
         assert_eq!(EventsDefaults::parse(all).unwrap(), expected);
         let text = "[engine]\nevents_logfile_max_size = 4750\n";
         let in_bytes = EventsDefaults::parse([File { name: "containers.conf", text }]).unwrap();
