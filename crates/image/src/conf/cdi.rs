@@ -207,20 +207,20 @@ impl Edits {
             }
         }
         for node in &self.device_nodes {
-            let shown = node.path.display();
+            let shown = &node.path;
             if !node.path.is_absolute() || node.host_path.as_ref().is_some_and(|path| !path.is_absolute()) {
-                return Err(format!("device node {shown}: its paths must be absolute"));
+                return Err(format!("device node {shown:?}: its paths must be absolute"));
             }
             if let Some(kind) = node.kind.as_deref().filter(|kind| !["b", "c", "u", "p"].contains(kind)) {
-                return Err(format!("device node {shown}: invalid type {kind:?}"));
+                return Err(format!("device node {shown:?}: invalid type {kind:?}"));
             }
             if node.permissions.as_deref().is_some_and(|text| text.chars().any(|c| !"rwm".contains(c))) {
-                return Err(format!("device node {shown}: use r, w and m for its permissions"));
+                return Err(format!("device node {shown:?}: use r, w and m for its permissions"));
             }
         }
         for mount in &self.mounts {
             if !mount.container_path.is_absolute() || mount.host_path.as_os_str().is_empty() {
-                return Err(format!("mount {}: it needs two paths", mount.container_path.display()));
+                return Err(format!("mount {:?}: it needs two paths", mount.container_path));
             }
         }
         for hook in &self.hooks {
@@ -228,7 +228,7 @@ impl Edits {
                 return Err(format!("invalid hook {:?}: use one of {}", hook.hook_name, STAGES.join(", ")));
             }
             if !hook.path.is_absolute() {
-                return Err(format!("hook {}: its path must be absolute", hook.path.display()));
+                return Err(format!("hook {:?}: its path must be absolute", hook.path));
             }
         }
         Ok(())

@@ -98,7 +98,7 @@ impl HookFile {
         let program: HookProgram =
             serde_json::from_value(hook).map_err(|e| wrong(format!("invalid hook: {e}")))?;
         if !program.path.is_absolute() {
-            return Err(wrong(format!("the path of its hook is not absolute: {}", program.path.display())));
+            return Err(wrong(format!("the path of its hook is not absolute: {:?}", program.path)));
         }
         if document.stages.is_empty() {
             return Err(wrong("it has no stages".into()));
