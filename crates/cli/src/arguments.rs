@@ -15,6 +15,8 @@ pub(crate) enum Parsed<P> {
     Help(String),
     /// What is wrong, in one line.
     Mistake(String),
+    /// The same of flags that exclude each other.
+    Conflict(String),
     /// The same of a flag that this command has not.
     Unknown {
         flag: String,
@@ -40,6 +42,9 @@ pub(crate) fn parse<P: Parser>(make: impl Fn() -> Command, arguments: &[OsString
         let alone = arguments.first().cloned().into_iter().chain([asked]);
         let help = make().try_get_matches_from(alone).err();
         return Parsed::Help(help.map(|help| help.to_string()).unwrap_or_default());
+    }
+    if let Some(words) = conflict(&error) {
+        return Parsed::Conflict(words);
     }
     let mistake = mistake(&error, arguments);
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
@@ -73,6 +78,26 @@ fn mistake(error: &clap::Error, arguments: &[OsString]) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     first.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// That two flags exclude each other, in Podman's words, the same whichever is first; `None` where one is no flag.
+fn conflict(error: &clap::Error) -> Option<String> {
+    let name = |kind| {
+        let Some(ContextValue::String(arg)) = error.get(kind) else { return None };
+        let end = arg.find([' ', '=', '[']).unwrap_or(arg.len());
+        Some(arg[..end].to_owned()).filter(|name| name.starts_with("--"))
+    };
+    if error.kind() != ErrorKind::ArgumentConflict {
+        return None;
+    }
+    let mut both = [name(ContextKind::InvalidArg)?, name(ContextKind::PriorArg)?];
+    both.sort();
+    let [first, second] = both;
+    let choose = ["--arch", "--os", "--platform"];
+    Some(match choose.contains(&first.as_str()) && second == "--platform" {
+        true => "--platform option can not be specified with --arch or --os".to_owned(),
+        false => format!("{first} and {second} cannot be set together"),
+    })
 }
 
 fn is_flag(word: &str) -> bool {
@@ -209,7 +234,10 @@ mod tests {
     fn flags(arguments: &[&str]) -> Flags {
         match read(arguments) {
             Parsed::Flags(flags) => flags,
-            Parsed::Help(text) | Parsed::Mistake(text) | Parsed::Unknown { mistake: text, .. } => {
+            Parsed::Help(text)
+            | Parsed::Mistake(text)
+            | Parsed::Conflict(text)
+            | Parsed::Unknown { mistake: text, .. } => {
                 panic!("{arguments:?}: {text}")
             }
         }
@@ -256,7 +284,7 @@ mod tests {
         let read = flags(&["-it=false"]);
         assert!(read.interactive && !read.tty);
         assert!(
-            matches!(self::read(&["-id"]), Parsed::Mistake(text) if text.contains("cannot be used with"))
+            matches!(self::read(&["-id"]), Parsed::Conflict(text) if text == "--detach and --interactive cannot be set together")
         );
     }
 
@@ -300,7 +328,10 @@ mod tests {
         let arguments: Vec<OsString> = ["x"].iter().chain(arguments).map(OsString::from).collect();
         match parse(|| Several::command().args_override_self(true), &arguments) {
             Parsed::Flags(flags) => Ok(flags),
-            Parsed::Help(text) | Parsed::Mistake(text) | Parsed::Unknown { mistake: text, .. } => Err(text),
+            Parsed::Help(text)
+            | Parsed::Mistake(text)
+            | Parsed::Conflict(text)
+            | Parsed::Unknown { mistake: text, .. } => Err(text),
         }
     }
 

@@ -69,7 +69,7 @@ fn directories() -> Vec<PathBuf> {
 }
 
 /// A text file; `None` when there is none.
-fn read(path: &Path) -> Result<Option<Text>, Error> {
+pub(crate) fn read(path: &Path) -> Result<Option<Text>, Error> {
     let doing = || format!("read {}", path.display());
     let file = match std::fs::File::open(path) {
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),

@@ -128,8 +128,26 @@ impl<T, E: Into<std::io::Error>> Doing<T> for Result<T, E> {
     }
 }
 
-/// An error and what caused it, on one line.
+/// An error and what caused it, on one line, with errors of the kernel as Go's programs write them: scripts look for that.
 pub(crate) fn one_line(error: &dyn StdError) -> String {
+    let mut text = causes(error);
+    while let Some(end) = text.find(MARK) {
+        let begin = text[..end].rfind(": ").map_or(0, |at| at + 2);
+        let first: String = text[begin..].chars().take(1).flat_map(char::to_lowercase).collect();
+        let length = text[begin..].chars().next().map_or(0, char::len_utf8);
+        text.replace_range(begin..begin + length, &first);
+        let after = text[end..].find(')').map_or(text.len(), |at| end + at + 1);
+        text.replace_range(end..after, "");
+    }
+    text
+}
+
+/// The same as programs in C write them, as other OCI runtimes do.
+pub(crate) fn one_line_in_c(error: &dyn StdError) -> String {
+    without_numbers(&causes(error))
+}
+
+fn causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(e) = source {
@@ -139,13 +157,16 @@ pub(crate) fn one_line(error: &dyn StdError) -> String {
         }
         source = e.source();
     }
-    without_numbers(&text)
+    text
 }
 
-/// " (os error 2)" adds nothing to the words before it.
+/// What follows the words of an error of the kernel: a number, which adds nothing to them.
+const MARK: &str = " (os error ";
+
+/// Leaves those numbers out.
 pub(crate) fn without_numbers(text: &str) -> String {
     let mut text = text.to_owned();
-    while let Some(start) = text.find(" (os error ") {
+    while let Some(start) = text.find(MARK) {
         let Some(len) = text[start..].find(')') else { break };
         text.replace_range(start..=start + len, "");
     }
@@ -160,7 +181,8 @@ mod tests {
     fn causes_follow_on_the_same_line_without_numbers() {
         let source = std::io::Error::from_raw_os_error(2);
         let error = Error::Io { operation: "open x".into(), source };
-        assert_eq!(one_line(&error), "open x: No such file or directory");
+        assert_eq!(one_line(&error), "open x: no such file or directory");
+        assert_eq!(one_line_in_c(&error), "open x: No such file or directory");
         assert_eq!(error.status(125), 125);
     }
 }

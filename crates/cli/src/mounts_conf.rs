@@ -6,26 +6,17 @@ use loment_engine::config::Given;
 
 use crate::ecosystem;
 use crate::error::Error;
-use crate::output::complain;
 
 /// The file that a flag names, or the first there is of the user's (unless that is root), the administrator's and the distribution's.
+/// What is not there is left out without a word, as with Podman: distributions name directories that few machines have.
 pub(crate) fn given(chosen: Option<&Path>) -> Result<Vec<Given>, Error> {
     let text = match chosen {
-        Some(path) => Some(ecosystem::required(path)?),
+        Some(path) => ecosystem::read(path)?,
         None => ecosystem::first("mounts.conf")?,
     };
     let Some(text) = text else { return Ok(Vec::new()) };
-    let mut all = Vec::new();
-    for given in parse(text.file().text) {
-        match given.source.exists() {
-            true => all.push(given),
-            false => complain(&format!(
-                "Warning: {} of {} does not exist, and is left out",
-                given.source.display(),
-                text.path()
-            )),
-        }
-    }
+    let mut all = parse(text.file().text);
+    all.retain(|given| given.source.exists());
     Ok(all)
 }
 

@@ -186,14 +186,16 @@ impl Engine {
     /// The id behind a name, an id, or an unambiguous beginning of one. Whether there is such a container is seen when it is
     /// read.
     pub(crate) fn id(&self, name: &str) -> Result<String, Error> {
-        match self.names().id(name) {
+        // As Docker shows names, and Podman takes them.
+        let plain = name.strip_prefix('/').unwrap_or(name);
+        match self.names().id(plain) {
             Some(id) => Ok(id),
-            None if is_id(name) => Ok(name.to_owned()),
-            None => self.id_by_prefix(name),
+            None if is_id(plain) => Ok(plain.to_owned()),
+            None => self.id_by_prefix(name, plain),
         }
     }
 
-    fn id_by_prefix(&self, prefix: &str) -> Result<String, Error> {
+    fn id_by_prefix(&self, name: &str, prefix: &str) -> Result<String, Error> {
         let mut found = if !prefix.is_empty() && is_hex(prefix) {
             ids_with_prefix(&self.containers_dir(), prefix)
         } else {
@@ -201,8 +203,8 @@ impl Engine {
         };
         match (found.pop(), found.is_empty()) {
             (Some(id), true) => Ok(id),
-            (Some(_), false) => Err(Error::Ambiguous { name: prefix.to_owned() }),
-            (None, _) => Err(Error::NoContainer { name: prefix.to_owned() }),
+            (Some(_), false) => Err(Error::Ambiguous { name: name.to_owned() }),
+            (None, _) => Err(Error::NoContainer { name: name.to_owned() }),
         }
     }
 

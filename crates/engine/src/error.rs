@@ -12,10 +12,12 @@ pub enum Error {
     NoContainer { name: String },
     #[error("more than one result for container name or ID {name}: give more of the ID")]
     Ambiguous { name: String },
+    // The words are Podman's, but for what to do.
     #[error(
-        "the container name {name:?} is already in use by {id}: remove that container first, or use another name"
+        "{operation}: the container name {name:?} is already in use by {id}. You have to remove that container to be able to reuse \
+         that name: that name is already in use{hint}"
     )]
-    NameInUse { name: String, id: String },
+    NameInUse { operation: &'static str, name: String, id: String, hint: &'static str },
     #[error("invalid {what} {value:?}: {hint}")]
     Invalid { what: &'static str, value: String, hint: String },
     #[error("{name}: image not known")]
@@ -73,6 +75,9 @@ pub enum Error {
     )]
     EmptyPod { name: String },
     // The words are Podman's.
+    #[error("cannot set user namespace mode when joining pod with infra container: invalid argument")]
+    UsersInPod,
+    // The words are Podman's.
     #[error(
         "not all containers could be removed from pod {id}: removing pod containers: stop it, or use --force"
     )]
@@ -108,6 +113,9 @@ pub enum Error {
     // The words are Podman's.
     #[error("{}: duplicate mount destination", destination.display())]
     DuplicateMount { destination: PathBuf },
+    // The words are Podman's.
+    #[error("{problem}")]
+    DeviceRule { problem: String },
     // The words are Podman's, but for the last.
     #[error("{path}: not a block device: only those have limits")]
     NotBlock { path: String },
@@ -289,7 +297,7 @@ impl Error {
 }
 
 /// An error of the kernel in the words of Go's programs.
-pub(crate) fn in_go(error: &io::Error) -> String {
+pub fn in_go(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text.split(" (os error ").next().unwrap_or_default();
     let mut letters = words.chars();

@@ -3,12 +3,16 @@
 use std::path::Path;
 
 use loment_image::ContainerDefaults;
-use loment_monitor::health::{self, Health, HealthLog, OnFailure, Report, Startup};
+use loment_monitor::health::{self, Health, HealthLog, HealthStatus, OnFailure, Report, Startup};
 use loment_monitor::protocol::{Answer, Request};
 
 use crate::container::{Container, Status};
 use crate::error::Context;
+use crate::stop::ends_within;
 use crate::{Engine, Error};
+
+/// How much longer than a container has for its end a check waits for that, in seconds.
+const PATIENCE: u32 = 10;
 
 /// What a user says of checks; `None` is what the image says, or the default. Times are in nanoseconds.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +106,7 @@ pub(crate) fn report(run_dir: &Path, dir: &Path) -> Report {
 }
 
 impl Engine {
-    /// Checks the health of a container now; what is known then.
+    /// Checks the health of a container now; what is known then. One that is killed or stopped for it has ended then.
     ///
     /// # Errors
     /// [`Error::State`] when it does not run, [`Error::NoHealthCheck`].
@@ -122,7 +126,11 @@ impl Engine {
         monitor.send(&Request::Check).context("ask", "the monitor")?;
         loop {
             match monitor.receive().context("hear from", "the monitor")?.ok_or_else(gone)? {
-                Answer::Exited { .. } => return container.health().ok_or_else(gone),
+                Answer::Exited { .. } => {
+                    let report = container.health().ok_or_else(gone)?;
+                    self.await_action(&container, &report)?;
+                    return Ok(report);
+                }
                 Answer::Failed { cause, message } => {
                     // One that could not be started is a result, too; one that the monitor does not know is none.
                     return match container.health() {
@@ -132,6 +140,21 @@ impl Engine {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Waits for the end of a container whose monitor ends it because it is unhealthy.
+    fn await_action(&self, container: &Container, report: &Report) -> Result<(), Error> {
+        let supervision = &container.config.supervision;
+        let action = supervision.health.as_ref().map(|health| health.on_failure);
+        let ends = matches!(action, Some(OnFailure::Kill | OnFailure::Stop));
+        if !ends || report.status != HealthStatus::Unhealthy {
+            return Ok(());
+        }
+        let patience = supervision.stop_timeout.saturating_add(PATIENCE);
+        match container.open_process() {
+            Some(process) if !ends_within(process, patience) => Ok(()),
+            _ => self.wait_for_record(container),
         }
     }
 }

@@ -100,7 +100,7 @@ pub use create::{Choices, Create, EnvironmentChoices, Explained, SystemdMode, ch
 pub use ecosystem::{Ecosystem, LoadError, Logins, NoLogins, Settings, Transfers};
 pub use elsewhere::{delete_from_layout, names_in_archive};
 pub use engine::Engine;
-pub use error::Error;
+pub use error::{Error, in_go};
 pub use export::Commit;
 pub use family::Family;
 pub use figures::Figures;

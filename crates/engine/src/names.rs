@@ -58,6 +58,20 @@ pub(crate) fn check_name_of(what: &'static str, name: &str) -> Result<(), Error>
     Err(invalid(what, name, "names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*"))
 }
 
+/// The error of who makes a container.
+pub(crate) fn name_in_use(name: &str, id: String) -> Error {
+    let (operation, hint) = ("creating container storage", ", or use --replace to have that done");
+    Error::NameInUse { operation, name: name.to_owned(), id, hint }
+}
+
+/// The same error of who does something else with a name.
+pub(crate) fn while_doing(operation: &'static str) -> impl Fn(Error) -> Error {
+    move |error| match error {
+        Error::NameInUse { name, id, .. } => Error::NameInUse { operation, name, id, hint: "" },
+        other => other,
+    }
+}
+
 /// The links in `names/`.
 #[derive(Debug)]
 pub(crate) struct Names(pub(crate) PathBuf);
@@ -113,7 +127,7 @@ impl Names {
                     Ok(name.to_owned())
                 }
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    Err(Error::NameInUse { name: name.to_owned(), id: self.id(name).unwrap_or_default() })
+                    Err(name_in_use(name, self.id(name).unwrap_or_default()))
                 }
                 other => other.context("take the name", name).map(|()| name.to_owned()),
             };

@@ -3,6 +3,7 @@
 use loment_events::{What, more};
 
 use crate::error::invalid;
+use crate::names::while_doing;
 use crate::{Engine, Error};
 
 impl Engine {
@@ -29,7 +30,7 @@ impl Engine {
         }
         let names = self.names();
         // Killed in between, the container has both names, and shows the one in its record.
-        self.take_name(Some(new), &id)?;
+        self.take_name(Some(new), &id).map_err(while_doing("renaming container"))?;
         self.save(&config).inspect_err(|_| names.release(new, &id))?;
         names.release(&old, &id);
         let reporter = self.reporter(&config);

@@ -396,7 +396,7 @@ fn readable_within(fd: impl AsFd, time: Duration) -> bool {
 }
 
 /// Whether the process ends (its descriptor becomes readable) in time.
-fn ends_within(process: impl AsFd, seconds: u32) -> bool {
+pub(crate) fn ends_within(process: impl AsFd, seconds: u32) -> bool {
     readable_within(process, Duration::from_secs(seconds.into()))
 }
 

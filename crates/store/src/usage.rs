@@ -120,18 +120,19 @@ impl Store {
         Ok(found)
     }
 
-    /// Bytes that a directory and everything below occupies on disk; none for one that is not there.
+    /// Bytes that everything in a directory occupies on disk; none for one that is not there.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn tree_usage(path: &Path) -> Result<u64, Error> {
-        occupied(path)
+        // Itself it is no file that anybody put there.
+        let own = look(path)?.filter(is_dir).map_or(0, |stat| blocks(&stat));
+        Ok(occupied(path)?.saturating_sub(own))
     }
 
     /// Bytes that a container's changes to its root file system occupy on disk; none where it has none.
     pub fn rootfs_usage(&self, id: &str) -> Result<u64, Error> {
-        let upper = self.container_dir(id)?.join("upper");
-        if upper.exists() { tree(&upper) } else { Ok(0) }
+        Self::tree_usage(&self.container_dir(id)?.join("upper"))
     }
 }
 

@@ -167,7 +167,7 @@ fn what_is_saved_through_a_link_is_where_it_leads() {
     std::os::unix::fs::symlink(&victim, &trap).unwrap();
     std::os::unix::fs::lchown(&trap, Some(1234), Some(1234)).unwrap();
     let refused = world.loment(["save", "--quiet", "-o", &trap, APP]);
-    refused.fails_saying(125, &["cannot follow", "Permission denied"]);
+    refused.fails_saying(125, &["cannot follow", "permission denied"]);
     assert!(!Path::new(&victim).exists());
     let around = path(&world, "around");
     std::os::unix::fs::symlink("around", &around).unwrap();
@@ -316,7 +316,7 @@ fn a_root_file_system_becomes_an_image() {
     let fails = |arguments: &[&str], words: &[&str]| {
         world.loment([&["import"], arguments].concat()).fails_saying(125, words);
     };
-    fails(&["/nonesuch"], &["/nonesuch", "No such file or directory"]);
+    fails(&["/nonesuch"], &["/nonesuch", "no such file or directory"]);
     fails(&["--change", "FROM x", &file], &["invalid change \"FROM x\" - invalid instruction FROM"]);
     fails(&[&world.write("text", "no tar"), "localhost/x"], &["truncated"]);
     fails(&[&format!("{file}.gz"), "UPPER"], &["must be lowercase"]);
@@ -344,13 +344,13 @@ fn what_cannot_be_saved_or_loaded_is_said_in_one_line() {
     );
     world.loment(["save", "--quiet", "-o", &file, APP]).succeeds();
     save(&["-o", &file, APP], &["docker-archive doesn't support modifying existing images"]);
-    save(&["-o", "/nonesuch/dir/x", APP], &["/nonesuch/dir", "No such file or directory"]);
+    save(&["-o", "/nonesuch/dir/x", APP], &["/nonesuch/dir", "no such file or directory"]);
     let full = world.loment(["save", "--quiet", "-o", "/dev/full", APP]);
-    full.fails_saying(125, &["No space left on device"]);
+    full.fails_saying(125, &["no space left on device"]);
     let load = |input: &str, words: &[&str]| {
         world.loment(["load", "--quiet", "--input", input]).fails_saying(125, words);
     };
-    load("/nonesuch", &["/nonesuch", "No such file or directory"]);
+    load("/nonesuch", &["/nonesuch", "no such file or directory"]);
     load(&path(&world, ""), &["payload does not match any of the supported image formats"]);
     load(
         &world.write("text", "this is no archive of anything"),
@@ -448,8 +448,8 @@ fn places_of_all_kinds_are_pulled_from_and_pushed_to() {
         "docker-daemon:x:1",
         &places[3],
     ]);
-    nobody.fails_saying(125, &["/nonesuch", "No such file or directory"]);
+    nobody.fails_saying(125, &["/nonesuch", "no such file or directory"]);
     let to_nobody =
         ["image", "copy", "--quiet", "--dest-daemon-host", "/nonesuch", &places[0], "docker-daemon:x:1"];
-    world.loment(to_nobody).fails_saying(125, &["/nonesuch", "No such file or directory"]);
+    world.loment(to_nobody).fails_saying(125, &["/nonesuch", "no such file or directory"]);
 }

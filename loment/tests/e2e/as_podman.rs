@@ -129,3 +129,115 @@ fn names_that_are_gone_stay_known_after_those_that_are_there() {
     let json = world.loment(["history", "--format", "json", &image]).succeeds().to_owned();
     assert!(json.contains("\"id\"") && json.contains("\"created\""), "{json}");
 }
+
+#[test]
+fn a_name_may_begin_with_a_slash_and_is_somebodys_alone() {
+    let (world, image) = world_over_directory();
+    let create = |name: &str| {
+        world.loment(["create", "--network", "none", "--name", name, "--rootfs", &image, "/no/such/program"])
+    };
+    create("a").succeeds();
+    let id = world.inspect("{{.Id}}", "/a");
+    create("/a").fails_saying(
+        125,
+        &[
+            "creating container storage: the container name \"a\" is already in use by",
+            &id,
+            "You have to remove that container to be able to reuse that name: that name is already in use, or use --replace",
+        ],
+    );
+    create("b").succeeds();
+    world.loment(["rename", "b", "a"]).fails_saying(125, &["renaming container", "\"a\" is already in use"]);
+    // To start it in the background is not to run it.
+    world.loment(["start", "a"]).fails_saying(125, &["/no/such/program"]);
+    world.loment(["start", "--attach", "a"]).fails(127);
+    world.persona("docker", ["start", "a"]).fails(1);
+    assert_eq!(world.loment(["rm", "/a", "b"]).succeeds(), "/a\nb");
+    world.loment(["rm", "/a"]).fails_saying(1, &["no container with ID or name \"/a\" found"]);
+}
+
+#[test]
+fn what_cannot_be_together_is_said_as_by_podman() {
+    let (world, image) = world_over_directory();
+    for (words, said) in [
+        (&["create", "--cpus", "1", "--cpu-quota", "1"][..], "--cpu-quota and --cpus cannot be set together"),
+        (&["create", "--cpu-period=1", "--cpus=2"], "--cpu-period and --cpus cannot be set together"),
+        (&["container", "cleanup", "--rmi", "--exec=x", "c"], "--exec and --rmi cannot be set together"),
+        (&["container", "cleanup", "--exec=x", "--all"], "--all and --exec cannot be set together"),
+        (
+            &["pull", "--platform=x", "--os=y", "z"],
+            "--platform option can not be specified with --arch or --os",
+        ),
+        (&["create", "--mount", "type=bind,source=/tmp"], "must set volume destination"),
+        (&["create", "--mount", "type=glob,source=/nowhere*"], "no file paths matching glob \"/nowhere*\""),
+        (&["create", "--device-cgroup-rule", "b 7:* rmX"], "invalid device access in device-access-add: X"),
+        (
+            &["create", "--device-cgroup-rule", "b 7:2"],
+            "invalid device cgroup rule requires type, major:Minor, and access rules: \"b 7:2\"",
+        ),
+        (&["create", "--device-cgroup-rule", "x 7:* rmw"], "invalid device type in device-access-add: x"),
+        (
+            &["create", "--device-cgroup-rule", "a a:* rmw"],
+            "strconv.ParseUint: parsing \"a\": invalid syntax",
+        ),
+    ] {
+        let made = ["--network", "none", "--rootfs", image.as_str(), "true"];
+        let rest = if words[0] == "create" { &made[..] } else { &[] };
+        assert_eq!(world.loment([words, rest].concat()).fails(125).trim(), format!("Error: {said}"));
+    }
+    world.loment(["pod", "create", "--name", "p"]).succeeds();
+    world
+        .loment(["create", "--pod", "p", "--uidmap", "0:1000:1000", "--rootfs", &image, "true"])
+        .fails_saying(125, &["cannot set user namespace mode when joining pod with infra container"]);
+    world.loment(["pod", "rm", "p"]).succeeds();
+}
+
+#[test]
+fn nothing_is_left_in_what_is_mounted_at_run() {
+    let (world, image) = world_over_directory();
+    let dir = world.path("run");
+    fs::create_dir(&dir).unwrap();
+    let volume = format!("{}:/run/", dir.display());
+    let run = ["run", "--rm", "--network", "none", "-v", &volume, "--rootfs", &image, "ls", "-A", "/run"];
+    assert_eq!(world.loment(run).succeeds(), "");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn who_asks_for_a_terminal_and_has_none_is_told() {
+    let (world, image) = world_over_directory();
+    let run = |program: &str, flags: &[&str]| {
+        let words = [&["run", "--rm", "--network", "none"], flags, &["--rootfs", &image, "true"]].concat();
+        let output = world.persona(program, words);
+        output.succeeds();
+        output.stderr
+    };
+    let words = "level=warning msg=\"The input device is not a TTY. The --tty and --interactive flags might not work properly\"";
+    assert!(run("podman", &["-it"]).contains(words));
+    assert_eq!(run("podman", &["-i"]), "");
+    assert_eq!(run("podman", &["-t"]), "");
+}
+
+#[test]
+fn labels_of_pods_are_found_by_their_names_and_mappings_shown() {
+    let (world, image) = world_over_directory();
+    world.loment(["pod", "create", "--name", "p", "--label", "a=b", "--uidmap", "0:200000:5000"]).succeeds();
+    assert_eq!(world.loment(["pod", "ps", "--format", "{{.Label \"a\"}} {{.Labels}}"]).succeeds(), "b a=b");
+    world.loment(["create", "--pod", "p", "--name", "c", "--rootfs", &image, "true"]).succeeds();
+    let maps = "{{.HostConfig.IDMappings.UIDMap}} {{.HostConfig.IDMappings.UidMap}}";
+    let infra =
+        world.loment(["pod", "inspect", "--format", "{{.InfraContainerID}}", "p"]).succeeds().to_owned();
+    assert_eq!(world.inspect(maps, &infra), "[0:200000:5000] [0:200000:5000]");
+    // Nothing is executed in it, and so nothing is shown.
+    let listed = ["ps", "--all", "--filter", "name=-infra", "--format", "[{{.Command}}]"];
+    assert_eq!(world.loment(listed).succeeds(), "[]");
+    world.loment(["pod", "rm", "p"]).succeeds();
+}
+
+#[test]
+fn what_is_empty_occupies_nothing() {
+    let world = world_over_directory().0;
+    world.loment(["volume", "create", "v"]).succeeds();
+    let row = ["system", "df", "--format", "{{.Type}}:{{.Size}}"];
+    assert!(world.loment(row).succeeds().contains("Local Volumes:0B"));
+}

@@ -287,7 +287,7 @@ fn a_full_disk_during_a_pull() {
         command.arg("--root").arg(&root).arg("--runroot").arg(world.runroot());
         run(command.args(["pull", "-q", "--tls-verify=false", &registry.name(image)]), Patience::NORMAL)
     };
-    pull("tree:latest").fails_saying(125, &["No space left on device"]);
+    pull("tree:latest").fails_saying(125, &["no space left on device"]);
     let used = fs::read_dir(root.join("staging")).into_iter().flatten().count();
     assert_eq!(used, 0, "what was being made is still there");
     // And the store still works: what fits can be pulled.

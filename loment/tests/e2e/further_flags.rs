@@ -95,7 +95,9 @@ fn an_image_that_nobody_else_has_goes_with_its_container() {
     assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds(), "");
     let (world, image) = world_with("busybox:latest");
     world.loment(["create", "--name", "other", "--network", "none", &image, "true"]).succeeds();
-    world.loment(["run", "--rmi", "--network", "none", &image, "true"]).succeeds();
+    let kept = world.loment(["run", "--rmi", "--network", "none", &image, "true"]);
+    kept.succeeds();
+    assert!(kept.stderr.contains("level=warning") && kept.stderr.contains("image is in use by a container"), "{kept}");
     assert_ne!(world.loment(["images", "--quiet"]).succeeds(), "");
     world.loment(["run", "--rmi", "--detach", &image, "true"]).fails_saying(125, &["--detach"]);
 }

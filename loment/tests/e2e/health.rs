@@ -114,6 +114,21 @@ fn a_check_that_takes_too_long_or_cannot_start_is_a_failure() {
 }
 
 #[test]
+fn a_check_that_ends_a_container_waits_for_its_end() {
+    let (world, image) = world_with("busybox:latest");
+    for action in ["kill", "stop"] {
+        let flags = ["--health-cmd", "exit 1", "--health-interval", "disable", "--health-retries", "1"];
+        let more = ["--stop-timeout", "1", "--health-on-failure", action];
+        let program = [image.as_str(), "sleep", "1000"];
+        let run = ["run", "--detach", "--network", "none", "--name", "c"];
+        world.loment([&run[..], &flags, &more, &program].concat()).succeeds();
+        world.loment(["healthcheck", "run", "c"]).fails(1);
+        assert_eq!(world.inspect("{{.State.Status}}", "c"), "exited", "{action}");
+        world.loment(["rm", "c"]).succeeds();
+    }
+}
+
+#[test]
 fn an_unhealthy_container_is_killed_stopped_or_started_again_if_so_asked() {
     let (world, image) = world_with("busybox:latest");
     let check = [

@@ -58,7 +58,7 @@ fn a_root_file_system_of_a_web_server_becomes_an_image() {
     let wrong = format!("http://user:secret2@{host}/locked/rootfs.tar.gz");
     fails(&[&wrong], &[&url("locked/rootfs.tar.gz"), "another login"]);
     fails(&[&url("text"), "localhost/x"], &[&url("text"), "truncated"]);
-    fails(&["http://127.0.0.1:9/x.tar"], &["http://127.0.0.1:9/x.tar", "Connection refused"]);
+    fails(&["http://127.0.0.1:9/x.tar"], &["http://127.0.0.1:9/x.tar", "connection refused"]);
     fails(&["https://u:secret@[x/"], &["https://[x/", "expected http://HOST/PATH"]);
     for sign in ["/", "?", "#"] {
         for scheme in ["https", "HTTPS"] {

@@ -145,7 +145,7 @@ fn limits_of_disks_are_written_to_the_containers_group() {
         ("--device-read-bps", "/dev/null:1m"),
         ("--device-read-bps", "/dev/nothing:1m"),
         ("--blkio-weight", "5"),
-        ("--device-cgroup-rule", "c 10 rw"),
+        ("--device-cgroup-rule", "c 10"),
         ("--memory-swappiness", "101"),
         ("--cgroup-conf", "x"),
     ] {

@@ -301,7 +301,7 @@ fn without_a_journal_the_start_says_so() {
     }
     container(&world, &fs, &["--log-driver", "journald"], "true").fails_saying(
         125,
-        &["open the log: connect to the journal at /run/systemd/journal/socket: No such file"],
+        &["open the log: connect to the journal at /run/systemd/journal/socket: no such file"],
     );
 }
 
@@ -309,5 +309,5 @@ fn without_a_journal_the_start_says_so() {
 fn a_log_that_cannot_be_opened_is_named() {
     let (world, fs) = world_over_directory();
     container(&world, &fs, &["--log-opt", "path=/nonexistent/dir/my.log"], "true")
-        .fails_saying(125, &["open the log: /nonexistent/dir/my.log: No such file or directory"]);
+        .fails_saying(125, &["open the log: /nonexistent/dir/my.log: no such file or directory"]);
 }

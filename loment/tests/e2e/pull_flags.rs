@@ -34,7 +34,7 @@ fn a_policy_decides_whether_the_registry_is_asked() {
         let kept = world.loment(["pull", "--quiet", "--policy", policy, &image]);
         assert_eq!(kept.succeeds(), id, "{policy}");
     }
-    world.loment(["pull", &image]).fails_saying(125, &["Connection refused"]);
+    world.loment(["pull", &image]).fails_saying(125, &["connection refused"]);
     let bad = world.loment(["pull", "--policy", "sometimes", &image]);
     bad.fails_saying(125, &["invalid value \"sometimes\" for --policy"]);
 }

@@ -189,7 +189,7 @@ fn what_cannot_be_pushed_is_said_in_one_line() {
     let copy = world.loment(["image", "copy", &image, &format!("docker://{target}")]);
     copy.fails_saying(125, &["invalid image name", "is not supported: use docker://, oci:, "]);
     let nobody = world.loment(["push", "--quiet", &image, "127.0.0.1:9/x:1"]);
-    nobody.fails_saying(125, &["127.0.0.1:9", "Connection refused"]);
+    nobody.fails_saying(125, &["127.0.0.1:9", "connection refused"]);
     let file = world.write("file", "x");
     world.loment(["push", "--quiet", &image, &format!("dir:{file}")]).fails_saying(125, &[&file]);
 }

@@ -76,7 +76,7 @@ fn skopeos_errors_are_fatal_lines_and_its_statuses() {
     fatal(&["frobnicate"], 1, "unrecognized command");
     fatal(&["inspect", "busybox"], 1, "begin with a transport");
     fatal(&["inspect", &format!("docker://{}", registry.name("busybox:nonesuch"))], 2, "nonesuch");
-    fatal(&["inspect", "docker://127.0.0.1:9/x"], 1, "Connection refused");
+    fatal(&["inspect", "docker://127.0.0.1:9/x"], 1, "connection refused");
     fatal(&["list-tags", &format!("docker://{}", registry.name("busybox:latest"))], 1, "leave out the tag");
     fatal(&["manifest-digest", "/nonesuch"], 1, "/nonesuch");
     fatal(&["--nonesuch", "inspect", "docker://x"], 1, "unknown flag: --nonesuch");
@@ -184,7 +184,7 @@ fn repositories_are_searched_for() {
     lines.sort_unstable();
     assert_eq!(lines, ["TAG", "docker", "latest", "plain", "zstd"]);
     world.loment(["search", "--filter", "colour=red", "x"]).fails_saying(125, &["stars=NUMBER"]);
-    world.loment(["search", "127.0.0.1:9/x"]).fails_saying(125, &["Connection refused"]);
+    world.loment(["search", "127.0.0.1:9/x"]).fails_saying(125, &["connection refused"]);
 }
 
 /// What a registry is sent as `Authorization`, by the first request that has it. It answers nothing.

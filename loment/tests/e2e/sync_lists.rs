@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_list_is_said_before_anything_is_copied() {
         let failed = ours(&world, &[], &list, &to);
         failed.fails_saying(125, &[&[list.as_str()][..], words].concat());
     }
-    ours(&world, &[], "/nonesuch.yml", &to).fails_saying(125, &["/nonesuch.yml", "No such file"]);
+    ours(&world, &[], "/nonesuch.yml", &to).fails_saying(125, &["/nonesuch.yml", "no such file"]);
     assert!(!to.exists());
     let nothing = world.write("nothing.yml", format!("\"{host}\":\n"));
     let warned = ours(&world, &[], &nothing, &to);
@@ -132,7 +132,7 @@ fn what_is_wrong_with_a_list_is_said_before_anything_is_copied() {
     let two =
         format!("\"127.0.0.1:9\":\n  images: {{x: []}}\n\"{host}\":\n  images: {{busybox: [latest]}}\n");
     let two = world.write("two.yml", &two);
-    ours(&world, &[], &two, &to).fails_saying(125, &["Connection refused"]);
+    ours(&world, &[], &two, &to).fails_saying(125, &["connection refused"]);
     assert!(!to.exists());
     let some = ours(&world, &["--keep-going"], &two, &to);
     some.fails(125);

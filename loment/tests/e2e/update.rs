@@ -61,7 +61,7 @@ fn limits_change_while_a_container_runs_and_stay() {
         (&["--memory", "64m"][..], &["--memory-swap"][..]),
         (&["--memory-reservation", "64m"], &["smaller"]),
         (&["--cpuset-cpus", "4000"], &["cpuset"]),
-        (&["--cpus", "1", "--cpu-quota", "5"], &["cannot be used with"]),
+        (&["--cpus", "1", "--cpu-quota", "5"], &["--cpu-quota and --cpus cannot be set together"]),
         (&["--blkio-weight", "5"], &["10"]),
         (&["--restart", "sometimes"], &["sometimes"]),
     ] {

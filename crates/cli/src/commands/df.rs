@@ -151,7 +151,8 @@ fn verbose(usage: &DiskUsage) -> Result<String, Error> {
         containers.push(vec![
             one.container.short_id().to_owned(),
             image.unwrap_or_default(),
-            config.args().join(" "),
+            // Nothing is executed there, whatever its specification has.
+            if config.infra { String::new() } else { config.args().join(" ") },
             config.files.volumes.iter().filter(|v| v.volume.is_some()).count().to_string(),
             exact_size(one.size),
             without_ago(&config.created),

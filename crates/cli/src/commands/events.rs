@@ -163,9 +163,11 @@ impl<'f> Printer<'f> {
             Kind::Volume => format!("{head} {name}"),
             Kind::Artifact | Kind::Image | Kind::System => {
                 let error = event.more.get(more::ERROR).map(String::as_str).unwrap_or_default();
-                let parts = if event.kind == Kind::System { ["", name, error] } else { [id, name, error] };
-                let parts = parts.iter().filter(|part| !part.is_empty());
-                parts.fold(head, |text, part| format!("{text} {part}"))
+                // What could not be pulled has a name and no id, and its place is left blank.
+                let parts =
+                    if event.kind == Kind::System { vec![name, error] } else { vec![id, name, error] };
+                let text = parts.iter().fold(head, |text, part| format!("{text} {part}"));
+                text.trim_end().to_owned()
             }
         }
     }
@@ -391,7 +393,7 @@ mod tests {
             ..event(Kind::Image, What::Pull)
         };
         let text = printer(Words::Podman, None, false).line(&pull, "pull").unwrap();
-        assert_eq!(text, "2019-03-02 16:13:42.312377 +0000 UTC image pull x:1\n");
+        assert_eq!(text, "2019-03-02 16:13:42.312377 +0000 UTC image pull  x:1\n");
         let template = "{{.Status}} {{.Attributes.a}} {{.ContainerExitCode}} {{.Time}}";
         let text = printer(Words::Podman, Some(template), false).line(&died, "died").unwrap();
         assert_eq!(text, "died b 3 1551543222\n");

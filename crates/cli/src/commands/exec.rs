@@ -10,10 +10,10 @@ use super::choose::{id_in, latest};
 use super::preserve;
 use super::values::process as values;
 use crate::attach::{Session, exit_status};
-use crate::detach;
 use crate::error::{Doing, Error};
 use crate::globals::Globals;
 use crate::output::print;
+use crate::{containers_conf, detach};
 
 /// Run a command in a running container
 #[derive(Parser, Debug)]
@@ -40,8 +40,8 @@ pub(super) struct Flags {
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<PathBuf>,
     /// Give every capability
-    #[arg(long)]
-    privileged: bool,
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    privileged: Option<bool>,
     /// Set the keys that leave the terminal and let the command run [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -102,7 +102,7 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
         user: flags.user,
         workdir: flags.workdir,
         terminal: flags.tty,
-        privileged: flags.privileged,
+        privileged: containers_conf::read()?.switched(flags.privileged, "privileged", false)?,
         streams,
         descriptors: Vec::new(),
     };

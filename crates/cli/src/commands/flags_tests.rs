@@ -11,6 +11,7 @@ fn conflict<P: Parser>(arguments: &[String]) -> Option<String> {
     let words: Vec<OsString> = ["x".into()].into_iter().chain(arguments.iter().map(OsString::from)).collect();
     let parsed: Parsed<P> = crate::arguments::parse(|| P::command().args_override_self(true), &words);
     match parsed {
+        Parsed::Conflict(text) => Some(text),
         Parsed::Mistake(text) if text.contains("cannot be used with") => Some(text),
         _ => None,
     }

@@ -1,8 +1,8 @@
 //! The document `inspect` shows of a container: Podman's and Docker's field names.
 
 use loment_engine::config::{
-    Attach, Config, DeviceLimit, GroupManager, GroupUse, Groups, HostEntry, HostsBase, Limits, PortRange,
-    Relabel, Restart, Seccomp, SecretPlace, SecretUse,
+    Attach, Config, DeviceLimit, GroupManager, GroupUse, Groups, HostEntry, HostsBase, IdMapping, Limits,
+    PortRange, Relabel, Restart, Seccomp, SecretPlace, SecretUse,
 };
 use loment_engine::{Container, Status};
 use serde_json::{Value, json};
@@ -244,6 +244,10 @@ pub(super) fn name_as_in_go(document: &mut Value) {
     if document["State"].is_object() {
         alias(&mut document["State"], "Health", "Healthcheck");
     }
+    if let Some(maps) = document["HostConfig"].get_mut("IDMappings") {
+        alias(maps, "UidMap", "UIDMap");
+        alias(maps, "GidMap", "GIDMap");
+    }
     let config = &mut document["Config"];
     if config.is_object() {
         alias(config, "HealthcheckMaxLogCount", "HealthMaxLogCount");
@@ -382,6 +386,10 @@ fn host_config(persona: &Persona, c: &Container) -> Value {
     if let (Some(document), Value::Object(limits)) = (document.as_object_mut(), limits(&config.limits)) {
         document.extend(limits);
     }
+    // Podman leaves them out where it is the host's users.
+    if let Some(users) = namespaces.users.as_ref().filter(|_| !docker) {
+        document["IDMappings"] = json!({"UidMap": ranges(&users.uids), "GidMap": ranges(&users.gids)});
+    }
     let limits = [("size", config.files.size.bytes), ("inodes", config.files.size.inodes)];
     let limits =
         limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?.to_string().into())));
@@ -391,6 +399,10 @@ fn host_config(persona: &Persona, c: &Container) -> Value {
         document["StorageOpt"] = limits.into();
     }
     document
+}
+
+fn ranges(ids: &[IdMapping]) -> Vec<String> {
+    ids.iter().map(|ids| format!("{}:{}:{}", ids.container_id, ids.host_id, ids.size)).collect()
 }
 
 fn limits(r: &Limits) -> Value {

@@ -245,6 +245,7 @@ fn parse<P: Parser>(globals: &Globals, name: &'static str, arguments: &[OsString
             print(&text)?;
             Err(Error::Shown { status: 0 })
         }
+        Parsed::Conflict(message) => Err(Error::Invalid(message)),
         Parsed::Mistake(message) => Err(Error::Usage { message, program, command: name.to_owned() }),
         Parsed::Unknown { flag, mistake } => {
             let usage = Box::new(Error::Usage { message: mistake, program, command: name.to_owned() });

@@ -11,7 +11,7 @@ use crate::detach;
 use crate::error::{Error, one_line};
 use crate::globals::Globals;
 use crate::output::{complain, print};
-use crate::rootless;
+use crate::{log_line, rootless};
 
 /// Run a command in a new container
 #[derive(Parser, Debug)]
@@ -53,6 +53,11 @@ pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
     }
     // Before anything else is opened, which could have the number of one that was not handed on.
     let starter = Starter::take(flags.preserve_fds, &flags.preserve_fd)?;
+    if flags.create.lacks_terminal() && !globals.persona.docker_documents {
+        // In Podman's words.
+        let text = "The input device is not a TTY. The --tty and --interactive flags might not work properly";
+        log_line("warning", text);
+    }
     let engine = globals.engine()?;
     let container = flags.create.create(globals, &engine, None)?;
     let id = container.config.id.clone();
@@ -95,7 +100,11 @@ fn remove_image(globals: &Globals, engine: &Engine, container: &Container) -> Re
     // Somebody who has detached from it sees it run on.
     match engine.remove_image(&image.name, &short_names(globals)?, RemoveImage::default()) {
         Ok(_) => Ok(engine.sweep()?),
-        Err(loment_engine::Error::ImageInUse { .. } | loment_engine::Error::NoImage { .. }) => Ok(()),
+        Err(loment_engine::Error::NoImage { .. }) => Ok(()),
+        Err(error @ loment_engine::Error::ImageInUse { .. }) => {
+            log_line("warning", &one_line(&error));
+            Ok(())
+        }
         // The status is the program's.
         Err(error) => {
             complain(&format!("Error: {}", one_line(&error)));

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use loment_engine::{Engine, Streams};
+use loment_runtime::Cause;
 
 use super::choose::{Choice, filtered};
 use super::for_each;
@@ -48,7 +49,7 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let names = chosen(globals, &engine, flags)?;
     if !flags.attach && !flags.interactive {
         return for_each(&names, |name| {
-            starter.start(&engine, name)?;
+            starter.start(&engine, name).map_err(of_engine)?;
             rootless::linger::note(globals.root());
             print(&format!("{name}\n"))
         });
@@ -83,6 +84,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
         forward_signals: flags.sig_proxy,
     };
     exit_status(session.run())
+}
+
+/// Who starts it in the background is told by the status that the engine failed, also where the program is not there.
+fn of_engine(error: Error) -> Error {
+    match error {
+        Error::Engine(loment_engine::Error::Start { message, .. }) => {
+            loment_engine::Error::Start { cause: Cause::Setup, message }.into()
+        }
+        other => other,
+    }
 }
 
 /// Filters choose among the names, if there are any.

@@ -6,7 +6,7 @@ mod helpers;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use loment_engine::{LoadError, Logins};
+use loment_engine::{LoadError, Logins, in_go};
 use loment_image::conf::{AuthFile, AuthFormat, ConfError, HelperFor, Login, Registries};
 use loment_registry::Credentials;
 
@@ -240,9 +240,11 @@ impl Place {
 pub(crate) fn checked(path: &Path) -> Result<&Path, crate::error::Error> {
     match path.metadata() {
         Ok(_) => Ok(path),
+        // In Podman's words.
         Err(source) => {
-            let operation = format!("checking authfile: {}", path.display());
-            Err(crate::error::Error::Io { operation, source })
+            let why = in_go(&source);
+            let text = format!("credential file is not accessible: faccessat {}: {why}", path.display());
+            Err(crate::error::Error::Invalid(text))
         }
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::globals::Runtime;
 use super::place::Place;
-use crate::error::one_line;
+use crate::error::one_line_in_c;
 
 /// A container as it is now.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Runtime<'_> {
         let mut failed = Vec::new();
         for id in self.states.list()?.iter().filter(|id| pattern.is_match(id.as_str())) {
             if let Err(e) = act(id) {
-                failed.push(one_line(e.as_ref()));
+                failed.push(one_line_in_c(e.as_ref()));
             }
         }
         if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }

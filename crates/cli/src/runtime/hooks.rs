@@ -8,7 +8,7 @@ use loment_runtime::{Description, Hooks};
 use oci_spec::runtime::{ContainerState, Spec};
 
 use super::log::Log;
-use crate::error::one_line;
+use crate::error::one_line_in_c;
 
 /// The environment of this process, for hooks that name none.
 pub(crate) fn environment() -> Vec<CString> {
@@ -47,6 +47,6 @@ pub(crate) fn started(
 /// Runs the hooks for a container that is gone. What fails is only said (runtime-spec, runtime.md, lifecycle, 13).
 pub(crate) fn stopped(hooks: &Hooks, description: &Description<'_>, bundle: &Path, log: &Log) {
     for failure in hooks.run_poststop(&description.json(ContainerState::Stopped, 0), bundle) {
-        log.warn(&one_line(&failure));
+        log.warn(&one_line_in_c(&failure));
     }
 }

@@ -45,7 +45,7 @@ pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
     };
     match result {
         Ok(code) => status = code,
-        Err(error) => log.error(&crate::error::one_line(error.as_ref())),
+        Err(error) => log.error(&crate::error::one_line_in_c(error.as_ref())),
     }
     ExitCode::from(status)
 }

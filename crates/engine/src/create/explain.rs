@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Create, Settled};
 use crate::config::Config;
 use crate::error::Context;
-use crate::names::new_id;
+use crate::names::{name_in_use, new_id};
 use crate::{Engine, Error};
 
 /// What a container would be.
@@ -37,7 +37,7 @@ impl Engine {
         let id = new_id().context("choose", "an id")?;
         let Settled { config, .. } = self.settle(id, asked)?;
         if let Some(id) = self.names().id(&config.name).filter(|_| !is_replaced) {
-            return Err(Error::NameInUse { name: config.name, id });
+            return Err(name_in_use(&config.name, id));
         }
         let mut spec = crate::spec::build(&config, &self.run_dir(&config.id))?;
         crate::cdi::inject(&config.devices, &mut spec)?;

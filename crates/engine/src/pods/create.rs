@@ -16,7 +16,7 @@ use crate::create::Create;
 use crate::error::{Context, invalid};
 use crate::list::Which;
 use crate::lock::{PATIENCE, make_locked};
-use crate::names::new_id;
+use crate::names::{new_id, while_doing};
 use crate::volumes::VolumesFrom;
 use crate::{Engine, Error};
 
@@ -62,7 +62,7 @@ impl Engine {
         let lock = make_locked(&dir, busy)?;
         let names = self.names();
         let wanted = Some(pod.name.clone()).filter(|name| !name.is_empty());
-        let taken = self.take_name(wanted.as_deref(), &id);
+        let taken = self.take_name(wanted.as_deref(), &id).map_err(while_doing("adding pod to state"));
         pod.name = taken.inspect_err(|_| drop(std::fs::remove_dir_all(&dir)))?;
         if pod.hostname.is_empty() {
             // Names are longer than host names may be.
@@ -159,6 +159,11 @@ impl Engine {
         }
         let Some(id) = &pod.infra else { return Ok(Some(lock)) };
         let infra = self.container(id)?;
+        // What it is to share belongs to other users.
+        let own_users = asked.config.namespaces.users.is_some() || asked.choices.users.is_some();
+        if own_users && infra.config.namespaces.users.is_none() {
+            return Err(Error::UsersInPod);
+        }
         self.share_with(&pod, &infra, asked);
         if asked.config.init_container.is_some() && infra.status.is_active() {
             let hint = "its pod runs already: stop that first, or leave out --init-ctr";

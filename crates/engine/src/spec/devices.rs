@@ -58,22 +58,26 @@ pub(crate) fn resolve(config: &Config) -> Result<Devices, Error> {
 
 /// A rule such as `c 1:3 rwm`.
 fn rule(text: &str) -> Result<Value, Error> {
-    let bad = || {
-        invalid(
-            "device cgroup rule",
-            text,
-            "use TYPE MAJOR:MINOR ACCESS such as \"c 1:3 rwm\" or \"b 8:* r\"",
-        )
-    };
+    let bad = |problem| Error::DeviceRule { problem };
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [kind @ ("a" | "b" | "c"), numbers, access] = words[..] else { return Err(bad()) };
-    let (major, minor) = numbers.split_once(':').ok_or_else(bad)?;
+    let [kind, numbers, access] = words[..] else {
+        return Err(bad(format!(
+            "invalid device cgroup rule requires type, major:Minor, and access rules: {text:?}"
+        )));
+    };
+    if !["a", "b", "c"].contains(&kind) {
+        return Err(bad(format!("invalid device type in device-access-add: {kind}")));
+    }
+    let (major, minor) = numbers.split_once(':').unwrap_or((numbers, "*"));
     let number = |text: &str| match text {
         "*" => Ok(None),
-        text => text.parse::<u32>().map(Some).map_err(|_| bad()),
+        text => {
+            let invalid = |_| bad(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+            text.parse::<u32>().map(Some).map_err(invalid)
+        }
     };
-    if access.is_empty() || access.chars().any(|c| !"rwm".contains(c)) {
-        return Err(bad());
+    if let Some(other) = access.chars().find(|c| !"rwm".contains(*c)) {
+        return Err(bad(format!("invalid device access in device-access-add: {other}")));
     }
     let mut rule = json!({"allow": true, "type": kind, "access": access});
     for (name, value) in [("major", number(major)?), ("minor", number(minor)?)] {

@@ -19,9 +19,14 @@ pub(crate) fn generated(config: &Config) -> impl Iterator<Item = (&'static str, 
         ("hostname", "/etc/hostname", !net.no_hostname),
         ("resolv.conf", "/etc/resolv.conf", !net.resolver.none),
         ("localtime", "/etc/localtime", config.files.time_zone.is_some()),
-        (".containerenv", "/run/.containerenv", true),
+        // What it would be mounted on stayed in somebody's directory.
+        (".containerenv", "/run/.containerenv", !config.files.volumes.iter().any(is_run)),
     ];
     all.into_iter().filter(|(.., wanted)| *wanted).map(|(name, path, _)| (name, path))
+}
+
+fn is_run(volume: &Volume) -> bool {
+    volume.destination.components().eq(Path::new("/run").components())
 }
 
 /// Every mount, in order. The user's come after the default ones and replace those with the same destination.

@@ -70,6 +70,8 @@ pub(super) struct Supervised {
     pub(super) stop_when_started: Option<Stop>,
     /// It is started again when it has ended, whatever its policy is.
     pub(super) start_again: bool,
+    /// It is killed because its time is over.
+    pub(super) expired: bool,
     /// What checks of its health have come to.
     pub(super) checks: Checks,
     /// The session of the check that runs.
@@ -122,6 +124,7 @@ impl Supervised {
             stopped: false,
             stop_when_started: None,
             start_again: false,
+            expired: false,
             checks: Checks::default(),
             check: None,
             stale_check: false,
@@ -281,6 +284,9 @@ impl Monitor {
         if self.container(slot).is_some_and(|c| c.prepared) {
             return self.clean_up_with(slot, None, String::new(), Answer::Exited { status: exit.status() });
         }
+        let expired = self.container(slot).is_some_and(|c| std::mem::take(&mut c.expired));
+        // What conmon says of one whose time was over.
+        let exit = if expired && exit == Exit::Signal(SIGKILL) { Exit::Code(-1) } else { exit };
         self.clean_up_with(slot, Some(exit), String::new(), Answer::Exited { status: exit.status() });
     }
 

@@ -201,7 +201,8 @@ impl Monitor {
     fn take_timers(&mut self) {
         while let Some(timer) = self.timers.next_due() {
             match timer {
-                Timer::Kill(slot) | Timer::Expire(slot) => self.kill(slot),
+                Timer::Kill(slot) => self.kill(slot),
+                Timer::Expire(slot) => self.expire(slot),
                 Timer::KillGroup(slot) => self.kill_group(slot),
                 Timer::Restart(slot) => self.start(slot),
                 Timer::Check(slot) => self.check(slot),

@@ -68,6 +68,14 @@ impl Monitor {
         }
     }
 
+    /// Its time is over.
+    pub(super) fn expire(&mut self, slot: u32) {
+        if let Some(c) = self.container(slot) {
+            c.expired = true;
+        }
+        self.kill(slot);
+    }
+
     /// Kills its first process, and with it all others.
     pub(super) fn kill(&mut self, slot: u32) {
         self.let_go(slot, Exit::Signal(SIGKILL));

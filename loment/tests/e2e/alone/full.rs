@@ -99,10 +99,10 @@ fn helper_fills_the_disk() {
         scene.loment(form, &["pull", "--quiet", one]).succeeds();
         let output = scene.loment(form, &["pull", "--quiet", &large]);
         let root = scene.disk().join("root").display().to_string();
-        output.fails_saying(125, &[&root, " bytes left, and at least 22", "No space left on device"]);
+        output.fails_saying(125, &[&root, " bytes left, and at least 22", "no space left on device"]);
         // Kept as they come, and unpacked.
         let output = scene.loment(form, &["pull", "--quiet", &old]);
-        output.fails_saying(125, &[&root, " bytes left, and at least 4", "No space left on device"]);
+        output.fails_saying(125, &[&root, " bytes left, and at least 4", "no space left on device"]);
         scene.fill();
         let writing: [&[&str]; 6] = [
             &["pull", "--quiet", two],
@@ -114,7 +114,7 @@ fn helper_fills_the_disk() {
         ];
         for arguments in writing {
             let output = scene.loment(form, arguments);
-            output.fails_saying(125, &["No space left on device"]);
+            output.fails_saying(125, &["no space left on device"]);
             let lines = output.stderr.lines().filter(|line| line.starts_with("Error:")).count();
             assert_eq!(lines, 1, "{output}");
         }

@@ -162,11 +162,8 @@ fn what_the_machine_gives_every_container_is_a_copy() {
     };
     let output = run(&[], "cd /run/given; cat sub/f link /run/one; ls; echo changed >sub/f; cat sub/f");
     assert_eq!(output.succeeds(), "content\ncontent\nalone\nlink\nsub\nchanged");
-    assert!(
-        output.stderr.contains("/nowhere of") && output.stderr.contains("is left out"),
-        "{}",
-        output.stderr
-    );
+    // What is not there is nothing to be told of, as with Podman.
+    assert_eq!(output.stderr, "");
     assert_eq!(std::fs::read_to_string(dir.join("sub/f")).unwrap(), "content\n");
     // A flag goes before it, and root of another user namespace has it, too.
     assert_eq!(run(&["--tmpfs", "/run/given"], "ls /run/given").succeeds(), "");
@@ -188,5 +185,5 @@ fn what_the_machine_gives_every_container_is_a_copy() {
             &image,
             "true",
         ])
-        .fails_saying(125, &["/nowhere.conf"]);
+        .succeeds();
 }

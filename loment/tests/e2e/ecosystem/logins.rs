@@ -46,9 +46,10 @@ fn a_login_is_verified_before_it_is_saved() {
     world.loment(["image", "copy", "--quiet", "--src-authfile", &file, &from, &to]).succeeds();
     let mut by_variable = world.command(["pull", "--quiet", &name]);
     run(by_variable.env("REGISTRY_AUTH_FILE", &file), Patience::NORMAL).succeeds();
-    world
-        .loment(["pull", "--quiet", "--authfile", "/nonesuch", &name])
-        .fails_saying(125, &["checking authfile: /nonesuch"]);
+    world.loment(["pull", "--quiet", "--authfile", "/nonesuch", &name]).fails_saying(
+        125,
+        &["credential file is not accessible: faccessat /nonesuch: no such file or directory"],
+    );
     // A refused one stays refused, whoever saved it.
     let bad = json!({ "auths": { registry.host(): { "auth": "dXNlcjp3cm9uZw==" } } }).to_string();
     let bad = world.write("bad.json", bad);
@@ -130,7 +131,9 @@ fn logins_are_shown_and_taken_away() {
     let (registry, file) = (guarded(), world.path("auth.json").display().to_string());
     let (host, team) = (registry.host(), registry.name("team"));
     let with = |arguments: &[&str]| world.loment([arguments, &["--authfile", &file]].concat());
-    world.loment(["logout", "--authfile", "/nonesuch", &host]).fails_saying(125, &["checking authfile"]);
+    world
+        .loment(["logout", "--authfile", "/nonesuch", &host])
+        .fails_saying(125, &["credential file is not accessible"]);
     with(&["login", "--get-login", &host]).fails_saying(125, &[&format!("not logged into {host}")]);
     for key in [&host, &team, &format!("http://{host}/v1/")] {
         with(&["login", "-u", "user", "-p", "secret", key]).succeeds();

@@ -15,7 +15,7 @@ fn flushes(form: &str) {
         named.map(str::to_owned).collect::<Vec<_>>()
     };
     let faults = Faults::below([scene.root()]);
-    for (errno, words) in [(28, "No space left on device"), (5, "Input/output error")] {
+    for (errno, words) in [(28, "no space left on device"), (5, "input/output error")] {
         let mut failures = 0;
         for nth in 1.. {
             assert!(nth < 1000, "it never comes to its end");

@@ -206,6 +206,7 @@ fn lists_and_documents_show_volumes() {
     assert!(docker[0].get("Options").is_none() && docker[0]["Name"] == "v");
     fs::write(files(&world, "v").join("x"), vec![1; 100_000]).unwrap();
     world.loment(["volume", "create", "unused"]).succeeds();
+    fs::write(files(&world, "unused").join("y"), vec![1; 5_000]).unwrap();
     let df = world.loment([
         "system",
         "df",

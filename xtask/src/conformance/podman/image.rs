@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::run::{output, succeed};
 
-const DIRECTORIES: [&str; 16] = [
+const DIRECTORIES: [&str; 17] = [
     "bin",
     "dev",
     "etc",
@@ -26,6 +26,7 @@ const DIRECTORIES: [&str; 16] = [
     "usr/bin",
     "usr/sbin",
     "var",
+    "var/tmp",
 ];
 const FILES: [(&str, &str, u32); 9] = [
     (
@@ -44,13 +45,16 @@ const FILES: [(&str, &str, u32); 9] = [
         0o755,
     ),
     ("home/podman/healthcheck", HEALTHCHECK, 0o755),
-    // Debian's busybox has none.
-    (
-        "bin/printenv",
-        "#!/bin/sh\n[ $# = 0 ] && exec env\nfor name; do env | grep -q \"^$name=\" || exit 1; eval \"echo \\\"\\$$name\\\"\"; done\n",
-        0o755,
-    ),
+    // Debian's busybox has none. A shell would add variables of its own.
+    ("bin/printenv", PRINTENV, 0o755),
 ];
+const PRINTENV: &str = r#"#!/usr/bin/awk -f
+BEGIN {
+    if (ARGC == 1) for (name in ENVIRON) print name "=" ENVIRON[name]
+    for (n = 1; n < ARGC; n++) if (ARGV[n] in ENVIRON) print ENVIRON[ARGV[n]]; else missing = 1
+    exit missing
+}
+"#;
 /// A file can say that all is not well, always or once.
 const HEALTHCHECK: &str = "#!/bin/sh
 if [ -e /uh-oh ] || [ -e /uh-oh-only-once ]; then
@@ -100,7 +104,8 @@ pub(super) fn write(archive: &Path, name: &str) -> anyhow::Result<()> {
 
 fn layer() -> anyhow::Result<RawLayer> {
     let busybox = std::fs::read("/bin/busybox").context("read /bin/busybox")?;
-    let mut layer = Layer::of(DIRECTORIES.map(Entry::dir)).with(Entry::dir("tmp").mode(0o1777));
+    let mut layer = Layer::of(DIRECTORIES.map(Entry::dir)).with(Entry::dir(".").mode(0o555));
+    layer = layer.with(Entry::dir("tmp").mode(0o1777));
     layer = layer.with(Entry::file("bin/busybox", busybox).mode(0o755));
     for (path, content, mode) in FILES {
         layer = layer.with(Entry::file(path, content).mode(mode).mtime(MADE));

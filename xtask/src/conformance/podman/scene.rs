@@ -48,6 +48,10 @@ impl Scene {
         ))?;
         let kept = scene.path("tmp/podman-systest-imagecache-0");
         fs::create_dir(&kept).context("make a directory")?;
+        // What is said once is not what they expect of the first container.
+        let root = scene.path("state/root");
+        fs::create_dir_all(&root).context("make a directory")?;
+        fs::write(root.join(".network-notice"), "").context("write a file")?;
         for tag in IMAGES {
             let name = format!("quay.io/libpod/testimage:{tag}");
             let archive = kept.join(format!("{}.tar", name.replace(['/', ':'], "--")));

@@ -1,5 +1,7 @@
 //! The flags `run` and `create` share, and how they become a request to the engine.
 
+use std::io::IsTerminal;
+
 use clap::Args;
 use loment_engine::config::{Attach, ImageFiles, InitContainer, RootfsUse};
 use loment_engine::{Container, Create, Engine, PullPolicy, Streams};
@@ -81,6 +83,11 @@ pub(in crate::commands) struct CreateFlags {
 impl CreateFlags {
     pub(in crate::commands) fn terminal(&self) -> bool {
         self.process.tty
+    }
+
+    /// Whether it is to have one, and standard input, which is none.
+    pub(in crate::commands) fn lacks_terminal(&self) -> bool {
+        self.process.tty && self.process.interactive && !std::io::stdin().is_terminal()
     }
 
     /// The streams that a program in the foreground shares with this one.

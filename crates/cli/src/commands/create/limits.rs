@@ -148,10 +148,11 @@ impl LimitsFlags {
             _ => {}
         }
         let cpus = self.cpus.as_deref().map(values::cpus).transpose()?;
-        if cpus.is_some() && (self.cpu_quota.is_some() || self.cpu_period.is_some()) {
-            return Err(Error::Invalid(
-                "--cpus and --cpu-period or --cpu-quota exclude each other: they say the same".into(),
-            ));
+        // In Podman's words.
+        for (is_given, flag) in [(self.cpu_period.is_some(), "period"), (self.cpu_quota.is_some(), "quota")] {
+            if cpus.is_some() && is_given {
+                return Err(Error::Invalid(format!("--cpu-{flag} and --cpus cannot be set together")));
+            }
         }
         let bytes = |flag: &str, text: &Option<String>| {
             text.as_deref().map(|text| size(flag, text)).transpose().map(|n| n.filter(|&n| n != 0))

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::{by_template, complain, print, table_of};
-use crate::template::joined;
+use crate::output::{Listing, complain, print, table_of};
+use crate::template::{LABELS, joined};
 use crate::units::ago;
 
 /// List pods
@@ -94,8 +94,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let text = match flags.format.as_deref() {
         Some("json") => format!("{:#}\n", pods.iter().map(document).collect::<Value>()),
         Some(template) => {
-            let rows: Vec<Value> = pods.iter().map(|pod| row(pod, flags.no_trunc)).collect();
-            by_template(template, &HEADERS, &rows)?
+            let listing = Listing::parse(template)?;
+            let with_map = listing.template.wants(LABELS);
+            let record = |pod: &ListedPod| {
+                let mut record = row(pod, flags.no_trunc);
+                if with_map {
+                    record[LABELS] = json!(pod.pod.labels);
+                }
+                record
+            };
+            listing.text(&HEADERS, &pods.iter().map(record).collect::<Vec<_>>())?
         }
         None if flags.quiet => {
             pods.iter().map(|pod| format!("{}\n", id(&pod.pod.id, flags.no_trunc))).collect()

@@ -168,7 +168,8 @@ impl<'g> Rows<'g> {
     }
 
     fn command(&self, c: &Listed) -> String {
-        let mut command = c.args.join(" ");
+        // Nothing is executed in an infra container.
+        let mut command = if c.infra { String::new() } else { c.args.join(" ") };
         if !self.no_trunc && command.chars().count() > 20 {
             command = command.chars().take(17).collect::<String>() + "...";
         }

@@ -267,7 +267,8 @@ impl<'t> Fields<'t> {
         match self.take(&["destination", "dst", "target"])? {
             Some(path) if path.starts_with('/') => Ok(path.into()),
             Some(path) => self.wrong(&format!("the destination {path} must be an absolute path")),
-            None => self.wrong("it needs a destination"),
+            // In Podman's words.
+            None => invalid("must set volume destination".into()),
         }
     }
 
@@ -295,8 +296,9 @@ pub(in crate::commands) fn mount(text: &str) -> Result<Vec<Mount>, Error> {
         "artifact" => fields.wrong("artifacts cannot be mounted yet"),
         "npipe" => fields.wrong("npipe is for Windows hosts"),
         "cluster" => fields.wrong("cluster is about volumes of a swarm, and there is none"),
-        other => fields
-            .wrong(&format!("unknown type {other}: use bind, devpts, glob, image, ramfs, tmpfs or volume")),
+        other => fields.wrong(&format!(
+            "invalid filesystem type {other:?}: use bind, devpts, glob, image, ramfs, tmpfs or volume"
+        )),
     }
 }
 
@@ -368,7 +370,8 @@ fn glob(mut fields: Fields<'_>) -> Result<Vec<Mount>, Error> {
     common(&mut fields, &mut model)?;
     let found = loment_engine::paths_like(&host_path(&pattern, false)?);
     if found.is_empty() {
-        return fields.wrong(&format!("no file paths matching glob {pattern:?}"));
+        // In Podman's words.
+        return invalid(format!("no file paths matching glob {pattern:?}"));
     }
     let mount = |source: PathBuf| {
         let name = source.file_name().unwrap_or_default();

@@ -12,6 +12,9 @@ use crate::globals::Globals;
 use crate::output::print;
 use crate::rootless::check_mounts_are_seen;
 
+// In Podman's words.
+const TO_TERMINAL: &str = "cannot write to terminal, use command-line redirection or the --output flag";
+
 /// Write the files of a volume as a tar
 #[derive(Parser, Debug)]
 pub(super) struct ExportFlags {
@@ -61,7 +64,7 @@ pub(super) fn run_export(globals: &Globals, flags: &ExportFlags) -> Result<u8, E
     let out: Box<dyn Write> = match &flags.output {
         Some(path) => Box::new(File::create(path).doing(|| format!("create {}", path.display()))?),
         None if std::io::stdout().is_terminal() => {
-            return Err(Error::Invalid("refusing to export to terminal. Use -o flag or redirect".into()));
+            return Err(Error::Invalid(TO_TERMINAL.into()));
         }
         None => Box::new(std::io::stdout()),
     };

@@ -14,7 +14,7 @@ use super::super::found::Found;
 use super::super::globals::{Runtime, id};
 use super::super::hooks;
 use super::super::place;
-use crate::error::one_line;
+use crate::error::one_line_in_c;
 
 /// How long to wait for the end of a process that was killed.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -130,11 +130,11 @@ pub(super) fn remove(runtime: &Runtime<'_>, found: &Found) -> anyhow::Result<()>
     match attended.filter(|_| ours) {
         Some(Ok((bundle, mut hooks))) => {
             if let Err(e) = hooks.open_output() {
-                runtime.log.warn(&one_line(&e));
+                runtime.log.warn(&one_line_in_c(&e));
             }
             hooks::stopped(&hooks, &found.description(&bundle), &bundle.path, runtime.log);
         }
-        Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line(&e))),
+        Some(Err(e)) => runtime.log.warn(&format!("hooks are not run: {}", one_line_in_c(&e))),
         None => {}
     }
     Ok(())

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::arguments::{Argument, Arguments, unknown};
 use super::super::globals::Runtime;
 use super::print;
-use crate::error::one_line;
+use crate::error::one_line_in_c;
 
 pub(super) const HELP: &str = "\
 List containers
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &mut Arguments<'_>, runtime: &Runtime<'_>) -> anyho
             Ok(found) => all.push(found),
             // One that is being made or deleted at this moment has no record.
             Err(loment_runtime::Error::NotFound { .. }) => {}
-            Err(e) => runtime.log.warn(&one_line(&e)),
+            Err(e) => runtime.log.warn(&one_line_in_c(&e)),
         }
     }
     if quiet {

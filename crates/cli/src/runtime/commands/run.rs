@@ -92,7 +92,7 @@ fn follow(
         if let (Some(relay), Ok(record)) = (relay, runtime.states.load(id))
             && let Err(e) = relay.wait(&record)
         {
-            runtime.log.warn(&crate::error::one_line(e.as_ref()));
+            runtime.log.warn(&crate::error::one_line_in_c(e.as_ref()));
         }
         return (rest, Ok(None));
     };

@@ -44,12 +44,13 @@ pub(crate) fn write_generated(container: &Container) -> std::io::Result<()> {
         String::new()
     } else {
         format!(
-            "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless=0\n",
+            "engine=\"loment-{}\"\nname={:?}\nid={:?}\nimage={:?}\nimageid={:?}\nrootless={}\n",
             env!("CARGO_PKG_VERSION"),
             config.name,
             config.id,
             image.map(|i| i.name.as_str()).unwrap_or_default(),
             image.map(|i| i.id.hex()).unwrap_or_default(),
+            u8::from(loment_sys::process::is_in_user_namespace()),
         )
     };
     write_public(&dir.join(".containerenv"), environment.as_bytes())?;
