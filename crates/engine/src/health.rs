@@ -153,7 +153,7 @@ impl Engine {
         }
         let patience = supervision.stop_timeout.saturating_add(PATIENCE);
         match container.open_process() {
-            Some(process) if !ends_within(process, patience) => Ok(()),
+            Some(process) if !ends_within(&process, patience) => Ok(()),
             _ => self.wait_for_record(container),
         }
     }

@@ -97,7 +97,10 @@ fn an_image_that_nobody_else_has_goes_with_its_container() {
     world.loment(["create", "--name", "other", "--network", "none", &image, "true"]).succeeds();
     let kept = world.loment(["run", "--rmi", "--network", "none", &image, "true"]);
     kept.succeeds();
-    assert!(kept.stderr.contains("level=warning") && kept.stderr.contains("image is in use by a container"), "{kept}");
+    assert!(
+        kept.stderr.contains("level=warning") && kept.stderr.contains("image is in use by a container"),
+        "{kept}"
+    );
     assert_ne!(world.loment(["images", "--quiet"]).succeeds(), "");
     world.loment(["run", "--rmi", "--detach", &image, "true"]).fails_saying(125, &["--detach"]);
 }
