@@ -151,8 +151,10 @@ mod tests {
     #[test]
     fn rules_are_read_or_refused_by_name() {
         assert_eq!(rule("b 8:* r").unwrap(), json!({"allow": true, "type": "b", "access": "r", "major": 8}));
+        // Without a minor number it is for all.
+        assert_eq!(rule("c 7 r").unwrap(), json!({"allow": true, "type": "c", "access": "r", "major": 7}));
         assert_eq!(rule("a *:* rwm").unwrap(), json!({"allow": true, "type": "a", "access": "rwm"}));
-        for bad in ["", "c 1:3", "d 1:3 r", "c 1 r", "c 1:x r", "c 1:3 rx", "c 1:3 r r"] {
+        for bad in ["", "c 1:3", "d 1:3 r", "c 1:x r", "c 1:3 rx", "c 1:3 r r"] {
             assert!(rule(bad).is_err(), "{bad}");
         }
     }
