@@ -83,7 +83,7 @@ pub use mountinfo::{MountInfo, parse_mountinfo};
 pub use mounts::new_mount;
 pub use namespaces::UserNamespace;
 pub use owners::Owners;
-pub use plan::{Plan, ProcessPlan};
+pub use plan::{Plan, ProcessPlan, namespace_of_sysctl};
 pub use signals::{parse_signal, signal_name};
 pub use spec_text::{parse_process, parse_spec};
 pub use stdio::Stdio;

@@ -265,8 +265,8 @@ fn paths(field: &str, list: Option<&[String]>) -> Result<Vec<PathBuf>, Error> {
     list.unwrap_or_default().iter().map(absolute).collect()
 }
 
-/// Only keys that belong to a namespace of the container are written: the others are the host's.
-fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
+/// The kind of namespace that has a parameter of the kernel of its own; `None` for one of the machine's. Its key may have slashes.
+pub fn namespace_of_sysctl(key: &str) -> Option<LinuxNamespaceType> {
     const IPC: [&str; 8] = [
         "kernel.msgmax",
         "kernel.msgmnb",
@@ -277,25 +277,28 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String
         "kernel.shmmni",
         "kernel.shm_rmid_forced",
     ];
+    let key = key.replace('/', ".");
+    match key.as_str() {
+        key if IPC.contains(&key) || key.starts_with("fs.mqueue.") => Some(LinuxNamespaceType::Ipc),
+        key if key.starts_with("net.") => Some(LinuxNamespaceType::Network),
+        "kernel.domainname" => Some(LinuxNamespaceType::Uts),
+        _ => None,
+    }
+}
+
+/// Only keys that belong to a namespace of the container are written: the others are the host's.
+fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
     let mut out = Vec::new();
     for (key, value) in linux.sysctl().iter().flatten() {
-        let dotted = key.replace('/', ".");
-        let kind = if IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.") {
-            LinuxNamespaceType::Ipc
-        } else if dotted.starts_with("net.") {
-            LinuxNamespaceType::Network
-        } else if dotted == "kernel.domainname" {
-            LinuxNamespaceType::Uts
-        } else {
-            return Err(invalid("linux.sysctl", format!("{key} is not separate in a namespace")));
-        };
+        let kind = namespace_of_sysctl(key)
+            .ok_or_else(|| invalid("linux.sysctl", format!("{key} is not separate in a namespace")))?;
         if !namespaces.have(kind) {
             return Err(invalid(
                 "linux.sysctl",
                 format!("{key} needs a {kind} namespace of the container's own"),
             ));
         }
-        if dotted.split('.').any(|c| c.is_empty() || c == "..") {
+        if key.split(['.', '/']).any(|c| c.is_empty() || c == "..") {
             return Err(invalid("linux.sysctl", format!("{key:?} is not a key")));
         }
         // A name with slashes may hold dots (interface names); a dotted one may not.
