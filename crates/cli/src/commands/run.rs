@@ -62,8 +62,15 @@ pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
     let container = flags.create.create(globals, &engine, None)?;
     let id = container.config.id.clone();
     let is_passthrough = container.config.log.driver.is_passthrough();
+    // Before there is a monitor nobody else removes it; one that runs stays.
+    let not_started = |error: Error| {
+        if container.config.supervision.auto_remove {
+            let _ = engine.remove_with_volumes(&id, false, None, true);
+        }
+        error
+    };
     if flags.detach {
-        starter.start(&engine, &id)?;
+        starter.start(&engine, &id).map_err(not_started)?;
         rootless::linger::note(globals.root());
         // Standard output is the container's then.
         if !is_passthrough {
@@ -75,7 +82,8 @@ pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
         true => Streams::default(),
         false => flags.create.streams()?,
     };
-    let Some(starting) = engine.start_with(&id, Some(streams), starter.handed())? else { return Ok(0) };
+    let starting = engine.start_with(&id, Some(streams), starter.handed());
+    let Some(starting) = starting.map_err(|error| not_started(error.into()))? else { return Ok(0) };
     // Who sees nothing of it may want to know what to look for.
     if !is_passthrough && !streams.stdout && !streams.stderr {
         print(&format!("{id}\n"))?;

@@ -9,6 +9,7 @@ use loment_runtime::Cause;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
 use loment_sys::pipe;
 use loment_sys::wait::{Exit, reap_any};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Pid;
 
 use super::container::Stage;
@@ -26,6 +27,7 @@ const UNCLAIMED: usize = 64;
 
 impl Monitor {
     pub(super) fn exec(&mut self, client: u32, slot: u32, request: &Exec, descriptors: Vec<OwnedFd>) {
+        self.hear_of_start(slot);
         let fit =
             request.descriptors.len() == descriptors.len() && request.descriptors.iter().all(|&n| n > 2);
         let descriptors: Vec<_> = request.descriptors.iter().copied().zip(descriptors).collect();
@@ -53,6 +55,18 @@ impl Monitor {
             (Err(e), _) => {
                 self.end_session(n, &Answer::Failed { cause: Cause::Setup, message: e.to_string() })
             }
+        }
+    }
+
+    /// Hears that a container runs which is recorded to run already: its worker records it and then says so.
+    fn hear_of_start(&mut self, slot: u32) {
+        let Some(main) = self.container(slot).map(|c| c.main) else { return };
+        let timeout = Timespec { tv_sec: 1, tv_nsec: 0 };
+        while self.running(slot).is_none()
+            && let Some(worker) = self.session(main).and_then(|session| session.worker.as_ref())
+            && poll(&mut [PollFd::new(worker, PollFlags::IN)], Some(&timeout)) == Ok(1)
+        {
+            self.hear_worker(main);
         }
     }
 
