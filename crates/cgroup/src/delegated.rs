@@ -29,11 +29,20 @@ impl Host {
     /// # Errors
     /// [`Error::Io`].
     pub fn delegated(&self) -> Result<Option<Delegated>, Error> {
-        let own = Memberships::of(std::process::id().cast_signed())?;
-        let Some(own) = own.of_v2().and_then(|path| CgroupPath::new(path).ok()) else { return Ok(None) };
+        let Some(own) = self.own_group()? else { return Ok(None) };
         let groups: Vec<&str> = own.ancestors().collect();
         let given = groups.iter().rev().take_while(|name| self.is_given(name)).last();
         given.map(|name| self.delegated_at(name)).transpose()
+    }
+
+    /// The group of this process by which session managers keep track of it; `None` when that is the root.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn own_group(&self) -> Result<Option<CgroupPath>, Error> {
+        let own = Memberships::of(std::process::id().cast_signed())?;
+        let named = own.of_v1("systemd").filter(|_| self.version() != Version::V2);
+        Ok(named.or(own.of_v2()).and_then(|path| CgroupPath::new(path).ok()))
     }
 
     /// That group, if it was given to this process's user.

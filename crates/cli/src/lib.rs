@@ -58,6 +58,11 @@ pub fn main(arguments: &[OsString]) -> ExitCode {
         _ if rest.first().is_some_and(|a| a == loment_monitor::launch::ARGUMENT) => monitor(),
         _ if rest.first().is_some_and(|a| a == sweeper::ARGUMENT) => sweeper::main(),
         _ if rest.first().is_some_and(|a| a == "runtime") => runtime::main(&rest[1..]),
+        // As login(1) calls a login shell.
+        "podmansh" | "-podmansh" => {
+            let words = ["sh", "--"].map(OsString::from);
+            engine(Persona::of("podman"), &[&words, rest].concat())
+        }
         _ => engine(Persona::of(name), rest),
     }
 }

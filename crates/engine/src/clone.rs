@@ -118,7 +118,8 @@ impl Engine {
         self.share(&mut asked)?;
         let Create { config: mut joined, choices, .. } = asked;
         joined.net.network = choices.network.unwrap_or_default();
-        if let (Some(parent), true) = (choices.cgroup_parent, joined.cgroup.path.is_some()) {
+        let is_elsewhere = joined.cgroup.split || joined.cgroup.path.is_none();
+        if let (Some(parent), false) = (choices.cgroup_parent, is_elsewhere) {
             let manager = choices.cgroup_manager.unwrap_or_else(GroupManager::of_this_machine);
             let place = manager.place(Some(&parent), &joined.id)?;
             joined.cgroup = GroupUse { monitor_stays: joined.cgroup.monitor_stays, ..place };

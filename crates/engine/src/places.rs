@@ -3,8 +3,9 @@
 use loment_cgroup::systemd::Manager;
 use loment_cgroup::{CgroupPath, Delegated, Host, Version};
 
-use crate::config::{GroupManager, GroupUse, Groups, Limits};
+use crate::config::{Config, GroupManager, GroupUse, Groups, Limits};
 use crate::container::{cgroup_name, monitor_cgroup_name};
+use crate::error::invalid;
 use crate::groups::{refuse_undelegated, slice_of, slice_of_pod};
 use crate::{Engine, Error};
 
@@ -12,6 +13,9 @@ use crate::{Engine, Error};
 const USERS_SLICE: &str = "user.slice";
 /// The group, among those a user was given, that ours are in. It hands controllers on, which nobody can end while it is there.
 const USERS_GROUP: &str = "loment";
+
+/// In a group that containers have parts of, everybody else: who starts them, and their monitors.
+const OTHERS: &str = "loment-monitors";
 
 /// In the scope of a container of a user's.
 const CONTAINER: &str = "container";
@@ -24,6 +28,8 @@ pub(crate) struct Places {
     manager: GroupManager,
     /// What an ordinary user was given.
     given: Option<Delegated>,
+    /// The group that containers have parts of.
+    split: Option<CgroupPath>,
 }
 
 impl Engine {
@@ -36,7 +42,7 @@ impl Engine {
         let of_machine = loment_sys::process::is_root_of_machine();
         if of_machine || self.groups()?.is_ours() {
             let manager = manager.unwrap_or_else(GroupManager::of_this_machine);
-            return Ok(Some(Places { manager, given: None }));
+            return Ok(Some(Places { manager, given: None, split: None }));
         }
         let host = self.groups()?;
         if host.version() != Version::V2 {
@@ -46,7 +52,8 @@ impl Engine {
         if manager != Some(GroupManager::Cgroupfs) && groups == Groups::Both {
             match self.of_users_systemd(host) {
                 Ok(given) => {
-                    return Ok(Some(Places { manager: GroupManager::Systemd, given: Some(given) }));
+                    let manager = GroupManager::Systemd;
+                    return Ok(Some(Places { manager, given: Some(given), split: None }));
                 }
                 Err(error) if manager.is_some() => {
                     (self.warn)(&format!("this user's systemd makes no control groups: {}", chain(&error)));
@@ -55,7 +62,41 @@ impl Engine {
             }
         }
         let given = host.delegated()?;
-        Ok(given.map(|given| Places { manager: GroupManager::Cgroupfs, given: Some(given) }))
+        let manager = GroupManager::Cgroupfs;
+        Ok(given.map(|given| Places { manager, given: Some(given), split: None }))
+    }
+
+    /// The caller's group, whose containers have parts of it.
+    pub(crate) fn split_places(&self) -> Result<Places, Error> {
+        let host = self.groups()?;
+        let hint = "this process is in the root control group, which is not split: start the container in a group of its own, as that of a service is";
+        let own = host.own_group()?.ok_or_else(|| invalid("cgroups", "split", hint))?;
+        // Who has a part already starts others from there.
+        let own = match own.as_str().strip_suffix(OTHERS).and_then(|own| own.strip_suffix('/')) {
+            Some(whole) => CgroupPath::new(whole)?,
+            None => own,
+        };
+        let of_machine = loment_sys::process::is_root_of_machine() || host.is_ours();
+        let given = if of_machine { None } else { Some(host.delegated_at(own.as_str())?) };
+        Ok(Places { manager: GroupManager::Cgroupfs, given, split: Some(own) })
+    }
+
+    /// Makes room for a container that is to have a part of the caller's group, and records which.
+    pub(crate) fn split_group(&self, config: &mut Config) -> Result<(), Error> {
+        if !config.cgroup.split {
+            return Ok(());
+        }
+        let places = self.split_places()?;
+        places.check(&config.limits)?;
+        let path = places.place(None, &config.id)?.path;
+        if let Some(own) = places.split {
+            self.groups()?.cgroup(own).empty_into(&CgroupPath::new(OTHERS)?)?;
+        }
+        if config.cgroup.path != path {
+            config.cgroup.path = path;
+            self.save(config)?;
+        }
+        Ok(())
     }
 
     fn of_users_systemd(&self, host: &Host) -> Result<Delegated, loment_cgroup::Error> {
@@ -89,6 +130,10 @@ impl Places {
 
     /// The group of the container with that id, below `parent` if there is one.
     pub(crate) fn place(&self, parent: Option<&str>, id: &str) -> Result<GroupUse, Error> {
+        if let Some(own) = &self.split {
+            let path = own.join(&cgroup_name(id))?.to_string();
+            return Ok(GroupUse { path: Some(path), split: true, ..GroupUse::default() });
+        }
         let Some(given) = &self.given else { return self.manager.place(parent, id) };
         let parent = parent.filter(|p| !p.trim_matches('/').is_empty());
         if self.manager == GroupManager::Systemd {

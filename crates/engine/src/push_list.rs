@@ -339,7 +339,7 @@ fn missing<'l>(
 
 /// Whether an entry of an index is BuildKit's statement about another entry: where that came from and what is in it
 /// (<https://docs.docker.com/build/metadata/attestations/attestation-storage/>).
-fn is_attestation(entry: &Descriptor) -> bool {
+pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
     let kind = entry.annotations().as_ref().and_then(|all| all.get("vnd.docker.reference.type"));
     kind.is_some_and(|kind| kind == "attestation-manifest")
 }

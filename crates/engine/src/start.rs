@@ -135,7 +135,7 @@ impl Engine {
     ) -> Result<Option<Starting>, Error> {
         let id = self.id(name)?;
         let gone = || Error::NoContainer { name: name.to_owned() };
-        let (lock, container) = loop {
+        let (lock, mut container) = loop {
             let lock = match self.lock(&id) {
                 Err(_) if !self.dir(&id).exists() => return Err(gone()),
                 other => other?,
@@ -183,6 +183,7 @@ impl Engine {
         if let Some(directory) = container.config.log.own_directory(&container.config.id) {
             std::fs::create_dir_all(directory).context("create", directory.display())?;
         }
+        self.split_group(&mut container.config)?;
         let (mut head, mut body) = self.launch(&container)?;
         head.prepare = handed.prepare;
         body.handed = handed.variables.to_vec();

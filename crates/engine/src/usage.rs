@@ -116,7 +116,7 @@ impl Engine {
     }
 
     /// The layers and blobs of an image, by their digests; their sizes are added to `sizes`.
-    fn parts_of(
+    pub(crate) fn parts_of(
         &self,
         image: &ImageRecord,
         sizes: &mut HashMap<String, u64>,

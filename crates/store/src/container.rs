@@ -166,6 +166,18 @@ impl Store {
         Ok(shifted)
     }
 
+    /// Fills the empty directory `to` with the files of an image, and waits until they are on disk.
+    ///
+    /// # Errors
+    /// [`Error::ImageNotKnown`], [`Error::Copy`].
+    pub fn copy_image(&self, image: &ImageId, to: &Path) -> Result<(), Error> {
+        let known = self.image(image)?;
+        let record = known.ok_or_else(|| Error::ImageNotKnown { name: image.hex().to_owned() })?;
+        let layers = self.layers_of(&record)?;
+        fill(&layers, None, to, Form { owners: None, content: Content::Copied })?;
+        sync_fs(open_dir(to)?, to)
+    }
+
     /// What [`Store::create_rootfs`] made for a container, if it did.
     pub fn rootfs(&self, id: &str) -> Result<Option<Rootfs>, Error> {
         let dir = self.container_dir(id)?;

@@ -125,6 +125,57 @@ fn entries_are_chosen_changed_and_removed() {
     assert_eq!(platforms(&document(&world, &multi)).len(), 3);
 }
 
+/// The lines of `images --tree` below that of a name, and that one before them: what it is, its sizes, whether it is in use.
+#[track_caller]
+fn tree_of(output: &Output, name: &str) -> Vec<Vec<String>> {
+    let words = |line: &str| {
+        let line = line.trim_start_matches(['├', '└', '─', ' ']);
+        line.split("   ")
+            .map(|word| word.trim().to_owned())
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+    };
+    let mut lines = output.stdout.lines().skip_while(|line| !line.starts_with(&format!("{name} ")));
+    let first = lines.next().unwrap_or_else(|| panic!("{name} is not in {output}"));
+    let below = lines.take_while(|line| line.starts_with(['├', '└']));
+    [first].into_iter().chain(below).map(words).collect()
+}
+
+#[test]
+fn a_tree_shows_the_platforms_of_images_and_which_are_here() {
+    let (world, registry) = (world(), fixtures().serve());
+    let (plain, multi) = (registry.name("busybox:latest"), registry.name("multi:latest"));
+    for image in [&plain, &multi] {
+        world.loment(["pull", "--quiet", image]).succeeds();
+    }
+    list(&world, &["create", "--all", "team/list:1", &format!("docker://{multi}")]);
+    let tree = world.loment(["images", "--tree"]);
+    let heading = tree.succeeds().lines().next().unwrap();
+    let titles = ["IMAGE", "ID", "DISK USAGE", "CONTENT SIZE", "EXTRA"];
+    assert_eq!(heading.split("  ").map(str::trim).filter(|t| !t.is_empty()).collect::<Vec<_>>(), titles);
+    let id = |name: &str| world.inspect("{{.Id}}", name)[..12].to_owned();
+    let own = tree_of(&tree, &plain);
+    assert_eq!((own.len(), own[0][1].as_str(), own[1][0].as_str()), (2, id(&plain).as_str(), "linux/amd64"));
+    assert_eq!(own[1][1], world.inspect("{{.Digest}}", &plain)["sha256:".len()..][..12]);
+    assert_eq!(own[0][2..], own[1][2..]);
+    // Of an index, all that it has for some platform: one is here.
+    for name in [multi.as_str(), "docker.io/team/list:1"] {
+        let all = tree_of(&tree, name);
+        let platforms: Vec<_> = all[1..].iter().map(|line| line[0].as_str()).collect();
+        assert_eq!(platforms, ["linux/arm64", "linux/amd64", "linux/s390x"], "{tree}");
+        let here: Vec<_> = all[1..].iter().map(|line| line[3] != "0B").collect();
+        assert_eq!(here, [false, true, false], "{tree}");
+        assert_eq!(all[0][3], all[2][3], "{tree}");
+    }
+    // What containers have is marked; Docker's names are short.
+    world.loment(["create", "--network", "none", &multi, "true"]).succeeds();
+    let tree = world.persona("docker", ["images", "--tree", &multi]);
+    assert_eq!(tree.succeeds().lines().filter(|line| line.ends_with(" U")).count(), 2, "{tree}");
+    assert!(!tree.stdout.contains(&plain), "{tree}");
+    let both = world.loment(["images", "--tree", "--quiet"]);
+    assert!(both.code == 125 && both.stderr.contains("cannot be used with"), "{both}");
+}
+
 #[test]
 fn a_list_keeps_its_images_and_gives_them_up() {
     let (world, registry) = (world(), fixtures().serve());

@@ -346,7 +346,6 @@ fn what_is_not_there_is_refused_by_its_name() {
         let start = format!("`podman image {verb}` is refused: ");
         world.persona("podman", ["image", verb, "x"]).fails_saying(125, &[&start, words]);
     }
-    world.persona("docker", ["images", "--tree"]).fails_saying(125, &["--tree is refused"]);
 }
 
 #[test]

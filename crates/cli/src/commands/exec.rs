@@ -1,9 +1,10 @@
 //! `exec`
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use loment_engine::{Answer, Connection, Exec, Streams};
+use loment_engine::{Answer, Connection, Engine, Exec, Status, Streams};
 use loment_runtime::Cause;
 
 use super::choose::{id_in, latest};
@@ -16,7 +17,7 @@ use crate::output::print;
 use crate::{containers_conf, detach};
 
 /// Run a command in a running container
-#[derive(Parser, Debug)]
+#[derive(Parser, Debug, Default)]
 pub(super) struct Flags {
     /// Run in the background
     #[arg(short, long)]
@@ -54,6 +55,9 @@ pub(super) struct Flags {
     /// Accepted for compatibility: nothing is written down of it
     #[arg(long)]
     no_session: bool,
+    /// Wait so many seconds for the container to run
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u32>,
     /// In the container whose id is in this file
     #[arg(long, value_name = "FILE", conflicts_with = "latest")]
     cidfile: Option<PathBuf>,
@@ -64,6 +68,33 @@ pub(super) struct Flags {
     // One argument: what follows a container is the command's, also where it looks like one of our flags.
     #[arg(value_names = ["CONTAINER", "COMMAND"], num_args = 1.., required = true, trailing_var_arg = true)]
     words: Vec<String>,
+}
+
+impl Flags {
+    /// For a shell in a container that may be about to start.
+    pub(super) fn of_shell(words: Vec<String>, tty: bool, wait: u32) -> Self {
+        Self { words, interactive: true, tty, wait: Some(wait), ..Self::default() }
+    }
+}
+
+/// How often it is looked whether a container runs.
+const LOOKS: Duration = Duration::from_millis(100);
+
+/// Waits until a container is there and runs.
+fn wait_for(engine: &Engine, name: &str, seconds: u32) -> Result<(), Error> {
+    let until = Instant::now() + Duration::from_secs(seconds.into());
+    loop {
+        match engine.container(name) {
+            Ok(container) if container.status == Status::Running => return Ok(()),
+            Ok(_) | Err(loment_engine::Error::NoContainer { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if Instant::now() >= until {
+            // The words are Podman's.
+            return Err(Error::Invalid(format!("timed out waiting for container: {name}")));
+        }
+        std::thread::sleep(LOOKS);
+    }
 }
 
 pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
@@ -84,6 +115,9 @@ pub(super) fn run(globals: &Globals, flags: Flags) -> Result<u8, Error> {
             return Err(Error::Invalid(text.into()));
         }
     };
+    if let Some(seconds) = flags.wait {
+        wait_for(&engine, &name, seconds)?;
+    }
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.tty && !flags.detach)?;
     let mut env = Vec::new();
     for file in &flags.env_file {

@@ -8,6 +8,7 @@ use loment_engine::{Family, ImageSummary};
 use loment_image::Reference;
 use serde_json::{Map, Value, json};
 
+use super::images_tree;
 use super::pull::short_names;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -20,8 +21,8 @@ pub(super) struct Flags {
     /// Show nameless images that others were made from, too
     #[arg(short, long)]
     all: bool,
-    /// Refused: images are not shown as a tree of their platforms yet
-    #[arg(long, hide = true)]
+    /// Show images with the platforms they are for, and which of these are here
+    #[arg(long, conflicts_with_all = ["quiet", "digests", "no_trunc", "noheading", "format", "history", "sort"])]
     tree: bool,
     /// Print ids only
     #[arg(short, long)]
@@ -81,10 +82,6 @@ pub(super) const HEADERS: [(&str, &str); 23] = [
 const SORTS: [&str; 5] = ["created", "id", "repository", "size", "tag"];
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
-    if flags.tree {
-        let refused = "--tree is refused: images are not shown as a tree of their platforms yet; manifest inspect NAME lists them";
-        return Err(Error::Invalid(refused.into()));
-    }
     let mut filters = flags.filter.clone();
     match &flags.name {
         Some(_) if !filters.is_empty() => {
@@ -104,6 +101,16 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let filters = engine.image_filters(&filters, &short_names(globals)?)?;
     let hidden = |image: &ImageSummary| image.intermediate && !flags.all && filters.is_empty();
     let all = engine.images()?;
+    if flags.tree {
+        let mut shown = Vec::new();
+        for summary in &all {
+            if (flags.all || !summary.dangling) && !hidden(summary) && filters.keeps(&engine, summary)? {
+                shown.push(summary);
+            }
+        }
+        print(&images_tree::text(globals, &engine, &all, &shown)?)?;
+        return Ok(0);
+    }
     let family = Family::new(&engine);
     let mut rows = Vec::new();
     for summary in &all {

@@ -344,6 +344,7 @@ fn host_config(persona: &Persona, c: &Container) -> Value {
     let cgroups = match config.cgroup.groups() {
         Groups::Both => "default",
         Groups::NoMonitor => "no-conmon",
+        Groups::Split => "split",
         Groups::None => "disabled",
     };
     let namespaces = &config.namespaces;

@@ -392,6 +392,12 @@ pub(super) const COMMANDS: &[Command] = &[
         run: |g, a| search::run(g, &parse(g, "search", a)?),
     },
     Command {
+        name: "sh",
+        about: "Run a shell in the container that containers.conf names",
+        parser: sh::Flags::command,
+        run: |g, a| sh::run(g, parse(g, "sh", a)?),
+    },
+    Command {
         name: "start",
         about: "Start containers",
         parser: start::Flags::command,

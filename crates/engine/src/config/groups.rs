@@ -16,6 +16,9 @@ pub struct GroupUse {
     /// Its monitor's, where that is not one beside it at the root.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub monitor: Option<String>,
+    /// It is a part of the group of whoever starts it: `path` is where it was at the last start, `None` before the first.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub split: bool,
     /// The scope is one of the user's systemd, and both groups are ours to make in it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub of_user: bool,
@@ -29,6 +32,8 @@ pub enum Groups {
     Both,
     /// One for it; its monitor stays where it is started.
     NoMonitor,
+    /// The group of whoever starts it has two parts from then on: one for it, one for all others.
+    Split,
     /// None.
     None,
 }
@@ -37,6 +42,7 @@ impl GroupUse {
     /// Which there are.
     pub fn groups(&self) -> Groups {
         match (&self.path, self.monitor_stays) {
+            _ if self.split => Groups::Split,
             (None, _) => Groups::None,
             (Some(_), true) => Groups::NoMonitor,
             (Some(_), false) => Groups::Both,

@@ -87,9 +87,19 @@ pub(super) fn resolve(
     let groups = choices.groups.unwrap_or_default();
     let places = match groups {
         Groups::None => None,
+        Groups::Split => engine.split_places().ok(),
         groups => engine.places(choices.cgroup_manager, groups)?,
     };
+    if groups == Groups::Split && choices.cgroup_parent.is_some() {
+        return Err(invalid(
+            "cgroup parent",
+            choices.cgroup_parent.unwrap_or_default(),
+            "with --cgroups split it is the group of whoever starts the container",
+        ));
+    }
     match &places {
+        // It may be started elsewhere.
+        None if groups == Groups::Split => {}
         None => crate::groups::refuse_limits(&config.limits, choices.groups)?,
         Some(places) => {
             places.check(&config.limits)?;
@@ -97,6 +107,7 @@ pub(super) fn resolve(
             config.cgroup = GroupUse { monitor_stays: groups == Groups::NoMonitor, ..place };
         }
     }
+    config.cgroup.split = groups == Groups::Split;
     // What the user asked for must be possible; what is usual is as much as there is.
     if config.limits.pids_limit.is_none()
         && let Some(places) = &places

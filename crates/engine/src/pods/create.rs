@@ -149,7 +149,8 @@ impl Engine {
         let pod = self.pod(&name)?;
         let lock = self.lock_pod(&pod.id)?;
         asked.config.pod.clone_from(&pod.id);
-        if pod.shares_cgroup_parent && asked.choices.cgroup_parent.is_none() {
+        let splits = asked.choices.groups == Some(Groups::Split);
+        if pod.shares_cgroup_parent && asked.choices.cgroup_parent.is_none() && !splits {
             asked.choices.cgroup_parent = pod.group();
             asked.choices.cgroup_manager = Some(pod.manager());
         }
@@ -174,6 +175,8 @@ impl Engine {
             asked.config.requires.push(id.clone());
         }
         inherit(&pod.security, &mut asked.config.security);
+        let size = &mut asked.config.files.systemd_size;
+        *size = size.or(infra.config.files.systemd_size);
         asked
             .choices
             .volumes

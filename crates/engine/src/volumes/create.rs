@@ -8,6 +8,7 @@ use std::path::Path;
 
 use loment_events::What;
 use loment_monitor::now_rfc3339;
+use loment_store::ImageId;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
@@ -24,6 +25,8 @@ pub struct NewVolume {
     pub name: Option<String>,
     /// Empty is `local`.
     pub driver: String,
+    /// For the driver `image`, the image that its option `image` means: its files are copied.
+    pub image: Option<ImageId>,
     /// The user's.
     pub labels: BTreeMap<String, String>,
     /// The driver's.
@@ -55,6 +58,7 @@ impl Engine {
     ) -> Result<StoredVolume, Error> {
         let (dir, path) = (self.volumes_dir(), self.volume_dir(&volume.name));
         self.sweep_new_volumes();
+        let _held = volume.image.as_ref().map(|image| self.store().hold_image(image)).transpose()?;
         let (new, _lock) = new_dir(&dir, NEW, 0o711)?;
         if volume.size.any()
             && let Err(error) = self.store().limit(&volume.name, [&new], volume.size.into())
@@ -62,7 +66,14 @@ impl Engine {
             let _ = std::fs::remove_dir_all(&new);
             return Err(error.into());
         }
-        let made = fill(&new, &volume, user, durable)
+        let filled = fill(&new, &volume, user, durable);
+        if let (Ok(()), Some(image)) = (&filled, &volume.image)
+            && let Err(error) = self.store().copy_image(image, &new.join(DATA))
+        {
+            let _ = std::fs::remove_dir_all(&new);
+            return Err(error.into());
+        }
+        let made = filled
             .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?))
             .and_then(|()| if durable { File::open(&dir)?.sync_all() } else { Ok(()) });
         match made {
@@ -86,21 +97,22 @@ impl Engine {
 
 /// From what was asked to what it is.
 pub(crate) fn resolve(asked: NewVolume) -> Result<StoredVolume, Error> {
-    let NewVolume { name, driver, labels, options, uid, gid, anonymous } = asked;
+    let NewVolume { name, driver, image, labels, options, uid, gid, anonymous } = asked;
     let (name, anonymous) = match name.filter(|name| !name.is_empty()) {
         Some(name) => (name, anonymous),
         None => (new_id().context("choose", "a name")?, true),
     };
     check_name_of("volume name", &name)?;
-    if !matches!(driver.as_str(), "" | "local") {
-        let hint = "volumes of other drivers than local are not supported: leave it out";
+    if !matches!(driver.as_str(), "" | "local" | "image") {
+        let hint = "volumes of other drivers than local and image are not supported: leave it out";
         return Err(invalid("volume driver", driver, hint));
     }
     let mut volume = StoredVolume {
         version: VERSION,
         name,
         created: now_rfc3339(),
-        driver: "local".into(),
+        driver: if driver.is_empty() { "local".into() } else { driver },
+        image,
         labels,
         anonymous,
         options,
@@ -108,8 +120,25 @@ pub(crate) fn resolve(asked: NewVolume) -> Result<StoredVolume, Error> {
         ..StoredVolume::default()
     };
     (volume.uid, volume.gid) = (uid.unwrap_or_default(), gid.unwrap_or_default());
-    take_options(&mut volume)?;
+    if volume.driver == "image" {
+        check_image(&volume)?
+    } else {
+        take_options(&mut volume)?
+    }
     Ok(volume)
+}
+
+/// Refuses a volume of the driver `image` whose image is not known, or that is to be anything but a copy of its files.
+fn check_image(volume: &StoredVolume) -> Result<(), Error> {
+    if let Some(key) = volume.options.keys().find(|key| *key != "image") {
+        return Err(invalid("option of volumes", key, "the driver image has the option image only"));
+    }
+    if volume.owner_chosen {
+        let hint = "its files have the owners that they have in the image: leave out the user and the group";
+        return Err(invalid("volume driver", "image", hint));
+    }
+    let hint = "make the volume before it is used: volume create --driver image --opt image=IMAGE NAME";
+    volume.image.as_ref().map(drop).ok_or_else(|| invalid("volume driver", "image", hint))
 }
 
 /// Reads the options of the driver `local`, which are Podman's and Docker's.
@@ -213,7 +242,9 @@ fn fill(new: &Path, volume: &StoredVolume, user: Option<&str>, durable: bool) ->
     if let Some(user) = user {
         File::create(new.join(USERS).join(user))?;
     }
-    File::create(new.join(FRESH))?;
+    if volume.image.is_none() {
+        File::create(new.join(FRESH))?;
+    }
     let mut file = File::create(new.join(RECORD))?;
     file.write_all(&serde_json::to_vec(volume)?)?;
     if durable {

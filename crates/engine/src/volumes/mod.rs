@@ -19,6 +19,7 @@ use std::fs::File;
 use std::path::PathBuf;
 
 use loment_monitor::volumes::{DATA, FRESH, USERS};
+use loment_store::ImageId;
 use serde::{Deserialize, Serialize};
 
 pub use self::create::NewVolume;
@@ -46,7 +47,7 @@ pub struct StoredVolume {
     pub name: String,
     /// RFC 3339.
     pub created: String,
-    /// `local`.
+    /// `local` or `image`.
     pub driver: String,
     /// The user's.
     pub labels: BTreeMap<String, String>,
@@ -68,6 +69,9 @@ pub struct StoredVolume {
     /// Why its record cannot be read. Nothing but its name is known then.
     #[serde(skip)]
     pub problem: Option<String>,
+    /// What its files are copied from when it is made.
+    #[serde(skip)]
+    image: Option<ImageId>,
     /// Its directory.
     #[serde(skip)]
     dir: PathBuf,

@@ -285,7 +285,7 @@ fn what_means_nothing_is_refused_with_the_file_the_key_and_the_value() {
         ("pidns = \"mine\"", "\"mine\""),
         ("ipcns = \"mine\"", "\"mine\""),
         ("userns = \"mine\"", "\"mine\""),
-        ("cgroups = \"split\"", "\"split\""),
+        ("cgroups = \"some\"", "\"some\""),
         ("netns = \"pasta\"", "\"pasta\""),
         ("interface_name = \"eth9\"", "\"eth9\""),
         ("base_hosts_file = \"/nowhere\"", "\"/nowhere\""),

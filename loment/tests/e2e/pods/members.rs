@@ -192,6 +192,16 @@ fn rights_of_a_pod_are_those_of_members_that_do_not_say() {
 }
 
 #[test]
+fn what_systemd_has_in_a_pod_is_as_large_as_the_pod_says() {
+    let (world, rootfs) = world_over_directory();
+    world.loment(["pod", "create", "--name", "p", "--shm-size-systemd", "2m"]).succeeds();
+    member(&world, &rootfs, "p", "one", &["--systemd=always"]);
+    member(&world, &rootfs, "p", "other", &["--systemd=always", "--shm-size-systemd", "3m"]);
+    let size = |name: &str| inside(&world, name, "df -k /run | awk 'NR > 1 { print $2 }'");
+    assert_eq!((size("one").as_str(), size("other").as_str()), ("2048", "3072"));
+}
+
+#[test]
 fn what_is_replaced_has_that_name_and_what_is_made_for_one_goes_with_it() {
     let (world, rootfs) = world_over_directory();
     let id = world.loment(["pod", "create", "p"]).succeeds().to_owned();

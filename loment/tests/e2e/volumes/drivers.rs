@@ -19,6 +19,39 @@ impl Drop for Running {
 }
 
 #[test]
+fn a_volume_begins_as_the_files_of_an_image() {
+    let (world, image) = world_with("busybox:latest");
+    let option = format!("image={image}");
+    let create = |name: &str, more: &[&str]| {
+        let words = ["volume", "create", "--driver", "image", "--opt", &option];
+        world.loment([&words[..], more, &[name]].concat())
+    };
+    assert_eq!(create("tools", &[]).succeeds(), "tools");
+    let shown = world.loment(["volume", "inspect", "--format", "{{.Driver}} {{.Options.image}}", "tools"]);
+    assert_eq!(shown.succeeds(), format!("image {image}"));
+    assert_eq!(world.loment(["volume", "ls", "-q", "--filter", "driver=image"]).succeeds(), "tools");
+    // All files are there as they are in the image, and can be changed; the image cannot be, nor has it to stay.
+    let list = "cd $0 && find . -xdev \\( -path ./proc -o -path ./sys -o -path ./dev -o -path ./etc -o -path ./run -o -path ./tools \\) -prune -o -print0 | \
+        sort -z | xargs -0 stat -c '%n %a %u %g %F' | grep -v '^\\. '";
+    let of = |directory: &str| sh(&world, &["-v", "tools:/tools"], &image, &list.replace("$0", directory));
+    assert_eq!(of("/tools"), of("/"));
+    sh(&world, &["-v", "tools:/tools"], &image, "echo changed >/tools/bin/new && rm /tools/bin/sh");
+    assert_eq!(sh(&world, &["-v", "tools:/x"], &image, "cat /x/bin/new; ls /bin/sh"), "changed\n/bin/sh");
+    world.loment(["rmi", &image]).succeeds();
+    assert!(files(&world, "tools").join("bin/new").exists());
+    // What it cannot be is refused, and nothing is left.
+    create("x", &[]).fails_saying(125, &["image not known"]);
+    for (flags, hint) in [
+        (&["-d", "image"][..], "--opt image=IMAGE"),
+        (&["-d", "image", "-o", "type=tmpfs"], "the option image only"),
+    ] {
+        world.loment([&["volume", "create"], flags].concat()).fails_saying(125, &[hint]);
+    }
+    assert_eq!(names(&world), ["tools"]);
+    world.loment(["volume", "rm", "tools"]).succeeds();
+}
+
+#[test]
 fn a_volume_that_is_a_file_system_is_one_for_all_that_run() {
     let (world, image) = world_with("busybox:latest");
     let options = [

@@ -7,7 +7,7 @@ const SWARM: &str = "for a swarm, and there is none";
 const UNITS: &str = "to come with systemd units";
 
 /// First words of commands that are not there yet, or never will be, and why.
-const COMMANDS: [(&str, &str); 25] = [
+const COMMANDS: [(&str, &str); 24] = [
     ("artifact", BUILD),
     ("auto-update", UNITS),
     ("build", BUILD),
@@ -26,7 +26,6 @@ const COMMANDS: [(&str, &str); 25] = [
     ("quadlet", UNITS),
     ("remote", API),
     ("service", SWARM),
-    ("sh", "podmansh, a login shell in a container: not there yet"),
     ("stack", SWARM),
     ("swarm", SWARM),
     ("system connection", API),
@@ -59,9 +58,9 @@ const FLAGS: [(&str, &[&str], &str); 8] = [
         API,
     ),
     ("", &["conmon", "runtime-flag"], "loment runs and supervises containers itself"),
+    ("", &["imagestore"], "images and containers have one root, by which is known which layers are in use"),
     ("", &["network-config-dir"], NETWORKS),
     ("pod create", &["ip", "ip6", "mac-address", "network-alias"], NETWORKS),
-    ("pod create", &["shm-size-systemd"], "is about containers that run systemd: that is not there yet"),
     ("rm", &["link"], NETWORKS),
     (
         "volume create",

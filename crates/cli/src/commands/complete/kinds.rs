@@ -161,7 +161,7 @@ const FILTERS_OF_VOLUMES: Kind = Keys(&[
     ("after=", Volumes),
     ("anonymous=", BOOLEAN),
     ("dangling=", BOOLEAN),
-    ("driver=", Words(&["local"])),
+    ("driver=", Words(&["image", "local"])),
     ("label!=", Nothing),
     ("label=", Nothing),
     ("name=", Volumes),
@@ -233,7 +233,7 @@ const OF_COMMANDS: [(&str, &str, Kind); 24] = [
     ("system prune", "filter", OF_AGE),
     ("volume ls", "filter", FILTERS_OF_VOLUMES),
     ("volume prune", "filter", FILTERS_OF_VOLUMES),
-    ("volume create", "driver", Words(&["local"])),
+    ("volume create", "driver", Words(&["image", "local"])),
 ];
 
 /// The values of flags.

@@ -10,7 +10,8 @@ use crate::error::Error;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct GroupsFlags {
-    /// Choose which control groups are made: enabled is its own and its monitor's, no-conmon only its own, disabled none
+    /// Choose which control groups are made: enabled is its own and its monitor's, no-conmon only its own, split its own as a part of
+    /// that of whoever starts it, disabled none
     #[arg(long, value_name = "WHICH")]
     cgroups: Option<String>,
     /// Put its processes in this class of caches and memory bandwidth, a directory of /sys/fs/resctrl that is there
@@ -36,10 +37,9 @@ fn groups(text: &str) -> Result<Groups, Error> {
         "enabled" => Ok(Groups::Both),
         "no-conmon" => Ok(Groups::NoMonitor),
         "disabled" => Ok(Groups::None),
-        "split" => {
-            let why = "containers with a part of their starter's group are not there yet";
-            Err(Error::Invalid(format!("cgroups {text:?}: {why}: use enabled, no-conmon or disabled")))
-        }
-        _ => Err(Error::Invalid(format!("invalid cgroups {text:?}: use enabled, no-conmon or disabled"))),
+        "split" => Ok(Groups::Split),
+        _ => Err(Error::Invalid(format!(
+            "invalid cgroups {text:?}: use enabled, no-conmon, split or disabled"
+        ))),
     }
 }

@@ -14,7 +14,7 @@ use super::net::NetFlags;
 use super::security;
 use crate::commands::values::mount;
 use crate::commands::values::security::sysctl;
-use crate::commands::values::supervision::restart;
+use crate::commands::values::supervision::{restart, systemd_size};
 use crate::commands::values::{label, label_file, list, size};
 use crate::containers_conf::{self, ENGINE};
 use crate::error::Error;
@@ -83,6 +83,9 @@ pub(in crate::commands) struct PodFlags {
     /// Set the size of /dev/shm, in bytes or with a unit: 64m, 2g
     #[arg(long, value_name = "SIZE", help_heading = "Files")]
     shm_size: Option<String>,
+    /// Limit each temporary file system that systemd has in containers that say no size: /run, /run/lock, /tmp and /var/log/journal
+    #[arg(long, value_name = "SIZE", help_heading = "Files")]
+    shm_size_systemd: Option<String>,
     /// Set a security option for all of its containers that say none, as create --security-opt
     #[arg(long, value_name = "OPTION", help_heading = "Security")]
     security_opt: Vec<String>,
@@ -160,6 +163,7 @@ impl PodFlags {
         infra.choices.volumes.from = from.collect::<Result<_, _>>()?;
         infra.choices.shm_size =
             self.shm_size.as_deref().map(|text| size("shm-size", text)).transpose()?.map(|n| n as u64);
+        infra.config.files.systemd_size = systemd_size(self.shm_size_systemd.as_deref())?;
         infra.config.pid_files.monitor.clone_from(&self.infra_conmon_pidfile);
         infra.config.name = self.infra_name.clone().unwrap_or_default();
         globals.persona.flavour.clone_into(&mut infra.config.flavour);
@@ -215,6 +219,7 @@ impl PodFlags {
             (!self.sysctl.is_empty(), "--sysctl"),
             (!self.security_opt.is_empty(), "--security-opt"),
             (self.shm_size.is_some(), "--shm-size"),
+            (self.shm_size_systemd.is_some(), "--shm-size-systemd"),
             (self.infra_conmon_pidfile.is_some(), "--infra-conmon-pidfile"),
             (self.exit_policy.as_deref() == Some("stop"), "--exit-policy stop"),
         ] {

@@ -4,7 +4,7 @@ use clap::Args;
 use loment_engine::config::{NotifyMode, Restart};
 use loment_engine::{Create, SystemdMode};
 
-use crate::commands::values::{size, supervision as values};
+use crate::commands::values::supervision as values;
 use crate::containers_conf::{ContainersConf, ENGINE};
 use crate::ecosystem::variable;
 use crate::error::Error;
@@ -80,8 +80,7 @@ impl SupervisionFlags {
             None if globals.persona.completes_containers => SystemdMode::Auto,
             None => SystemdMode::Never,
         };
-        let size = self.shm_size_systemd.as_deref().map(|text| size("shm-size-systemd", text));
-        asked.config.files.systemd_size = size.transpose()?.map(|n| n as u64).filter(|&n| n > 0);
+        asked.config.files.systemd_size = values::systemd_size(self.shm_size_systemd.as_deref())?;
         let supervision = &mut asked.config.supervision;
         supervision.timeout = self.timeout.filter(|&seconds| seconds > 0);
         supervision.notify.mode =

@@ -3,7 +3,7 @@
 use loment_engine::config::{NotifyMode, Restart};
 use loment_engine::{Grace, OnFailure, SystemdMode};
 
-use super::invalid;
+use super::{invalid, size};
 use crate::error::Error;
 use crate::units;
 
@@ -39,6 +39,12 @@ pub(in crate::commands) fn systemd(text: &str) -> Result<SystemdMode, Error> {
         "always" => Ok(SystemdMode::Always),
         _ => Err(Error::Invalid(format!("invalid value {text:?} for --systemd: use true, false or always"))),
     }
+}
+
+/// `--shm-size-systemd`, in bytes; 0 says nothing.
+pub(in crate::commands) fn systemd_size(text: Option<&str>) -> Result<Option<u64>, Error> {
+    let size = text.map(|text| size("shm-size-systemd", text)).transpose()?;
+    Ok(size.map(|n| n as u64).filter(|&n| n > 0))
 }
 
 /// `--sdnotify`. The words are Podman's.

@@ -3,6 +3,7 @@
 use clap::Parser;
 use loment_engine::NewVolume;
 
+use crate::commands::pull::short_names;
 use crate::commands::values::pairs;
 use crate::error::Error;
 use crate::globals::Globals;
@@ -11,7 +12,7 @@ use crate::output::print;
 /// Make a volume and print its name
 #[derive(Parser, Debug)]
 pub(super) struct Flags {
-    /// Choose the driver: local
+    /// Choose the driver: local, or image for a copy of the files of an image (--opt image=IMAGE)
     #[arg(short, long, value_name = "DRIVER", default_value = "local")]
     driver: String,
     /// Set a label
@@ -39,16 +40,22 @@ pub(super) struct Flags {
 
 pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let name = flags.name.as_ref().or(flags.named.as_ref());
+    let engine = globals.engine()?;
+    let options = pairs("opt", &flags.opt)?;
+    let image = options.get("image").filter(|_| flags.driver == "image");
     let asked = NewVolume {
         name: name.cloned(),
         driver: flags.driver.clone(),
+        image: match image {
+            Some(image) => Some(engine.find_image(image, &short_names(globals)?)?.0),
+            None => None,
+        },
         labels: pairs("label", &flags.label)?,
-        options: pairs("opt", &flags.opt)?,
+        options,
         uid: flags.uid,
         gid: flags.gid,
         anonymous: false,
     };
-    let engine = globals.engine()?;
     // Docker has only this way.
     let ignore = flags.ignore || globals.persona.docker_documents;
     let name = match engine.create_volume(asked) {
