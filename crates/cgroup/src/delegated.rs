@@ -50,6 +50,18 @@ impl Host {
     /// # Errors
     /// [`Error::Path`], [`Error::NotGiven`].
     pub fn delegated_at(&self, path: &str) -> Result<Delegated, Error> {
+        self.given(path, false)
+    }
+
+    /// The same of a group whose members are about to be moved into one below it.
+    ///
+    /// # Errors
+    /// As [`Host::delegated_at`].
+    pub fn delegated_once_empty(&self, path: &str) -> Result<Delegated, Error> {
+        self.given(path, true)
+    }
+
+    fn given(&self, path: &str, emptied: bool) -> Result<Delegated, Error> {
         let path = CgroupPath::new(path)?;
         if self.version() != Version::V2 || !self.is_given(path.as_str()) {
             return Err(Error::NotGiven { path: path.to_string() });
@@ -57,7 +69,7 @@ impl Host {
         let read = |file: &str| self.cgroup(path.clone()).read(file).unwrap_or_default();
         let (there, passed) = (read("cgroup.controllers"), read("cgroup.subtree_control"));
         // Only a group without members of its own passes further ones on.
-        let is_empty = read("cgroup.procs").trim().is_empty();
+        let is_empty = emptied || read("cgroup.procs").trim().is_empty();
         let passed = |c: &&str| is_empty || passed.split_whitespace().any(|p| p == *c);
         let controllers = there.split_whitespace().filter(passed).map(str::to_owned).collect();
         Ok(Delegated { path, controllers })

@@ -77,7 +77,7 @@ impl Engine {
             None => own,
         };
         let of_machine = loment_sys::process::is_root_of_machine() || host.is_ours();
-        let given = if of_machine { None } else { Some(host.delegated_at(own.as_str())?) };
+        let given = if of_machine { None } else { Some(host.delegated_once_empty(own.as_str())?) };
         Ok(Places { manager: GroupManager::Cgroupfs, given, split: Some(own) })
     }
 

@@ -217,3 +217,33 @@ fn a_users_container_outlives_the_service_that_started_it() {
     world.loment(["stop", "c"]).succeeds();
     assert_eq!(world.inspect("{{.State.ExitCode}}", "c"), "0");
 }
+
+/// A service whose group is the user's has limits for its containers in it, and they end with it.
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn a_service_that_delegates_is_split_for_its_container() {
+    let (world, fs) = world();
+    let flags =
+        ["run", "--network", "none", "--cgroups", "split", "--name", "c", "-m", "64m", "--rootfs", &fs];
+    let command = world.command([&flags[..], &["sh", "-c", crate::SLEEP]].concat());
+    let mut service = Command::new("systemd-run");
+    service.args(["--user", "--quiet", "--collect", "--unit=split", "--property=Delegate=yes"]);
+    let variables = command.get_envs();
+    service.args(variables.filter_map(|(n, v)| Some(format!("--setenv={}={}", n.to_str()?, v?.to_str()?))));
+    run(service.arg(command.get_program()).args(command.get_args()), Patience::NORMAL).succeeds();
+    let status = || world.loment(["ps", "--format", "{{.State}}"]).stdout;
+    eventually("it runs", || status().trim() == "running");
+    let pid: u32 = world.inspect("{{.State.Pid}}", "c").parse().unwrap();
+    let unit = users_group().0.join("app.slice/split.service");
+    assert_eq!(group(pid, ""), unit.join(format!("loment-{}", world.inspect("{{.Id}}", "c"))));
+    assert_eq!(group(monitor(&world), ""), unit.join("loment-monitors"));
+    assert_eq!(setting(pid, "memory", &["memory.max"]), (64 << 20).to_string());
+    assert_ne!(setting(pid, "pids", &["pids.max"]), "max");
+    world.loment(["pause", "c"]).succeeds();
+    world.loment(["unpause", "c"]).succeeds();
+    let mut stop = Command::new("systemctl");
+    run(stop.args(["--user", "stop", "split.service"]), Patience::NORMAL).succeeds();
+    eventually("its group is gone", || !unit.exists());
+    assert_eq!(status(), "");
+    world.loment(["rm", "c"]).succeeds();
+}
