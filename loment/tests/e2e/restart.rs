@@ -154,6 +154,38 @@ fn what_is_stopped_is_not_started_again() {
     assert_eq!(world.leftovers(), [""; 0]);
 }
 
+/// A machine that shuts down asks every process to end, and waits for it.
+#[test]
+fn a_monitor_that_is_asked_to_end_starts_nothing_again() {
+    let (world, image) = world_with("busybox:latest");
+    let ask = |signal: &str| {
+        let monitor = world.inspect("{{.State.ConmonPid}}", "c");
+        assert!(Command::new("kill").args([signal, &monitor]).status().unwrap().success());
+        monitor.parse().unwrap()
+    };
+    let again = ["--restart", "always"];
+    let script = "trap 'exit 4' TERM; trap 'echo again' HUP; echo ready; while :; do sleep 0.02; done";
+    started(&world, &image, &again, script);
+    // That is how services are told to read their configuration again.
+    ask("-HUP");
+    eventually("it has been told", || world.loment(["logs", "c"]).stdout.contains("again"));
+    let monitor = ask("-TERM");
+    eventually("its monitor has ended", || !lives(monitor));
+    assert_eq!(state(&world), "exited 4 0");
+    // Nobody has stopped it.
+    let id = world.inspect("{{.Id}}", "c");
+    assert_eq!(world.loment(["system", "boot", "--dry-run"]).succeeds(), id);
+    world.loment(["rm", "c"]).succeeds();
+
+    started(&world, &image, &again, "exit 1");
+    eventually("it waits", || world.inspect("{{.State.Status}}", "c") == "restarting");
+    let monitor = ask("-TERM");
+    eventually("its monitor has ended", || !lives(monitor));
+    assert!(state(&world).starts_with("exited 1 "), "{}", state(&world));
+    world.loment(["rm", "c"]).succeeds();
+    assert_eq!(world.leftovers(), [""; 0]);
+}
+
 #[test]
 fn an_attached_front_end_sees_the_first_end() {
     let (world, image) = world_with("busybox:latest");

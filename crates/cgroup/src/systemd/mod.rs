@@ -56,6 +56,12 @@ impl Manager {
             && [SYSTEM_BUS, SYSTEM_PRIVATE].iter().any(|socket| Path::new(socket).exists())
     }
 
+    /// Whether it has begun to end all there is; not where it is not there.
+    pub fn shuts_down(&self) -> bool {
+        let state = || self.connect().ok()?.property("SystemState").ok();
+        Self::is_running() && state().is_some_and(|state| state == "stopping")
+    }
+
     /// The slice for containers that name none: what runc takes.
     pub fn default_slice(&self) -> &'static str {
         if self.user { "user.slice" } else { "system.slice" }

@@ -66,6 +66,8 @@ pub(super) struct Supervised {
     pub(super) begin_when_prepared: bool,
     /// Somebody asked that it end.
     pub(super) stopped: bool,
+    /// Its monitor was: nothing starts it again.
+    pub(super) ending: bool,
     /// They did before it ran.
     pub(super) stop_when_started: Option<Stop>,
     /// It is started again when it has ended, whatever its policy is.
@@ -122,6 +124,7 @@ impl Supervised {
             members: None,
             begin_when_prepared: false,
             stopped: false,
+            ending: false,
             stop_when_started: None,
             start_again: false,
             expired: false,
@@ -301,17 +304,18 @@ impl Monitor {
         (c.check, c.stale_check) = (None, false);
         // It may have been changed since it was started.
         c.reread();
-        let again = std::mem::take(&mut c.start_again) && !c.stopped;
+        let again = std::mem::take(&mut c.start_again) && !c.is_to_end();
         let restart = exit.and_then(|exit| c.restart_after(exit).or(again.then_some(Duration::ZERO)));
         let out_of_memory = c.memory.ran_out(&c.head.place, exit);
         let checkpointed = exit == Some(Exit::Signal(SIGKILL)) && c.head.place.is_being_saved();
         let restart = restart.filter(|_| !checkpointed);
         let end = End { exit, error, out_of_memory, checkpointed, restart };
         let worker = match clone3(CloneFlags::empty(), None) {
-            Ok(Fork::Child) => {
-                worker::clean_up(&c.head.place, &c.head.reporter, &end);
-                loment_sys::process::exit_now(0)
-            }
+            Ok(Fork::Child) => loment_sys::process::exit_now(worker::clean_up_unless_shut_down(
+                &c.head.place,
+                &c.head.reporter,
+                &end,
+            )),
             Ok(Fork::Parent { pid, .. }) => Some(pid.as_raw_nonzero().get()),
             // No process to be had.
             Err(_) => None,
@@ -328,10 +332,15 @@ impl Monitor {
         let Stage::Cleaning { end, parting, .. } = std::mem::replace(&mut c.stage, Stage::Parting) else {
             return;
         };
-        if worker != Some(Exit::Code(0)) {
+        let restart = match worker {
+            Some(Exit::Code(0)) => end.restart,
+            Some(Exit::Code(worker::SHUT_DOWN)) => None,
             // There was none, or it was killed: an end that nobody records would be forgotten.
-            worker::clean_up(&c.head.place, &c.head.reporter, &end);
-        }
+            _ => {
+                worker::clean_up(&c.head.place, &c.head.reporter, &end);
+                end.restart
+            }
+        };
         let main = c.main;
         self.status = match &parting {
             Answer::Exited { status } => *status as u8,
@@ -340,17 +349,17 @@ impl Monitor {
         };
         self.tell(main, &parting);
         let Some(c) = self.containers[slot as usize].as_mut() else { return };
-        match end.restart {
+        match restart {
             Some(after) => {
                 c.stage = Stage::Waiting;
                 (c.restarts, c.waited, c.started) = (c.restarts + 1, after, None);
                 (c.memory, c.is_watched) = (Memory::new(&c.head.place), false);
-                let stopped = c.stopped;
+                let is_to_end = c.is_to_end();
                 self.release_clients(main);
                 self.sessions[main as usize] = Some(Session::of(slot));
                 self.timers.set(Timer::Restart(slot), after);
                 // It was asked to stop in the meantime.
-                if stopped {
+                if is_to_end {
                     self.end_now(slot);
                 }
             }
@@ -404,10 +413,15 @@ impl Supervised {
         true
     }
 
+    /// Whoever ends it means it to stay so.
+    fn is_to_end(&self) -> bool {
+        self.stopped || self.ending
+    }
+
     fn restart_after(&self, exit: Exit) -> Option<Duration> {
         let ended = Ended {
             failed: exit.status() != 0,
-            stopped: self.stopped,
+            stopped: self.is_to_end(),
             ran: self.started.map_or(Duration::ZERO, |started| started.elapsed()),
             restarts: self.restarts,
             waited: self.waited,

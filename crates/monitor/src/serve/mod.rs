@@ -185,15 +185,7 @@ impl Monitor {
             }
             // Whoever asks the monitor to stop means its containers.
             for slot in 0..self.containers.len() as u32 {
-                // One that waits to be started again is not: a machine that shuts down waits for its monitor.
-                if self.container(slot).is_some_and(|c| matches!(c.stage, Stage::Waiting)) {
-                    self.end_now(slot);
-                    continue;
-                }
-                self.let_go(slot, Exit::Signal(number));
-                if let Some(pid) = self.running(slot) {
-                    let _ = loment_sys::process::kill(pid, number);
-                }
+                self.pass_on(slot, number);
             }
         }
     }

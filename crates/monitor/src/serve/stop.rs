@@ -12,7 +12,10 @@ use crate::protocol::Stop;
 use crate::state::STOPPING;
 use crate::timers::Timer;
 
+const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
+/// How long one has, in seconds, that was sent a signal before its program ran.
+const STARTING: u32 = 10;
 /// How long a killed process may take before its whole group is killed, which also thaws it.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,28 @@ impl Monitor {
         let _ = loment_sys::process::kill(pid, request.signal);
         if let Some(seconds) = request.timeout {
             self.timers.set(Timer::Kill(slot), Duration::from_secs(seconds.into()));
+        }
+    }
+
+    /// The monitor was sent a signal. One that asks it to end ends the container for good, whatever its policy is: a machine that shuts
+    /// down sends SIGTERM to everything, and waits until it has ended. To `system boot` it is one that nobody has stopped.
+    pub(super) fn pass_on(&mut self, slot: u32, signal: i32) {
+        let running = self.running(slot);
+        let Some(c) = self.container(slot) else { return };
+        if signal == SIGHUP {
+            // `systemctl reload` of a service whose main process the monitor is.
+            return drop(running.map(|pid| loment_sys::process::kill(pid, signal)));
+        }
+        c.ending = true;
+        if matches!(c.stage, Stage::Waiting) {
+            return self.end_now(slot);
+        }
+        let prepared = c.prepared;
+        self.let_go(slot, Exit::Signal(signal));
+        match running {
+            Some(_) if prepared => self.kill(slot),
+            Some(pid) => drop(loment_sys::process::kill(pid, signal)),
+            None => self.stop_later(slot, &Stop { signal, timeout: Some(STARTING), keep: false }),
         }
     }
 

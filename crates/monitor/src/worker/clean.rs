@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use loment_cgroup::systemd::Manager;
 use loment_events::{Reporter, What, more};
 use loment_logs::Moment;
 use loment_runtime::{Description, Hooks};
@@ -29,6 +30,20 @@ pub struct End {
     pub checkpointed: bool,
     /// It is started again after this time.
     pub restart: Option<Duration>,
+}
+
+/// What a worker ends with where the machine shuts down.
+pub(crate) const SHUT_DOWN: i32 = 3;
+
+/// As [`clean_up`], but a container is not started again while the machine shuts down: then this is [`SHUT_DOWN`], and otherwise 0.
+/// That is asked here, since whoever knows may take its time.
+pub(crate) fn clean_up_unless_shut_down(place: &Place, reporter: &Reporter, end: &End) -> i32 {
+    let shuts_down = end.restart.is_some() && Manager::system().shuts_down();
+    match shuts_down {
+        true => clean_up(place, reporter, &End { restart: None, ..end.clone() }),
+        false => clean_up(place, reporter, end),
+    }
+    if shuts_down { SHUT_DOWN } else { 0 }
 }
 
 /// Removes what a container leaves and records its end, or, where it is to be removed, moves it to the tombs. Goes on past

@@ -25,6 +25,7 @@ use crate::protocol::Answer;
 use crate::{Error, user};
 
 pub use self::clean::{End, clean_up};
+pub(crate) use self::clean::{SHUT_DOWN, clean_up_unless_shut_down};
 pub(crate) use self::exec::exec;
 pub(crate) use self::health::{PAUSED, check, copy_health};
 pub(crate) use self::start::{When, begin, hold, start, tell_of_start};
