@@ -40,7 +40,6 @@ pub use error::Error;
 pub use path::CgroupPath;
 pub use stats::Usage;
 
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -434,24 +433,13 @@ impl Cgroup<'_> {
         if self.is_made_for_a_process() {
             return Ok(());
         }
+        self.write_limits(resources)?;
         if let Some(scope) = &self.scope {
+            // After the kernel has taken all: what it refuses would stay with systemd, which takes everything it can write. It rounds.
             scope.update(resources, self.host.version)?;
+            self.write_limits(resources)?;
         }
-        let applied = self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources));
-        applied.map_err(|error| self.explained(error, resources))
-    }
-
-    /// A limit whose file is not there needs a controller that a group above keeps to itself.
-    fn explained(&self, error: Error, resources: &LinuxResources) -> Error {
-        let no_file = matches!(&error, Error::Write { source, .. } if source.kind() == ErrorKind::NotFound);
-        let there = self.read("cgroup.controllers").filter(|_| no_file && self.host.version == Version::V2);
-        let Some(there) = there else { return error };
-        match wanted(resources).into_iter().find(|(c, _)| there.split_whitespace().all(|t| t != *c)) {
-            Some((controller, wanted)) => {
-                Error::NotDelegated { controller, wanted, path: self.path.to_string() }
-            }
-            None => error,
-        }
+        Ok(())
     }
 
     /// Opens what a child needs to become a member: nothing where [`Cgroup::place`] sees to that.

@@ -1,8 +1,10 @@
 //! Changing limits of a group that is in use: all of them, or none.
 
+use std::io::ErrorKind;
+
 use oci_spec::runtime::LinuxResources;
 
-use crate::{Cgroup, Error};
+use crate::{Cgroup, Error, Version, wanted};
 
 /// What limits are written to. What has a line for each device is [`DEVICES`].
 const VALUES: [&str; 25] = [
@@ -43,7 +45,7 @@ const DEVICES: [(&str, &str); 5] = [
 
 impl Cgroup<'_> {
     /// As [`Cgroup::apply`], of a group in use. What the kernel took before it refused another is put back; where that is refused, too,
-    /// nothing can be done. (What systemd was told of a scope stays with it until the next change.)
+    /// nothing can be done. systemd is told of a scope's limits when the kernel has taken all of them.
     ///
     /// # Errors
     /// As [`Cgroup::apply`].
@@ -59,6 +61,24 @@ impl Cgroup<'_> {
             }
         }
         applied
+    }
+
+    pub(crate) fn write_limits(&self, resources: &LinuxResources) -> Result<(), Error> {
+        let written = self.host.hierarchies.iter().try_for_each(|h| h.apply(&self.path, resources));
+        written.map_err(|error| self.explained(error, resources))
+    }
+
+    /// A limit whose file is not there needs a controller that a group above keeps to itself.
+    fn explained(&self, error: Error, resources: &LinuxResources) -> Error {
+        let no_file = matches!(&error, Error::Write { source, .. } if source.kind() == ErrorKind::NotFound);
+        let there = self.read("cgroup.controllers").filter(|_| no_file && self.host.version == Version::V2);
+        let Some(there) = there else { return error };
+        match wanted(resources).into_iter().find(|(c, _)| there.split_whitespace().all(|t| t != *c)) {
+            Some((controller, wanted)) => {
+                Error::NotDelegated { controller, wanted, path: self.path.to_string() }
+            }
+            None => error,
+        }
     }
 
     fn put_back(&self, file: &str, before: &str) {

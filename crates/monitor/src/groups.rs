@@ -55,7 +55,8 @@ pub(crate) fn to_join<'h>(host: &'h Host, place: &Place) -> Result<Cgroup<'h>, E
 pub fn limit(place: &Place, resources: &LinuxResources) -> Result<(), Error> {
     let host = host(place)?;
     let group = match scope(place)? {
-        Some(scope) => host.scope(scope),
+        // It is there; of one that is still to be made, limits are only checked.
+        Some(scope) => host.scope(Manager::system().existing(scope.unit(), scope.container_path())?),
         None => to_join(&host, place)?,
     };
     group.update(resources)

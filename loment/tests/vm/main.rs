@@ -10,6 +10,7 @@ mod groups;
 mod host;
 mod kernel;
 mod limits;
+mod live;
 mod notify;
 mod quota;
 mod reboots;
