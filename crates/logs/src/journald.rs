@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Journal {
     socket: OwnedFd,
+    /// Where it listens.
+    path: &'static str,
     /// Fields of every message.
     fields: Vec<u8>,
     /// Beginnings of lines.
@@ -50,7 +52,11 @@ impl Journal {
         Self::connect(SOCKET, fields, buffer).map_err(explain)
     }
 
-    fn connect(path: &str, fields: &BTreeMap<String, String>, buffer: Option<u64>) -> io::Result<Self> {
+    fn connect(
+        path: &'static str,
+        fields: &BTreeMap<String, String>,
+        buffer: Option<u64>,
+    ) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         // Less will do, too.
@@ -62,6 +68,7 @@ impl Journal {
         }
         Ok(Self {
             socket,
+            path,
             fields: encoded,
             lines: [Vec::new(), Vec::new()],
             waiting: VecDeque::new(),
@@ -146,6 +153,10 @@ impl Journal {
             let sent = match send(&self.socket, message) {
                 Err(Errno::AGAIN | Errno::NOBUFS) => return Ok(()),
                 Err(Errno::INTR) => continue,
+                // The journal was started again, with another socket. A message that finds none is lost.
+                Err(Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN) => SocketAddrUnix::new(self.path)
+                    .and_then(|address| connect(&self.socket, &address))
+                    .and_then(|()| send(&self.socket, message)),
                 sent => sent,
             };
             self.held -= message.len();

@@ -8,6 +8,7 @@ mod apparmor;
 mod checkpoint;
 mod groups;
 mod host;
+mod journal;
 mod kernel;
 mod limits;
 mod live;
