@@ -1,5 +1,7 @@
 //! An image of an image and one more layer.
 
+use std::collections::BTreeMap;
+
 use loment_store::{ImageId, Layer, Lease};
 use serde_json::{Value, json};
 
@@ -25,6 +27,8 @@ pub struct CommitOptions {
     pub config: Value,
     /// Its kind of manifest.
     pub format: Format,
+    /// Of the manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Makes an image of layers and one more on top, and gives it a name, a full reference. `base` is the configuration of the image
@@ -74,5 +78,6 @@ pub fn commit(
         architecture: text("architecture").unwrap_or(host.architecture),
         variant: text("variant"),
     };
-    put_image(lease, &config, &layers, &platform, options.format, &options.created, name)
+    let form = (options.format, &options.annotations);
+    put_image(lease, &config, &layers, &platform, form, &options.created, name)
 }

@@ -61,7 +61,9 @@ impl Compression {
 }
 
 /// A writer that compresses.
-pub(crate) enum Compressor<W: Write> {
+pub struct Compressor<W: Write>(Stream<W>);
+
+enum Stream<W: Write> {
     None(W),
     Gzip(GzEncoder<W>),
     Zstd(zstd::Encoder<'static, W>),
@@ -69,33 +71,45 @@ pub(crate) enum Compressor<W: Write> {
 
 impl<W: Write> Compressor<W> {
     /// `level` as in [`Compression::levels`].
-    pub(crate) fn new(compression: Compression, level: Option<i32>, out: W) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// That of making an encoder.
+    pub fn new(compression: Compression, level: Option<i32>, out: W) -> io::Result<Self> {
         let level = level.unwrap_or(compression.levels().1);
-        Ok(match compression {
-            Compression::None => Self::None(out),
+        Ok(Self(match compression {
+            Compression::None => Stream::None(out),
             Compression::Gzip => {
-                Self::Gzip(GzEncoder::new(out, flate2::Compression::new(level.unsigned_abs())))
+                Stream::Gzip(GzEncoder::new(out, flate2::Compression::new(level.unsigned_abs())))
             }
-            Compression::Zstd => Self::Zstd(zstd::Encoder::new(out, level)?),
-        })
+            Compression::Zstd => Stream::Zstd(zstd::Encoder::new(out, level)?),
+        }))
     }
 
     /// Ends the stream.
-    pub(crate) fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(out) => Ok(out),
-            Self::Gzip(encoder) => encoder.finish(),
-            Self::Zstd(encoder) => encoder.finish(),
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Stream::None(out) => Ok(out),
+            Stream::Gzip(encoder) => encoder.finish(),
+            Stream::Zstd(encoder) => encoder.finish(),
         }
+    }
+}
+
+impl<W: Write> std::fmt::Debug for Compressor<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compressor").finish_non_exhaustive()
     }
 }
 
 impl<W: Write> Write for Compressor<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::None(out) => out.write(bytes),
-            Self::Gzip(encoder) => encoder.write(bytes),
-            Self::Zstd(encoder) => encoder.write(bytes),
+        match &mut self.0 {
+            Stream::None(out) => out.write(bytes),
+            Stream::Gzip(encoder) => encoder.write(bytes),
+            Stream::Zstd(encoder) => encoder.write(bytes),
         }
     }
 

@@ -75,7 +75,7 @@ pub use archive::{
     OciArchiveWriter, Output, Scratch,
 };
 pub use commit::{CommitOptions, commit};
-pub use compress::{Compression, UnknownCompression};
+pub use compress::{Compression, Compressor, UnknownCompression};
 pub use conf::{ShortNameMode, ShortNames};
 pub use config::{ContainerDefaults, Healthcheck, History, ImageConfig};
 pub use copy::{Copied, CopyOptions, Images, Layers, copy};

@@ -101,7 +101,7 @@ pub use shifted::{Content, Shifted};
 pub use store::Store;
 pub use tar::{
     ArchiveError, ArchiveIndex, ArchiveWriter, ExtractError, HeaderProblem, Member, Place, Rules, TreeForm,
-    TreeTar, begins_archive, extract,
+    TreeTar, begins_archive, extract, remove_path,
 };
 pub use unpack::{EntryProblem, UnpackError};
 pub use usage::OtherUsage;

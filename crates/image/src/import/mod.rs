@@ -2,6 +2,7 @@
 
 mod change;
 
+use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 
 use loment_store::{HashingSource, ImageId, ImageRecord, Layer, Lease, Origin, Store, sha256};
@@ -47,7 +48,8 @@ pub fn import(
     let plain = inflate::reader(input, compression);
     let layer = lease.unpack_layer(HashingSource::new(plain))?.commit(None, None)?;
     let config = configuration(layer.diff_id().hex(), options);
-    put_image(lease, &config, &[layer], &options.platform, Format::Oci, &options.created, name)
+    let form = (Format::Oci, &BTreeMap::new());
+    put_image(lease, &config, &[layer], &options.platform, form, &options.created, name)
 }
 
 /// Makes an image of layers that are here, with a manifest of its own, and gives it a name, a full reference.
@@ -56,7 +58,7 @@ pub(crate) fn put_image(
     config: &Value,
     layers: &[Layer],
     platform: &Platform,
-    format: Format,
+    (format, annotations): (Format, &BTreeMap<String, String>),
     created: &str,
     name: Option<&str>,
 ) -> Result<ImageId, Error> {
@@ -65,12 +67,15 @@ pub(crate) fn put_image(
     let descriptor = |media_type: &str, size: u64, digest: &oci_spec::image::Digest| json!({ "mediaType": media_type, "size": size, "digest": digest });
     let plain = format.layer(crate::Compression::None).unwrap_or_default();
     let of_layer = |layer: &Layer| descriptor(plain, layer.size(), layer.diff_id().digest());
-    let manifest = json!({
+    let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": format.manifest(),
         "config": descriptor(format.config(), config.len() as u64, &digest),
         "layers": layers.iter().map(of_layer).collect::<Vec<_>>(),
     });
+    if !annotations.is_empty() {
+        manifest["annotations"] = json!(annotations);
+    }
     let manifest = manifest.to_string().into_bytes();
     let manifest_digest = sha256(&manifest);
     lease.put_blob(&manifest_digest, &manifest)?;

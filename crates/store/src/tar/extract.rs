@@ -109,6 +109,30 @@ pub fn extract(source: impl BufRead, place: &Place, rules: &Rules<'_>) -> Result
     Ok(())
 }
 
+/// Removes what has a path, with all that is in it. What is not there is left at that.
+///
+/// # Errors
+/// [`ExtractError::Io`], also for a path that leads out of the place, or through a link where those are not followed.
+pub fn remove_path(place: &Place, path: &[u8]) -> Result<(), ExtractError> {
+    let name = String::from_utf8_lossy(path).into_owned();
+    let failed = |source| ExtractError::Io { entry: name.clone(), operation: "remove", source };
+    let Some(path) = inside(path).map_err(failed)? else { return Ok(()) };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let parent = match place.open(parent, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        opened => opened.map_err(|errno| failed(errno.into()))?,
+    };
+    let name = path.file_name().unwrap_or_default();
+    let removed = match unlinkat(&parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => remove_tree(&parent, name),
+        removed => removed,
+    };
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed.map_err(|errno| failed(errno.into())),
+    }
+}
+
 type Fault = (&'static str, io::Error);
 
 enum Fill {
@@ -154,6 +178,24 @@ fn inside(path: &[u8]) -> io::Result<Option<PathBuf>> {
     Ok((!clean.as_os_str().is_empty()).then_some(clean))
 }
 
+impl Place {
+    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let links = match self.follow {
+            true => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            false => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        };
+        let path = self.path.join(path);
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
+        for _ in 0..TRIES {
+            match openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), links) {
+                Err(Errno::AGAIN) => {}
+                opened => return opened,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+}
+
 struct Maker<'m> {
     place: &'m Place,
     rules: &'m Rules<'m>,
@@ -161,32 +203,16 @@ struct Maker<'m> {
 }
 
 impl Maker<'_> {
-    fn open(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let links = match self.place.follow {
-            true => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            false => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-        };
-        let path = self.place.path.join(path);
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { &path };
-        for _ in 0..TRIES {
-            match openat2(&self.place.root, path, flags | OFlags::CLOEXEC, Mode::empty(), links) {
-                Err(Errno::AGAIN) => {}
-                opened => return opened,
-            }
-        }
-        Err(Errno::AGAIN)
-    }
-
     /// The directory that a path is in, made where it is missing.
     fn parent(&self, path: &Path) -> Result<OwnedFd, Fault> {
         let failed = |errno: Errno| ("open the directory of", io::Error::from(errno));
         let parent = path.parent().unwrap_or(Path::new(""));
-        match self.open(parent, OFlags::PATH | OFlags::DIRECTORY) {
+        match self.place.open(parent, OFlags::PATH | OFlags::DIRECTORY) {
             Err(Errno::NOENT) if !parent.as_os_str().is_empty() => {
                 let above = self.parent(parent)?;
                 match mkdirat(&above, parent.file_name().unwrap_or_default(), Mode::from_raw_mode(0o755)) {
                     Err(errno) if errno != Errno::EXIST => Err(failed(errno)),
-                    _ => self.open(parent, OFlags::PATH | OFlags::DIRECTORY).map_err(failed),
+                    _ => self.place.open(parent, OFlags::PATH | OFlags::DIRECTORY).map_err(failed),
                 }
             }
             opened => opened.map_err(failed),

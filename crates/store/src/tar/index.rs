@@ -120,6 +120,11 @@ impl ArchiveIndex {
         Ok(index)
     }
 
+    /// The names of its files and links, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
     /// The file of that name; links are followed inside the archive. `None` when there is none.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ mod sparse;
 mod tree;
 mod write;
 
-pub use extract::{ExtractError, Place, Rules, extract};
+pub use extract::{ExtractError, Place, Rules, extract, remove_path};
 pub use index::{ArchiveError, ArchiveIndex, Member};
 pub(crate) use log::{LogReader, Record, TarLog};
 pub(crate) use reader::{Entry, Kind, TarReader};
