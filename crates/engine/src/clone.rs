@@ -66,14 +66,14 @@ impl Engine {
         }
     }
 
-    fn copy_of(&self, old: &Config, choices: &CloneChoices) -> Result<Config, Error> {
+    pub(crate) fn copy_of(&self, old: &Config, choices: &CloneChoices) -> Result<Config, Error> {
         let id = new_id().context("choose", "an id")?;
         let mut config = Config { id: id.clone(), created: now_rfc3339(), ..old.clone() };
         change_limits(&mut config.limits, &choices.limits)?;
         check(&config)?;
         // What is called after the container is called after the copy.
         if config.net.hostname == old.id[..12] {
-            id[..12].clone_into(&mut config.net.hostname);
+            rename_host(&mut config, &id[..12]);
         }
         config.cgroup.path = config.cgroup.path.map(|path| path.replace(&old.id, &id));
         config.pid_files = Default::default();
@@ -127,5 +127,14 @@ impl Engine {
         self.plan_volumes(&mut joined, &choices.volumes, None)?;
         *config = joined;
         Ok(lock)
+    }
+}
+
+/// Gives a copy another host name, also where its programs are told it.
+pub(crate) fn rename_host(config: &mut Config, name: &str) {
+    let old = std::mem::replace(&mut config.net.hostname, name.to_owned());
+    let told = format!("HOSTNAME={old}");
+    for variable in config.process.env.iter_mut().filter(|variable| **variable == told) {
+        *variable = format!("HOSTNAME={name}");
     }
 }

@@ -1,6 +1,6 @@
 //! The files of a container as a tar, and as a layer of a new image.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -108,11 +108,35 @@ impl Engine {
             created_by: config.args().join(" "),
             config: image_config(config, document.as_ref(), &how.config, how.include_volumes),
             format: how.format,
+            annotations: BTreeMap::new(),
         };
         let below = below.transpose()?.unwrap_or_default();
         let id = commit(lease, document, &below, &layer, new_name.as_deref(), &options)?;
         self.tell(config, What::Commit);
         Ok(id)
+    }
+
+    /// The paths that a container has changed in the files of its image.
+    pub(crate) fn changed_files(&self, container: &Container) -> Result<ChangedFiles, Error> {
+        Ok(ChangedFiles::of(self.changes(&container.config.id)?))
+    }
+
+    /// Writes those of them that are there as a tar. For a process with one thread.
+    pub(crate) fn write_changed(
+        &self,
+        container: &Container,
+        changed: &ChangedFiles,
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
+        let id = &container.config.id;
+        let view = self.view(id)?;
+        let owners = |uid, gid| view.owner_inside(uid, gid);
+        let skip = |path: &[u8], stat: &Stat| {
+            !changed.shown.contains(path) || is_stub(&container.config, path, stat)
+        };
+        let form = TreeForm { owners: &owners, changes: false, skip: &skip };
+        let root = open_root(&view.root).context("open", id)?;
+        write(out, root, form, &[]).context("read the files of", id)
     }
 
     /// The configuration of an image as it is written.
@@ -139,7 +163,7 @@ impl Engine {
         let root = root.context("open", id)?;
         // Of a copy of all files of the image, those that it changed.
         let changes = match &rootfs {
-            Some(rootfs) if rootfs.whole && !whole => Some(Changes::of(self.changes(id)?)),
+            Some(rootfs) if rootfs.whole && !whole => Some(ChangedFiles::of(self.changes(id)?)),
             _ => None,
         };
         let (reader, writer) = io::pipe().context("make", "a pipe")?;
@@ -179,7 +203,7 @@ impl Engine {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container that does nothing while this lives.
-struct Frozen<'a> {
+pub(crate) struct Frozen<'a> {
     engine: &'a Engine,
     container: &'a Container,
     /// While it is open, its monitor knows that it has to let the container go on if this process does not.
@@ -187,7 +211,7 @@ struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
-    fn new(engine: &'a Engine, container: &'a Container) -> Result<Self, Error> {
+    pub(crate) fn new(engine: &'a Engine, container: &'a Container) -> Result<Self, Error> {
         let ask = || {
             let connection = container.monitor_within(PATIENCE)?;
             connection.send(&Request::Thaw).ok()?;
@@ -208,12 +232,13 @@ impl Drop for Frozen<'_> {
 }
 
 /// Paths that a container has changed, as they are in archives.
-struct Changes {
+pub(crate) struct ChangedFiles {
     shown: HashSet<Vec<u8>>,
-    hidden: Vec<Vec<u8>>,
+    /// Those that are gone.
+    pub(crate) hidden: Vec<Vec<u8>>,
 }
 
-impl Changes {
+impl ChangedFiles {
     fn of(changes: Vec<Change>) -> Self {
         let is_gone = |change: &Change| change.kind == ChangeKind::Deleted;
         let (gone, there): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_gone);

@@ -92,7 +92,7 @@ pub use again::Again;
 pub use archives::{Import, Loaded, RootTar, SaveFormat, SaveTo, Saved};
 pub use artifacts::NewArtifact;
 pub use check::{Checked, Repaired};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointArchive, ExportCheckpoint, ImportCheckpoint};
 pub use clone::CloneChoices;
 pub use container::{Container, Status, UNKNOWN_EXIT};
 pub use container_mounts::MountedContainer;
@@ -120,7 +120,7 @@ pub use loment_monitor::health::{HealthLog, HealthStatus, OnFailure, Report, Sta
 pub use loment_monitor::protocol::{Answer, Connection, Exec, Request, Streams};
 pub use loment_runtime::checkpoint::Options as CheckpointOptions;
 pub use oci_hooks::RunHook;
-pub use pods::{ExitPolicy, ListedPod, NewPod, OfPod, Pod, PodFilters, PodStatus, Shared};
+pub use pods::{ClonePod, ExitPolicy, ListedPod, NewPod, OfPod, Pod, PodFilters, PodStatus, Shared};
 pub use processes::{Capabilities, Process};
 pub use prune::{ContainerFilters, Pruned};
 pub use push_list::{raw_config, raw_manifest};

@@ -137,6 +137,9 @@ impl Engine {
     /// [`Error::Io`] for the directory of all of them; one that cannot be read is in the list.
     pub fn list(&self, which: Which) -> Result<Vec<Listed>, Error> {
         self.sweep_tombs();
+        if which == Which::All {
+            self.sweep_new_pods();
+        }
         let (all, missing) = self.read_list(which);
         for id in missing.iter().filter(|id| which == Which::All && self.is_half_made(id)) {
             self.remove_half_made(id)?;

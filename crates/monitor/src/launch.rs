@@ -1,11 +1,13 @@
 //! What a monitor is told to start: one document, written by the engine.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use loment_events::Reporter;
 use oci_spec::runtime::{Hooks, LinuxIntelRdt, LinuxSeccomp, Process, Spec};
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::accounts::Accounts;
 use crate::error::Context;
-use crate::state::{CHECKPOINTING, is_saved};
+use crate::state::{CHECKPOINTING, INVENTORY, is_saved};
 use crate::supervision::Supervision;
 
 /// The version of the document.
@@ -366,7 +368,12 @@ pub struct Place {
 impl Place {
     /// Whether whoever is there was just saved, and so has ended.
     pub(crate) fn is_being_saved(&self) -> bool {
-        self.run_dir.join(CHECKPOINTING).exists() && is_saved(&self.dir)
+        match std::fs::read(self.run_dir.join(CHECKPOINTING)) {
+            // A program of an older build says no more.
+            Ok(to) if to.is_empty() => is_saved(&self.dir),
+            Ok(to) => Path::new(OsStr::from_bytes(&to)).join(INVENTORY).exists(),
+            Err(_) => false,
+        }
     }
 }
 

@@ -16,12 +16,12 @@ pub const SESSIONS: &str = "exec";
 /// The mark in the run directory of a container that was asked to stop, and has not ended.
 pub const STOPPING: &str = "stopping";
 
-/// The mark in the run directory of a container that is being saved, after which it has ended.
+/// The mark in the run directory of a container that is being saved, after which it has ended; in it is where to.
 pub const CHECKPOINTING: &str = "checkpointing";
 /// The directory, in a container's, of the files that it was saved to.
 pub const CHECKPOINT: &str = "checkpoint";
 /// The file that CRIU writes last.
-const INVENTORY: &str = "inventory.img";
+pub const INVENTORY: &str = "inventory.img";
 
 /// Whether a container with that directory was saved, all of it.
 pub fn is_saved(dir: &Path) -> bool {

@@ -10,6 +10,7 @@ mod attacks;
 mod bad_input;
 mod boot;
 mod check;
+mod checkpoint_archives;
 mod choose;
 mod clone;
 mod commit;

@@ -1,7 +1,7 @@
 //! Groups of commands: first words that only say what the second is about, as Podman and Docker have them.
 
-use super::pod;
 use super::table::{COMMANDS, Command, command};
+use super::{checkpoint, pod};
 
 /// A first word that only says what the second is about.
 pub(super) struct Group {
@@ -12,6 +12,11 @@ pub(super) struct Group {
 }
 
 pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "checkpoint",
+        about: "Manage what was saved of containers under names",
+        words: checkpoint::WORDS,
+    },
     Group {
         name: "container",
         about: "Manage containers",

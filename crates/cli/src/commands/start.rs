@@ -1,18 +1,21 @@
 //! `start`
 
+use std::path::PathBuf;
+
 use clap::Parser;
-use loment_engine::{Engine, Streams};
+use loment_engine::{CheckpointOptions, Engine, Streams};
 use loment_runtime::Cause;
 
 use super::choose::{Choice, filtered};
 use super::for_each;
 use super::starter::Starter;
-use crate::attach::{Session, exit_status};
+use crate::attach::{Session, exit_status, own_streams};
 use crate::detach;
 use crate::error::Error;
 use crate::globals::Globals;
-use crate::output::print;
+use crate::output::{complain, print};
 use crate::rootless;
+use crate::runtime::find_criu;
 
 /// Start containers
 #[derive(Parser, Debug)]
@@ -38,6 +41,12 @@ pub(super) struct Flags {
     /// The container that was made last
     #[arg(short, long)]
     latest: bool,
+    /// Have it go on from where it was saved by checkpoint create under this name
+    #[arg(long, value_name = "NAME")]
+    checkpoint: Option<String>,
+    /// Look for that in this directory [default: with the container]
+    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    checkpoint_dir: Option<PathBuf>,
     /// Containers
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -47,6 +56,9 @@ pub(super) fn run(globals: &Globals, flags: &Flags) -> Result<u8, Error> {
     let starter = Starter::take(0, &[])?;
     let engine = globals.engine()?;
     let names = chosen(globals, &engine, flags)?;
+    if let Some(checkpoint) = &flags.checkpoint {
+        return restore(&engine, flags, checkpoint, &names);
+    }
     if !flags.attach && !flags.interactive {
         return for_each(&names, |name| {
             starter.start(&engine, name).map_err(of_engine)?;
@@ -94,6 +106,24 @@ fn of_engine(error: Error) -> Error {
         }
         other => other,
     }
+}
+
+/// Has a container go on from where it was saved.
+fn restore(engine: &Engine, flags: &Flags, checkpoint: &str, names: &[String]) -> Result<u8, Error> {
+    let [name] = names else {
+        // The words are Docker's.
+        return Err(Error::Invalid("you cannot restore multiple containers at once".into()));
+    };
+    if flags.attach || flags.interactive {
+        let text = "--checkpoint has a container go on in the background: leave out --attach and --interactive, and use attach";
+        return Err(Error::Invalid(text.into()));
+    }
+    let place = engine.named_checkpoint(name, flags.checkpoint_dir.as_deref(), checkpoint)?;
+    let how = (&find_criu()?, &CheckpointOptions::default());
+    for warning in engine.restore_from(name, Some(&place), how, Some(own_streams()))? {
+        complain(&format!("Warning: {warning}"));
+    }
+    print(&format!("{name}\n")).map(|()| 0)
 }
 
 /// Filters choose among the names, if there are any.

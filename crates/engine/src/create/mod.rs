@@ -116,12 +116,12 @@ pub struct Choices {
 }
 
 /// A container that is decided.
-struct Settled {
-    config: Config,
-    volumes: VolumeChoices,
-    secrets: Vec<SecretData>,
+pub(crate) struct Settled {
+    pub(crate) config: Config,
+    pub(crate) volumes: VolumeChoices,
+    pub(crate) secrets: Vec<SecretData>,
     /// Held until it is recorded whose its users are.
-    _users: Option<File>,
+    pub(crate) _users: Option<File>,
 }
 
 impl Engine {
@@ -142,7 +142,7 @@ impl Engine {
     }
 
     /// Decides all that is not decided yet.
-    fn settle(&self, id: String, mut asked: Create) -> Result<Settled, Error> {
+    pub(crate) fn settle(&self, id: String, mut asked: Create) -> Result<Settled, Error> {
         self.check_size(&asked)?;
         self.share(&mut asked)?;
         let _users = self.choose_users(&mut asked)?;
@@ -165,6 +165,17 @@ impl Engine {
         volumes: &VolumeChoices,
         secrets: &[SecretData],
     ) -> Result<Container, Error> {
+        self.make_filled_container(config, volumes, secrets, &|_| Ok(()))
+    }
+
+    /// The same; what `fill` makes in its directories is there before the container is.
+    pub(crate) fn make_filled_container(
+        &self,
+        config: Config,
+        volumes: &VolumeChoices,
+        secrets: &[SecretData],
+        fill: &dyn Fn(&Config) -> Result<(), Error>,
+    ) -> Result<Container, Error> {
         let id = config.id.clone();
         // Everything that can be wrong with it is found now, not when it is started.
         crate::cdi::inject(&config.devices, &mut crate::spec::build(&config, &self.run_dir(&id))?)?;
@@ -176,7 +187,8 @@ impl Engine {
         let wanted = Some(config.name.as_str()).filter(|n| !n.is_empty());
         let made = self.take_name(wanted, &id).and_then(|name| {
             let config = Config { name, ..config };
-            self.make(&config, volumes, secrets).inspect_err(|_| {
+            let made = self.make(&config, volumes, secrets).and_then(|()| fill(&config));
+            made.and_then(|()| self.save(&config)).inspect_err(|_| {
                 names.release(&config.name, &id);
                 self.forget_dependent(&config);
                 self.leave_volumes(&config);
@@ -224,8 +236,7 @@ impl Engine {
         }
         self.keep_secrets(config, secrets)?;
         self.take_volumes(config, volumes)?;
-        self.note_dependent(config)?;
-        self.save(config)
+        self.note_dependent(config)
     }
 
     /// The configuration of an image.

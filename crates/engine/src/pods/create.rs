@@ -9,14 +9,18 @@ use loment_events::What;
 use loment_monitor::now_rfc3339;
 use loment_sys::fd::is_at;
 
+use super::clone::note_members;
 use super::{Pod, RECORD, ROOTFS, Shared, VERSION};
-use crate::config::{GroupManager, Groups, LogDriver, LogUse, Namespace, Network, RootfsUse, Security};
+use crate::config::{
+    Config, Devices, GroupManager, Groups, LogDriver, LogUse, Namespace, Network, RootfsUse, Security,
+};
 use crate::container::Container;
-use crate::create::Create;
+use crate::create::{Create, Settled};
 use crate::error::{Context, invalid};
 use crate::list::Which;
 use crate::lock::{PATIENCE, make_locked};
 use crate::names::{new_id, while_doing};
+use crate::secrets::SecretData;
 use crate::volumes::VolumesFrom;
 use crate::{Engine, Error};
 
@@ -35,12 +39,29 @@ pub struct NewPod {
     pub cgroup_manager: Option<GroupManager>,
 }
 
+/// A member that is made with its pod, but for its name, to which something is added.
+pub(super) struct NewMember {
+    pub(super) config: Config,
+    pub(super) secrets: Vec<SecretData>,
+}
+
+/// Which members a pod is made with, told that and what its infra container is.
+pub(super) type MembersOf<'m> = dyn Fn(&Pod, Option<&Config>) -> Result<Vec<NewMember>, Error> + 'm;
+
+/// The file in a pod's directory with the ids of members that are made with it, until it is there.
+pub(super) const MEMBERS_OF_NEW: &str = "members-of-new";
+
 impl Engine {
     /// Makes a pod.
     ///
     /// # Errors
     /// [`Error::NameInUse`], [`Error::Invalid`]. Nothing is left of one that could not be made.
     pub fn create_pod(&self, asked: NewPod) -> Result<Pod, Error> {
+        self.create_pod_with(asked, &|_, _| Ok(Vec::new()))
+    }
+
+    /// The same with members, told when it is known what the pod and its infra container are. All is there at once.
+    pub(super) fn create_pod_with(&self, asked: NewPod, members: &MembersOf<'_>) -> Result<Pod, Error> {
         let NewPod { mut pod, infra, cgroup_parent, cgroup_manager } = asked;
         let id = new_id().context("choose", "an id")?;
         match self.places(cgroup_manager, Groups::Both)? {
@@ -72,16 +93,32 @@ impl Engine {
         // Held until it is known whose they are.
         let _users = infra.as_mut().map(|infra| self.choose_users(infra)).transpose()?;
         let owner = infra.as_ref().and_then(|infra| infra.config.namespaces.users.as_ref()?.root());
-        let made = fill(&dir, &pod, owner).context("make pod", &pod.name).and_then(|()| {
-            let Some((infra, infra_id)) = infra.zip(infra_id) else { return Ok(()) };
-            let asked = self.infra(&pod, infra);
-            self.create_as(infra_id, asked).map(drop)
-        });
+        let make = || -> Result<(), Error> {
+            let Some((infra, infra_id)) = infra.zip(infra_id) else {
+                let members = members(&pod, None)?;
+                note_members(&dir, &members)?;
+                self.make_members(&members)?;
+                return fill(&dir, &pod, None).context("make pod", &pod.name);
+            };
+            fill(&dir, &pod, owner).context("make pod", &pod.name)?;
+            let Settled { config, volumes, secrets, _users } =
+                self.settle(infra_id, self.infra(&pod, infra))?;
+            self.make_filled_container(config, &volumes, &secrets, &|infra| {
+                let members = members(&pod, Some(infra))?;
+                note_members(&dir, &members)?;
+                self.make_members(&members)
+            })
+            .map(drop)
+        };
+        let made = make();
         if made.is_err() {
+            self.forget_members(&dir);
             let _ = std::fs::remove_dir_all(&dir);
             names.release(&pod.name, &id);
         }
         made?;
+        // From here on nobody looks for it.
+        let _ = std::fs::remove_file(dir.join(MEMBERS_OF_NEW));
         drop(lock);
         self.tell_of_pod(What::Create, &pod);
         Ok(pod)
@@ -130,6 +167,7 @@ impl Engine {
     /// Removes what is left of such a one.
     pub(super) fn sweep_half_made_pod(&self, id: &str) {
         let Some(_lock) = self.lock_half_made_pod(id) else { return };
+        self.forget_members(&self.pod_dir(id));
         if let Ok(Some(pod)) = self.read_pod(id) {
             // Whoever has taken away only what they share has these still.
             if self.list(Which::All).map_or(true, |all| all.iter().any(|container| container.pod == id)) {
@@ -182,17 +220,7 @@ impl Engine {
             .volumes
             .from
             .insert(0, VolumesFrom { container: id.clone(), access: None, relabel: None });
-        let (devices, own) = (&infra.config.devices, &mut asked.config.devices);
-        for device in &devices.nodes {
-            if !own.nodes.iter().any(|other| other.container == device.container) {
-                own.nodes.push(device.clone());
-            }
-        }
-        let described: Vec<_> =
-            devices.described.iter().filter(|name| !own.described.contains(name)).cloned().collect();
-        own.described.extend(described);
-        own.descriptions = own.descriptions.take().or_else(|| devices.descriptions.clone());
-        own.rules.extend(devices.rules.iter().cloned());
+        share_devices(&infra.config.devices, &mut asked.config.devices);
         Ok(Some(lock))
     }
 
@@ -232,8 +260,23 @@ impl Engine {
     }
 }
 
+/// Gives a member the devices that a pod has.
+pub(super) fn share_devices(devices: &Devices, own: &mut Devices) {
+    for device in &devices.nodes {
+        if !own.nodes.iter().any(|other| other.container == device.container) {
+            own.nodes.push(device.clone());
+        }
+    }
+    let described: Vec<_> =
+        devices.described.iter().filter(|name| !own.described.contains(name)).cloned().collect();
+    own.described.extend(described);
+    own.descriptions = own.descriptions.take().or_else(|| devices.descriptions.clone());
+    let rules: Vec<_> = devices.rules.iter().filter(|rule| !own.rules.contains(rule)).cloned().collect();
+    own.rules.extend(rules);
+}
+
 /// What a pod says of its members' rights, for one that does not say.
-fn inherit(pod: &Security, own: &mut Security) {
+pub(super) fn inherit(pod: &Security, own: &mut Security) {
     if own.privileged {
         return;
     }
@@ -255,12 +298,12 @@ fn inherit(pod: &Security, own: &mut Security) {
 
 impl Pod {
     /// Who makes its control group.
-    fn manager(&self) -> GroupManager {
+    pub(crate) fn manager(&self) -> GroupManager {
         if self.cgroup.slice.is_some() { GroupManager::Systemd } else { GroupManager::Cgroupfs }
     }
 
     /// Its control group, or slice, as the parent of those of its members, if it has one.
-    fn group(&self) -> Option<String> {
+    pub(crate) fn group(&self) -> Option<String> {
         self.cgroup.slice.clone().or_else(|| self.cgroup.path.clone())
     }
 }

@@ -6,6 +6,7 @@
 //! What is shared is that of a container of its own, the infra container. That runs nothing: its monitor keeps its namespaces, and there
 //! is no process for it, unless processes are shared, too: these have the embedded init as their first one.
 
+mod clone;
 mod create;
 mod filter;
 mod life;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use loment_monitor::supervision::Restart;
 use serde::{Deserialize, Serialize};
 
+pub use self::clone::ClonePod;
 pub use self::create::NewPod;
 pub use self::filter::PodFilters;
 pub(crate) use self::filter::is_called;

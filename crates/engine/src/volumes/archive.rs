@@ -10,7 +10,7 @@ use loment_monitor::volume_mounts::{ARCHIVE, close, hide, open, show};
 use loment_monitor::volumes::claim;
 use loment_store::{Place, Rules, TreeForm, TreeTar, extract};
 use loment_sys::fd::is_at;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, Stat, fstat, openat};
 
 use super::StoredVolume;
 use crate::copy_files::archive;
@@ -23,12 +23,18 @@ impl Engine {
     /// # Errors
     /// [`Error::NoVolume`], [`Error::Io`].
     pub fn export_volume(&self, name: &str, out: &mut dyn Write) -> Result<(), Error> {
+        self.write_volume(name, out).map(drop)
+    }
+
+    /// The same; returns what the directory is that they are in.
+    pub(crate) fn write_volume(&self, name: &str, out: &mut dyn Write) -> Result<Stat, Error> {
         let volume = self.volume(name)?;
         self.with_files(&volume, |files| {
             let form = TreeForm { owners: &|uid, gid| (uid, gid), changes: false, skip: &|_, _| false };
+            let root = fstat(&files)?;
             let mut tar = TreeTar::new(out, form);
             tar.add_all(files, b"")?;
-            tar.finish().map(drop)
+            tar.finish().map(|_| root)
         })?
         .context("write the files of volume", &volume.name)
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, chown};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
 use loment_events::What;
 use loment_monitor::now_rfc3339;
-use loment_store::ImageId;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use loment_store::{ImageId, Place, Rules, extract};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with, syncfs};
 use rustix::io::Errno;
 
 use super::{DATA, FRESH, NEW, RECORD, StoredVolume, USERS, VERSION};
@@ -49,12 +49,47 @@ impl Engine {
         self.make_volume(volume, None, true)
     }
 
+    /// Makes one with these files, of an archive whose owners are those of the volume's file system, in a directory with that owner and
+    /// mode.
+    pub(crate) fn unpack_volume(
+        &self,
+        asked: NewVolume,
+        (uid, gid, mode): (u32, u32, u32),
+        source: impl io::BufRead,
+    ) -> Result<StoredVolume, Error> {
+        self.make_volume_with(resolve(asked)?, None, true, |new| {
+            let data = new.join(DATA);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = openat(CWD, &data, flags, Mode::empty())?;
+            let owners = |uid, gid| Some((u32::try_from(uid).ok()?, u32::try_from(gid).ok()?));
+            let rules = Rules { owners: &owners, replace: true, trusted: true };
+            let place = Place { root, path: PathBuf::new(), follow: false };
+            extract(source, &place, &rules).map_err(io::Error::other)?;
+            chown(&data, Some(uid), Some(gid))?;
+            std::fs::set_permissions(&data, PermissionsExt::from_mode(mode & 0o7777))?;
+            // Its first container copies nothing to it.
+            std::fs::remove_file(new.join(FRESH))?;
+            Ok(syncfs(&place.root)?)
+        })
+    }
+
     /// The same, for a container that uses it from the beginning; one that is thrown away at its end need not survive a power cut.
     pub(crate) fn make_volume(
         &self,
         volume: StoredVolume,
         user: Option<&str>,
         durable: bool,
+    ) -> Result<StoredVolume, Error> {
+        self.make_volume_with(volume, user, durable, |_| Ok(()))
+    }
+
+    /// The same; what `content` makes in its directory is there from the beginning.
+    pub(crate) fn make_volume_with(
+        &self,
+        volume: StoredVolume,
+        user: Option<&str>,
+        durable: bool,
+        content: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<StoredVolume, Error> {
         let (dir, path) = (self.volumes_dir(), self.volume_dir(&volume.name));
         self.sweep_new_volumes();
@@ -74,6 +109,7 @@ impl Engine {
             return Err(error.into());
         }
         let made = filled
+            .and_then(|()| content(&new))
             .and_then(|()| Ok(renameat_with(CWD, &new, CWD, &path, RenameFlags::NOREPLACE)?))
             .and_then(|()| if durable { File::open(&dir)?.sync_all() } else { Ok(()) });
         match made {
@@ -234,7 +270,7 @@ fn fill(new: &Path, volume: &StoredVolume, user: Option<&str>, durable: bool) ->
     let data = new.join(DATA);
     DirBuilder::new().mode(0o755).create(&data)?;
     // Whatever the umask.
-    std::fs::set_permissions(&data, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    std::fs::set_permissions(&data, PermissionsExt::from_mode(0o755))?;
     if volume.owner_chosen {
         chown(&data, Some(volume.uid), Some(volume.gid))?;
     }

@@ -1,11 +1,13 @@
 //! Making a container from what was saved of it.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use loment_cgroup::Cgroup;
 use loment_runtime::checkpoint::{Criu, Images, Restore, restore};
 use loment_runtime::{Created, Description, Plan};
 use loment_sys::clone::{CloneFlags, unshare};
+use oci_spec::runtime::{MountBuilder, Spec};
 use rustix::fs::CWD;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::process::Pid;
@@ -27,6 +29,28 @@ pub(super) struct From<'a> {
     /// Its streams, unless it has a terminal.
     pub(super) ends: Option<&'a Ends>,
     pub(super) place: &'a Place,
+    /// Mounts of other containers, which the specification names as [`name_shared`] has done it.
+    pub(super) shared: &'a [(PathBuf, OwnedFd)],
+}
+
+/// Has a specification mount what a container shares with others from where it is put by [`make`]: CRIU wants paths.
+pub(super) fn name_shared(
+    spec: &mut Spec,
+    shared: &[(PathBuf, OwnedFd)],
+    place: &Place,
+) -> Result<(), Error> {
+    let mut mounts = spec.mounts().clone().unwrap_or_default();
+    for (n, (destination, _)) in shared.iter().enumerate() {
+        let mount = MountBuilder::default().destination(destination).typ("bind").source(source(place, n));
+        let mount = mount.build().map_err(std::io::Error::other);
+        mounts.push(mount.context("describe the mount on", destination.display())?);
+    }
+    spec.set_mounts(Some(mounts));
+    Ok(())
+}
+
+fn source(place: &Place, n: usize) -> PathBuf {
+    place.run_dir.join("scratch").join(format!("shared-{n}"))
 }
 
 /// Makes it. Its first process is this one's child, and its monitor's when this ends.
@@ -51,6 +75,11 @@ pub(super) fn make(
         std::fs::create_dir_all(dir).context("create", dir.display())?;
     }
     attach(from.tree, CWD, &root).context("mount root file system", root.display())?;
+    for (n, (_, tree)) in from.shared.iter().enumerate() {
+        let source = source(from.place, n);
+        std::fs::create_dir_all(&source).context("create", source.display())?;
+        attach(tree, CWD, &source).context("mount", source.display())?;
+    }
     let saved = from.saved;
     let environment =
         saved.environment.iter().filter_map(|entry| std::ffi::CString::new(entry.as_str()).ok());

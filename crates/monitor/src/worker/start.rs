@@ -110,6 +110,9 @@ pub(crate) fn start(
     // Before the worker may enter a mount namespace of its own.
     let host = groups::host(place)?;
     let mut joined = joins::join(&mut launch.spec, &launch.joins)?;
+    let goes_on = launch.saved.is_some() && restarts == 0;
+    let shared = if goes_on { std::mem::take(&mut joined.mounts) } else { Vec::new() };
+    restore::name_shared(&mut launch.spec, &shared, place)?;
     let users = UserNamespace::like(&launch.spec)?;
     let scratch = place.run_dir.join("scratch");
     let built = overlay::build(&launch.rootfs, &scratch, users.as_ref())?;
@@ -154,11 +157,12 @@ pub(crate) fn start(
             pivot: !launch.no_pivot,
         };
         let mut saved = Ok(());
-        let from = launch.saved.as_ref().filter(|_| restarts == 0);
+        let from = launch.saved.as_ref().filter(|_| goes_on);
         let created = match from {
             Some(from) => {
                 let (tree, group, description) = (&built.tree, &group, &description);
-                let from = restore::From { saved: from, plan: &plan, description, tree, group, ends, place };
+                let (plan, shared) = (&plan, &shared[..]);
+                let from = restore::From { saved: from, plan, description, tree, group, ends, place, shared };
                 restore::make(&from, &mut |pid| {
                     save_running(place, pid.as_raw_nonzero().get(), (restarts, true), when)
                 })?

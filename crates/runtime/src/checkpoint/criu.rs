@@ -75,8 +75,8 @@ impl Criu {
         self.program.display().to_string()
     }
 
-    /// Its version, for messages.
-    pub(super) fn version(&self) -> String {
+    /// Its version.
+    pub fn version(&self) -> String {
         self.version.to_string()
     }
 

@@ -12,8 +12,8 @@ use super::protocol::InheritFd;
 use super::{Error, Images};
 use crate::error::Context;
 
-/// The name is runc's and crun's.
-const FILE: &str = "descriptors.json";
+/// The file with them. The name is runc's and crun's.
+pub const FILE: &str = "descriptors.json";
 /// More than three links of a path's length.
 const LONGEST: u64 = 64 * 1024;
 

@@ -21,6 +21,7 @@ mod restore;
 mod stats;
 
 pub use criu::Criu;
+pub use descriptors::FILE as DESCRIPTORS;
 pub use dump::{Dump, checkpoint};
 pub use error::Error;
 pub use options::{Cgroups, Images, NetworkLock, Options, PageServer};

@@ -1,8 +1,7 @@
 //! Making a container from what was saved.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use loment_cgroup::{Cgroup, Entry};
@@ -132,6 +131,8 @@ fn request(r: &Restore<'_>, namespaces: &Joined) -> Result<Opts, Error> {
 #[derive(Default)]
 struct Joined {
     files: Vec<File>,
+    /// Those that CRIU opens by name.
+    named: Vec<File>,
     inherited: Vec<InheritFd>,
     joined: Vec<JoinNamespace>,
 }
@@ -155,9 +156,10 @@ impl Joined {
             };
             match name {
                 Ok(ns) => {
-                    let ns_file = join.path.to_str().ok_or(io::ErrorKind::InvalidInput);
-                    let ns_file = ns_file.context("name namespace", join.path.display())?.to_owned();
+                    // What it is called here, it may not be called there.
+                    let ns_file = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
                     out.joined.push(JoinNamespace { ns: ns.to_owned(), ns_file });
+                    out.named.push(file);
                 }
                 Err(key) => {
                     out.inherited

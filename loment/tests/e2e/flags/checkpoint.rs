@@ -21,24 +21,21 @@ fn what_cannot_be_saved_here_goes_on() {
     let refused = |words: &[&str], why: &str| {
         world.loment([&["container"], words, &["c"]].concat()).fails_saying(125, &[why]);
     };
-    refused(&["checkpoint", "--export", "/x.tar"], "not moved to archives");
-    refused(&["checkpoint", "--create-image", "x"], "not moved to archives");
+    refused(
+        &["checkpoint", "--export", "/x.tar", "--compress", "xz"],
+        "selected compression algorithm (\"xz\") not supported. Please select one from: gzip, none, zstd",
+    );
+    refused(&["checkpoint", "--create-image", "x", "-P"], "makes an image of a whole checkpoint");
     refused(&["checkpoint", "--compress", "gzip"], "--compress can only be used with --export");
     refused(&["checkpoint", "--ignore-volumes"], "--ignore-volumes can only be used with --export");
     refused(
         &["checkpoint", "-P", "--with-previous"],
         "--with-previous can not be used with --pre-checkpoint",
     );
-    refused(&["restore", "--import", "/x.tar"], "not moved to archives");
-    for flag in [
-        &["--name", "x"][..],
-        &["--pod", "x"],
-        &["-p", "80"],
-        &["--import-previous", "x"],
-        &["--ignore-rootfs"],
-        &["--ignore-static-ip"],
-        &["--ignore-static-mac"],
-    ] {
+    refused(&["restore", "--import", "/x.tar"], "cannot use --import with positional arguments");
+    refused(&["restore", "--name", "x", "--tcp-established"], "--tcp-established cannot be used with --name");
+    refused(&["restore", "-p", "80"], "there is no network yet that has ports");
+    for flag in [&["--name", "x"][..], &["--pod", "x"], &["--import-previous", "x"], &["--ignore-rootfs"]] {
         refused(&[&["restore"], flag].concat(), "can only be used with image or --import");
     }
     let state = "{{.State.Status}} {{.State.Checkpointed}} {{.State.Restored}}";

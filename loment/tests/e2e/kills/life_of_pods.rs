@@ -50,3 +50,18 @@ fn pod_rm_killed_at_every_change() {
     tell(&[POD, MEMBER], &["pod", "rm", "p"], &[1, 125]);
     tell(&[POD, MEMBER, &["pod", "start", "p"]], &["pod", "rm", "--force", "--time", "0", "p"], &[]);
 }
+
+#[test]
+fn pod_clone_killed_at_every_change() {
+    let life = Life::new();
+    let story = Story { before: &[POD, MEMBER], command: &["pod", "clone", "p", "q"], again: &[125] };
+    life.tell(&story, &|when| {
+        // All of it was there the first time, or nothing.
+        let names = ["ps", "-a", "--filter", "pod=q", "--sort", "names", "--format", "{{.Names}}"];
+        let names = life.loment(&names).succeeds().to_owned();
+        assert!(names.ends_with("-infra\none-clone") && names.lines().count() == 2, "{when}: {names}");
+        for name in ["one", "one-clone"] {
+            assert_eq!(life.loment(&["start", name]).code, 0, "{when}");
+        }
+    });
+}

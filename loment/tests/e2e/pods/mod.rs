@@ -1,5 +1,6 @@
 //! Pods: containers that share namespaces and are started, stopped and removed together.
 
+mod clone;
 mod life;
 mod members;
 

@@ -1,12 +1,15 @@
 //! `loment-runtime checkpoint` and `restore`, with Debian's CRIU, and Debian's runc as a control. `LOMENT_TEST_CRIU` names
 //! another CRIU. What is said where there is no usable one is in the end-to-end tests.
 
+mod archives;
 mod engine;
 mod flags;
 mod lazy;
 mod life;
+mod named;
 mod network;
 mod peers;
+mod pods;
 mod streams;
 
 use std::fs::{self, File};

@@ -61,13 +61,16 @@ const TRANSPORT: Kind = Keys(&[
 ]);
 
 /// The words of commands, one after the other; the last stands for those that may follow. Other commands' say what they are.
-const WORDS: [(&str, &[Kind]); 42] = [
+const WORDS: [(&str, &[Kind]); 46] = [
     ("attach", &[RUNNING]),
+    ("checkpoint create", &[RUNNING, Nothing]),
+    ("checkpoint rm", &[CONTAINER, Nothing]),
     ("commit", &[CONTAINER, Images]),
     ("completion", &[Words(&["bash", "fish", "zsh"])]),
     ("container clone", &[CONTAINER, Nothing, Images]),
     ("container cleanup", &[Containers(&[Status::Exited])]),
     ("container inspect", &[CONTAINER]),
+    ("container restore", &[AnyOf(&[CONTAINER, Images])]),
     ("cp", &[Copied, Copied]),
     ("diff", &[AnyOf(&[CONTAINER, Images]), Images]),
     ("exec", &[RUNNING, Files]),
@@ -82,6 +85,7 @@ const WORDS: [(&str, &[Kind]); 42] = [
     ("kill", &[ACTIVE]),
     ("manifest push", &[Images, TRANSPORT]),
     ("pause", &[RUNNING]),
+    ("pod clone", &[POD, Nothing]),
     ("pod kill", &[RUNNING_POD]),
     ("pod pause", &[RUNNING_POD]),
     ("pod start", &[Pods(&[PodStatus::Created, PodStatus::Degraded, PodStatus::Exited, PodStatus::Stopped])]),
@@ -205,8 +209,9 @@ const ARCHITECTURES: Kind =
     Words(&["386", "amd64", "arm", "arm64", "loong64", "mips64le", "ppc64le", "riscv64", "s390x"]);
 
 /// The values of flags that are different things for different commands: the command, the flag, the value.
-const OF_COMMANDS: [(&str, &str, Kind); 24] = [
+const OF_COMMANDS: [(&str, &str, Kind); 25] = [
     ("commit", "format", Words(&["docker", "oci"])),
+    ("container checkpoint", "compress", Words(&["gzip", "none", "zstd"])),
     ("container diff", "format", Words(&["json"])),
     ("container prune", "filter", OF_AGE),
     ("diff", "format", Words(&["json"])),

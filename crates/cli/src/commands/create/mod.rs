@@ -14,6 +14,7 @@ mod log;
 mod namespaces;
 mod net;
 mod pod;
+mod pod_clone;
 mod process;
 mod refused;
 mod security;
@@ -24,6 +25,7 @@ use loment_engine::config::InitContainer;
 
 pub(super) use self::flags::CreateFlags;
 pub(super) use self::pod::PodFlags;
+pub(super) use self::pod_clone::PodCloneFlags;
 use crate::error::Error;
 use crate::globals::Globals;
 use crate::output::print;

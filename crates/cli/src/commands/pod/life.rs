@@ -125,7 +125,7 @@ fn show(of: OfPod) -> Result<(), Error> {
 }
 
 /// It was done with all of it; else says with what it was not.
-fn done(mut of: OfPod, doing: &str) -> Result<OfPod, Error> {
+pub(super) fn done(mut of: OfPod, doing: &str) -> Result<OfPod, Error> {
     let Some((id, last)) = of.failed.pop() else { return Ok(of) };
     let line = |id: &str, error: loment_engine::Error| {
         let error = Error::from(error);

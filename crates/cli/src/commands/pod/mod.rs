@@ -1,6 +1,7 @@
 //! `pod`
 
 mod choose;
+mod clone;
 pub(super) mod inspect;
 mod life;
 pub(super) mod list;
@@ -19,6 +20,7 @@ use crate::output::print;
 
 /// The words after `pod`, and the commands that are meant.
 pub(super) const WORDS: &[(&str, &str)] = &[
+    ("clone", "pod clone"),
     ("create", "pod create"),
     ("exists", "pod exists"),
     ("inspect", "pod inspect"),
@@ -40,6 +42,12 @@ pub(super) const WORDS: &[(&str, &str)] = &[
 
 /// What can be done with pods.
 pub(super) const COMMANDS: &[Command] = &[
+    Command {
+        name: "pod clone",
+        about: "Make a pod like another one, with copies of its containers",
+        parser: clone::Flags::command,
+        run: |g, a| clone::run(g, &parse(g, "pod clone", a)?),
+    },
     Command {
         name: "pod create",
         about: "Make a pod and print its id",
