@@ -18,6 +18,9 @@ use crate::error::Context;
 use crate::launch::{Place, Saved};
 use crate::mounts::place as attach;
 
+/// The directory, in a container's run directory, of what CRIU finds by path. On `scratch`, layers may be mounted.
+const PLACES: &str = "restore";
+
 /// What a container is made from, besides.
 pub(super) struct From<'a> {
     pub(super) saved: &'a Saved,
@@ -50,7 +53,7 @@ pub(super) fn name_shared(
 }
 
 fn source(place: &Place, n: usize) -> PathBuf {
-    place.run_dir.join("scratch").join(format!("shared-{n}"))
+    place.run_dir.join(PLACES).join(format!("shared-{n}"))
 }
 
 /// Makes it. Its first process is this one's child, and its monitor's when this ends.
@@ -69,8 +72,8 @@ pub(super) fn make(
     unshare(CloneFlags::NEWNS).context("make", "a mount namespace")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).context("make private", "/")?;
-    let scratch = from.place.run_dir.join("scratch");
-    let (root, point) = (scratch.join("root"), scratch.join("point"));
+    let places = from.place.run_dir.join(PLACES);
+    let (root, point) = (places.join("root"), places.join("point"));
     for dir in [&root, &point] {
         std::fs::create_dir_all(dir).context("create", dir.display())?;
     }

@@ -74,6 +74,8 @@ fn goes_on(world: &World, name: &str, before: u64) {
         "kept\nkept\nchanged\n/home/app:  /usr: bin "
     );
     assert_eq!(sh("cat /data/volume; stat -c '%u:%g %a' /data /root"), "in\n7:8 755\n0:0 700");
+    // Nothing of how it was made.
+    assert_eq!(sh("ls -d /point /shared-0 2>/dev/null; true"), "");
     let there: u64 = sh("cat /var/deep/er/count").parse().unwrap();
     assert!(there > before);
 }

@@ -82,7 +82,7 @@ fn a_member_moves_to_another_pod() {
     works(&world, &["restore", "--import", &archive, "--pod", "q"]);
     eventually("it counts on", || count(&world) > before + 3);
     assert_eq!(
-        world.loment(["ps", "--format", "{{.Names}} {{.PodName}}", "--filter", "name=c"]).succeeds(),
+        world.loment(["ps", "--format", "{{.Names}} {{.PodName}}", "--filter", "name=^c$"]).succeeds(),
         "c q"
     );
     // Its control group is in that of its pod.
