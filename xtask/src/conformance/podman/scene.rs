@@ -40,6 +40,8 @@ impl Scene {
             "#!/bin/bash\ncase \"$*\" in 'copy --all oci-archive:'*containers-storage:*) exec podman load --quiet --input \"${{3#oci-archive:}}\";; esac\nexec {} \"$@\"\n",
             skopeo.display()
         ))?;
+        // Its containers would be the machine's, and stay.
+        scene.program("buildah", "#!/bin/sh\necho 'this buildah makes nothing' >&2\nexit 127\n")?;
         // Theirs is newer than Debian's.
         let openssl = which("openssl").context("the tests use openssl: install it")?;
         scene.program("openssl", &format!(
