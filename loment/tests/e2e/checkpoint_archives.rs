@@ -194,7 +194,7 @@ fn files_in_an_archive_stay_in_the_container() {
     case.write("deleted.files", json!(["/../../etc/passwd"]).to_string());
     refused("it leaves the directory");
     case.write("deleted.files", json!(["/bin/sh/below"]).to_string());
-    refused("Too many levels of symbolic links");
+    refused("too many levels of symbolic links");
     case.write("deleted.files", "17");
     refused("deleted.files");
     // Nothing is wrong but that there are no processes.
