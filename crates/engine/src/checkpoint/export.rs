@@ -143,11 +143,6 @@ impl Engine {
         if !config.files.secrets.is_empty() {
             return refused(&format!("it has secrets, which are in no archive: {alone}"));
         }
-        if config.namespaces.users.as_ref().is_some_and(|users| users.auto.is_some()) {
-            return refused(&format!(
-                "its users were chosen to be nobody else's here, and may be others' elsewhere: {alone}"
-            ));
-        }
         if config.init_container.is_some() {
             return refused(&format!("it prepares a pod for its other containers: {alone}"));
         }

@@ -3,10 +3,9 @@
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufReader, BufWriter};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use loment_monitor::launch::Rootfs;
 use loment_runtime::checkpoint::{Criu, DESCRIPTORS, Options};
 use loment_store::{Place, Rules, extract, remove_path};
 
@@ -280,11 +279,9 @@ impl Engine {
     ) -> Result<(), Error> {
         let dir = self.dir(&config.id);
         let images = dir.join(IMAGES);
-        // Processes of a user namespace open these files with no other rights than theirs.
-        let group = config.namespaces.users.as_ref().and_then(|users| users.root()).map(|(_, gid)| gid);
-        unpack_images(archive, IMAGES, &images, group)?;
+        unpack_images(archive, IMAGES, &images)?;
         if let Some(previous) = previous {
-            unpack_images(previous, PRE_CHECKPOINT, &dir.join(PRE_CHECKPOINT), group)?;
+            unpack_images(previous, PRE_CHECKPOINT, &dir.join(PRE_CHECKPOINT))?;
             let link = images.join(PARENT);
             symlink(Path::new("..").join(PRE_CHECKPOINT), &link).context("create", link.display())?;
         }
@@ -314,16 +311,7 @@ impl Engine {
             }
         }
         let Some(changes) = changes else { return Ok(()) };
-        // Where the kernel maps owners, files are those of the container's users.
-        let is_owned = matches!(rootfs, Rootfs::Overlay { owned: true, .. } | Rootfs::Copy { .. });
-        let users = config.namespaces.users.as_ref().filter(|_| is_owned);
-        let owners = |uid, gid| {
-            let (uid, gid) = (u32::try_from(uid).ok()?, u32::try_from(gid).ok()?);
-            match users {
-                Some(users) => users.uid_outside(uid).zip(users.gid_outside(gid)),
-                None => Some((uid, gid)),
-            }
-        };
+        let owners = |uid, gid| Some((u32::try_from(uid).ok()?, u32::try_from(gid).ok()?));
         let rules = Rules { owners: &owners, replace: true, trusted: true };
         let source = BufReader::with_capacity(256 * 1024, changes);
         extract(source, &place, &rules).map_err(|e| archive.damaged(&format!("{CHANGES}: {}", in_full(&e))))
@@ -355,12 +343,7 @@ fn check(archive: &CheckpointArchive, previous: Option<&CheckpointArchive>) -> R
 }
 
 /// Copies what CRIU has written into a new directory.
-fn unpack_images(
-    archive: &CheckpointArchive,
-    from: &str,
-    to: &Path,
-    group: Option<u32>,
-) -> Result<(), Error> {
+fn unpack_images(archive: &CheckpointArchive, from: &str, to: &Path) -> Result<(), Error> {
     let names = archive.files_in(from)?;
     // Of a look at its memory there is only that.
     let needed: &[&str] = if from == IMAGES { &["inventory.img", DESCRIPTORS] } else { &[] };
@@ -369,16 +352,11 @@ fn unpack_images(
         return Err(archive.damaged(&format!("{from} has no {missing}, so nothing in it is a process")));
     }
     DirBuilder::new().mode(0o700).create(to).context("create", to.display())?;
-    if let Some(group) = group {
-        let given = chown(to, None, Some(group))
-            .and_then(|()| std::fs::set_permissions(to, PermissionsExt::from_mode(0o710)));
-        given.context("make a directory of", to.display())?;
-    }
     for name in names {
         let Some(mut content) = archive.member(&format!("{from}/{name}"))? else { continue };
         let path = to.join(&name);
         let mut copy = || -> io::Result<()> {
-            let file = File::options().write(true).create_new(true).mode(0o644).open(&path)?;
+            let file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
             let mut file = BufWriter::with_capacity(256 * 1024, file);
             io::copy(&mut content, &mut file)?;
             file.into_inner().map(drop).map_err(io::IntoInnerError::into_error)

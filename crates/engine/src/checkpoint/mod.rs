@@ -353,6 +353,11 @@ fn check_config(config: &Config) -> Result<(), Error> {
             return refused(&hint);
         }
     }
+    if config.namespaces.users.is_some() {
+        return refused(
+            "it has users of its own, as whom CRIU opens what is mounted from this machine, which they mostly may not",
+        );
+    }
     if config.process.personality.is_some() {
         return refused("it has a personality, which CRIU does not save");
     }

@@ -256,22 +256,3 @@ fn memory_that_was_saved_before_comes_from_an_archive_of_its_own() {
     forget(&world, &["c"]);
     assert_eq!(world.leftovers(), [""; 0]);
 }
-
-#[test]
-#[ignore = "run by cargo xtask vm-test"]
-fn files_are_those_of_the_same_users_of_a_user_namespace() {
-    let world = world_with_image();
-    let other = like(&world);
-    start(&world, &["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"]);
-    let archive = world.path("archive").into_os_string().into_string().unwrap();
-    let before = count(&world, "c");
-    works(&world, &["checkpoint", "--export", &archive, "c"]);
-    works(&other, &["restore", "--import", &archive]);
-    goes_on(&other, "c", before);
-    let data = other.root().join("volumes/data/_data");
-    let owner = fs::metadata(data).unwrap();
-    assert_eq!((owner.uid(), owner.gid()), (100_007, 200_008));
-    forget(&other, &["c"]);
-    forget(&world, &["c"]);
-    assert_eq!((world.leftovers(), other.leftovers()), (vec![], vec![]));
-}

@@ -125,6 +125,10 @@ fn what_cannot_be_saved_is_refused_and_goes_on() {
     world.loment(["container", "checkpoint", "c"]).fails_saying(125, &["--rm"]);
     eventually("it counts", || count(&world) > 3);
     world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
+    start(&world, &fs, &["--uidmap", "0:0:65536"]);
+    world.loment(["container", "checkpoint", "c"]).fails_saying(125, &["users of its own"]);
+    eventually("it counts", || count(&world) > 3);
+    world.loment(["rm", "-f", "-t", "0", "c"]).succeeds();
     world.loment(["create", "--network", "none", "--name", "c", "--rootfs", &fs, "true"]).succeeds();
     world.loment(["container", "checkpoint", "c"]).fails_saying(125, &["not running, cannot checkpoint"]);
     world.loment(["container", "checkpoint", "--ignore-rootfs", "c"]).fails_saying(125, &["--export"]);
