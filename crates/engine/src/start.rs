@@ -44,6 +44,8 @@ pub struct Handed<'a> {
     pub variables: &'a [String],
     /// The socket of a service manager that waits for it to be ready: `$NOTIFY_SOCKET` of sd_notify(3).
     pub manager: Option<&'a str>,
+    /// Rows and columns of its program's terminal, if it gets one.
+    pub size: Option<(u16, u16)>,
     /// What it was saved to, if it is to go on from there.
     pub saved: Option<&'a Saved>,
     /// All is made and made ready, and its program waits until it is started.
@@ -188,6 +190,10 @@ impl Engine {
         head.prepare = handed.prepare;
         body.handed = handed.variables.to_vec();
         body.saved = handed.saved.cloned();
+        if let Some((rows, columns)) = handed.size.filter(|_| head.terminal) {
+            // Its program sees it from the beginning: who attaches may be late.
+            body.spec["process"]["consoleSize"] = serde_json::json!({"height": rows, "width": columns});
+        }
         head.notify = crate::notify::manager(&container.config, handed).map(str::to_owned);
         if head.notify.is_some() {
             crate::notify::show(&container, &mut body);

@@ -20,6 +20,15 @@ fn run_with_a_terminal_is_interactive() {
 }
 
 #[test]
+fn the_size_is_there_from_the_beginning() {
+    let (world, image) = world_with("busybox:latest");
+    let command = world.command(["run", "--rm", "-t", "--network", "none", &image, "stty", "size"]);
+    let mut terminal = Terminal::start(&command);
+    terminal.shows("24 80");
+    assert_eq!(terminal.ends(), 0);
+}
+
+#[test]
 fn a_new_size_reaches_the_container() {
     let (world, image) = world_with("busybox:latest");
     let command =

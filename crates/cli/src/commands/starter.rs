@@ -9,6 +9,7 @@ use crate::attach::own_streams;
 use crate::ecosystem::variable;
 use crate::error::Error;
 use crate::output::complain;
+use crate::terminal;
 
 /// More sockets are nobody's intention.
 const MOST: u32 = 1024;
@@ -53,6 +54,7 @@ impl Starter {
             descriptors: &self.descriptors,
             variables: &self.variables,
             manager: self.manager.as_deref(),
+            size: terminal::size(),
             ..Handed::default()
         }
     }

@@ -64,7 +64,7 @@ pub(crate) fn exec(
 
 /// A process with the rights of the container's own.
 fn like(mut process: Process, request: &Exec) -> Process {
-    process.set_args(Some(request.args.clone())).set_terminal(Some(request.terminal));
+    process.set_args(Some(request.args.clone())).set_terminal(Some(request.terminal)).set_console_size(None);
     if let Some(workdir) = &request.workdir {
         process.set_cwd(workdir.clone());
     }

@@ -1,7 +1,7 @@
 //! What containers of a pod have in common.
 
 use super::{field, inside, member, namespace};
-use crate::{pid_of, world_over_directory, world_with};
+use crate::{eventually, pid_of, world_over_directory, world_with};
 
 #[test]
 fn members_share_what_their_pod_shares_and_nothing_else() {
@@ -57,8 +57,10 @@ fn processes_are_shared_below_an_init_of_our_own() {
     member(&world, &rootfs, "p", "one", &[]);
     member(&world, &rootfs, "p", "two", &[]);
     assert_eq!(namespace(pid_of(&world, "one"), "pid"), namespace(pid_of(&world, "two"), "pid"));
-    let ps = inside(&world, "two", "ps -o pid,args");
-    assert_eq!(ps.lines().filter(|line| line.contains("while :")).count(), 2, "{ps}");
+    let processes = || inside(&world, "two", "ps -o pid,args");
+    // One more is there while a shell begins something, before that is executed.
+    eventually("each sees both", || processes().lines().filter(|line| line.contains("while :")).count() == 2);
+    let ps = processes();
     assert!(ps.lines().any(|line| line.trim().starts_with("1 /init")), "{ps}");
     // Orphans are reaped, and it may do nothing.
     inside(&world, "one", "sh -c 'sleep 0.1 &'; sleep 0.5; ! ps -o ppid,stat | grep -q '^ *1 *Z'");
