@@ -211,3 +211,154 @@ fn containers_of_a_user_who_lingers_run_after_a_reboot() {
         other => panic!("stage {other}"),
     }
 }
+
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn what_ends_while_the_machine_shuts_down_is_started_by_the_next_boot() {
+    let starts = |name: &str| {
+        let text = fs::read_to_string(Path::new(SHARED).join(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    const MANAGERS: [&str; 2] = ["cgroupfs", "systemd"];
+    match stage() {
+        0 => {
+            installed(UNIT);
+            for manager in MANAGERS {
+                let volume = format!("{SHARED}:/shared");
+                let head =
+                    ["--cgroup-manager", manager, "run", "--detach", "--network", "none", "--name", manager];
+                let flags = ["--restart", "always", "--volume", &volume, "--rootfs", ROOTFS, "sh", "-c"];
+                let script = format!("cat /proc/sys/kernel/random/boot_id >>/shared/{manager}; {SLEEP}");
+                loment(&[&head[..], &flags, &[&script]].concat()).succeeds();
+            }
+            eventually("both run", || MANAGERS.iter().all(|name| starts(name).len() == 1));
+            reboot(Way::Orderly)
+        }
+        1 => {
+            let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+            for name in MANAGERS {
+                eventually("it runs again", || starts(name).last().is_some_and(|last| last == boot.trim()));
+                assert_eq!(starts(name).len(), 2, "{name}: {:?}", starts(name));
+                let counted = loment(&["inspect", "--format", "{{.State.Status}} {{.RestartCount}}", name]);
+                assert_eq!(counted.succeeds(), "running 0", "{name}");
+            }
+            nothing_is_left();
+            uninstalled();
+        }
+        other => panic!("stage {other}"),
+    }
+}
+
+const ARCHIVE: &str = "/var/lib/loment-image.tar";
+
+/// A number that nobody knows before.
+fn random(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    std::io::Read::read_exact(&mut fs::File::open("/dev/urandom").unwrap(), &mut bytes).unwrap();
+    u64::from_ne_bytes(bytes) % below
+}
+
+/// Work without end, of all kinds.
+fn work() {
+    let run = "run --network none";
+    let lives = format!("{run} --rm shell sh -c 'echo x >/x'");
+    let mut scripts = vec![
+        format!("while :; do $L {lives}; done"),
+        format!("while :; do $L {run} --name n --replace shell sh -c 'echo y >/y'; $L rm n; done"),
+        format!(
+            "while :; do $L {run} --detach --name d --restart always shell sleep 100; $L rm -f -t 0 d; done"
+        ),
+        format!(
+            "while :; do $L volume create v; $L {run} --rm -v v:/bin shell sh -c 'echo z >/bin/z'; $L volume rm v; done"
+        ),
+        format!(
+            "while :; do $L load -q -i {ARCHIVE}; $L run --network none --rm other true; $L rmi other; done"
+        ),
+        "while :; do $L exec always sh -c 'echo e >>/e'; $L commit -q always made; $L rmi made; done"
+            .to_owned(),
+    ];
+    scripts.push("while :; do $L pod create --network none p; $L run --pod p --rm shell true; $L pod rm -f -t 0 p; done".to_owned());
+    for script in scripts {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).env("L", BINARY);
+        shell.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        shell.stderr(std::process::Stdio::null());
+        drop(shell.spawn().unwrap());
+    }
+}
+
+/// Whatever was going on, the next boot finds nothing that has to be repaired.
+fn is_sound() {
+    for question in [
+        &["system", "check"][..],
+        &["ps", "--all"],
+        &["images", "--all"],
+        &["volume", "ls"],
+        &["pod", "ps"],
+        &["system", "df", "--verbose"],
+        &["info"],
+    ] {
+        let answer = loment(question);
+        assert!(answer.code == 0 && !answer.stderr.contains("amaged"), "{question:?}: {answer}");
+    }
+    for line in states() {
+        let state = line.rsplit(' ').next().unwrap();
+        let runs = ["always ", "d "].iter().any(|name| line.starts_with(name));
+        assert!(["created", "exited"].contains(&state) || (runs && state == "running"), "{line}");
+    }
+    assert!(states().contains(&"always running".to_owned()), "{:?}", states());
+    let seen = loment(&["exec", "always", "sh", "-c", "echo in >>/e; tail -n 1 /e"]);
+    assert_eq!(seen.succeeds(), "in");
+    let head = ["run", "--rm", "--network", "none"];
+    assert_eq!(loment(&[&head[..], &["shell", "echo", "ran"]].concat()).succeeds(), "ran");
+    loment(&["load", "-q", "-i", ARCHIVE]).succeeds();
+    assert_eq!(loment(&[&head[..], &["other", "echo", "ran"]].concat()).succeeds(), "ran");
+    for name in ["v", "p"] {
+        // Either it is there, all of it, or it is not.
+        let kind = if name == "v" { "volume" } else { "pod" };
+        if loment(&[kind, "exists", name]).code == 0 {
+            loment(&[kind, "inspect", name]).succeeds();
+        }
+    }
+}
+
+/// As if the power had failed, at any moment.
+#[test]
+#[ignore = "run by cargo xtask vm-test"]
+fn nothing_has_to_be_repaired_whatever_the_power_failed_in_the_middle_of() {
+    const RESETS: u32 = 4;
+    let stage = stage();
+    match stage {
+        0 => {
+            installed(UNIT);
+            let tar = "/var/lib/loment-fs.tar";
+            run(Command::new("tar").args(["-C", ROOTFS, "-cf", tar, "."]), Patience::NORMAL).succeeds();
+            loment(&["import", "-q", tar, "other"]).succeeds();
+            loment(&["save", "-q", "-o", ARCHIVE, "other"]).succeeds();
+            loment(&["rmi", "other"]).succeeds();
+            loment(&["import", "-q", "-c", "CMD sleep 1000", tar, "shell"]).succeeds();
+            let run = ["run", "--detach", "--network", "none", "--restart", "always", "--name", "always"];
+            loment(&[&run[..], &["shell", "sh", "-c", SLEEP]].concat()).succeeds();
+        }
+        _ => {
+            systemctl(&["is-active", "--quiet", "loment-boot.service"]);
+            is_sound();
+        }
+    }
+    if stage < RESETS {
+        fs::write(stage_file(), (stage + 1).to_string()).unwrap();
+        // Only what was there before the work is known to be on the disk.
+        run(&mut Command::new("sync"), Patience::NORMAL).succeeds();
+        work();
+        std::thread::sleep(Duration::from_millis(500 + random(15_000)));
+        fs::write("/proc/sysrq-trigger", "b").unwrap();
+        std::thread::sleep(Duration::from_secs(200));
+        panic!("the machine does not reboot");
+    }
+    loment(&["pod", "rm", "--all", "--force", "--time", "0"]).succeeds();
+    nothing_is_left();
+    loment(&["volume", "rm", "--all", "--force"]).succeeds();
+    loment(&["rmi", "--all", "--force"]).succeeds();
+    loment(&["system", "check"]).succeeds();
+    uninstalled();
+}

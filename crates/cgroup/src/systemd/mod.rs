@@ -58,8 +58,10 @@ impl Manager {
 
     /// Whether it has begun to end all there is; not where it is not there.
     pub fn shuts_down(&self) -> bool {
-        let state = || self.connect().ok()?.property("SystemState").ok();
-        Self::is_running() && state().is_some_and(|state| state == "stopping")
+        // The bus ends, too, perhaps in the midst of an answer: systemd itself is asked first, which answers root.
+        let ask = |address| Bus::connect(std::slice::from_ref(address)).ok()?.property("SystemState").ok();
+        Self::is_running()
+            && self.addresses.iter().rev().find_map(ask).is_some_and(|state| state == "stopping")
     }
 
     /// The slice for containers that name none: what runc takes.
