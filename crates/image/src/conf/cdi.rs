@@ -145,7 +145,7 @@ impl DeviceFile {
     /// # Errors
     /// [`ConfError`] says what is wrong with it.
     pub fn parse(file: File<'_>) -> Result<Self, ConfError> {
-        let wrong = |problem: String| ConfError::Content { file: file.name.to_owned(), problem };
+        let wrong = |problem: String| ConfError::content(file.name, &problem);
         let parsed: Self = if file.name.ends_with(".json") {
             serde_json::from_str(file.text).map_err(|e| wrong(e.to_string()))?
         } else {

@@ -109,6 +109,12 @@ impl ConfError {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
         Self::Syntax { file: file.to_owned(), position, message }
     }
+
+    /// [`ConfError::Content`] in one line, whatever the file has in its names.
+    pub(super) fn content(file: &str, problem: &str) -> Self {
+        let problem = problem.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        Self::Content { file: file.to_owned(), problem }
+    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl HookFile {
     /// # Errors
     /// [`ConfError`] says what is wrong with it.
     pub fn parse(file: File<'_>) -> Result<Self, ConfError> {
-        let wrong = |problem: String| ConfError::Content { file: file.name.to_owned(), problem };
+        let wrong = |problem: String| ConfError::content(file.name, &problem);
         let document: Document = serde_json::from_str(file.text).map_err(|e| wrong(e.to_string()))?;
         match document.version.as_deref() {
             Some("1.0.0") => {}
