@@ -70,13 +70,14 @@ fn checks(steps: &mut Steps) -> anyhow::Result<()> {
 const OF_USERS: &str = "attach|diff|environment|events|exec|filesystem|init|lifecycle|logs|monitor|names|pods|stopping|templates|terminal";
 
 /// Those of them that do not, and why.
-const NOT_OF_USERS: [(&str, &str); 5] = [
+const NOT_OF_USERS: [(&str, &str); 6] = [
     ("exec::annotations_of_the_container_hold_for_what_enters_it", "the user has no further groups"),
     (
         "filesystem::the_target_of_a_mount_is_resolved_inside_the_container",
         "an image with owners that the user has not",
     ),
     ("filesystem::what_goes_with_the_container_is_not_flushed", "users that are mapped"),
+    ("pods::clone::a_copy_has_what_the_pod_has_and_copies_of_its_members", "limits"),
     ("pods::members::volumes_limits_and_users_of_a_pod_are_those_of_its_members", "limits"),
     ("pods::life::a_pod_is_paused_as_a_whole", "pauses"),
 ];

@@ -84,7 +84,7 @@ fn what_cannot_be_prepared_stays_as_it_was() {
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     world.loment(["create", "--name", "d", "--network", "none", "--rootfs", &image, "/bad"]).succeeds();
     world.loment(["init", "d"]).succeeds();
-    world.loment(["start", "d"]).fails_saying(126, &["/bad"]);
+    world.loment(["start", "d"]).fails_saying(125, &["/bad"]);
     eventually("nothing is left of it", || status(&world, "d") == "created");
 }
 
