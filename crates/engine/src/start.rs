@@ -14,7 +14,7 @@ use oci_spec::runtime::LinuxResources;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
-use crate::config::{Config, Groups};
+use crate::config::{Config, Groups, ImageUse};
 use crate::container::{Container, Status, monitor_cgroup_name};
 use crate::create::{accounts, around_image, write_generated};
 use crate::error::Context;
@@ -264,8 +264,19 @@ impl Engine {
                     None
                 },
                 shown: self.container_mount(&config.id).target(),
+                then: self.removal_of_image(config),
             }),
         }
+    }
+
+    /// What this program is called with to remove the image of a container that has gone, if that is to be.
+    fn removal_of_image(&self, config: &Config) -> Vec<String> {
+        let wanted = config.image.as_ref().filter(|_| config.supervision.auto_remove_image);
+        let words = |image: &ImageUse| {
+            let [root, run] = [self.root(), self.runroot()].map(|path| path.display().to_string());
+            ["loment", "--root", &root, "--runroot", &run, "rmi", &image.name].map(str::to_owned).to_vec()
+        };
+        wanted.map(words).unwrap_or_default()
     }
 
     pub(crate) fn launch(&self, container: &Container) -> Result<(Head, Body<serde_json::Value>), Error> {

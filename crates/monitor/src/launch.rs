@@ -491,6 +491,9 @@ pub struct Removal {
     /// Where its files may be mounted on the host.
     #[serde(default)]
     pub shown: PathBuf,
+    /// What this program is called with when it is gone, with its name; nothing if this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<String>,
 }
 
 /// A volume of a container that goes.

@@ -13,6 +13,9 @@ use crate::notify::Notify;
 pub struct Supervision {
     /// Removed when it ends.
     pub auto_remove: bool,
+    /// Its image goes with it, unless somebody else has that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auto_remove_image: bool,
     /// Number of the signal that asks it to stop.
     pub stop_signal: i32,
     /// How long it gets, in seconds.

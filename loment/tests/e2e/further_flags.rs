@@ -102,7 +102,12 @@ fn an_image_that_nobody_else_has_goes_with_its_container() {
         "{kept}"
     );
     assert_ne!(world.loment(["images", "--quiet"]).succeeds(), "");
-    world.loment(["run", "--rmi", "--detach", &image, "true"]).fails_saying(125, &["--detach"]);
+    world.loment(["rm", "other"]).succeeds();
+    let id = world.loment(["run", "--rmi", "--detach", "--network", "none", &image, "sleep", "1000"]);
+    let id = id.succeeds().to_owned();
+    assert_eq!(world.inspect("{{.HostConfig.AutoRemoveImage}}", &id), "true");
+    world.loment(["stop", "--time", "0", &id]).succeeds();
+    eventually("the image goes, too", || world.loment(["images", "--quiet"]).succeeds().is_empty());
 }
 
 #[test]

@@ -364,6 +364,7 @@ fn host_config(persona: &Persona, c: &Container) -> Value {
         "PortBindings": {},
         "RestartPolicy": restart_policy(config.supervision.restart),
         "AutoRemove": config.supervision.auto_remove,
+        "AutoRemoveImage": config.supervision.auto_remove_image,
         "Annotations": config.annotations,
         "CapAdd": config.security.cap_add, "CapDrop": config.security.cap_drop,
         "GroupAdd": if config.process.keep_groups { vec!["keep-groups".into()] } else { config.process.groups.clone() },

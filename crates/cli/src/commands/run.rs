@@ -40,12 +40,9 @@ pub(super) struct Flags {
 }
 
 pub(super) fn run(globals: &Globals, mut flags: Flags) -> Result<u8, Error> {
-    if flags.rmi && flags.detach {
-        let text = "--rmi removes the image when the container has ended, and nobody waits for that with --detach: use --rm, and rmi later";
-        return Err(Error::Invalid(text.into()));
-    }
     if flags.rmi {
-        flags.create.remove_at_end();
+        // Who waits for its end says why an image stays.
+        flags.create.remove_at_end(flags.detach);
     }
     let detach_keys = detach::keys(flags.detach_keys.as_deref(), flags.create.terminal())?;
     if flags.create.is_explained() {

@@ -1,10 +1,12 @@
 //! What a monitor leaves behind, and who removes it.
 
+use std::ffi::CString;
 use std::os::fd::AsFd;
 
 use loment_cgroup::{CgroupPath, Entry, Host};
 use loment_events::Reporter;
 use loment_sys::clone::{CloneFlags, Fork, clone3};
+use loment_sys::spawn::{Exe, Program, own_executable, spawn};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::launch::Place;
@@ -111,5 +113,30 @@ fn sweep(place: &Place, reporter: &Reporter) {
         if !has_mounts(&tomb).unwrap_or(true) {
             let _ = std::fs::remove_dir_all(tomb);
         }
+        if !place.dir.exists() {
+            // Nobody is there to be told.
+            let _ = go_on(&removal.then);
+        }
     }
+}
+
+/// Executes this program once more, with those arguments.
+fn go_on(arguments: &[String]) -> std::io::Result<()> {
+    if arguments.is_empty() {
+        return Ok(());
+    }
+    let exe = own_executable()?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    let null = null.as_fd();
+    let argv = arguments.iter().map(|word| CString::new(word.as_str())).collect::<Result<Vec<_>, _>>()?;
+    spawn(&Program {
+        exe: Exe::File(exe.as_fd()),
+        argv: &argv,
+        envp: &[],
+        fds: &[null, null, null],
+        cgroup: None,
+        tasks: &[],
+        orphan: false,
+    })?;
+    Ok(())
 }

@@ -129,8 +129,8 @@ impl CreateFlags {
     }
 
     /// As with --rm.
-    pub(in crate::commands) fn remove_at_end(&mut self) {
-        self.supervision.remove_at_end();
+    pub(in crate::commands) fn remove_at_end(&mut self, image: bool) {
+        self.supervision.remove_at_end(image);
     }
 
     /// Whether nothing is to be made.

@@ -16,6 +16,8 @@ pub(super) struct SupervisionFlags {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
+    #[arg(skip)]
+    rmi: bool,
     /// Start the container again when it ends: no, on-failure[:TIMES], always or unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
@@ -50,8 +52,8 @@ pub(super) struct SupervisionFlags {
 
 impl SupervisionFlags {
     /// As with --rm.
-    pub(super) fn remove_at_end(&mut self) {
-        self.rm = true;
+    pub(super) fn remove_at_end(&mut self, image: bool) {
+        (self.rm, self.rmi) = (true, image);
     }
 
     pub(super) fn apply(
@@ -67,7 +69,7 @@ impl SupervisionFlags {
         }
         self.isolation.as_deref().map_or(Ok(()), values::isolation)?;
         let supervision = &mut asked.config.supervision;
-        supervision.auto_remove = self.rm;
+        (supervision.auto_remove, supervision.auto_remove_image) = (self.rm, self.rmi);
         supervision.restart = self.restart.as_deref().map_or(Ok(Restart::No), values::restart)?;
         if self.rm && supervision.restart != Restart::No {
             return Err(Error::Invalid(
