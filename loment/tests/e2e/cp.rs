@@ -501,7 +501,7 @@ fn whatever_is_mounted_in_a_container_that_does_not_run_is_part_of_it() {
     assert_eq!(world.loment(["start", "--attach", "over"]).succeeds(), "new");
     // What cannot be written to when it runs is not written to before; volumes of it can.
     create("ro", &["--read-only", "-v", "v:/d"], "true");
-    world.loment(["cp", &file, "ro:/etc/new"]).fails_saying(125, &["Read-only"]);
+    world.loment(["cp", &file, "ro:/etc/new"]).fails_saying(125, &["read-only"]);
     world.loment(["cp", &file, "ro:/d/"]).succeeds();
     world.loment(["cp", "ro:/etc/passwd", &out]).succeeds();
     assert!(data.join("new").exists());

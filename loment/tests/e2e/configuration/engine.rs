@@ -3,7 +3,7 @@
 use loment_testkit::{Patience, run};
 
 use super::{says, under};
-use crate::world_over_directory;
+use crate::{world_over_directory, world_with};
 
 const ROOTFS: &[&str] = &["--network", "none", "--rootfs"];
 
@@ -121,4 +121,33 @@ fn the_keys_that_leave_a_terminal_are_checked_before_anything_is_made() {
     let refused = run(command.env("CONTAINERS_CONF", file), Patience::NORMAL);
     refused.fails_saying(125, &["keys.conf: invalid detach_keys \"ctrl-\""]);
     assert_eq!(world.loment(["ps", "--all", "--quiet"]).succeeds(), "");
+}
+
+#[test]
+fn volumes_of_images_and_archives_of_several_are_as_the_file_says() {
+    let (world, image) = world_with("app:latest");
+    let kind = |conf: &str, flags: &[&str]| {
+        let flags = [&["--network", "none", "--entrypoint", "", "--user", "0"], flags].concat();
+        says(&world, conf, &flags, &image, "grep ' /data ' /proc/mounts | cut -d' ' -f3")
+    };
+    let conf = "[engine]\nimage_volume_mode = \"tmpfs\"\n";
+    assert_eq!(kind(conf, &[]), "tmpfs");
+    assert_eq!(kind(conf, &["--image-volume", "ignore"]), "");
+    under(&world, "[engine]\nimage_volume_mode = \"some\"\n", &["--network", "none"], &image, "true")
+        .fails_saying(125, &["containers.conf: invalid image_volume_mode \"some\""]);
+
+    world.loment(["tag", &image, "localhost/other:1"]).succeeds();
+    let names = |conf: &str, flags: &[&str]| {
+        let (file, archive) = (world.write("archive.conf", conf), world.path("archive.tar"));
+        let _ = std::fs::remove_file(&archive);
+        let head = ["save", "--quiet", "--output", archive.to_str().unwrap()];
+        let mut save = world.command([&head, flags, &[&image, "localhost/other:1"]].concat());
+        run(save.env("CONTAINERS_CONF", file), Patience::NORMAL).succeeds();
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["--extract", "--to-stdout", "--file"]).arg(&archive).arg("manifest.json");
+        run(&mut tar, Patience::NORMAL).succeeds().matches("\"Config\"").count()
+    };
+    // Further names are those of the first, or of images in their own right, of which two are the same here.
+    assert_eq!(names("", &[]), 1);
+    assert_eq!(names("[engine]\nmulti_image_archive = true\n", &[]), names("", &["--multi-image-archive"]));
 }
