@@ -158,6 +158,10 @@ impl Copies<'_> {
         if config.supervision.restart == old.restart {
             config.supervision.restart = new.restart;
         }
+        let systemd_size = |infra: Option<&Config>| infra.and_then(|infra| infra.files.systemd_size);
+        if config.files.systemd_size == systemd_size(old_infra) {
+            config.files.systemd_size = systemd_size(infra);
+        }
         inherit(&new.security, &mut config.security);
         let in_group =
             |path: &str| old.cgroup.path.as_ref().is_some_and(|of| path.starts_with(&format!("{of}/")));
@@ -301,6 +305,7 @@ fn change(infra: &mut Create, said: Create) -> Option<Shared> {
     own.files.volumes.retain(|old| !said.files.volumes.iter().any(|v| v.destination == old.destination));
     own.files.volumes.extend(said.files.volumes);
     share_devices(&said.devices, &mut own.devices);
+    own.files.systemd_size = said.files.systemd_size.or(own.files.systemd_size);
     infra.choices.volumes.from = choices.volumes.from;
     infra.choices.shm_size = choices.shm_size.or(infra.choices.shm_size);
     infra.choices.hostname = choices.hostname;

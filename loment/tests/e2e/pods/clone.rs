@@ -124,3 +124,19 @@ fn a_copy_that_cannot_be_made_leaves_nothing() {
     }
     assert_eq!(world.loment(["ps", "-aq"]).succeeds(), "");
 }
+
+#[test]
+fn what_systemd_has_in_a_copy_is_as_large_as_is_said() {
+    let (world, fs) = world_over_directory();
+    world
+        .loment(["pod", "create", "--name", "p", "--network", "none", "--shm-size-systemd", "2m"])
+        .succeeds();
+    member(&world, &fs, "p", "one", &["--systemd=always"]);
+    world.loment(["pod", "clone", "--start", "p", "same"]).succeeds();
+    world.loment(["pod", "clone", "--start", "--shm-size-systemd", "3m", "p", "other"]).succeeds();
+    let size = |name: &str| inside(&world, name, "df -k /run | awk 'NR > 1 { print $2 }'");
+    assert_eq!((size("one-clone").as_str(), size("one-clone1").as_str()), ("2048", "3072"));
+    for pod in ["p", "same", "other"] {
+        world.loment(["pod", "rm", "-f", "-t", "0", pod]).succeeds();
+    }
+}

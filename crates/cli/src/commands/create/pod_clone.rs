@@ -12,7 +12,7 @@ use super::namespaces::NamespacesFlags;
 use super::security;
 use crate::commands::values::mount;
 use crate::commands::values::security::sysctl;
-use crate::commands::values::supervision::restart;
+use crate::commands::values::supervision::{restart, systemd_size};
 use crate::commands::values::{label, label_file, list, size};
 use crate::containers_conf;
 use crate::error::Error;
@@ -53,8 +53,8 @@ pub(in crate::commands) struct PodCloneFlags {
     /// Set the size of /dev/shm, in bytes or with a unit: 64m, 2g
     #[arg(long, value_name = "SIZE", help_heading = "Files")]
     shm_size: Option<String>,
-    /// Refused: is about containers that run systemd
-    #[arg(long, hide = true, value_name = "SIZE")]
+    /// Limit each temporary file system that systemd has in containers that say no size: /run, /run/lock, /tmp and /var/log/journal
+    #[arg(long, value_name = "SIZE", help_heading = "Files")]
     shm_size_systemd: Option<String>,
     /// Set a security option for all of its containers that say none, instead of those of the pod
     #[arg(long, value_name = "OPTION", help_heading = "Security")]
@@ -77,12 +77,6 @@ impl PodCloneFlags {
         globals: &Globals,
         word: Option<&str>,
     ) -> Result<ClonePod, Error> {
-        if self.shm_size_systemd.is_some() {
-            return Err(Error::Invalid(
-                "--shm-size-systemd is refused: is about containers that run systemd: that is not there yet"
-                    .into(),
-            ));
-        }
         let conf = containers_conf::read()?;
         let mut infra = Create::default();
         self.namespaces.apply(conf, true, &mut infra)?;
@@ -93,6 +87,7 @@ impl PodCloneFlags {
         for text in &self.volume {
             own.files.volumes.push(mount::volume(text, globals.persona)?);
         }
+        own.files.systemd_size = systemd_size(self.shm_size_systemd.as_deref())?;
         own.pid_files.monitor.clone_from(&self.infra_conmon_pidfile);
         own.name = self.infra_name.clone().unwrap_or_default();
         globals.persona.flavour.clone_into(&mut own.flavour);
